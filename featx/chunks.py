@@ -1,0 +1,200 @@
+"""A few pictures at a time, by whatever means: decode, extract, write.
+
+A network runs in the calling process, with decoding threads ahead of it and a writing thread
+behind. Everything else is tasks of joblib, under the back end that its configuration names.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import joblib
+from joblib.parallel import get_active_backend
+
+from featx.errors import ImageError
+from featx.images import Images
+from featx.shards import Shard, write_shard
+
+CHUNK_BYTES = 32 * 2**20
+CHUNKS_AHEAD = 2
+RECORDED = ("device", "backend", "batch_size", "n_jobs")
+"""Parameters of speed that each shard records, though no row is found by them."""
+
+
+@dataclass
+class Chunk:
+    """What came of a few pictures: rows in memory, or shards on disk."""
+
+    places: list[int]
+    digests: list[str] = field(default_factory=list)
+    blocks: dict[str, Any] = field(default_factory=dict)
+    shards: list[Shard] = field(default_factory=list)
+    failures: dict[int, ImageError] = field(default_factory=dict)
+
+    @property
+    def done(self) -> list[int]:
+        """Places of the pictures that have rows."""
+        return [place for place in self.places if place not in self.failures]
+
+
+def run_chunks(
+    producer: Any,
+    images: Images,
+    places: Sequence[int],
+    prints: Mapping[str, str],
+    folder: Path | None = None,
+) -> Iterator[Chunk]:
+    """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
+    n_jobs = _n_jobs(producer)
+    length = min(_chunk_length(producer), -(-len(places) // n_jobs) or 1)
+    if producer.runs_in_parent:
+        length = _chunk_length(producer)
+    parts = [list(places[i : i + length]) for i in range(0, len(places), length)]
+    if producer.runs_in_parent and _has_threads():
+        return _in_parent(producer, images, parts, prints, folder)
+    return _in_parallel(producer, images, parts, prints, folder, n_jobs)
+
+
+def _in_parallel(
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    prints: Mapping[str, str],
+    folder: Path | None,
+    n_jobs: int,
+) -> Iterator[Chunk]:
+    """Each chunk a task of joblib, under whatever back end its configuration names."""
+    task = joblib.delayed(_work)
+    tasks = (task(producer, images.take(part), part, prints, folder) for part in parts)
+    # One task for each worker at a time and no shard waiting for an earlier one: whatever
+    # dies, and whoever lives on, one shard of each worker is lost at most.
+    start = partial(joblib.Parallel, n_jobs, prefer="threads", batch_size=1, pre_dispatch="n_jobs")
+    if get_active_backend(prefer="threads")[0].supports_return_generator:
+        order = "generator" if folder is None else "generator_unordered"
+        yield from start(return_as=order)(tasks)
+        return
+    with start() as parallel:
+        for slab in batches(tasks, parallel._effective_n_jobs()):
+            yield from parallel(slab)
+
+
+def _in_parent(
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    prints: Mapping[str, str],
+    folder: Path | None,
+) -> Iterator[Chunk]:
+    """Decode in threads ahead of the network, and write shards in a thread behind it."""
+    n_ahead = CHUNKS_AHEAD * max(map(len, parts), default=0)
+    decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
+    writer = ThreadPoolExecutor(1, "featx-write")
+    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
+    calls = (partial(prepare, place) for part in parts for place in part)
+    decoded = run_ahead(decoders, calls, n_ahead)
+    chunks = (_extract_chunk(producer, part, islice(decoded, len(part)), prints) for part in parts)
+    try:
+        writes = (partial(to_shards, producer, chunk, prints, folder) for chunk in chunks)
+        yield from run_ahead(writer, writes, 1)
+    finally:
+        decoders.shutdown(cancel_futures=True)
+        writer.shutdown()
+
+
+def _work(
+    producer: Any,
+    images: Images,
+    places: list[int],
+    prints: Mapping[str, str],
+    folder: Path | None,
+) -> Chunk:
+    """All of a chunk's work, in whatever process: decode, extract, write."""
+    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
+    decoded = map(prepare, range(len(images)))
+    return to_shards(producer, _extract_chunk(producer, places, decoded, prints), prints, folder)
+
+
+def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
+    """Digest, if it is wanted, and prepared picture, or the error where it failed."""
+    try:
+        # A digest of an array takes as long as its features may.
+        digest, pixels = images.read(index) if has_digest else ("", images.pixels(index))
+        return digest, producer._prepare(pixels)
+    except ImageError as error:
+        name = images.names[index]
+        return "", error if error.name == name else ImageError(name, error.reason)
+
+
+def _extract_chunk(
+    producer: Any,
+    places: list[int],
+    decoded: Iterable[tuple[str, Any]],
+    prints: Mapping[str, str],
+) -> Chunk:
+    chunk = Chunk(places)
+    prepared = []
+    for place, (digest, item) in zip(places, decoded, strict=True):
+        if isinstance(item, ImageError):
+            chunk.failures[place] = item
+        else:
+            prepared.append(item)
+            chunk.digests.append(digest)
+    if prepared:
+        chunk.blocks = dict(producer._extract_layers(prepared, list(prints)))
+    return chunk
+
+
+def to_shards(producer: Any, chunk: Chunk, prints: Mapping[str, str], folder: Path | None) -> Chunk:
+    """Write a chunk's rows under `folder`, if there is one, and let go of them."""
+    if folder is None:
+        return chunk
+    speed = {name: str(getattr(producer, name, None)) for name in RECORDED}
+    for layer, rows in chunk.blocks.items():
+        chunk.shards.append(write_shard(folder, prints[layer], chunk.digests, rows, speed))
+    chunk.blocks = {}
+    return chunk
+
+
+def run_ahead(
+    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Any]], n_ahead: int
+) -> Iterator[Any]:
+    """Results of `calls` in order, while `n_ahead` further ones are under way."""
+    waiting: deque[Future[Any]] = deque()
+    for call in calls:
+        waiting.append(pool.submit(call))
+        if len(waiting) > n_ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def batches(items: Iterable[Any], length: int) -> Iterator[list[Any]]:
+    """Items in lists of `length`, the last one perhaps shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, length)):
+        yield batch
+
+
+def _n_jobs(producer: Any) -> int:
+    """The producer's own wish, else joblib's configuration, else every core."""
+    wish = producer.n_jobs if producer.n_jobs is not None else get_active_backend()[1]
+    return int(joblib.effective_n_jobs(wish)) if wish is not None else int(joblib.cpu_count())
+
+
+def _has_threads() -> bool:
+    """Whether no back end with other processes has been asked for."""
+    return bool(get_active_backend(prefer="threads")[0].uses_threads)
+
+
+def _chunk_length(producer: Any) -> int:
+    """Pictures in a chunk: the producer's batch, or what 32 MiB of rows hold."""
+    widths = [producer.n_features(layer) for layer in producer.layers]
+    row_bytes = 4 * max(sum(widths), 1)
+    return int(max(1, min(producer.batch_length, CHUNK_BYTES // row_bytes)))

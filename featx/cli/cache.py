@@ -1,0 +1,146 @@
+"""``featx cache``: look after the store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from featx.cli.console import in_bytes, print_json, print_table
+
+if TYPE_CHECKING:
+    from featx.store import FeatureStore
+    from featx.upkeep import StoredSetting
+
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR", help="The store; by default the user's cache.", envvar="FEATX_STORE"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+
+app = typer.Typer(help="Look after the store of extracted features.", no_args_is_help=True)
+
+
+@app.command("info")
+def info_command(store: Store = None, as_json: Json = False) -> None:
+    """Where the store is and how much is in it."""
+    info = asdict(_open(store).info())
+    if as_json:
+        print_json("cache info", [info])
+        return
+    for name, value in info.items():
+        text = in_bytes(value) if name.endswith("_bytes") else _counted(value)
+        print(f"{name.removeprefix('n_').replace('_', ' '):12}{text}")
+
+
+@app.command("ls")
+def ls_command(store: Store = None, as_json: Json = False) -> None:
+    """Every extractor setting (and layer) that has rows, the last used first."""
+    settings = _open(store).ls()
+    if as_json:
+        print_json("cache ls", [asdict(setting) for setting in settings])
+        return
+    if not settings:
+        print("The store is empty.", file=sys.stderr)
+    print_table([_listed(setting) for setting in settings], right=("rows", "columns", "size"))
+
+
+@app.command("verify")
+def verify_command(store: Store = None, as_json: Json = False) -> None:
+    """Read every row and drop those that are damaged, to be computed when next wanted."""
+    found = _open(store).verify()
+    if as_json:
+        print_json("cache verify", [asdict(found)])
+    else:
+        print(f"{found.n_rows:,} rows read, {found.n_damaged:,} damaged and dropped")
+
+
+@app.command("prune")
+def prune_command(
+    store: Store = None,
+    unused_days: Annotated[
+        float | None, typer.Option(help="Remove what was not used for so many days.", min=0)
+    ] = None,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Keep at most this much, such as 20G.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Remove what killed runs left behind, and what is asked for."""
+    max_bytes = None if max_size is None else _bytes(max_size)
+    _report(
+        "prune", lambda: _open(store).prune(unused_days=unused_days, max_bytes=max_bytes), as_json
+    )
+
+
+@app.command("clear")
+def clear_command(
+    store: Store = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove everything from the store."""
+    opened = _open(store)
+    if not yes:
+        typer.confirm(f"Remove all features stored in {opened.folder}?", abort=True, err=True)
+    _report("clear", opened.clear, as_json)
+
+
+def _open(store: str | None) -> FeatureStore:
+    from featx.store import FeatureStore
+
+    return FeatureStore(store)
+
+
+def _report(name: str, act: Callable[[], Any], as_json: bool) -> None:
+    gone = act()
+    if as_json:
+        print_json(f"cache {name}", [asdict(gone)])
+        return
+    print(
+        f"{gone.n_shards + gone.n_orphans:,} files removed, {gone.n_rows:,} rows, "
+        f"{in_bytes(gone.n_bytes)}"
+    )
+
+
+def _listed(setting: StoredSetting) -> dict[str, Any]:
+    """One line of the listing."""
+    return {
+        "extractor": setting.extractor,
+        "setting": _described(setting.settings),
+        "rows": setting.n_rows,
+        "columns": setting.width,
+        "size": in_bytes(setting.n_bytes),
+        "used": datetime.fromtimestamp(setting.used).strftime("%Y-%m-%d"),
+        "fingerprint": setting.fingerprint[:8],
+    }
+
+
+def _described(settings: dict[str, Any]) -> str:
+    """What tells a setting from others, in one short text."""
+    parameters = settings.get("parameters", {})
+    parts = {key: settings[key] for key in ("model", "layer", "node") if key in settings}
+    text = " ".join(f"{key}={value}" for key, value in (parts | parameters).items())
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _counted(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _bytes(text: str) -> int:
+    """Number of bytes that ``20G``, ``500 MB`` or ``1000`` means."""
+    number = text.upper().replace(" ", "").removesuffix("B").replace("K", "k")
+    unit = number[-1:] if number[-1:] in UNITS and not number[-1:].isdigit() else ""
+    try:
+        return int(float(number.removesuffix(unit)) * UNITS[unit])
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no size; wanted such as 500M or 20G.") from error

@@ -1,0 +1,152 @@
+"""What every command prints with: results on stdout, progress and notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from featx import __version__
+from featx.watching import Watcher
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+N_FAILURES_SHOWN = 10
+
+
+def print_json(command: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """One JSON object on stdout: the command, the version, the rows and what else there is."""
+    body = {"command": command, "version": __version__, **more, "rows": list(rows)}
+    print(json.dumps(body, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
+    """Rows as aligned columns on stdout; the columns named in `right` stand to the right."""
+    if not rows:
+        return
+    names = list(rows[0])
+    cells = [[_cell(row[name]) for name in names] for row in rows]
+    lines = [[name.replace("_", " ") for name in names], *cells]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
+    for line in lines:
+        parts = [
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(names, line, widths)
+        ]
+        print("  ".join(parts).rstrip())
+
+
+def print_failures(failures: Sequence[tuple[str, str]]) -> None:
+    """Pictures that could not be read, the first few by name, on stderr."""
+    if not failures:
+        return
+    n = len(failures)
+    print(f"{n:,} picture{'s' * (n > 1)} could not be read:", file=sys.stderr)
+    for path, reason in failures[:N_FAILURES_SHOWN]:
+        print(f"  {path}: {reason}", file=sys.stderr)
+    if n > N_FAILURES_SHOWN:
+        print(f"  and {n - N_FAILURES_SHOWN:,} more, see the output", file=sys.stderr)
+
+
+def in_bytes(n_bytes: float) -> str:
+    """Number of bytes with its unit.
+
+    Examples
+    --------
+    >>> in_bytes(1_234_567)
+    '1.2 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+class Reporter(Watcher):
+    """A watcher that prints the plan as one line, and draws progress on a terminal.
+
+    Parameters
+    ----------
+    quiet : bool, default=False
+        Print nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._names: Sequence[str] = ()
+        self._widths: Sequence[int] = ()
+        self.n_cached: list[int] = []
+
+    def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
+        """Keep what the next extractor makes."""
+        self._names, self._widths = names, widths
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        if not self._quiet:
+            print(text, file=sys.stderr)
+
+    def plan(self, n_images: int, n_cached: int) -> None:
+        """Print pictures, how many are cached, columns and bytes; start the bar."""
+        self.n_cached.append(n_cached)
+        size = 4 * n_images * sum(self._widths)
+        columns = " + ".join(f"{width:,}" for width in self._widths)
+        shape = f", {columns} columns, {in_bytes(size)}" if columns else ""
+        names = ", ".join(self._names)
+        self.note(f"{names}: {n_images:,} pictures, {n_cached:,} cached{shape}")
+        if self._progress is not None:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(", ".join(self._names), total=n_images)
+
+    def advance(self, n_images: int) -> None:
+        """Move the bar."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, n_images)
+
+
+@contextmanager
+def reporting(*, quiet: bool) -> Iterator[Reporter]:
+    """A `Reporter` whose progress bar lives while the block runs; none off a terminal."""
+    reporter = Reporter(quiet=quiet)
+    if quiet or not sys.stderr.isatty():
+        yield reporter
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(show_speed=True, text_format="", text_format_no_percentage=""),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        reporter._progress = bar
+        yield reporter
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, tuple | list):
+        return "x".join(map(str, value))
+    return str(value)

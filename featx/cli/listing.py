@@ -1,0 +1,99 @@
+"""``featx layers``, ``featx models``, ``featx extractors``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from featx.cli.console import print_json, print_table
+
+BUNDLED = "featxnet"
+
+Json = Annotated[bool, typer.Option("--json", help="The table as JSON.")]
+
+
+def layers_command(
+    model: Annotated[str, typer.Argument(help="A network; see `featx models`.")],
+    as_json: Json = False,
+) -> None:
+    """Every layer of a network that features can be taken from, in order of execution."""
+    from featx.models import list_layers
+
+    layers = list_layers(model)
+    total = max((layer.macs for layer in layers), default=0) or 1
+    rows = [
+        {
+            "alias": layer.alias or "",
+            "node": layer.node,
+            "type": layer.kind,
+            "shape": tuple(layer.shape),
+            "n_features": layer.n_features,
+            "n_pooled": layer.n_pooled,
+            "cost": f"{layer.macs / total:.1%}",
+        }
+        for layer in layers
+    ]
+    if as_json:
+        print_json("layers", [asdict(layer) for layer in layers], model=model)
+        return
+    print_table(rows, right=("n_features", "n_pooled", "cost"))
+
+
+def models_command(
+    pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Networks by name: where they come from, and whether their weights are here."""
+    from featx.models import list_models
+
+    rows = [asdict(model) for model in list_models(pattern)]
+    is_bundled = [row["name"] for row in rows] == [BUNDLED]
+    if as_json:
+        print_json("models", rows, **({"card": _card()} if is_bundled else {}))
+        return
+    shown = [{**row, "weights": ", ".join(row["weights"])} for row in rows]
+    print_table(shown, right=("n_parameters",))
+    if is_bundled:
+        _print_card(_card())
+
+
+def _card() -> dict[str, Any]:
+    from featx.models.featxnet import load_card
+
+    return load_card()
+
+
+def _print_card(card: dict[str, Any]) -> None:
+    """What the bundled network was trained on, what it is good for, what it is not."""
+    pictures = ", ".join(f"{part['n_pictures']:,} of {part['name']}" for part in card["trained_on"])
+    print(
+        f"\n{card['n_parameters']:,} parameters, taught by {card['teacher']['name']} in "
+        f"{card['minutes']:.0f} minutes to see {pictures}."
+    )
+    print(
+        "Good for: a first look without a download, and judging depth; small coloured photographs "
+        "of objects.\nNot for: final numbers, where a large network does better; text, medical or "
+        "satellite pictures,\nwhich it has never seen; telling ImageNet's classes apart."
+    )
+    if not card.get("table"):
+        return
+    print("\nAccuracy of a logistic regression on pictures it has never seen:")
+    rows = [
+        {"features": row["name"]}
+        | {data: f"{value:.3f}" for data, value in row["accuracy"].items()}
+        for row in card["table"]
+    ]
+    print_table(rows, right=list(card["table"][0]["accuracy"]))
+
+
+def extractors_command(as_json: Json = False) -> None:
+    """Extractors by name: what a SPEC can begin with."""
+    from featx.registry import list_extractors
+
+    rows = [asdict(entry) for entry in list_extractors()]
+    if as_json:
+        print_json("extractors", rows)
+        return
+    print_table([{key: row[key] for key in ("name", "summary", "source")} for row in rows])

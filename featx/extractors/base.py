@@ -1,0 +1,351 @@
+"""The scikit-learn contract of every extractor.
+
+A subclass writes `_extract` and `_n_features_out`, optionally `_prepare` (what is done to one
+picture, in parallel), `_learn` (a codebook), and its table of parameter constraints. See
+`color.py`, the one to copy.
+"""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from featx.fingerprints import fingerprint
+from featx.images import MAX_PIXELS, PIXELS_VERSION, Images, Pixels
+from featx.store import FeatureStore
+from featx.streaming import Matrix, stream_inputs, stream_rows
+
+INPUT_PARAMETERS = frozenset({"image_shape", "value_range", "max_pixels"})
+"""How pictures are read: part of each picture's digest, not of the extractor's fingerprint."""
+
+SPEED_PARAMETERS = frozenset(
+    {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error"}
+)
+"""What changes time or place, never a value."""
+
+
+class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of all extractors: pictures in, one float32 row for each out.
+
+    Parameters
+    ----------
+    image_shape : tuple of int, optional
+        Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row in a 2-D `X`; by default a row is
+        a grey ``(p, 1)`` picture.
+    value_range : tuple of float, optional
+        The values of black and white in arrays; by default 0 to 255 for integers and 0 to 1
+        for floats.
+    max_pixels : int, default=89478485
+        Pictures with more pixels are refused before they are decoded.
+    on_error : {"raise", "nan"}, default="raise"
+        What becomes of a picture that cannot be decoded: an `ImageError` that names it, or a
+        row of NaN.
+    n_jobs : int, optional
+        Jobs for joblib; None means what `joblib.parallel_config` says, else all cores.
+    store : path or FeatureStore, optional
+        Where rows are kept between runs; None keeps none.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Length of a flattened image; set only when `fit` got a 2-D array.
+    """
+
+    feature_version: ClassVar[int] = 1
+    """Raised by hand whenever the same settings give other numbers."""
+
+    positional: ClassVar[tuple[str, ...]] = ()
+    """Parameters that a SPEC may give by place: ``NAME:first:second``."""
+
+    runs_in_parent: ClassVar[bool] = False
+    """Whether batches are extracted in the calling process (a network), not by joblib."""
+
+    batch_length: ClassVar[int] = 64
+    """How many pictures `_extract` gets at a time."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_shape": [tuple, list, None],
+        "value_range": [tuple, list, None],
+        "max_pixels": [Interval(numbers.Integral, 1, None, closed="left")],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "n_jobs": [numbers.Integral, None],
+        "store": [str, os.PathLike, FeatureStore, None],
+    }
+
+    def __init__(
+        self,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        on_error: str = "raise",
+        n_jobs: int | None = None,
+        store: Any = None,
+    ) -> None:
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.max_pixels = max_pixels
+        self.on_error = on_error
+        self.n_jobs = n_jobs
+        self.store = store
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the parameters, and learn from pictures what there is to learn.
+
+        Parameters
+        ----------
+        X : pictures
+            Paths, bytes, PIL images, arrays, or flattened rows; see `featx.images.Images`.
+        y : ignored
+            There by scikit-learn's convention.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImageError
+            If a picture cannot be decoded and ``on_error="raise"``.
+        """
+        self._validate_params()
+        self._check_parameters()
+        images = self._images(X, reset=True)
+        if type(self)._learn is not Extractor._learn:
+            self._learn(_skip_broken(stream_inputs(self, images), self.on_error))
+        return self
+
+    def transform(self, X: Any) -> npt.NDArray[np.float32]:
+        """Features of pictures.
+
+        Parameters
+        ----------
+        X : pictures
+            Paths, bytes, PIL images, arrays, or flattened rows; see `featx.images.Images`.
+
+        Returns
+        -------
+        ndarray of shape (n_images, n_features), float32
+
+        Raises
+        ------
+        ImageError
+            If a picture cannot be decoded and ``on_error="raise"``.
+        """
+        if type(self)._learn is not Extractor._learn:
+            check_is_fitted(self)
+        self._validate_params()
+        self._check_parameters()
+        rows = stream_rows(self, self._images(X, reset=False))
+        if rows.failures and self.on_error == "raise":
+            raise rows.failures[0].error
+        matrix = rows.matrix()
+        self._check_rows(matrix)
+        return matrix
+
+    def fingerprint(self, layer: str = "") -> str:
+        """Digest of everything that decides the values: class, parameters, state, version.
+
+        Parameters
+        ----------
+        layer : str, default=""
+            The layer, for extractors that have several.
+
+        Returns
+        -------
+        str
+            32 hexadecimal characters.
+        """
+        return fingerprint(self.settings(layer))
+
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        """What the fingerprint is taken of, as plain values and arrays.
+
+        Parameters
+        ----------
+        layer : str, default=""
+            The layer, for extractors that have several.
+
+        Returns
+        -------
+        dict
+        """
+        hidden = INPUT_PARAMETERS | SPEED_PARAMETERS
+        parameters = self.get_params(deep=False).items()
+        return {
+            "extractor": f"{type(self).__module__}.{type(self).__qualname__}",
+            "feature_version": self.feature_version,
+            "pixels": {"version": PIXELS_VERSION, "contract": "exact"},
+            "parameters": {name: value for name, value in parameters if name not in hidden},
+            "state": self._state(),
+        }
+
+    def n_features(self, layer: str = "") -> int:
+        """Columns of one layer: all of them, for extractors that have only one."""
+        return int(self._n_features_out)
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the blocks of columns; one empty name where there is only one block."""
+        return [""]
+
+    def _check_parameters(self) -> None:
+        """Raise `ValueError` for parameters that are wrong together."""
+
+    def _check_rows(self, rows: Matrix) -> None:
+        """Warn of what is worth knowing about finished rows ``(n, d)``; NaN where one failed."""
+
+    def _prepare(self, pixels: Pixels) -> Any:
+        """What is done to one picture alone, in parallel: usually the resize."""
+        return pixels
+
+    @property
+    def _n_features_out(self) -> int:
+        """Columns of a row, known without any picture (but after `fit` where one learns)."""
+        raise NotImplementedError
+
+    def _extract(self, batch: Sequence[Any]) -> Matrix:
+        """Features ``(n, d)`` float32 of prepared pictures."""
+        describer = self._describer()
+        if describer is None:
+            raise NotImplementedError
+        return self._encode(describer._extract_layers(batch, [""])[""])
+
+    def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> dict[str, Matrix]:
+        """Features of each layer asked for; extractors with one block have one answer."""
+        return {"": self._extract(batch)}
+
+    def _learn(self, inputs: Iterable[Any]) -> None:
+        """Learn from prepared pictures (or described ones, see `_describer`), each seen once."""
+
+    def _describer(self) -> Describer | None:
+        """What describes pictures by local descriptors that are stored apart, if anything.
+
+        An extractor that has one writes `_encode`, and gets descriptors in `_learn`.
+        """
+        return None
+
+    def _encode(self, described: Sequence[npt.NDArray[Any]]) -> Matrix:
+        """Features ``(n, d)`` float32 of described pictures."""
+        raise NotImplementedError
+
+    def _state(self) -> dict[str, Any]:
+        """Fitted attributes that decide values: every array learned in `fit`."""
+        return {
+            name: value
+            for name, value in sorted(vars(self).items())
+            if name.endswith("_") and not name.startswith("_") and name not in NOT_STATE
+        }
+
+    def _images(self, X: Any, *, reset: bool) -> Images:
+        """`X` as pictures; tables of numbers pass scikit-learn's own checks first."""
+        if _is_table(X):
+            X = validate_data(self, X, reset=reset, dtype=None)
+            X = _numbers(X)
+        elif reset:
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
+        if isinstance(X, Images):
+            return X
+        return Images(
+            X,
+            image_shape=self.image_shape,
+            value_range=self.value_range,
+            max_pixels=self.max_pixels,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.requires_fit = type(self)._learn is not Extractor._learn
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+class Describer:
+    """Pictures in, local descriptors out: the first half of a bag of words.
+
+    Has its own fingerprint, so that its rows are stored apart and another codebook only
+    assigns anew. A subclass is picklable and writes `settings`, `_describe` and, where a
+    picture is resized first, `_prepare`.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        Jobs for joblib, as the extractor's.
+    """
+
+    batch_length = 16
+    runs_in_parent = False
+    layers: ClassVar[list[str]] = [""]
+
+    def __init__(self, n_jobs: int | None = None) -> None:
+        self.n_jobs = n_jobs
+
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        """Everything that decides the descriptors, as plain values."""
+        raise NotImplementedError
+
+    def fingerprint(self, layer: str = "") -> str:
+        """Digest of the settings: 32 hexadecimal characters."""
+        return fingerprint(self.settings(layer))
+
+    def n_features(self, layer: str = "") -> int:
+        """Values of a picture, about: chunks are cut by it."""
+        return 1
+
+    def _prepare(self, pixels: Pixels) -> Any:
+        return pixels
+
+    def _describe(self, prepared: Any) -> npt.NDArray[Any]:
+        """Descriptors ``(k, w)`` of one picture; type and width never vary, `k` may be 0."""
+        raise NotImplementedError
+
+    def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> dict[str, Any]:
+        return {"": [self._describe(prepared) for prepared in batch]}
+
+
+NOT_STATE = frozenset({"n_features_in_", "feature_names_in_"})
+
+
+def _is_table(X: Any) -> bool:
+    """Whether `X` is rows of numbers, scikit-learn's usual input, rather than pictures."""
+    if sparse.issparse(X) or (hasattr(X, "iloc") and X.ndim == 2):
+        return True
+    if isinstance(X, np.ndarray):
+        return X.ndim < 3 and not _holds_pictures(X)
+    if isinstance(X, Images) or not isinstance(X, Sequence) or isinstance(X, str | bytes):
+        return not hasattr(X, "__len__") and not isinstance(X, Iterable)
+    return len(X) == 0 or isinstance(X[0], list | tuple | numbers.Number)
+
+
+def _holds_pictures(X: npt.NDArray[Any]) -> bool:
+    """Whether a 1-D array is one of paths or objects rather than of numbers."""
+    if X.ndim != 1 or X.dtype.kind not in "OUS" or not len(X):
+        return False
+    return not isinstance(X[0], numbers.Number)
+
+
+def _numbers(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Table of objects as one of floats."""
+    if X.dtype.kind in "buif":
+        return X
+    return X.astype(np.float64)
+
+
+def _skip_broken(inputs: Iterator[Any], on_error: str) -> Iterator[Any]:
+    """Inputs without the failures among them, or the first failure raised."""
+    for item in inputs:
+        if not isinstance(item, Exception):
+            yield item
+        elif on_error == "raise":
+            raise item

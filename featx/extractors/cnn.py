@@ -1,0 +1,312 @@
+"""A frozen network as a feature extractor: any layers, one pass."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from featx.extractors.base import Extractor
+from featx.images import MAX_PIXELS, PIXELS_VERSION, Pixels
+from featx.streaming import Matrix
+
+if TYPE_CHECKING:
+    from featx.layers import Layer
+    from featx.models.graphs import Tap
+    from featx.models.networks import Plan
+
+DEFAULT_BATCH = 8
+"""Pictures in one pass: activations of so few stay in the processor's cache."""
+
+
+class CNNFeatures(Extractor):
+    """Activations of a frozen network at one or several layers.
+
+    Parameters
+    ----------
+    model : str, path or torch.nn.Module, default="featxnet"
+        ``featxnet`` (bundled), a torchvision name, ``timm/NAME``, ``package.module:callable``,
+        a folder that ``featx finetune`` wrote, or a module object, of which featx uses a copy.
+    layer : str or list of str, default="-1"
+        Nodes (``features.2``) or aliases (``pool1``, ``fc7``, ``-1``); see
+        `featx.models.list_layers`. All of them come out of one pass.
+    weights : str or path, default="default"
+        ``default`` (the source's own), a name such as ``IMAGENET1K_V1``, a file (``.pth``,
+        ``.pt``, ``.th``, ``.safetensors``), or ``random``.
+    load : str, optional
+        Pattern of the only tensors to take from `weights`, such as ``features.*``; the others
+        stay random. By default every tensor up to the deepest layer has to be there.
+    pooling : str, default="auto"
+        Of maps: ``flatten``, ``gap``, ``max``, ``gem``, ``grid=N``; of tokens: ``cls``,
+        ``mean``, ``flatten``. ``auto`` is ``cls`` where there is a class token, else
+        ``flatten``.
+    size : int or tuple of int, optional
+        What a picture's short side is brought to, or its height and width; by default what
+        the weights expect. Without `crop` it is the crop too.
+    crop : int or tuple of int, optional
+        Height and width cut from the centre.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, optional
+    mean, std : tuple of float, optional
+        Of each channel in 0 to 1; by default what the weights expect.
+    resize : {"pillow", "torch"}, default="pillow"
+        The pixels that torchvision's preprocessing makes of a PIL image, to the last bit; or
+        those that it makes of a uint8 tensor, which move deep layers by up to 1 %.
+    precision : {"fp32", "bf16", "fp16"}, default="fp32"
+    device : str, default="auto"
+        ``auto``, or a device of torch.
+    batch_size : int, optional
+        Pictures in one pass; 8 by default.
+    reproducible : bool, default=False
+        Fill up the last batch and key the rows by batch size and device: the same bytes on one
+        machine whatever other pictures there are. Otherwise rows agree within 1e-4.
+    tap : {"auto", "graph", "hooks"}, default="auto"
+        Cut the network's graph after the deepest layer; or, where it cannot be traced, listen
+        to its modules and stop there. The rows are the same.
+    image_shape, value_range, max_pixels, on_error, n_jobs, store
+        As in `featx.extractors.base.Extractor`.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Length of a flattened image; set only when `fit` got a 2-D array.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be decoded.
+    LayerError
+        If a layer is not in the network.
+    ModelError
+        If the network is not known, or its weights are missing or not its own.
+
+    References
+    ----------
+    .. [1] Donahue et al., "DeCAF: A Deep Convolutional Activation Feature for Generic Visual
+       Recognition", ICML 2014.
+    .. [2] Razavian et al., "CNN Features off-the-shelf: an Astounding Baseline for
+       Recognition", CVPR Workshops 2014.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.zeros((2, 8, 8, 3), np.uint8)
+    >>> CNNFeatures("alexnet", "pool1", weights="random", size=64).fit_transform(images).shape
+    (2, 3136)
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("model", "layer")
+    runs_in_parent: ClassVar[bool] = True
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Extractor._parameter_constraints,
+        "model": "no_validation",  # type: ignore[dict-item]
+        "layer": [str, numbers.Integral, list, tuple],
+        "weights": [str, os.PathLike],
+        "load": [str, None],
+        "pooling": [str],
+        "size": [Interval(numbers.Integral, 1, None, closed="left"), tuple, list, None],
+        "crop": [Interval(numbers.Integral, 1, None, closed="left"), tuple, list, None],
+        "interpolation": [StrOptions({"nearest", "bilinear", "bicubic", "lanczos"}), None],
+        "mean": [tuple, list, None],
+        "std": [tuple, list, None],
+        "resize": [StrOptions({"torch", "pillow"})],
+        "precision": [StrOptions({"fp32", "bf16", "fp16"})],
+        "device": [str],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "reproducible": ["boolean"],
+        "tap": [StrOptions({"auto", "graph", "hooks"})],
+    }
+
+    def __init__(
+        self,
+        model: Any = "featxnet",
+        layer: str | Sequence[str] = "-1",
+        *,
+        weights: str | os.PathLike[str] = "default",
+        load: str | None = None,
+        pooling: str = "auto",
+        size: int | tuple[int, int] | None = None,
+        crop: int | tuple[int, int] | None = None,
+        interpolation: str | None = None,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        resize: str = "pillow",
+        precision: str = "fp32",
+        device: str = "auto",
+        batch_size: int | None = None,
+        reproducible: bool = False,
+        tap: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        on_error: str = "raise",
+        n_jobs: int | None = None,
+        store: Any = None,
+    ) -> None:
+        super().__init__(
+            image_shape=image_shape,
+            value_range=value_range,
+            max_pixels=max_pixels,
+            on_error=on_error,
+            n_jobs=n_jobs,
+            store=store,
+        )
+        self.model = model
+        self.layer = layer
+        self.weights = weights
+        self.load = load
+        self.pooling = pooling
+        self.size = size
+        self.crop = crop
+        self.interpolation = interpolation
+        self.mean = mean
+        self.std = std
+        self.resize = resize
+        self.precision = precision
+        self.device = device
+        self.batch_size = batch_size
+        self.reproducible = reproducible
+        self.tap = tap
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, as they were asked for."""
+        names = [self.layer] if isinstance(self.layer, str | numbers.Integral) else self.layer
+        return list(dict.fromkeys(map(str, names)))
+
+    @property
+    def batch_length(self) -> int:  # type: ignore[override]
+        """Pictures extracted at a time: whole batches, and no more than 32 MiB of rows."""
+        n_features = sum(map(self.n_features, self.layers))
+        n_batch = self._n_batch
+        return n_batch * max(1, min(64, CHUNK_BYTES // (4 * n_features)) // n_batch)
+
+    def n_features(self, layer: str = "") -> int:
+        """Columns of one layer; of all of them without a name."""
+        from featx.models.pooling import pooled_width
+
+        if not layer:
+            return sum(map(self.n_features, self.layers))
+        return pooled_width(self._pooling(layer), self._find(layer))
+
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        """What decides the values of one layer, as plain values.
+
+        A layer has the same settings by whatever name it is asked for.
+        """
+        plan = self._plan()
+        name = layer or self.layers[0]
+        return {
+            "extractor": f"{type(self).__module__}.{type(self).__qualname__}",
+            "feature_version": self.feature_version,
+            "pixels": {"version": PIXELS_VERSION, "contract": "exact"},
+            "model": plan.source.identity,
+            "weights": plan.weights.digest,
+            "load": self.load,
+            "preprocessing": plan.preprocessing.settings(),
+            "resize": self.resize,
+            "layer": self._find(name).node,
+            "pooling": self._pooling(name),
+            "precision": self.precision,
+            "reproducible": self.reproducible and [self._n_batch, self._device_kind()],
+        }
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """``pool1_0``, ``pool1_1`` and so on: the layer as it was asked for, and the column."""
+        return np.array(
+            [f"{name}_{i}" for name in self.layers for i in range(self.n_features(name))],
+            dtype=object,
+        )
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_features()
+
+    def _check_parameters(self) -> None:
+        if not self.layers:
+            raise ValueError("layer must name at least one layer; got an empty list.")
+        if self.resize == "torch" and self.interpolation == "lanczos":
+            raise ValueError("torch has no lanczos for tensors; use resize='pillow'.")
+        for name in self.layers:
+            self._pooling(name)
+
+    def _prepare(self, pixels: Pixels) -> Pixels:
+        preprocessing = self._plan(is_checked=False).preprocessing
+        return preprocessing.prepare(pixels, by_torch=self.resize == "torch")
+
+    def _extract_layers(self, batch: Sequence[Pixels], layers: Sequence[str]) -> dict[str, Matrix]:
+        import torch
+
+        plan = self._plan()
+        network = plan.network()
+        taps = self._taps(layers)
+        blocks = {node: np.empty((len(batch), tap.width), np.float32) for node, tap in taps.items()}
+        for start in range(0, len(batch), self._n_batch):
+            part = list(batch[start : start + self._n_batch])
+            n_images = len(part)
+            if self.reproducible:
+                part += part[-1:] * (self._n_batch - n_images)
+            pixels = np.stack(part)  # (n, h, w, 3)
+            maps = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+            rows = network.rows(maps, list(taps.values()))
+            for node, values in zip(taps, rows):
+                target = torch.from_numpy(blocks[node][start : start + n_images])
+                target.copy_(values[:n_images])
+        return {name: blocks[self._find(name).node] for name in layers}
+
+    def _device_kind(self) -> str:
+        from featx.models.devices import find_device
+
+        return find_device(self.device).type
+
+    @property
+    def _n_batch(self) -> int:
+        return self.batch_size or DEFAULT_BATCH
+
+    def _plan(self, *, is_checked: bool = True) -> Plan:
+        """The network asked for; unless `is_checked`, one that was asked for before will do."""
+        from featx.models.plans import find_plan
+
+        parameters = self.get_params(deep=False)
+        return find_plan(
+            is_checked=is_checked, **{name: parameters[name] for name in PLAN_PARAMETERS}
+        )
+
+    def _find(self, layer: str) -> Layer:
+        return self._plan(is_checked=False).table.find(layer)
+
+    def _pooling(self, layer: str) -> str:
+        from featx.models.pooling import choose_pooling
+
+        return choose_pooling(self.pooling, self._find(layer))
+
+    def _taps(self, layers: Sequence[str]) -> dict[str, Tap]:
+        """Each layer once, by its node, however many names it was asked for by."""
+        from featx.models.graphs import Tap
+
+        nodes = self._plan(is_checked=False).table.recording.nodes
+        found = {name: self._find(name) for name in layers}
+        return {
+            layer.node: Tap(layer, self._pooling(name), nodes[layer.index].names)
+            for name, layer in found.items()
+        }
+
+
+CHUNK_BYTES = 32 * 2**20
+PLAN_PARAMETERS = (
+    "model",
+    "weights",
+    "load",
+    "size",
+    "crop",
+    "interpolation",
+    "mean",
+    "std",
+    "device",
+    "precision",
+    "tap",
+)

@@ -1,0 +1,135 @@
+"""Colour as a feature: the controls that any other extractor has to beat."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils._param_validation import Interval
+
+from featx.extractors.base import Extractor
+from featx.images import MAX_PIXELS, Pixels
+from featx.streaming import Matrix
+
+CHANNELS = ("red", "green", "blue")
+
+
+class ColorHistogram(Extractor):
+    """Per-channel colour histogram of each image.
+
+    The simplest extractor here, and the one to copy when adding another.
+
+    Parameters
+    ----------
+    n_bins : int, default=32
+        Bins per channel, equal in width over intensities 0 to 255.
+    image_shape, value_range, max_pixels, on_error, n_jobs, store
+        As in `featx.extractors.base.Extractor`.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Length of a flattened image; set only when `fit` got a 2-D array.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be decoded.
+
+    Notes
+    -----
+    Each channel sums to 1, whatever the size of the image. Departs from [1]_: channels are
+    binned separately, giving ``3 * n_bins`` columns rather than ``n_bins ** 3``.
+
+    References
+    ----------
+    .. [1] Swain and Ballard, "Color Indexing", IJCV 7 (1991) 11-32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ColorHistogram(n_bins=4).fit_transform(np.zeros((2, 8, 8, 3), np.uint8)).shape
+    (2, 12)
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("n_bins",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Extractor._parameter_constraints,
+        "n_bins": [Interval(numbers.Integral, 1, 256, closed="both")],
+    }
+
+    def __init__(
+        self,
+        n_bins: int = 32,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        on_error: str = "raise",
+        n_jobs: int | None = None,
+        store: Any = None,
+    ) -> None:
+        super().__init__(
+            image_shape=image_shape,
+            value_range=value_range,
+            max_pixels=max_pixels,
+            on_error=on_error,
+            n_jobs=n_jobs,
+            store=store,
+        )
+        self.n_bins = n_bins
+
+    @property
+    def _n_features_out(self) -> int:
+        return 3 * self.n_bins
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Names such as ``red_0``: the channel, and the bin from dark to bright."""
+        names = [f"{channel}_{i}" for channel in CHANNELS for i in range(self.n_bins)]
+        return np.array(names, dtype=object)
+
+    def _prepare(self, pixels: Pixels) -> Matrix:
+        counts = [np.bincount(pixels[:, :, c].ravel(), minlength=256) for c in range(3)]
+        bins = np.arange(256) * self.n_bins // 256
+        sums = [np.bincount(bins, weights=count, minlength=self.n_bins) for count in counts]
+        histogram = np.concatenate(sums) / (pixels.shape[0] * pixels.shape[1])  # (3 * n_bins,)
+        return histogram.astype(np.float32)
+
+    def _extract(self, batch: Sequence[Matrix]) -> Matrix:
+        return np.stack(batch)
+
+
+class MeanColor(Extractor):
+    """Mean colour of each image: three numbers from 0 to 255.
+
+    The least that a feature can be. What it already separates, no network needs to be
+    praised for.
+
+    Parameters
+    ----------
+    image_shape, value_range, max_pixels, on_error, n_jobs, store
+        As in `featx.extractors.base.Extractor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MeanColor().fit_transform(np.full((1, 4, 4, 3), 7, np.uint8))
+    array([[7., 7., 7.]], dtype=float32)
+    """
+
+    @property
+    def _n_features_out(self) -> int:
+        return 3
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """``red``, ``green``, ``blue``."""
+        return np.array(CHANNELS, dtype=object)
+
+    def _prepare(self, pixels: Pixels) -> Matrix:
+        return pixels.mean((0, 1), dtype=np.float64).astype(np.float32)  # (3,)
+
+    def _extract(self, batch: Sequence[Matrix]) -> Matrix:
+        return np.stack(batch)

@@ -1,0 +1,282 @@
+"""Pictures -> local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
+
+A row is the point's place, relative to the picture, followed by the descriptor's values in the
+smallest type that holds them. `unpack` takes it apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.extractors.base import Describer
+from featx.extractors.surf import find_points
+from featx.extractors.surf_values import describe, keep_inner, orient
+from featx.images import Pixels, resize
+
+Rows: TypeAlias = npt.NDArray[np.uint8]
+Places: TypeAlias = npt.NDArray[np.uint16]
+Grey: TypeAlias = npt.NDArray[np.uint8]
+
+PLACE_BYTES = 4
+THRESHOLD, MAX_POINTS = 0.1, 1024
+MIN_SIDE_PX = 16
+"""Pictures with a shorter side have no key points: the detectors refuse or find noise."""
+
+
+class LocalDescriber(Describer):
+    """Base of all describers: a picture brought to size and to grey, then described.
+
+    Parameters
+    ----------
+    image_size : int, default=320
+        Longest side in pixels to which every picture is brought, upwards too.
+    n_jobs : int, optional
+        Jobs for joblib, as the extractor's.
+    """
+
+    name: ClassVar[str]
+    n_values: ClassVar[int]
+    dtype: ClassVar[str]
+    version: ClassVar[int] = 1
+    is_binary: ClassVar[bool] = False
+    is_histogram: ClassVar[bool] = False
+
+    def __init__(self, image_size: int = 320, n_jobs: int | None = None) -> None:
+        super().__init__(n_jobs)
+        self.image_size = image_size
+
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        """Everything that decides the descriptors, as plain values."""
+        return {"describer": self.name, "version": self.version, "image_size": self.image_size}
+
+    def n_features(self, layer: str = "") -> int:
+        """Values of a picture, about."""
+        return 200 * self.n_values
+
+    @property
+    def width(self) -> int:
+        """Numbers in a descriptor: bits one by one, for packed ones."""
+        return self.n_values * (8 if self.is_binary else 1)
+
+    def unpack(self, rows: Rows) -> tuple[Places, npt.NDArray[Any]]:
+        """Places ``(k, 2)`` and values ``(k, n_values)`` of rows; see `unpack`."""
+        return unpack(rows, self.dtype)
+
+    def compare(self, rows: Rows, *, is_rooted: bool) -> tuple[Places, npt.NDArray[Any]]:
+        """Places and values of rows, values as they are compared: float32, or packed bits.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k, w), uint8
+        is_rooted : bool
+            Whether histograms of gradients are compared by their roots; see `take_root`.
+
+        Returns
+        -------
+        places : ndarray of shape (k, 2), uint16
+        values : ndarray of shape (k, n_values), float32 or uint8
+        """
+        places, values = self.unpack(rows)
+        if self.is_binary:
+            return places, values
+        values = values.astype(np.float32)
+        return places, take_root(values) if self.is_histogram and is_rooted else values
+
+    def _prepare(self, pixels: Pixels) -> Grey:
+        import cv2
+
+        height, width = pixels.shape[:2]
+        scale = self.image_size / max(height, width)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size)  # type: ignore[arg-type]
+
+    def _describe(self, prepared: Grey) -> Rows:
+        if min(prepared.shape) < MIN_SIDE_PX:
+            return self._pack(prepared, np.empty((0, 2)), np.empty((0, self.n_values)))
+        return self._pack(prepared, *self._find(prepared))
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Points ``(k, 2)`` as x and y in pixels, and their descriptors ``(k, n_values)``."""
+        raise NotImplementedError
+
+    def _pack(self, grey: Grey, points: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+        size = np.array(grey.shape[::-1])
+        return pack(points / size, values.astype(self.dtype))
+
+
+class SurfDescriber(LocalDescriber):
+    """SURF [1]_: 64 values a point, stored in half precision.
+
+    Notes
+    -----
+    Departs from [1]_: the sign of the Laplacian is not part of the descriptor, and the
+    threshold is low, so that ordinary photographs have hundreds of points. The Hessian is
+    that of mahotas, and so are the descriptors of points given the angle and wavelets of even
+    width; see `featx.extractors.surf` for where the points differ.
+
+    References
+    ----------
+    .. [1] Bay, Ess, Tuytelaars and Van Gool, "Speeded-Up Robust Features (SURF)", CVIU 110
+       (2008) 346-359.
+
+    Examples
+    --------
+    >>> SurfDescriber()._describe(np.zeros((64, 64), np.uint8)).shape
+    (0, 132)
+    """
+
+    name = "surf"
+    n_values = 64
+    dtype = "<f2"
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        points = find_points(grey, THRESHOLD, MAX_POINTS)
+        points = keep_inner(points, grey.shape)
+        return points[:, 1::-1], describe(grey, points, orient(grey, points))
+
+
+class SiftDescriber(LocalDescriber):
+    """SIFT [1]_ by OpenCV: 128 integers from 0 to 255 a point.
+
+    References
+    ----------
+    .. [1] Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", IJCV 60 (2004)
+       91-110.
+
+    Examples
+    --------
+    >>> SiftDescriber()._describe(np.zeros((64, 64), np.uint8)).shape
+    (0, 132)
+    """
+
+    name = "sift"
+    n_values = 128
+    dtype = "u1"
+    is_histogram = True
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        import cv2
+
+        sift = cv2.SIFT_create()  # type: ignore[attr-defined]
+        return _find_by_opencv(sift, grey, self.n_values)
+
+
+class OrbDescriber(LocalDescriber):
+    """ORB [1]_ by OpenCV: 256 bits a point, packed in 32 bytes.
+
+    Notes
+    -----
+    Departs from [1]_: up to 1,000 points, with a lower threshold of the corner detector, so
+    that smooth photographs have points too.
+
+    References
+    ----------
+    .. [1] Rublee, Rabaud, Konolige and Bradski, "ORB: an efficient alternative to SIFT or
+       SURF", ICCV (2011) 2564-2571.
+
+    Examples
+    --------
+    >>> OrbDescriber()._describe(np.zeros((64, 64), np.uint8)).shape
+    (0, 36)
+    """
+
+    name = "orb"
+    n_values = 32
+    dtype = "u1"
+    is_binary = True
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        import cv2
+
+        orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)  # type: ignore[attr-defined]
+        return _find_by_opencv(orb, grey, self.n_values)
+
+
+def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+    """Places and values of descriptors as rows of bytes.
+
+    Parameters
+    ----------
+    places : ndarray of shape (k, 2)
+        x and y of each point, 0 to 1, relative to the picture's width and height.
+    values : ndarray of shape (k, n)
+        Of any type with a fixed size.
+
+    Returns
+    -------
+    ndarray of shape (k, 4 + n * itemsize), uint8
+    """
+    steps = np.floor(np.clip(places, 0, 1) * 65536).clip(0, 65535).astype("<u2")
+    parts = (steps, values)
+    return np.concatenate([_as_bytes(part) for part in parts], axis=1)
+
+
+def unpack(rows: Rows, dtype: str) -> tuple[Places, npt.NDArray[Any]]:
+    """Places and values of packed rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (k, 4 + n * itemsize), uint8
+    dtype : str
+        Type of the values.
+
+    Returns
+    -------
+    places : ndarray of shape (k, 2), uint16
+        x and y of each point, 65,536ths of the picture's width and height.
+    values : ndarray of shape (k, n)
+
+    Examples
+    --------
+    >>> rows = pack(np.array([[0.0, 0.5]]), np.array([[7, 8]], np.uint8))
+    >>> unpack(rows, "u1")
+    (array([[    0, 32768]], dtype=uint16), array([[7, 8]], dtype=uint8))
+    """
+    places = np.ascontiguousarray(rows[:, :PLACE_BYTES]).view("<u2")
+    return places, np.ascontiguousarray(rows[:, PLACE_BYTES:]).view(dtype)
+
+
+def take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """RootSIFT [1]_: the square root of each descriptor's share in its sum; of unit length.
+
+    Parameters
+    ----------
+    values : ndarray of shape (k, d), float32
+        Not negative.
+
+    Returns
+    -------
+    ndarray of shape (k, d), float32
+
+    References
+    ----------
+    .. [1] Arandjelovic and Zisserman, "Three things everyone should know to improve object
+       retrieval", CVPR (2012) 2911-2918.
+
+    Examples
+    --------
+    >>> take_root(np.array([[1.0, 3.0]], np.float32))
+    array([[0.5      , 0.8660254]], dtype=float32)
+    """
+    sums = values.sum(axis=1, keepdims=True)
+    return np.sqrt(values / np.maximum(sums, 1))
+
+
+def _as_bytes(values: npt.NDArray[Any]) -> Rows:
+    row_bytes = values.shape[1] * values.itemsize
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), row_bytes)
+
+
+def _find_by_opencv(
+    detector: Any, grey: Grey, n_values: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Points and descriptors by a detector made here: OpenCV's objects do not pickle."""
+    import cv2
+
+    points, values = detector.detectAndCompute(grey, None)
+    if values is None:
+        return np.empty((0, 2)), np.empty((0, n_values))
+    return np.array(cv2.KeyPoint_convert(points)), values  # type: ignore[attr-defined]

@@ -1,0 +1,181 @@
+"""SIFT's histograms and SURF's sums for all patches of a grid, from one gradient pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.compiling import compiled
+
+Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.intp]
+
+N_BINS = 4
+"""Bins of a patch along each side."""
+
+N_ORIENTATIONS = 8
+CLIP = 0.2
+
+
+def orientation_maps(picture: Floats) -> Floats:
+    """Gradient strength of each pixel, shared between the two nearest of eight directions.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (h, w), float32
+
+    Returns
+    -------
+    ndarray of shape (h, w, 8), float32
+        Differences over two pixels; zero on the outermost pixels. Direction 0 is to the
+        right, and they go round by way of the top.
+    """
+    maps = np.zeros((*picture.shape, N_ORIENTATIONS), np.float32)
+    _share_gradients(np.ascontiguousarray(picture, np.float32), maps)
+    return maps
+
+
+def haar_maps(grey: npt.NDArray[np.uint8], side_px: int) -> Floats:
+    """Haar wavelet responses of each pixel: to the right and upwards, and their sizes.
+
+    Parameters
+    ----------
+    grey : ndarray of shape (h, w), uint8
+    side_px : int
+        Side of the wavelet; even.
+
+    Returns
+    -------
+    ndarray of shape (h, w, 4), float32
+        Response along x, its size, response along y, its size, in mean grey levels; zero
+        where the wavelet does not fit.
+    """
+    import cv2
+
+    half = side_px // 2
+    sums = cv2.integral(grey)  # (h + 1, w + 1)
+    columns = sums[:, half:] - sums[:, :-half]
+    rows = sums[half:] - sums[:-half]
+    upright = columns[side_px:] - columns[:-side_px]
+    lying = rows[:, side_px:] - rows[:, :-side_px]
+    maps = np.zeros((*grey.shape, 4), np.float32)
+    inner = maps[half : half + len(upright), half : half + lying.shape[1]]
+    inner[..., 0] = (upright[:, half:] - upright[:, :-half]) / (half * side_px)
+    inner[..., 2] = (lying[:-half] - lying[half:]) / (half * side_px)
+    inner[..., 1::2] = np.abs(inner[..., ::2])
+    return maps
+
+
+def bin_weights(bin_px: float) -> Floats:
+    """Weight of each pixel in each bin, along one side of a patch.
+
+    Parameters
+    ----------
+    bin_px : float
+        Side of a bin.
+
+    Returns
+    -------
+    ndarray of shape (4, 2 * r + 1), float32
+        For the pixels from r before the patch's centre to r after it: a triangle around the
+        bin's centre, times a Gaussian window of half the patch's width.
+    """
+    radius = int(np.ceil(bin_px * (N_BINS + 1) / 2))
+    offsets = np.arange(-radius, radius + 1) / bin_px  # in bins
+    centres = np.arange(N_BINS) - (N_BINS - 1) / 2
+    triangles = np.maximum(0, 1 - np.abs(offsets - centres[:, None]))
+    return (triangles * np.exp(-2 * (offsets / N_BINS) ** 2)).astype(np.float32)
+
+
+def pool_patches(maps: Floats, rows: Places, columns: Places, weights: Floats) -> Floats:
+    """Sums of maps in the bins of the patches around every crossing of some rows and columns.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (h, w, m), float32
+    rows, columns : ndarray of shape (n_rows,) and (n_columns,)
+        Pixels at the centres of patches.
+    weights : ndarray of shape (4, 2 * r + 1), float32
+
+    Returns
+    -------
+    ndarray of shape (n_rows * n_columns, 16 * m), float32
+        Patches row by row; values by the bin's row, its column, and map.
+    """
+    height, _, n_maps = maps.shape
+    lines = np.zeros((height, len(columns), N_BINS, n_maps), np.float32)
+    _pool_lines(maps, columns, weights, lines)
+    out = np.zeros((len(rows), len(columns), N_BINS, N_BINS * n_maps), np.float32)
+    _pool_rows(lines.reshape(height, len(columns), N_BINS * n_maps), rows, weights, out)
+    return out.reshape(len(rows) * len(columns), N_BINS * N_BINS * n_maps)
+
+
+def to_bytes(histograms: Floats) -> npt.NDArray[np.uint8]:
+    """Histograms at unit length, cut at 0.2, at unit length again, times 512.
+
+    Parameters
+    ----------
+    histograms : ndarray of shape (k, 128), float32
+        None of them all zero.
+
+    Returns
+    -------
+    ndarray of shape (k, 128), uint8
+    """
+    lengths = np.sqrt((histograms**2).sum(axis=1, keepdims=True))
+    cut = np.minimum(histograms, CLIP * lengths)
+    lengths = np.sqrt((cut**2).sum(axis=1, keepdims=True))
+    return np.rint(cut * (512 / lengths)).clip(0, 255).astype(np.uint8)
+
+
+@compiled()
+def _share_gradients(picture: Any, maps: Any) -> None:
+    height, width = picture.shape
+    per_radian = np.float32(N_ORIENTATIONS / (2 * np.pi))
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            dx = picture[y, x + 1] - picture[y, x - 1]
+            dy = picture[y - 1, x] - picture[y + 1, x]
+            strength = np.sqrt(dx * dx + dy * dy)
+            place = np.arctan2(dy, dx) * per_radian
+            low = np.floor(place)
+            share = strength * (place - low)
+            first = int(low) % N_ORIENTATIONS
+            maps[y, x, first] = strength - share
+            maps[y, x, (first + 1) % N_ORIENTATIONS] = share
+
+
+@compiled()
+def _pool_lines(maps: Any, columns: Any, weights: Any, out: Any) -> None:
+    """Sums along x, for each line of pixels, column of patches and bin."""
+    height, width, n_maps = maps.shape
+    radius = weights.shape[1] // 2
+    for y in range(height):
+        for i in range(len(columns)):
+            first = max(columns[i] - radius, 0)
+            last = min(columns[i] + radius, width - 1)
+            for b in range(weights.shape[0]):
+                for x in range(first, last + 1):
+                    weight = weights[b, x - columns[i] + radius]
+                    if weight > 0:
+                        for m in range(n_maps):
+                            out[y, i, b, m] += weight * maps[y, x, m]
+
+
+@compiled()
+def _pool_rows(lines: Any, rows: Any, weights: Any, out: Any) -> None:
+    """Sums of lines along y, for each row of patches and bin."""
+    height, n_columns, n_values = lines.shape
+    radius = weights.shape[1] // 2
+    for i in range(len(rows)):
+        first = max(rows[i] - radius, 0)
+        last = min(rows[i] + radius, height - 1)
+        for b in range(weights.shape[0]):
+            for y in range(first, last + 1):
+                weight = weights[b, y - rows[i] + radius]
+                if weight > 0:
+                    for c in range(n_columns):
+                        for v in range(n_values):
+                            out[i, c, b, v] += weight * lines[y, c, v]

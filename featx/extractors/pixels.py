@@ -1,0 +1,106 @@
+"""Raw pixels as a feature: the control without any idea behind it."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils._param_validation import Interval
+
+from featx.extractors.base import Extractor
+from featx.images import MAX_PIXELS, Pixels, grey, resize, size_pair
+from featx.streaming import Matrix
+
+
+class RawPixels(Extractor):
+    """Intensities of each image brought to one size, from 0 to 1.
+
+    What a linear classifier makes of them is the line that any feature has to pass.
+
+    Parameters
+    ----------
+    image_size : int or tuple of int, default=32
+        Height and width in pixels that images are brought to; one number is a square.
+    color : bool, default=True
+        Three values a pixel, red, green, blue; or one, its luminance
+        ``0.2125 red + 0.7154 green + 0.0721 blue``.
+    image_shape, value_range, max_pixels, on_error, n_jobs, store
+        As in `featx.extractors.base.Extractor`.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Length of a flattened image; set only when `fit` got a 2-D array.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be decoded.
+
+    Notes
+    -----
+    A row is the image flattened row by row, ``(height, width, channel)`` in C order. The
+    aspect ratio is not kept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RawPixels(image_size=(1, 2)).fit_transform(np.full((1, 4, 8, 3), 255, np.uint8))
+    array([[1., 1., 1., 1., 1., 1.]], dtype=float32)
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("image_size",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Extractor._parameter_constraints,
+        "image_size": [Interval(numbers.Integral, 1, None, closed="left"), tuple, list],
+        "color": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        image_size: int | tuple[int, int] = 32,
+        *,
+        color: bool = True,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        on_error: str = "raise",
+        n_jobs: int | None = None,
+        store: Any = None,
+    ) -> None:
+        super().__init__(
+            image_shape=image_shape,
+            value_range=value_range,
+            max_pixels=max_pixels,
+            on_error=on_error,
+            n_jobs=n_jobs,
+            store=store,
+        )
+        self.image_size = image_size
+        self.color = color
+
+    @property
+    def _n_features_out(self) -> int:
+        height, width = size_pair(self.image_size)
+        return height * width * (3 if self.color else 1)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Names such as ``0_1_red``: row and column of the pixel, and the channel."""
+        height, width = size_pair(self.image_size)
+        channels = ("_red", "_green", "_blue") if self.color else ("",)
+        names = [f"{y}_{x}{c}" for y in range(height) for x in range(width) for c in channels]
+        return np.array(names, dtype=object)
+
+    def _check_parameters(self) -> None:
+        size_pair(self.image_size)
+
+    def _prepare(self, pixels: Pixels) -> npt.NDArray[Any]:
+        pixels = resize(pixels, size_pair(self.image_size))
+        return pixels if self.color else grey(pixels)
+
+    def _extract(self, batch: Sequence[npt.NDArray[Any]]) -> Matrix:
+        rows = np.stack(batch).reshape(len(batch), -1)
+        return rows.astype(np.float32) / np.float32(255)

@@ -1,0 +1,172 @@
+"""What every file of features holds, and how files are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.errors import FeatureFileError
+
+Matrix: TypeAlias = npt.NDArray[np.float32]
+
+FORMAT_VERSION = 1
+CHUNK_BYTES = 16 * 2**20
+SIDECAR_SUFFIX = ".json"
+SCRATCH_PREFIX = ".features-"
+
+
+@dataclass
+class Content:
+    """What a file of features holds.
+
+    Attributes
+    ----------
+    X : array of shape (n_images, n_features), float32
+    columns : dict
+        ``path`` and, where known, ``label``, ``split``, ``domain``: one text a row.
+    blocks, failures, provenance
+        As in `featx.features.FeatureSet`.
+    """
+
+    X: Matrix
+    columns: Mapping[str, Any]
+    blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def meta(self) -> str:
+        """Everything but the matrix and the columns, as JSON."""
+        return json.dumps(
+            {
+                "format": "featx features",
+                "format_version": FORMAT_VERSION,
+                "shape": list(self.X.shape),
+                "blocks": plain(self.blocks),
+                "failures": plain(self.failures),
+                "provenance": plain(self.provenance),
+            },
+            ensure_ascii=False,
+        )
+
+    @property
+    def names(self) -> str:
+        """The columns, as JSON."""
+        return json.dumps({key: list(map(str, c)) for key, c in self.columns.items()})
+
+    @classmethod
+    def of(cls, X: Matrix, columns: Mapping[str, Any], meta: Mapping[str, Any]) -> Content:
+        """Content read from a file, checked against what its `meta` says."""
+        if list(X.shape) != meta["shape"]:
+            raise ValueError(f"its matrix is {X.shape}, its meta says {tuple(meta['shape'])}")
+        blocks = {name: (int(start), int(stop)) for name, (start, stop) in meta["blocks"].items()}
+        failures = [(path, reason) for path, reason in meta["failures"]]
+        return cls(X, columns, blocks, failures, meta["provenance"])
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Temporary file beside `path` that takes its place when the ``with`` block is left.
+
+    It is on disk before it does; after an error it is removed and `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def row_chunks(X: Matrix, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Matrix]:
+    """Rows a few megabytes at a time, C-contiguous, little-endian float32."""
+    step = max(1, chunk_bytes // max(1, 4 * X.shape[1]))
+    for start in range(0, len(X), step):
+        yield np.ascontiguousarray(X[start : start + step], "<f4")
+
+
+def write_array(file: BinaryIO | Any, X: Matrix) -> None:
+    """Write a matrix in NumPy's own format, a few megabytes at a time."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": X.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for rows in row_chunks(X):
+        file.write(rows.data)
+
+
+def new_matrix(folder: Path, shape: tuple[int, int]) -> Matrix:
+    """Matrix of zeros in a new temporary ``.npy`` file in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(6)}.npy"
+    if 0 in shape:
+        return np.zeros(shape, np.float32)
+    return np.lib.format.open_memmap(name, "w+", np.float32, shape)
+
+
+def plain(value: Any) -> Any:
+    """Nested value as JSON has it: texts, numbers, lists and dicts.
+
+    Examples
+    --------
+    >>> plain({"size": (np.int64(2), Path("a"))})
+    {'size': [2, 'a']}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(plain, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def sidecar(path: Path) -> Path:
+    """File beside `path` that holds the names and the meta."""
+    return path.with_name(path.name + SIDECAR_SUFFIX)
+
+
+def write_sidecar(content: Content, path: Path) -> None:
+    """Write names and meta to a file of their own."""
+    path.write_text(f'{{"meta": {content.meta},\n"columns": {content.names}}}', "utf-8")
+
+
+def read_sidecar_meta(path: Path) -> dict[str, Any]:
+    """Meta in the file beside `path`."""
+    return dict(read_json(sidecar(path))["meta"])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Object in a JSON file.
+
+    Raises
+    ------
+    FeatureFileError
+        If the file is not there.
+    """
+    if not path.exists():
+        raise FeatureFileError(f"{path} is missing; it holds the names of the rows.")
+    return dict(json.loads(path.read_text("utf-8")))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

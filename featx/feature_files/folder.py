@@ -1,0 +1,58 @@
+"""A folder of features: the matrix, a manifest, and how they were made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.feature_files.arrays import open_array
+from featx.feature_files.content import (
+    SCRATCH_PREFIX,
+    Content,
+    Matrix,
+    read_json,
+    replacing,
+    write_array,
+)
+from featx.feature_files.tables import read_columns, write_columns
+
+
+def write_folder(content: Content, path: Path) -> None:
+    """Write ``features.npy``, ``manifest.parquet`` and ``meta.json``; other files there stay."""
+    path.mkdir(exist_ok=True)
+    with (
+        replacing(path / "meta.json") as meta,
+        replacing(path / "manifest.parquet") as manifest,
+        replacing(path / "features.npy") as matrix,
+    ):
+        _place_matrix(content.X, matrix)
+        write_columns(content, manifest)
+        meta.write_text(content.meta, "utf-8")
+
+
+def read_folder(path: Path) -> Content:
+    """Read what `write_folder` wrote, the matrix memory-mapped."""
+    meta = read_json(path / "meta.json")
+    columns = read_columns(path / "manifest.parquet")
+    return Content.of(open_array(path / "features.npy"), columns, meta)
+
+
+def read_folder_meta(path: Path) -> dict[str, Any]:
+    """Meta of a folder of features."""
+    return read_json(path / "meta.json")
+
+
+def _place_matrix(X: Matrix, path: Path) -> None:
+    """Move a matrix that lies in the same folder already, copy any other."""
+    name = getattr(X, "filename", None)
+    source = Path(name) if name else path
+    is_whole = isinstance(X, np.memmap) and isinstance(X.base, type(X._mmap))  # type: ignore[attr-defined]
+    if is_whole and source.parent == path.parent and source.name.startswith(SCRATCH_PREFIX):
+        X.flush()  # type: ignore[attr-defined]
+        os.replace(source, path)
+        return
+    with path.open("wb") as file:
+        write_array(file, X)

@@ -1,0 +1,78 @@
+"""Where numbers come from: what stands in every result."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+import featx
+from featx.fingerprints import fingerprint
+from featx.planning import Job
+from featx.registry import spec_of
+
+PACKAGES = ("numpy", "scikit-learn", "opencv-python-headless", "pillow", "torch", "torchvision")
+
+
+def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[str, Any]:
+    """What made a result: extractors, data, versions, command.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    source : str
+        What the pictures were named as.
+    learned_on : str or None
+        ``train`` or ``all``, where an extractor learned from pictures.
+
+    Returns
+    -------
+    dict
+        Plain values only, as JSON has them.
+    """
+    return {
+        "featx": featx.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv if sys.argv and sys.argv[0].endswith("featx") else None,
+        "data": source,
+        "extractors": [entry for job in jobs for entry in _entries(job)],
+        "learned_on": learned_on,
+        "versions": {"python": platform.python_version(), **dict(_versions())},
+        "platform": platform.platform(),
+    }
+
+
+def _entries(job: Job) -> Iterable[dict[str, Any]]:
+    for layer, name in job.names.items():
+        settings = job.extractor.settings(layer)
+        yield {
+            "name": name,
+            "spec": spec_of(job.extractor) if layer == "" else name,
+            "fingerprint": fingerprint(settings),
+            "settings_fingerprint": fingerprint({**settings, "state": None}),
+            "settings": _plain(settings),
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON has them, an array by its digest."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return f"array {value.shape} {fingerprint(value)}"
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _versions() -> Iterable[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue

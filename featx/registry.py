@@ -1,0 +1,308 @@
+"""Extractors by name: the built-in table, the entry points ``featx.extractors``, and SPECs.
+
+A SPEC is an extractor in one word, ``NAME[:ARG…][,key=value…]``: ``hog``, ``hog,cell_px=16``,
+``bovw:surf``, ``cnn:alexnet:fc7,pooling=gap``. A part that contains ``:`` or ``,`` is quoted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from featx.errors import FeatxError, SpecError
+
+BUILT_IN = {
+    "pixels": "featx.extractors.pixels:RawPixels",
+    "mean_color": "featx.extractors.color:MeanColor",
+    "color": "featx.extractors.color:ColorHistogram",
+    "hog": "featx.extractors.hog:HOG",
+    "bovw": "featx.extractors.bovw:BagOfVisualWords",
+    "cnn": "featx.extractors.cnn:CNNFeatures",
+}
+"""Name -> where the class is. A new extractor of featx is one more line here."""
+
+WORDS = {"true": True, "false": False, "none": None}
+QUOTES = "\"'"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An extractor that can be asked for by name.
+
+    Attributes
+    ----------
+    name : str
+        What a SPEC begins with.
+    target : str
+        ``module:Class``.
+    source : str
+        ``featx``, or the distribution that brings it.
+    summary : str
+        First line of the class's docstring.
+    """
+
+    name: str
+    target: str
+    source: str
+    summary: str
+
+
+def list_extractors() -> list[Entry]:
+    """Every extractor there is, built-in ones first.
+
+    Examples
+    --------
+    >>> [entry.name for entry in list_extractors()][:3]
+    ['pixels', 'mean_color', 'color']
+    """
+    return [
+        Entry(name, target, source, _summary(target))
+        for name, (target, source) in _targets().items()
+    ]
+
+
+def make_extractor(spec: str, **parameters: Any) -> Any:
+    """Extractor that a SPEC describes.
+
+    Parameters
+    ----------
+    spec : str
+        For example ``hog,cell_px=16``, or the path of a fitted extractor (``.skops``).
+    **parameters
+        More parameters, such as ``store`` or ``n_jobs``; they win over the SPEC's. Those that
+        the class does not have are left out.
+
+    Returns
+    -------
+    Extractor
+        Not fitted, unless `spec` is a ``.skops`` file.
+
+    Raises
+    ------
+    SpecError
+        If the name or a parameter is not known, or a value is not allowed.
+
+    Examples
+    --------
+    >>> make_extractor("color,n_bins=8")
+    ColorHistogram(n_bins=8)
+    """
+    if spec.endswith(".skops"):
+        from featx.persistence import load_extractor
+
+        extractor = load_extractor(spec)
+        return extractor.set_params(**_known(type(extractor), parameters))
+    name, places, named = parse_spec(spec)
+    cls = extractor_class(name)
+    texts = _by_place(cls, places, spec) | named
+    _check_names(cls, texts, spec)
+    defaults = cls().get_params(deep=False)
+    named = {key: _value(text, defaults[key]) for key, text in texts.items()}
+    return _checked(cls(**(named | _known(cls, parameters))), spec)
+
+
+def extractor_class(name: str) -> type[Any]:
+    """Class that a name stands for.
+
+    Raises
+    ------
+    SpecError
+        If there is none of this name, with the nearest ones.
+    """
+    targets = _targets()
+    if name not in targets:
+        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.5)
+        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise SpecError(f"Extractor {name!r} is not known.{guess} See `featx extractors`.")
+    module, _, attribute = targets[name][0].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
+    """Name, arguments by place and parameters by name of a SPEC, all as text.
+
+    Examples
+    --------
+    >>> parse_spec("cnn:alexnet:-1,pooling=gap")
+    ('cnn', ['alexnet', '-1'], {'pooling': 'gap'})
+    >>> parse_spec('cnn:"C:/nets/mine":fc7,n=2')
+    ('cnn', ['C:/nets/mine', 'fc7'], {'n': '2'})
+    """
+    head, *pairs = _split(spec, ",")
+    name, *places = (_unquoted(part) for part in _split(head, ":"))
+    if not name:
+        raise SpecError(f"SPEC {spec!r} names no extractor; wanted NAME[:ARG…][,key=value…].")
+    named = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise SpecError(
+                f"SPEC {spec!r} has {pair!r} where key=value is wanted; "
+                "quote a part that contains a comma."
+            )
+        named[key.strip()] = _unquoted(value)
+    return name, places, named
+
+
+def spec_of(extractor: Any) -> str:
+    """Shortest SPEC that makes an extractor like this one.
+
+    Examples
+    --------
+    >>> spec_of(make_extractor("color,n_bins=8"))
+    'color:8'
+    """
+    from featx.extractors.base import INPUT_PARAMETERS, SPEED_PARAMETERS
+
+    cls = type(extractor)
+    defaults = cls().get_params(deep=False)
+    given = {
+        key: value
+        for key, value in extractor.get_params(deep=False).items()
+        if key not in INPUT_PARAMETERS | SPEED_PARAMETERS and value != defaults[key]
+    }
+    places = []
+    for key in cls.positional:
+        if not any(other in given for other in cls.positional[cls.positional.index(key) :]):
+            break
+        places.append(_text(given.pop(key, defaults[key])))
+    pairs = [f"{key}={_text(value)}" for key, value in given.items()]
+    return ",".join([":".join([_name_of(cls), *places]), *pairs])
+
+
+def _targets() -> dict[str, tuple[str, str]]:
+    """Name -> (target, source); third parties cannot take a built-in name."""
+    others = {point.name: (point.value, _source(point)) for point in _points()}
+    return {name: (target, "featx") for name, target in BUILT_IN.items()} | {
+        name: found for name, found in others.items() if name not in BUILT_IN
+    }
+
+
+def _points() -> Iterator[EntryPoint]:
+    yield from sorted(entry_points(group="featx.extractors"), key=lambda point: point.name)
+
+
+def _source(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "?"
+
+
+def _summary(target: str) -> str:
+    """First docstring line of a class, read without importing what it needs."""
+    import ast
+
+    module, _, attribute = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == attribute:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
+
+
+def _name_of(cls: type[Any]) -> str:
+    target = f"{cls.__module__}:{cls.__qualname__}"
+    for name, (known, _) in _targets().items():
+        if known == target:
+            return name
+    return cls.__qualname__
+
+
+def _by_place(cls: type[Any], places: list[str], spec: str) -> dict[str, str]:
+    positional: tuple[str, ...] = getattr(cls, "positional", ())
+    if len(places) > len(positional):
+        wanted = ":".join([_name_of(cls), *(f"[{key}]" for key in positional)])
+        raise SpecError(
+            f"SPEC {spec!r} has {len(places)} arguments by place; {wanted} takes at most "
+            f"{len(positional)}. Name the others: key=value."
+        )
+    return {key: text for key, text in zip(positional, places) if text}
+
+
+def _check_names(cls: type[Any], named: Mapping[str, Any], spec: str) -> None:
+    known = cls._get_param_names()
+    for key in named:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
+            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise SpecError(
+                f"SPEC {spec!r}: {_name_of(cls)} has no parameter {key!r}.{guess} "
+                f"It has {', '.join(known)}."
+            )
+
+
+def _checked(extractor: Any, spec: str) -> Any:
+    """Extractor whose parameters were checked at the door."""
+    try:
+        extractor._validate_params()
+        extractor._check_parameters()
+    except FeatxError:
+        raise
+    except ValueError as error:
+        raise SpecError(f"SPEC {spec!r}: {' '.join(str(error).split())}") from error
+    return extractor
+
+
+def _known(cls: type[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in parameters.items() if key in cls._get_param_names()}
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Parts between separators that stand outside quotes."""
+    parts, quote = [""], ""
+    for character in text:
+        if not quote and character == separator:
+            parts.append("")
+            continue
+        if character == quote:
+            quote = ""
+        elif not quote and character in QUOTES:
+            quote = character
+        parts[-1] += character
+    if quote:
+        raise SpecError(f"SPEC {text!r} has a {quote} that is not closed.")
+    return parts
+
+
+def _unquoted(part: str) -> str:
+    part = part.strip()
+    if len(part) > 1 and part[0] in QUOTES and part[-1] == part[0]:
+        return part[1:-1]
+    return part
+
+
+def _value(text: str, default: Any) -> Any:
+    """Text as a parameter's value: text stays text where the default is text."""
+    if isinstance(default, str):
+        return text
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    parts = text.split("x")
+    if len(parts) > 1 and all(part.isdigit() for part in parts):
+        return tuple(map(int, parts))
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _text(value: Any) -> str:
+    """A value as a SPEC has it, such that `_value` gives it back."""
+    if isinstance(value, tuple):
+        return "x".join(map(_text, value))
+    if isinstance(value, list):
+        return "+".join(map(_text, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if not set(text) & set(":,\"'"):
+        return text
+    return f'"{text}"' if '"' not in text else f"'{text}'"

@@ -1,0 +1,21 @@
+"""What a long run tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Watcher:
+    """Told what a run is about to do and how far it is; this one does not listen."""
+
+    def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
+        """Called before each extractor with the names and columns of its blocks."""
+
+    def note(self, text: str) -> None:
+        """Called with a line that the user should read."""
+
+    def plan(self, n_images: int, n_cached: int) -> None:
+        """Called for each extractor before the first picture is decoded."""
+
+    def advance(self, n_images: int) -> None:
+        """Called as pictures are done."""

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from featx.cli import main
+from featx.cli.cache import _bytes
+from featx.extractors.color import MeanColor
+
+
+@pytest.fixture(autouse=True)
+def _filled() -> None:
+    """Store of this test with four rows."""
+    from featx.store import FeatureStore
+
+    pictures = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
+    MeanColor(store=FeatureStore()).fit_transform(pictures)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["featx", "cache", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_info_counts_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "info", "--json") == 0
+    [row] = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["n_rows"], row["n_settings"]) == (4, 1)
+
+
+def test_ls_names_the_extractor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "ls") == 0
+    assert "MeanColor" in capsys.readouterr().out
+
+
+def test_verify_reads_every_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "verify") == 0
+    assert capsys.readouterr().out == "4 rows read, 0 damaged and dropped\n"
+
+
+def test_clear_empties_the_store(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "clear", "--yes") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "ls") == 0
+    assert "empty" in capsys.readouterr().err
+
+
+def test_prune_to_a_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "prune", "--max-size", "0") == 0
+    assert "4 rows" in capsys.readouterr().out
+    assert run(monkeypatch, "prune", "--max-size", "much") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"), [("1000", 1000), ("20G", 20 * 10**9), ("1.5 mb", 1_500_000), ("2k", 2000)]
+)
+def test_sizes_are_read(text: str, n_bytes: int) -> None:
+    assert _bytes(text) == n_bytes

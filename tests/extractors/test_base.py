@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import (
+    check_fit_check_is_fitted,
+    check_fit_idempotent,
+    check_n_features_in,
+    parametrize_with_checks,
+)
+
+from featx.errors import ImageError
+from featx.extractors.base import Extractor
+from featx.extractors.bovw import BagOfVisualWords
+from featx.extractors.cnn import CNNFeatures
+from featx.extractors.color import ColorHistogram, MeanColor
+from featx.extractors.hog import HOG
+from featx.extractors.pixels import RawPixels
+
+ALL_WHITE = (
+    "its pictures have values around 100, which are all white in the value range that lets the "
+    "other checks' pictures have descriptors; test_bags_keep_the_checks_around_100 runs it"
+)
+EXEMPTIONS: dict[type[Extractor], dict[str, str]] = {
+    BagOfVisualWords: {
+        "check_fit_idempotent": ALL_WHITE,
+        "check_fit_check_is_fitted": ALL_WHITE,
+        "check_n_features_in": ALL_WHITE,
+        "check_fit2d_1feature": "pictures of one pixel have no descriptors to learn words from",
+    }
+}
+"""Checks of scikit-learn that an extractor need not pass -> why."""
+
+EXTRACTORS = [
+    RawPixels(8),
+    MeanColor(),
+    ColorHistogram(8),
+    HOG(16),
+    BagOfVisualWords("dense_sift", n_words=2, patch_px=(8,), value_range=(-3, 3)),
+    CNNFeatures("squeezenet1_1", "pool1", weights="random", size=32, pooling="gap"),
+]
+
+
+def exempt(extractor: Any) -> dict[str, str]:
+    return EXEMPTIONS.get(type(extractor), {})
+
+
+@parametrize_with_checks(EXTRACTORS, expected_failed_checks=exempt)
+def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check", [check_fit_idempotent, check_fit_check_is_fitted, check_n_features_in]
+)
+def test_bags_keep_the_checks_around_100(check: Any) -> None:
+    bag = BagOfVisualWords("dense_sift", n_words=2, patch_px=(8,), value_range=(97, 103))
+    check("BagOfVisualWords", bag)
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Any, Any]:
+    X, y = load_digits(return_X_y=True)
+    return X[:200], y[:200]
+
+
+def small_hog(**parameters: Any) -> HOG:
+    return HOG(16, cell_px=4, image_shape=(8, 8), value_range=(0, 16), **parameters)
+
+
+def test_set_output_gives_named_columns(digits: Any) -> None:
+    extractor = ColorHistogram(2, image_shape=(8, 8), value_range=(0, 16))
+    table = extractor.set_output(transform="pandas").fit_transform(digits[0])
+    assert isinstance(table, pd.DataFrame)
+    assert list(table.columns) == list(extractor.get_feature_names_out())
+
+
+def test_a_frame_of_digits_gives_the_rows_of_its_array(digits: Any) -> None:
+    frame = pd.DataFrame(digits[0], columns=[f"pixel{i}" for i in range(64)])
+    extractor = small_hog().fit(frame)
+    assert extractor.n_features_in_ == 64
+    assert (extractor.transform(frame) == small_hog().fit_transform(digits[0])).all()
+
+
+def test_lists_of_lists_give_the_rows_of_their_array(digits: Any) -> None:
+    rows = small_hog().fit_transform(digits[0].tolist())
+    assert (rows == small_hog().fit_transform(digits[0])).all()
+
+
+def test_another_width_than_in_fit_is_refused(digits: Any) -> None:
+    extractor = MeanColor().fit(digits[0])
+    with pytest.raises(ValueError, match="features"):
+        extractor.transform(digits[0][:, :60])
+
+
+def test_pictures_after_rows_are_taken(digits: Any) -> None:
+    extractor = MeanColor().fit(digits[0])
+    extractor.fit(np.zeros((2, 4, 4), np.uint8))
+    assert not hasattr(extractor, "n_features_in_")
+
+
+def test_rows_that_do_not_fit_the_shape_are_refused(digits: Any) -> None:
+    with pytest.raises(ValueError, match="image_shape"):
+        MeanColor(image_shape=(8, 9)).fit_transform(digits[0])
+
+
+@pytest.mark.parametrize("copy", [clone, lambda extractor: pickle.loads(pickle.dumps(extractor))])
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=lambda extractor: type(extractor).__name__)
+def test_copies_have_the_same_parameters(extractor: Any, copy: Any) -> None:
+    assert repr(copy(extractor).get_params()) == repr(extractor.get_params())
+
+
+def test_a_grid_searches_over_a_parameter(digits: Any) -> None:
+    pipeline = make_pipeline(small_hog(), LogisticRegression(max_iter=1000))
+    search = GridSearchCV(pipeline, {"hog__orientations": [1, 8]}, cv=3).fit(*digits)
+    assert search.best_params_ == {"hog__orientations": 8}
+
+
+def test_a_pipeline_is_cross_validated(digits: Any) -> None:
+    pipeline = make_pipeline(small_hog(), LogisticRegression(max_iter=1000))
+    assert cross_val_score(pipeline, *digits, cv=4).mean() > 0.8
+
+
+def test_a_pipeline_takes_paths(photos: list[str]) -> None:
+    pipeline = make_pipeline(HOG(32), LogisticRegression(max_iter=1000))
+    labels = [0] * 6 + [1] * 6
+    assert pipeline.fit(photos, labels).score(photos, labels) == 1
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Any]:
+    """A picture, a broken one and a missing one."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    return [np.full((8, 8, 3), 9, np.uint8), broken, tmp_path / "missing.png"]
+
+
+@pytest.mark.parametrize("method", ["transform", "fit_transform"])
+def test_a_broken_picture_is_named(pictures: list[Any], method: str) -> None:
+    with pytest.raises(ImageError, match=r"broken\.png") as caught:
+        getattr(MeanColor(), method)(pictures)
+    assert caught.value.name == str(pictures[1])
+
+
+def test_broken_pictures_become_rows_of_nan_on_request(pictures: list[Any]) -> None:
+    rows = MeanColor(on_error="nan").fit_transform(pictures)
+    assert rows[0].tolist() == [9, 9, 9]
+    assert np.isnan(rows[1:]).all()
+
+
+def test_fit_learns_from_the_pictures_that_can_be_read(
+    pictures: list[Any], photos: list[str]
+) -> None:
+    bag = BagOfVisualWords("orb", n_words=8, on_error="nan")
+    rows = bag.fit_transform([*photos[:3], pictures[1]])
+    assert np.isnan(rows[3]).all()
+    assert (rows[:3] == clone(bag).fit_transform(photos[:3])).all()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"on_error": "ignore"}, {"n_jobs": "two"}, {"max_pixels": 0}, {"store": 3}, {"n_bins": 0}],
+)
+def test_wrong_parameters_are_refused_without_fit_too(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        ColorHistogram(**parameters).transform(np.zeros((1, 2, 2), np.uint8))
+
+
+def test_one_picture_alone_is_refused_with_the_cure() -> None:
+    with pytest.raises(ValueError, match="put it in a list"):
+        MeanColor().transform("photo.jpg")
+
+
+def test_a_class_without_any_way_to_extract_says_so() -> None:
+    with pytest.raises(NotImplementedError):
+        Extractor().transform(np.zeros((1, 2, 2), np.uint8))

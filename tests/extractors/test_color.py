@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featx.extractors.color import ColorHistogram, MeanColor
+from featx.images import Pixels, decode
+
+
+@pytest.fixture(scope="module")
+def pictures(photos: list[str]) -> list[Pixels]:
+    return [decode(path) for path in photos]
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 32, 256])
+def test_histogram_equals_numpys(pictures: list[Pixels], n_bins: int) -> None:
+    rows = ColorHistogram(n_bins).transform(pictures).reshape(len(pictures), 3, n_bins)
+    for picture, row in zip(pictures, rows, strict=True):
+        for channel in range(3):
+            counts = np.histogram(picture[:, :, channel], n_bins, (0, 256))[0]
+            np.testing.assert_allclose(row[channel], counts / counts.sum(), rtol=1e-6)
+
+
+def test_each_channel_sums_to_one(pictures: list[Pixels]) -> None:
+    rows = ColorHistogram(7).transform(pictures).reshape(-1, 7)
+    np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_a_histogram_does_not_see_where_pixels_are(pictures: list[Pixels]) -> None:
+    turned = [np.rot90(picture) for picture in pictures]
+    extractor = ColorHistogram()
+    assert (extractor.transform(turned) == extractor.transform(pictures)).all()
+
+
+def test_bins_are_equal_in_width() -> None:
+    row = ColorHistogram(4).transform([np.array([[0, 63, 64, 255]], np.uint8)])[0]
+    assert row[:4].tolist() == [0.5, 0.25, 0, 0.25]
+
+
+def test_mean_equals_numpys(pictures: list[Pixels]) -> None:
+    wanted = [picture.reshape(-1, 3).mean(axis=0) for picture in pictures]
+    np.testing.assert_allclose(MeanColor().transform(pictures), wanted, rtol=1e-6)
+
+
+def test_names_tell_channel_and_bin() -> None:
+    assert MeanColor().get_feature_names_out().tolist() == ["red", "green", "blue"]
+    assert ColorHistogram(2).get_feature_names_out().tolist() == [
+        "red_0", "red_1", "green_0", "green_1", "blue_0", "blue_1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_bins", [0, 257, 2.5])
+def test_an_impossible_number_of_bins_is_refused(n_bins: float) -> None:
+    with pytest.raises(ValueError, match="n_bins"):
+        ColorHistogram(n_bins).fit(np.zeros((1, 2, 2), np.uint8))  # type: ignore[arg-type]

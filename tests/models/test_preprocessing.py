@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F  # noqa: N812
+from torchvision.transforms.v2 import functional as v2
+
+from featx.errors import ImageError
+from featx.images import decode
+from featx.models.preprocessing import Preprocessing
+
+
+def torchvisions(image: Image.Image, how: Preprocessing) -> np.ndarray:
+    """Resize and crop as torchvision's presets do a PIL image."""
+    size = how.resize if isinstance(how.resize, int) else list(how.resize)
+    resized = F.resize(image, size, InterpolationMode(how.interpolation), antialias=True)
+    return np.asarray(F.center_crop(resized, list(how.crop)))
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (232, 224), ((99, 77), 64), (33, 33)])
+def test_pixels_are_torchvisions(
+    resize: int, crop: int, interpolation: str, photos: list[str]
+) -> None:
+    how = Preprocessing(resize=resize, crop=(crop, crop), interpolation=interpolation)
+    for path in photos[:3]:
+        wanted = torchvisions(Image.open(path).convert("RGB"), how)
+        assert np.array_equal(how.prepare(decode(path)), wanted)
+
+
+def test_torch_resize_is_torchvisions_for_tensors(photos: list[str]) -> None:
+    pixels = decode(photos[0])
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    wanted = v2.center_crop(v2.resize(tensor, [256], antialias=True), [224, 224])
+    got = Preprocessing().prepare(pixels, by_torch=True)
+    assert np.array_equal(got, wanted.permute(1, 2, 0).numpy())
+
+
+def test_a_size_alone_is_the_crop_too() -> None:
+    assert Preprocessing().override(size=(64, 96)).crop == (64, 96)
+
+
+def test_crop_larger_than_the_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="crop=300 is larger"):
+        Preprocessing().override(crop=300)
+
+
+def test_endless_picture_is_refused() -> None:
+    with pytest.raises(ImageError, match="too long and narrow"):
+        Preprocessing().prepare(np.zeros((1, 5000, 3), np.uint8))
+
+
+def test_grows_what_is_small() -> None:
+    assert Preprocessing().prepare(np.zeros((8, 8, 3), np.uint8)).shape == (224, 224, 3)
+
+
+def test_sizes_may_be_numbers_of_numpy() -> None:
+    changed = Preprocessing().override(size=np.int64(128), crop=np.int64(96))
+
+    assert changed == Preprocessing().override(size=128, crop=96)
+    assert type(changed.resize) is int

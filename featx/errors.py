@@ -10,6 +10,7 @@
     │   └── WeightsError        weights missing, or not those of the network
     ├── LayerError              a layer is not in the network (ValueError)   .layer .nearest
     ├── FeatureFileError        a feature file cannot be read, or must not be written
+    ├── ResultFileError         a folder of results cannot be read or written
     ├── StoreError              the store on disk refuses or is full (OSError)
     └── BrokenLawError          an extractor fails `check_extractor` (AssertionError)   .broken
 
@@ -94,6 +95,10 @@ class LayerError(FeatxError, ValueError):
 
 class FeatureFileError(FeatxError, ValueError):
     """A feature file cannot be read, or must not be written."""
+
+
+class ResultFileError(FeatxError, ValueError):
+    """A folder of results cannot be read or written."""
 
 
 class StoreError(FeatxError, OSError):

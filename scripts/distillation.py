@@ -140,7 +140,8 @@ def _random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float,
 class Teacher:
     """A torchvision classifier whose last maps and logits are to be learned."""
 
-    def __init__(self, name: str, weights: Path) -> None:
+    def __init__(self, name: str, weights: Path, *, bf16: bool = False) -> None:
+        self.bf16 = bf16
         self.network: nn.Module = getattr(torchvision.models, name)()
         self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         self.network.eval().to(memory_format=torch.channels_last)
@@ -153,7 +154,7 @@ class Teacher:
     @torch.inference_mode()
     def look(self, pictures: torch.Tensor) -> dict[str, np.ndarray]:
         """Return pooled maps (n, c), maps on a grid (n, c, g, g) and logits (n, k), float16."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             logits = self.network(normalise(pictures.permute(0, 3, 1, 2)))
         maps = share_channels(self.maps.float(), N_CHANNELS)
         grid = adaptive_avg_pool2d(maps, GRID)
@@ -193,11 +194,12 @@ class CropSets:
     teacher_weights: Path
     seed: int
     n_workers: int
+    bf16: bool = False
 
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded when a crop set is missing."""
-        return Teacher(self.teacher_name, self.teacher_weights)
+        return Teacher(self.teacher_name, self.teacher_weights, bf16=self.bf16)
 
     def load(self, number: int) -> dict[str, np.ndarray]:
         """Return memory-mapped arrays: pictures, pooled, grid, logits."""

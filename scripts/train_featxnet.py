@@ -24,6 +24,8 @@ from featxnet_card import write_model
 from torch import nn
 from torch.nn import functional
 
+from featx.errors import ModelError
+from featx.models.devices import check_precision
 from featx.models.featxnet import PREPROCESSING, trainable_featxnet, weights_path
 
 TEMPERATURE = 2.0
@@ -295,9 +297,23 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--remark", default="", help="for the model card, such as what was changed on the way")
     add("--threads", type=int, default=2)
     add("--workers", type=int, default=2, help="processes that decode pictures")
-    add("--bf16", action=argparse.BooleanOptionalAction, default=True)
+    add(
+        "--bf16",
+        action=argparse.BooleanOptionalAction,
+        default=has_bf16(),
+        help="by default where the processor has it; elsewhere it is three times slower",
+    )
     add("--seed", type=int, default=0)
     return parser.parse_args(argv)
+
+
+def has_bf16() -> bool:
+    """Return whether this processor computes with bfloat16 itself."""
+    try:
+        check_precision("bf16", "cpu")
+    except ModelError:
+        return False
+    return True
 
 
 def _collection(text: str) -> Collection:
@@ -310,7 +326,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     torch.set_num_threads(args.threads)
     crop_sets = CropSets(
-        args.data, args.work / "crops", args.teacher_name, args.teacher, args.seed, args.workers
+        args.data,
+        args.work / "crops",
+        args.teacher_name,
+        args.teacher,
+        args.seed,
+        args.workers,
+        args.bf16,
     )
     training = Training(args, crop_sets)
     training.resume()

@@ -17,12 +17,13 @@ LEVELS = [
     {"errors"},
     {"images", "opencv", "fingerprints", "layers", "compiling"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data"}
-    | {"features", "feature_files"},
+    | {"features", "feature_files", "results"},
     {"extractors.base", "streaming", "chunks", "watching"}
     | {"store", "index", "shards", "upkeep", "safety"},
     {"extractors", "models"},
     {"extraction", "planning", "provenance", "registry", "persistence", "testing"},
-    {"probing", "projection", "finetuning"},
+    {"probing", "protocols", "scores", "alignment"},
+    {"projection", "finetuning", "filters"},
     {"reporting", "plotting"},
     {"cli", "__main__"},
 ]

@@ -1,0 +1,166 @@
+"""What a command found: rows of a table, sentences drawn from them, and how it was made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import featx
+from featx.errors import ResultFileError
+from featx.feature_files import plain
+
+RESULTS_FILE = "results.json"
+TABLE_FILE = "table.csv"
+PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
+
+
+@dataclass
+class Result:
+    """Rows of a table and everything that is needed to tell, draw and repeat them.
+
+    Parameters
+    ----------
+    command : str
+        What was run: ``probe``, ``compare``, ``transfer``, ``depth``, ``finetune``, ...
+    data : str
+        The pictures, as they were named.
+    rows : list of dict
+        One a line of the table, best first where there is a best; plain values under the same
+        names in each row, None where a row has none. Accuracies and shares are between 0 and 1.
+    protocol : dict
+        Everything that fixes the numbers: splits, grid, metric, seeds.
+    sentences : list of str
+        What was found, in words drawn from the numbers.
+    failures : list of (str, str)
+        Pictures that could not be read, and why.
+    details : dict
+        What only a report shows, as plain values: maps, confusion matrices, mistakes.
+    provenance : dict
+        How the features were made, as in `FeatureSet`.
+    version : str
+        featx's.
+
+    Examples
+    --------
+    >>> result = Result("compare", "photos", [{"spec": "hog", "accuracy": 0.5}])
+    >>> print(result.to_csv(), end="")
+    spec,accuracy
+    hog,0.5
+    """
+
+    command: str
+    data: str
+    rows: list[dict[str, Any]]
+    protocol: dict[str, Any] = field(default_factory=dict)
+    sentences: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    version: str = featx.__version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """The public part as plain values: what ``--json`` prints."""
+        everything = asdict(self)
+        return {name: plain_json(everything[name]) for name in PUBLIC}
+
+    def to_csv(self) -> str:
+        """The table as comma-separated values, with a line of names first."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def to_markdown(self, columns: Sequence[str] | None = None) -> str:
+        """The table in Markdown; numbers below one with three places.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Those wanted; by default all.
+        """
+        columns = list(columns or self.columns)
+        lines = [columns, ["---"] * len(columns)]
+        lines += [[_cell(row.get(name)) for name in columns] for row in self.rows]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, in the order in which the rows bring them up."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write ``results.json`` (everything) and ``table.csv`` into a folder, made if need be.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ResultFileError
+            If it cannot be written.
+        """
+        folder = Path(folder)
+        text = json.dumps(plain_json(asdict(self)), ensure_ascii=False, allow_nan=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in ((RESULTS_FILE, text), (TABLE_FILE, self.to_csv())):
+                part = folder / f".{name}.part"
+                part.write_text(content, "utf-8", "surrogatepass")
+                part.replace(folder / name)
+        except OSError as error:
+            raise ResultFileError(f"Cannot write {folder}: {error.strerror}.") from error
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ResultFileError
+            If there are no results in the folder or they are damaged.
+        """
+        file = Path(folder) / RESULTS_FILE
+        if not file.exists():
+            raise ResultFileError(
+                f"No {RESULTS_FILE} in {folder}; make one with --report {folder}."
+            )
+        try:
+            content = json.loads(file.read_text("utf-8", "surrogatepass"))
+            content["failures"] = [(path, reason) for path, reason in content["failures"]]
+            return cls(**content)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ResultFileError(
+                f"{file} is damaged or was not written by featx: {error}."
+            ) from error
+
+
+def plain_json(value: Any) -> Any:
+    """Value with NumPy's types, paths and tuples made plain; what is not finite becomes None."""
+    return _finite(plain(value))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", r"\|")

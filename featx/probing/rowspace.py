@@ -1,0 +1,182 @@
+"""Rows of wide features turned into as few coordinates as there are rows, exactly.
+
+A linear model with a quadratic penalty has its weights in the span of the training rows. In an
+orthonormal basis of that span it has the same penalty, the same predictions and at most
+``n_samples`` coordinates; in the basis of the principal axes the coordinates are uncorrelated,
+too, which is what an optimiser wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Matrix: TypeAlias = npt.NDArray[Any]
+Scale: TypeAlias = Literal["standard", "l2", "none"]
+
+CHUNK_BYTES = 64 * 2**20
+MAX_RANK = 12_000
+"""More coordinates than these are not rotated: the rotation would cost more than it saves."""
+SMALL = 1000
+RELATIVE_RANK = 1e-12
+"""Principal axes with less than this share of the largest variance are rounding errors."""
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """How features are brought to one scale before a linear model sees them.
+
+    Attributes
+    ----------
+    kind : {"standard", "l2", "none"}
+    shift, factor : ndarray of shape (n_features,)
+        ``(x - shift) * factor`` is what the model sees; of ``l2``, after division of each row
+        by its length.
+    """
+
+    kind: Scale
+    shift: Floats
+    factor: Floats
+
+    @classmethod
+    def fit(cls, X: Matrix, kind: Scale) -> Scaler:
+        """Learn mean and deviation of each column, in float64, a block of columns at a time."""
+        n_features = X.shape[1]
+        shift, factor = np.zeros(n_features), np.ones(n_features)
+        if kind != "standard":
+            return cls(kind, shift, factor)
+        for columns in column_blocks(X):
+            block = np.asarray(X[:, columns], np.float64)
+            shift[columns] = block.mean(0)
+            deviation = block.std(0)
+            # As in scikit-learn: a constant column, rounding aside, is left as it is.
+            tiny = 10 * np.finfo(X.dtype).eps * np.abs(shift[columns])
+            factor[columns] = 1 / np.where(deviation > tiny, deviation, 1.0)
+        return cls(kind, shift, factor)
+
+    def lengths(self, X: Matrix) -> Floats:
+        """What each row is divided by first: (n, 1)."""
+        if self.kind != "l2":
+            return np.ones((len(X), 1))
+        squares = np.zeros(len(X))
+        for columns in column_blocks(X):
+            block = np.asarray(X[:, columns], np.float64)
+            squares += np.einsum("ij,ij->i", block, block)
+        lengths = np.sqrt(squares)[:, None]
+        return np.where(lengths > 0, lengths, 1.0)
+
+    def block(self, X: Matrix, columns: slice, lengths: Floats) -> Floats:
+        """Some columns as the model sees them, in float64."""
+        block = np.array(X[:, columns], np.float64)
+        block /= lengths
+        block -= self.shift[columns]
+        block *= self.factor[columns]
+        return block
+
+
+@dataclass(frozen=True)
+class RowSpace:
+    """Training rows in the coordinates of their principal axes.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_samples, n_axes), float64
+        Uncorrelated columns, the one of largest variance first.
+    scaler : Scaler
+
+    Notes
+    -----
+    With more features than rows the axes come from the Gram matrix ``Z @ Z.T``, with fewer from
+    ``Z.T @ Z``; either is summed up over blocks, so that features that are memory-mapped never
+    have to fit into memory. Beyond `MAX_RANK` rows and features nothing is rotated.
+    """
+
+    rows: Floats
+    scaler: Scaler
+    _basis: Floats | None
+    _is_dual: bool
+
+    @classmethod
+    def fit(cls, X: Matrix, scale: Scale = "standard") -> RowSpace:
+        """Scale the rows and find their principal axes.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+        scale : {"standard", "l2", "none"}
+        """
+        scaler = Scaler.fit(X, scale)
+        if min(X.shape) > MAX_RANK:
+            rows = scaler.block(X, slice(None), scaler.lengths(X))
+            return cls(rows, scaler, None, False)
+        if X.shape[1] > X.shape[0]:
+            return cls._of_gram(X, scaler)
+        rows = scaler.block(X, slice(None), scaler.lengths(X))
+        _, basis = _principal(rows.T @ rows)
+        return cls(rows @ basis, scaler, basis, False)
+
+    @classmethod
+    def _of_gram(cls, X: Matrix, scaler: Scaler) -> RowSpace:
+        variances, vectors = _principal(gram(X, scaler))
+        lengths = np.sqrt(variances)
+        return cls(vectors * lengths, scaler, vectors / lengths, True)
+
+    def coefficients(self, X: Matrix, weights: Floats) -> Floats:
+        """Weights of the features from weights of the coordinates.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            The very rows that the space was fitted on.
+        weights : array of shape (n_axes, n_outputs)
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_outputs), float64
+            For features as given (after the division by their length, with ``l2``).
+        """
+        if self._basis is None:
+            found = weights
+        elif not self._is_dual:
+            found = self._basis @ weights
+        else:
+            shares = self._basis @ weights  # (n_samples, n_outputs)
+            lengths = self.scaler.lengths(X)
+            found = np.concatenate(
+                [self.scaler.block(X, columns, lengths).T @ shares for columns in column_blocks(X)]
+            )
+        return found * self.scaler.factor[:, None]
+
+
+def gram(X: Matrix, scaler: Scaler) -> Floats:
+    """Products of all pairs of rows as the model sees them: (n_samples, n_samples)."""
+    found = np.zeros((len(X), len(X)))
+    lengths = scaler.lengths(X)
+    for columns in column_blocks(X):
+        block = scaler.block(X, columns, lengths)
+        found += block @ block.T
+    return found
+
+
+def column_blocks(X: Matrix) -> Iterator[slice]:
+    """Slices of the columns that take at most `CHUNK_BYTES` each in float64."""
+    width = max(1, CHUNK_BYTES // (8 * max(1, X.shape[0])))
+    for start in range(0, X.shape[1], width):
+        yield slice(start, start + width)
+
+
+def _principal(product: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues that are more than rounding, the largest first, and their vectors."""
+    from scipy.linalg import eigh
+    from threadpoolctl import threadpool_limits
+
+    # Threads wait for each other longer than such a small matrix takes, above all on busy cores.
+    with threadpool_limits(1 if len(product) < SMALL else None):
+        values, vectors = eigh(product, overwrite_a=True, check_finite=False, driver="evd")
+    kept = np.flatnonzero(values > RELATIVE_RANK * max(values[-1], 0))[::-1]
+    return values[kept], np.ascontiguousarray(vectors[:, kept])

@@ -1,5 +1,6 @@
 """Which features win: linear classifiers on top of them, honest protocols, one table."""
 
+from featx.probing.evaluation import SplitScores, make_probe, score_splits
 from featx.probing.linear import LinearProbe
 
-__all__ = ["LinearProbe"]
+__all__ = ["LinearProbe", "SplitScores", "make_probe", "score_splits"]

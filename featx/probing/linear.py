@@ -128,7 +128,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, *, left_out: Any = None) -> Self:
         """Choose C and fit.
 
         Parameters
@@ -137,6 +137,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Possibly memory-mapped; read a block of columns at a time.
         y : array of shape (n_samples,)
             Classes.
+        left_out : array of bool, shape (n_samples,), optional
+            Rows on which C is chosen, in place of a random part; fitted in the end like all.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
@@ -147,11 +149,10 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
                 f"LinearProbe needs at least 2 classes; got 1 class: {self.classes_[0]}."
             )
         space = RowSpace.fit(X, self.scale)
-        weights = (
-            self._fit_ridge(space, codes)
-            if self.classifier == "ridge"
-            else self._fit_path(space, codes)
-        )
+        if self.classifier == "ridge":
+            weights = self._fit_ridge(space, codes)
+        else:
+            weights = self._fit_path(space, codes, left_out)
         coefficients = space.coefficients(X, weights[:-1])
         self.coef_ = np.ascontiguousarray(coefficients.T)
         self.intercept_ = weights[-1] - space.scaler.shift @ coefficients
@@ -194,11 +195,11 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             self.C_ = float(self.C)
         return path.weights(self.C_)
 
-    def _fit_path(self, space: RowSpace, codes: Codes) -> Floats:
+    def _fit_path(self, space: RowSpace, codes: Codes, left_out: Any) -> Floats:
         loss = self._loss(codes)
         start = None
         if self.C is None:
-            start = self._choose(space.rows, loss, codes)
+            start = self._choose(space.rows, loss, codes, left_out)
         else:
             self.C_ = float(self.C)
         weights = np.ones((len(codes), 1))
@@ -206,10 +207,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
         return found.weights[:, 0]
 
-    def _choose(self, rows: Floats, loss: Loss, codes: Codes) -> Floats:
+    def _choose(self, rows: Floats, loss: Loss, codes: Codes, left_out: Any) -> Floats:
         """Set C to the best on the folds; return the mean of their weights there, a good start."""
         grid = self._checked_grid()
-        left_out = inner_folds(codes, self.validation, self.random_state)
+        if left_out is None:
+            left_out = inner_folds(codes, self.validation, self.random_state)
+        left_out = np.atleast_2d(np.asarray(left_out, bool))
         if not left_out.any():
             raise ValueError(
                 "C cannot be chosen: every class has a single training picture; give C, or more "

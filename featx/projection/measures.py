@@ -1,0 +1,313 @@
+"""How well classes gather in a space of features: purity, silhouette, k-means, dimension, CKA."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.projection.spaces import Array, Indices, Space, blocks
+
+N_NEIGHBORS = 10
+N_RESAMPLES = 1000
+N_STARTS = 3
+SHARE_DISCARDED = 0.1
+
+Values = npt.NDArray[np.float64]
+
+
+def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> dict[str, Any]:
+    """Every measure of one layer, under the names of the rows of `featx.depth_profile`.
+
+    Parameters
+    ----------
+    space : Space
+    labels : array of shape (n_samples,)
+        The class of each row.
+    random_state : int, default=0
+        Of k-means, the bootstrap and the shuffling of the labels.
+
+    Returns
+    -------
+    dict of str to float
+        ``purity`` and ``silhouette`` with the ends of their 95 % intervals (``_low``, ``_high``)
+        and their values under shuffled labels (``_shuffled``); ``nmi``, ``ari``,
+        ``intrinsic_dimension``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.repeat(np.eye(2), 20, axis=0) + 0.01 * rng.normal(size=(40, 2))
+    >>> found = measure(Space(X), np.repeat(["a", "b"], 20))
+    >>> found["purity"], found["ari"]
+    (1.0, 1.0)
+    """
+    labels = np.asarray(labels)
+    shuffled = np.random.default_rng(random_state).permutation(labels)
+    near, _ = space.neighbors(N_NEIGHBORS)
+    nmi, ari = kmeans_agreement(space, labels, random_state=random_state)
+    return {
+        **_with_interval("purity", neighborhood_purity(near, labels), random_state),
+        "purity_shuffled": float(neighborhood_purity(near, shuffled).mean()),
+        **_with_interval("silhouette", silhouette(space, labels), random_state),
+        "silhouette_shuffled": float(silhouette(space, shuffled).mean()),
+        "nmi": nmi,
+        "ari": ari,
+        "intrinsic_dimension": intrinsic_dimension(space),
+    }
+
+
+def neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
+    """Share of each row's neighbours that are of its class.
+
+    Parameters
+    ----------
+    near : array of int, shape (n_samples, n_neighbors)
+        As `Space.neighbors` gives them: no row is its own neighbour.
+    labels : array of shape (n_samples,)
+
+    Returns
+    -------
+    array of shape (n_samples,), between 0 and 1
+
+    Examples
+    --------
+    >>> neighborhood_purity(np.array([[1, 2], [0, 2], [1, 0]]), ["a", "a", "b"]).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    labels = np.asarray(labels)
+    return (labels[near] == labels[:, None]).mean(axis=1)
+
+
+def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
+    """Silhouette of each row by cosine distance [1]_.
+
+    Parameters
+    ----------
+    space : Space
+    labels : array of shape (n_samples,)
+
+    Returns
+    -------
+    array of shape (n_samples,), between -1 and 1
+        How much nearer the row's own class is than the nearest other; 0 for one of its own.
+
+    Raises
+    ------
+    ValueError
+        If there is only one class.
+
+    References
+    ----------
+    .. [1] Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of
+       cluster analysis", J. Comput. Appl. Math. 20 (1987) 53-65.
+
+    Examples
+    --------
+    >>> space = Space(np.array([[1, 0], [1, 0], [0, 1], [0, 1]]))
+    >>> silhouette(space, ["a", "a", "b", "b"]).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    classes, own = np.unique(np.asarray(labels), return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"silhouette needs two or more classes; got {len(classes)}.")
+    members = np.eye(len(classes), dtype=np.float32)[own]  # (n, n_classes)
+    sizes = members.sum(axis=0, dtype=np.float64)
+    sums = np.concatenate([space.cosines(rows) @ members for rows in blocks(len(space))])
+    sums = sums.astype(np.float64)
+    places = np.arange(len(space))
+    to_itself = (space.scales > 0).astype(np.float64)
+    others = np.maximum(sizes[own] - 1, 1)
+    within = 1 - (sums[places, own] - to_itself) / others
+    apart = 1 - sums / sizes
+    apart[places, own] = np.inf
+    between = apart.min(axis=1)
+    largest = np.maximum(np.maximum(within, between), np.finfo(np.float32).eps)
+    return np.where(sizes[own] > 1, (between - within) / largest, 0.0)
+
+
+def kmeans_agreement(
+    space: Space, labels: npt.ArrayLike, *, random_state: int = 0
+) -> tuple[float, float]:
+    """How well k-means on rows of unit length, told the number of classes, finds the classes.
+
+    Parameters
+    ----------
+    space : Space
+    labels : array of shape (n_samples,)
+    random_state : int, default=0
+
+    Returns
+    -------
+    nmi : float
+        Normalised mutual information, 0 to 1.
+    ari : float
+        Adjusted Rand index, 0 by chance, 1 at best.
+
+    Examples
+    --------
+    >>> space = Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]))
+    >>> kmeans_agreement(space, ["a", "a", "b", "b"])
+    (1.0, 1.0)
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    means = KMeans(len(np.unique(labels)), n_init=N_STARTS, random_state=random_state)
+    with warnings.catch_warnings():
+        # Fewer different rows than classes, as in a layer that is dead: what is found stands.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = means.fit_predict(space.span())
+    nmi = normalized_mutual_info_score(labels, found)
+    return float(nmi), float(adjusted_rand_score(labels, found))
+
+
+def intrinsic_dimension(space: Space) -> float | None:
+    """Number of dimensions that the rows fill, by the two nearest neighbours of each [1]_.
+
+    Parameters
+    ----------
+    space : Space
+
+    Returns
+    -------
+    float or None
+        None where fewer than ten rows differ from their neighbours.
+
+    Notes
+    -----
+    As in [1]_: Euclidean distances, the largest tenth of the ratios left out, a line through
+    the origin. Rows that are equal to another are left out.
+
+    References
+    ----------
+    .. [1] Facco et al., "Estimating the intrinsic dimension of datasets by a minimal
+       neighborhood information", Scientific Reports 7 (2017) 12140.
+
+    Examples
+    --------
+    >>> line = np.random.default_rng(0).random((500, 1)) * np.ones(5)
+    >>> round(intrinsic_dimension(Space(line)))
+    1
+    """
+    nearest = space.two_nearest()
+    nearest = nearest[nearest[:, 0] > 0]
+    n_kept = int((1 - SHARE_DISCARDED) * len(nearest))
+    if n_kept < MIN_RATIOS:
+        return None
+    ratios = np.log(np.sort(nearest[:, 1] / nearest[:, 0])[:n_kept].astype(np.float64))
+    below = np.arange(1, n_kept + 1) / len(nearest)
+    total = float(ratios @ ratios)
+    return float(ratios @ -np.log1p(-below)) / total if total > 0 else None
+
+
+MIN_RATIOS = 10
+
+
+def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike) -> float:
+    """Likeness of two spaces of the same pictures, whatever their rotation and scale [1]_.
+
+    Parameters
+    ----------
+    X, Y : array of shape (n_samples, n_features)
+        The numbers of columns may differ.
+
+    Returns
+    -------
+    float between 0 and 1
+
+    References
+    ----------
+    .. [1] Kornblith et al., "Similarity of Neural Network Representations Revisited",
+       ICML 2019.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(20, 3))
+    >>> round(linear_cka(X, -2 * X[:, ::-1]), 6)
+    1.0
+    """
+    return float(cka_matrix([Space(X), Space(Y)])[0, 1])
+
+
+def cka_matrix(spaces: Sequence[Space]) -> Values:
+    """Linear CKA of each space with each; see `linear_cka`.
+
+    Parameters
+    ----------
+    spaces : sequence of Space
+        Of the same pictures in the same order.
+
+    Returns
+    -------
+    array of shape (n_spaces, n_spaces)
+        0 for a space in which all rows are equal.
+    """
+    forms = [_centered(space) for space in spaces]
+    shared = np.zeros((len(spaces), len(spaces)))
+    for i in range(len(spaces)):
+        for j in range(i + 1):
+            shared[i, j] = shared[j, i] = _inner(forms[i], forms[j])
+    own = np.sqrt(shared.diagonal())
+    norms = np.outer(own, own)
+    return np.clip(np.divide(shared, norms, out=np.zeros_like(shared), where=norms > 0), 0, 1)
+
+
+def bootstrap_interval(
+    values: Values, *, random_state: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of a mean over pictures, by drawing them anew with replacement.
+
+    Parameters
+    ----------
+    values : array of shape (n_samples,)
+        One for each picture.
+    random_state : int, default=0
+    level : float, default=0.95
+
+    Returns
+    -------
+    low, high : float
+
+    Examples
+    --------
+    >>> bootstrap_interval(np.ones(5))
+    (1.0, 1.0)
+    """
+    generator = np.random.default_rng(random_state)
+    n = len(values)
+    means = [values[generator.integers(n, size=n)].mean() for _ in range(N_RESAMPLES)]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _with_interval(name: str, values: Values, random_state: int) -> dict[str, float]:
+    low, high = bootstrap_interval(values, random_state=random_state)
+    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def _centered(space: Space) -> tuple[Array, bool]:
+    """Centred columns, or of wide features the centred products of rows; and whether these."""
+    if space.X.shape[1] <= len(space):
+        return space.X - space.X.mean(axis=0), False
+    return space.products, True
+
+
+def _inner(first: tuple[Array, bool], second: tuple[Array, bool]) -> float:
+    """Inner product of two spaces' centred products of rows."""
+    (X, X_is_gram), (Y, Y_is_gram) = first, second
+    if not X_is_gram and not Y_is_gram:
+        crossed = X.T @ Y
+        return _sum_of_products(crossed, crossed)
+    if X_is_gram and Y_is_gram:
+        return _sum_of_products(X, Y)
+    gram, columns = (X, Y) if X_is_gram else (Y, X)
+    return _sum_of_products(gram @ columns, columns)
+
+
+def _sum_of_products(a: Array, b: Array) -> float:
+    return float(np.einsum("ij,ij->i", a, b).sum(dtype=np.float64))

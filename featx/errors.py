@@ -9,6 +9,7 @@
     ├── ModelError              a network is not known or cannot be built (ValueError)
     │   └── WeightsError        weights missing, or not those of the network
     ├── LayerError              a layer is not in the network (ValueError)   .layer .nearest
+    ├── TrainingError           a network cannot be trained as asked (RuntimeError)
     ├── FeatureFileError        a feature file cannot be read, or must not be written
     ├── ResultFileError         a folder of results cannot be read or written
     ├── StoreError              the store on disk refuses or is full (OSError)
@@ -91,6 +92,10 @@ class LayerError(FeatxError, ValueError):
         return (
             f"Layer {self.layer!r} is not in {self.model}.{guess} See `featx layers {self.model}`."
         )
+
+
+class TrainingError(FeatxError, RuntimeError):
+    """A network cannot be trained as asked: its loss is not finite, or what is frozen moved."""
 
 
 class FeatureFileError(FeatxError, ValueError):

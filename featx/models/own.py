@@ -14,6 +14,7 @@ from torch import nn
 
 from featx.errors import ModelError, WeightsError
 from featx.fingerprints import DIGEST_BYTES, fingerprint
+from featx.models.heads import operate
 from featx.models.preprocessing import Preprocessing
 from featx.models.sources import DEFAULT, Source, Weights
 
@@ -77,7 +78,8 @@ class FolderSource(Source):
     """A folder with ``model.json`` and ``weights.safetensors``, as ``featx finetune`` writes it.
 
     ``model.json`` names the network that the weights fit (``model``), and what a picture goes
-    through (``preprocessing``), with ``n_classes`` of its head.
+    through (``preprocessing``), with ``n_classes`` of its head, or the ``surgeries`` that made
+    it (see `featx.models.heads.operate`).
     """
 
     def __init__(self, name: str) -> None:
@@ -88,7 +90,19 @@ class FolderSource(Source):
     @property
     def identity(self) -> str:
         """The network that the folder's weights are for."""
-        return f"folder:{self.card['model']}:{self.card.get('n_classes')}"
+        done = f":{fingerprint(self.surgeries)}" if self.surgeries else ""
+        return f"folder:{self.card['model']}:{self.card.get('n_classes')}{done}"
+
+    @property
+    def surgeries(self) -> list[dict[str, Any]]:
+        """What was done to the network that the folder names, in order."""
+        return list(self.card.get("surgeries", ()))
+
+    def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
+        """What the network that the folder names is built with."""
+        from featx.models.sources import find_source
+
+        return find_source(self.card["model"]).options(preprocessing)
 
     def build(self, weights: Weights) -> nn.Module:
         """The network, with a head for the folder's classes."""
@@ -96,6 +110,8 @@ class FolderSource(Source):
 
         source = find_source(self.card["model"])
         network = source.build(weights)
+        if self.surgeries:
+            return operate(network, self.surgeries)
         n_classes = self.card.get("n_classes")
         return replace_head(network, n_classes) if n_classes else network
 

@@ -1,0 +1,1 @@
+"""Transfer learning: freeze, replace the head, unfreeze, fine-tune, pretrain, advise."""

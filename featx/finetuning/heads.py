@@ -1,0 +1,305 @@
+"""A network with a head of one's own: built, its weights in, its classifier replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from featx.errors import ModelError
+from featx.layers import CONVOLUTIONS, LINEARS, Layer, LayerTable, Node
+from featx.models.graphs import Traced
+from featx.models.heads import Surgery, operate
+from featx.models.networks import Plan, needed_tensors, switch_off_in_place
+from featx.models.own import FolderSource, ModuleSource
+from featx.models.recording import record
+from featx.models.sources import RANDOM
+from featx.models.weights import LoadReport, check_complete, fit_state
+
+WEIGHTED = CONVOLUTIONS | LINEARS
+
+
+@dataclass(frozen=True)
+class Head:
+    """What takes the place of a network's classifier.
+
+    Parameters
+    ----------
+    layer : str, optional
+        The layer that it takes its features from. Without it: where nothing else is said, what
+        the old classifier took; else the last maps, averaged over all places.
+    hidden : tuple of int, default=()
+        Sizes of dense layers with a rectifier before the classes.
+    dropout : float, default=0.0
+        Before each dense layer.
+    batch_norm : bool, default=False
+        Before each dense layer.
+
+    Examples
+    --------
+    >>> Head().is_plain, Head(hidden=(256,), dropout=0.5).is_plain
+    (True, False)
+    """
+
+    layer: str | None = None
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    batch_norm: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the classifier is only replaced by one for other classes."""
+        return self == Head()
+
+    def dense(self, n_features: int, n_classes: int) -> list[list[Any]]:
+        """Its dense layers, as `featx.models.heads.operate` takes them."""
+        layers: list[list[Any]] = []
+        sizes = [n_features, *self.hidden, n_classes]
+        for i, (n_in, n_out) in enumerate(pairwise(sizes), 1):
+            is_last = i == len(sizes) - 1
+            layers += [[f"norm{i}", "batch_norm", n_in]] if self.batch_norm else []
+            layers += [[f"dropout{i}", "dropout", self.dropout]] if self.dropout else []
+            layers += [["logits" if is_last else f"dense{i}", "linear", n_in, n_out]]
+            layers += [] if is_last else [[f"relu{i}", "relu"]]
+        return layers
+
+
+@dataclass
+class Prepared:
+    """A network ready to be trained.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In eval mode, float32, its head new.
+    table : LayerTable
+        Its layers, the new ones too.
+    plan : Plan
+        Where it comes from.
+    report : LoadReport
+        What became of each tensor of the weights; the head's are new.
+    surgeries : list of Surgery
+        What was done to the original network.
+    head : str
+        Path of the new head.
+    """
+
+    network: nn.Module
+    table: LayerTable
+    plan: Plan
+    report: LoadReport
+    surgeries: list[Surgery] = field(default_factory=list)
+    head: str = ""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its pictures."""
+        return self.plan.preprocessing.crop
+
+    @property
+    def is_random(self) -> bool:
+        """Whether no weights were loaded."""
+        return not self.report.loaded
+
+    @property
+    def new_tensors(self) -> set[str]:
+        """Names of the tensors that no weights gave, the head's among them."""
+        return set(self.report.new)
+
+    def trace(self) -> Traced:
+        """Its graph."""
+        return Traced(self.network, self.size)
+
+
+def prepare_network(
+    plan: Plan, n_classes: int, head: Head | None = None, *, random_state: int = 0
+) -> Prepared:
+    """Build a network, load its weights, and give it a new head.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_classes : int
+    head : Head, optional
+        By default the classifier for other classes.
+    random_state : int, default=0
+        Of everything that no weights give.
+
+    Raises
+    ------
+    WeightsError
+        If the weights lack a tensor before the head, and ``load`` did not ask for a part.
+    LayerError
+        If the head's layer is not in the network.
+    """
+    head = head or Head()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state)
+        network, report = build_network(plan)
+        surgery = design_head(network, plan.table, head, n_classes)
+        _check_weights(plan, network, report, surgery["at"])
+        operate(network, [surgery])
+    network = network.eval().float()
+    own = network.state_dict()
+    lost = f"{surgery['at']}.", *(f"{path}." for path in surgery["removed"])
+    report.loaded = [name for name in report.loaded if not name.startswith(lost)]
+    report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
+    report.new = {name: why for name, why in report.new.items() if name in own}
+    report.new |= {name: "the new head" for name in own if name.startswith(lost[0])}
+    table = LayerTable(plan.source.name, record(network, plan.preprocessing.crop))
+    prepared = Prepared(
+        network, table, plan, report, [*_earlier_surgeries(plan), surgery], surgery["at"]
+    )
+    _check_output(prepared, n_classes)
+    return prepared
+
+
+def build_network(plan: Plan) -> tuple[nn.Module, LoadReport]:
+    """The network of a plan with its weights, and what became of each of their tensors."""
+    source, weights = plan.source, plan.weights
+    network = source.build(weights)
+    if weights.name == RANDOM and isinstance(source, ModuleSource):
+        network.apply(_reset)
+    if weights.read is not None:
+        report = fit_state(network, weights.read(), load=plan.load)
+    elif weights.name == RANDOM:
+        report = LoadReport(new=dict.fromkeys(network.state_dict(), "random weights"))
+    else:
+        report = LoadReport(loaded=list(network.state_dict()))
+    switch_off_in_place(network)
+    return network, report
+
+
+def design_head(
+    network: nn.Module, table: LayerTable, head: Head, n_classes: int
+) -> dict[str, Any]:
+    """Surgery that gives a network a head.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    table : LayerTable
+    head : Head
+    n_classes : int
+
+    Raises
+    ------
+    ModelError
+        If nothing with weights follows the head's layer.
+    """
+    if head.is_plain:
+        last = _weighted_after(table, table.find("penultimate").index)[-1].name
+        settings = _same_kind(network.get_submodule(last), n_classes)
+        return {"at": last, "layers": [["logits", *settings]], "removed": []}
+    layer = table.find(head.layer) if head.layer else _last_maps(table)
+    after = _weighted_after(table, layer.index)
+    if not after:
+        raise ModelError(f"No layer with weights follows {layer.node!r} in {table.model}.")
+    first = after[0]
+    is_flat = len(_shape_before(table, first)) == 1 and len(layer.shape) == 3
+    layers: list[list[Any]] = [["maps", "unflatten", *layer.shape]] if is_flat else []
+    if layer.axes == "chw":
+        layers += [["gap", "gap"], ["flatten", "flatten"]]
+    layers += head.dense(layer.n_pooled, n_classes)
+    entered = table.recording.entered
+    removed = [path for path in _leaves(table) if entered[path] > entered[first.name]]
+    return {"at": first.name, "layers": layers, "removed": removed}
+
+
+def _reset(module: nn.Module) -> None:
+    reset: Any = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
+
+
+def _check_weights(plan: Plan, network: nn.Module, report: LoadReport, at: str) -> None:
+    """Everything before the head has to be there, unless a part was asked for."""
+    if plan.weights.read is None or plan.load:
+        return
+    entered = plan.table.recording.entered
+    check_complete(
+        report,
+        needed_tensors(network, entered, entered[at] - 1),
+        weights=plan.weights.name,
+        model=plan.source.name,
+        layer=plan.table[entered[at] - 1].alias or plan.table[entered[at] - 1].node,
+    )
+
+
+def _earlier_surgeries(plan: Plan) -> list[Surgery]:
+    """What was done to the network of a folder before."""
+    return list(plan.source.surgeries) if isinstance(plan.source, FolderSource) else []
+
+
+def _check_output(prepared: Prepared, n_classes: int) -> None:
+    """The head's classes are what the network returns, whatever the code around it does."""
+    logits = prepared.table.find("logits")
+    if logits.shape != (n_classes,):
+        raise ModelError(
+            f"{prepared.table.model} with a new head at {prepared.head!r} returns {logits.shape}; "
+            f"wanted ({n_classes},). Name the layer that the head takes, or a plain head."
+        )
+
+
+def _weighted_after(table: LayerTable, index: int) -> list[Node]:
+    """Convolutions and linear layers after a place, those that are modules."""
+    leaves = set(_leaves(table))
+    nodes = table.recording.nodes[index + 1 :]
+    return [node for node in nodes if node.kind in WEIGHTED and node.name in leaves]
+
+
+def _leaves(table: LayerTable) -> list[str]:
+    """Paths of modules without others inside."""
+    holders = {container.name for container in table.recording.containers}
+    return [path for path in table.recording.entered if path and path not in holders]
+
+
+def _same_kind(last: nn.Module, n_classes: int) -> list[Any]:
+    """Kind and settings of a layer like the last one, for other classes."""
+    if isinstance(last, nn.Conv2d):
+        geometry = [list(last.kernel_size), list(last.stride), list(map(int, last.padding))]
+        return ["conv", last.in_channels, n_classes, *geometry]
+    if isinstance(last, nn.Linear):
+        return ["linear", last.in_features, n_classes]
+    raise ModelError(f"The classifier is a {type(last).__name__}; wanted a linear layer.")
+
+
+def _shape_before(table: LayerTable, node: Node) -> tuple[int, ...]:
+    return table.find(node.source).shape
+
+
+def _last_maps(table: LayerTable) -> Layer:
+    """The last maps before the classifier; what the classifier took where there are tokens."""
+    last = table.find("penultimate")
+    spatial = [layer for layer in table if layer.index <= last.index and len(layer.shape) > 1]
+    return spatial[-1] if spatial and spatial[-1].axes == "chw" else last
+
+
+def describe_head(surgery: Surgery) -> str:
+    """A surgery in words, such as ``classifier.1: conv 512 2 1``.
+
+    Examples
+    --------
+    >>> describe_head({"at": "fc", "layers": [["logits", "linear", 512, 2]]})
+    'fc: linear 512 2'
+    """
+    layers = [" ".join(map(str, layer[1:])) for layer in surgery["layers"]]
+    return f"{surgery['at']}: {', '.join(layers)}"
+
+
+def parse_sizes(text: str | Sequence[int]) -> tuple[int, ...]:
+    """Sizes of dense layers: ``256,64`` or the numbers themselves.
+
+    Examples
+    --------
+    >>> parse_sizes("256,64")
+    (256, 64)
+    """
+    if isinstance(text, str):
+        return tuple(int(number) for number in re.findall(r"\d+", text))
+    return tuple(int(number) for number in text)

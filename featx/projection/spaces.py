@@ -124,8 +124,7 @@ class Space:
         gram = self.cosines().astype(np.float64)
         # Rows that depend on each other leave the root undefined but for a trace of noise.
         gram[np.diag_indices(len(self))] += len(self) * float(np.finfo(np.float32).eps)
-        root: npt.NDArray[np.float64] = np.linalg.cholesky(gram)
-        return root
+        return np.asarray(np.linalg.cholesky(gram), np.float64)
 
     def _slabs(self) -> Iterator[Array]:
         """Copies of some columns at a time."""

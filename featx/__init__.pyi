@@ -8,6 +8,8 @@ from .extractors.pixels import RawPixels
 from .features import FeatureSet
 from .images import Images
 from .models import list_layers, list_models
+from .prediction import predict
+from .probing import LinearProbe, compare, probe
 from .registry import list_extractors, make_extractor
 from .store import FeatureStore
 
@@ -19,14 +21,18 @@ __all__ = [
     "FeatureSet",
     "FeatureStore",
     "Images",
+    "LinearProbe",
     "MeanColor",
     "RawPixels",
+    "compare",
     "extract",
     "list_extractors",
     "list_layers",
     "list_models",
     "load_dataset",
     "make_extractor",
+    "predict",
+    "probe",
 ]
 
 __version__: str

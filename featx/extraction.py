@@ -134,7 +134,7 @@ def _is_named(images: Any) -> bool:
 
 def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None:
     """Let extractors that learn do so, on the training pictures where there are some."""
-    learners = [job for job in jobs if _must_learn(job.extractor)]
+    learners = [job for job in jobs if must_learn(job.extractor)]
     if not learners:
         return None
     train = dataset.split("train")
@@ -150,7 +150,8 @@ def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None
     return learned_on
 
 
-def _must_learn(extractor: Any) -> bool:
+def must_learn(extractor: Any) -> bool:
+    """Whether an extractor learns from pictures and has not done so yet."""
     if not extractor.__sklearn_tags__().requires_fit:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Fitted extractors to and from ``.skops`` files; loading never executes code from the file."""
+"""Fitted extractors and pipelines in ``.skops`` files; loading never executes code from one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from featx.errors import FeatureFileError
 from featx.extractors.base import Extractor
@@ -35,19 +36,7 @@ def save_extractor(extractor: Any, path: str | os.PathLike[str]) -> Path:
     FeatureFileError
         If `path` has another suffix or cannot be written.
     """
-    import skops.io
-
-    path = Path(path)
-    if path.suffix != ".skops":
-        raise FeatureFileError(f"{path}: an extractor is saved as .skops; got {path.suffix!r}.")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        skops.io.dump(portable(extractor), part)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FeatureFileError(f"{path}: cannot be written ({error.strerror}).") from error
-    return path
+    return _write(portable(extractor), Path(path), "an extractor")
 
 
 def load_extractor(path: str | os.PathLike[str]) -> Extractor:
@@ -59,17 +48,72 @@ def load_extractor(path: str | os.PathLike[str]) -> Extractor:
         If there is no such file, it is no skops file, or it holds types that are neither
         featx's nor those of an installed extractor.
     """
+    found = _read(Path(path), "an extractor")
+    if not isinstance(found, Extractor):
+        raise _not_that(path, "an extractor", found)
+    return found
+
+
+def save_pipeline(pipeline: Pipeline, path: str | os.PathLike[str]) -> Path:
+    """Write a fitted pipeline of an extractor and a classifier.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Its first step is an extractor.
+    path : path
+        A file that ends in ``.skops``; replaced atomically if it is there.
+
+    Raises
+    ------
+    FeatureFileError
+        If `path` has another suffix or cannot be written.
+    """
+    (name, extractor), *rest = pipeline.steps
+    return _write(Pipeline([(name, portable(extractor)), *rest]), Path(path), "a probe")
+
+
+def load_pipeline(path: str | os.PathLike[str]) -> Pipeline:
+    """Read a pipeline that `save_pipeline` wrote.
+
+    Raises
+    ------
+    FeatureFileError
+        As of `load_extractor`.
+    """
+    found = _read(Path(path), "a probe")
+    if not isinstance(found, Pipeline) or not isinstance(found.steps[0][1], Extractor):
+        raise _not_that(path, "a probe", found)
+    return found
+
+
+def _write(model: Any, path: Path, what: str) -> Path:
+    import skops.io
+
+    if path.suffix != ".skops":
+        raise FeatureFileError(f"{path}: {what} is saved as .skops; got {path.suffix!r}.")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        skops.io.dump(model, part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FeatureFileError(f"{path}: cannot be written ({error.strerror}).") from error
+    return path
+
+
+def _read(path: Path, what: str) -> Any:
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
-    path = Path(path)
     if not path.is_file():
-        raise FeatureFileError(f"{path}: no such file; wanted an extractor saved by featx.")
+        raise FeatureFileError(f"{path}: no such file; wanted {what} saved by featx.")
     try:
         found = skops.io.get_untrusted_types(file=path)
         trusted = [name for name in found if _is_trusted(name)]
         _import_all(trusted)
-        extractor = skops.io.load(path, trusted=trusted)
+        return skops.io.load(path, trusted=trusted)
     except UntrustedTypesFoundException as error:
         strangers = sorted(set(found) - set(trusted))
         raise FeatureFileError(
@@ -79,13 +123,14 @@ def load_extractor(path: str | os.PathLike[str]) -> Extractor:
         ) from error
     except Exception as error:  # A broken archive may raise anything inside the reader.
         raise FeatureFileError(
-            f"{path}: not an extractor saved by featx ({' '.join(str(error).split())[:200]})."
+            f"{path}: not {what} saved by featx ({' '.join(str(error).split())[:200]})."
         ) from error
-    if not isinstance(extractor, Extractor):
-        raise FeatureFileError(
-            f"{path}: wanted an extractor saved by featx; it holds a {type(extractor).__name__}."
-        )
-    return extractor
+
+
+def _not_that(path: str | os.PathLike[str], what: str, found: Any) -> FeatureFileError:
+    return FeatureFileError(
+        f"{path}: wanted {what} saved by featx; it holds a {type(found).__name__}."
+    )
 
 
 def portable(extractor: Any) -> Any:

@@ -71,11 +71,13 @@ class Result:
         return {name: plain_json(everything[name]) for name in PUBLIC}
 
     def to_csv(self) -> str:
-        """The table as comma-separated values, with a line of names first."""
+        """The table as comma-separated values, names first; a cell that is a dict is spread."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        rows = [_flat(row) for row in self.rows]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(rows)
         return text.getvalue()
 
     def to_markdown(self, columns: Sequence[str] | None = None) -> str:
@@ -158,9 +160,20 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Row without dicts: their entries are columns ``name.key``."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        inner = value if isinstance(value, dict) else None
+        flat |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
+    return flat
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value).replace("|", r"\|")

@@ -23,7 +23,7 @@ LEVELS = [
     {"extractors", "models"},
     {"extraction", "planning", "provenance", "registry", "persistence", "testing"},
     {"probing", "protocols", "scores", "alignment"},
-    {"projection", "finetuning", "filters"},
+    {"projection", "finetuning", "filters", "prediction"},
     {"reporting", "plotting"},
     {"cli", "__main__"},
 ]

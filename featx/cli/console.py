@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from featx.watching import Watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from featx.results import Result
 
 N_FAILURES_SHOWN = 10
 
@@ -150,3 +153,63 @@ def _cell(value: Any) -> str:
     if isinstance(value, tuple | list):
         return "x".join(map(str, value))
     return str(value)
+
+
+def print_result(
+    result: Result,
+    columns: Mapping[str, str],
+    *,
+    as_json: bool = False,
+    as_csv: bool = False,
+    as_markdown: bool = False,
+) -> None:
+    """What a command found: the table on stdout, then its sentences; failures on stderr.
+
+    Parameters
+    ----------
+    result : Result
+    columns : dict of str to str
+        Names of the columns to show -> their headings; those that no row has are left out.
+    as_json, as_csv, as_markdown : bool, default=False
+        The whole result for other programs, rather than a table for people.
+    """
+    if as_json:
+        print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+    elif as_csv:
+        print(result.to_csv(), end="")
+    else:
+        shown = [name for name in columns if any(row.get(name) is not None for row in result.rows)]
+        if as_markdown:
+            print(result.to_markdown(shown), end="")
+        else:
+            rows = [
+                {columns[name]: _shown(name, row.get(name)) for name in shown}
+                for row in result.rows
+            ]
+            print_table(
+                rows,
+                right=[columns[name] for name in shown if name not in ("spec", "layer", "path")],
+            )
+        if result.sentences:
+            print("\n" + "\n".join(result.sentences))
+    print_failures(result.failures)
+
+
+def print_report(result: Result, folder: str | None) -> None:
+    """Write the report of a result where one is wanted, and say where it is."""
+    if folder is None:
+        return
+    from featx.reporting import write_report
+
+    print(f"report: {write_report([result], folder)}", file=sys.stderr)
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Cell of a table for people: three places, and of a file's path its name."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if name in ("C", "ms_per_image", "train_seconds") else f"{value:.3f}"
+    if name == "spec" and isinstance(value, str):
+        return re.sub(r"(weights=\"?)[^,\"]*/", r"\1", value)
+    return value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featx.cli import options
 from featx.cli.console import print_failures, print_json, reporting
 
 if TYPE_CHECKING:
@@ -27,36 +28,17 @@ def extract_command(
             "digits, or torchvision:NAME. None: the built-in digits.",
         ),
     ] = None,
-    extractor: Annotated[
-        list[str] | None,
-        typer.Option("-e", "--extractor", metavar="SPEC", help="NAME[:ARG…][,key=value…]; repeat."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A network, see `featx models`; short for -e cnn:MODEL. By default featxnet."
-        ),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A layer of the network, see `featx layers MODEL`; repeat. By default -1, "
-            "the last before the classes."
-        ),
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="default, a name, a file, or random.")] = None,
-    pooling: Annotated[
-        str | None, typer.Option(help="flatten, gap, max, gem, grid=N; of tokens cls, mean.")
-    ] = None,
+    extractor: options.Extractors = None,
+    model: options.Model = None,
+    layer: options.Layers = None,
+    weights: options.Weights = None,
+    pooling: options.Pooling = None,
     resize: Annotated[
         str | None, typer.Option(help="pillow (its very numbers; the default) or torch (tensors).")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    domains: Annotated[
-        str | None,
-        typer.Option(help="The folder above the class is the domain; those wanted, or 'all'."),
-    ] = None,
+    precision: options.Precision = None,
+    device: options.Device = None,
+    domains: options.Domains = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -70,18 +52,9 @@ def extract_command(
     save_extractor: Annotated[
         str | None, typer.Option(metavar="FILE", help="Keep the fitted extractor (.skops).")
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where rows are kept; by default the user's cache.",
-            envvar="FEATX_STORE",
-        ),
-    ] = None,
-    no_store: Annotated[bool, typer.Option("--no-store", help="Keep no rows.")] = False,
-    n_jobs: Annotated[
-        int | None, typer.Option("-j", "--n-jobs", help="Jobs; by default all cores.")
-    ] = None,
+    store: options.Store = None,
+    no_store: options.NoStore = False,
+    n_jobs: options.Jobs = None,
     max_pixels: Annotated[
         int | None, typer.Option(help="Larger pictures are refused.", min=1)
     ] = None,
@@ -89,11 +62,9 @@ def extract_command(
         bool, typer.Option("--reproducible", help="Fix the network's batch and back end.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace any existing output.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 3 if a picture could not be read.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No notes, no progress.")] = False,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Features of pictures to a file, cached on disk: run it again and only news is computed.
 
@@ -108,16 +79,16 @@ def extract_command(
 
     from featx.extraction import extract
 
-    given = {
-        "weights": weights,
-        "pooling": pooling,
-        "resize": resize,
-        "precision": precision,
-        "device": device,
-        "n_jobs": n_jobs,
-        "max_pixels": max_pixels,
-        "reproducible": reproducible or None,
-    }
+    given = options.chosen(
+        weights=weights,
+        pooling=pooling,
+        resize=resize,
+        precision=precision,
+        device=device,
+        n_jobs=n_jobs,
+        max_pixels=max_pixels,
+        reproducible=reproducible or None,
+    )
     path = None if output == "-" else Path(output or DEFAULT_OUTPUT)
     started = time.perf_counter()
     with reporting(quiet=quiet) as reporter, warnings.catch_warnings():
@@ -129,26 +100,20 @@ def extract_command(
             extractor or None,
             model=model,
             layer=layer or None,
-            domains=_domains(domains),
+            domains=options.chosen_domains(domains),
             output=path,
             force=force,
-            store=None if no_store else store or "default",
+            store=options.chosen_store(store, no_store=no_store),
             save_extractor=save_extractor,
             collect=path is not None,
             watcher=reporter,
-            **{key: value for key, value in given.items() if value is not None},
+            **given,
         )
     seconds = time.perf_counter() - started
     _print(features, path, seconds, as_json=as_json)
     print_failures(features.failures)
     if strict and features.failures:
         raise typer.Exit(STRICT_EXIT)
-
-
-def _domains(text: str | None) -> bool | list[str] | None:
-    if text is None or text == "all":
-        return None if text is None else True
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _print(features: FeatureSet, path: Path | None, seconds: float, *, as_json: bool) -> None:

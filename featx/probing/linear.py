@@ -45,7 +45,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         Inverse strength of the penalty as in scikit-learn; of ridge ``1 / (2 alpha)``. By
         default chosen from `grid`; the best by `metric`, among equals the smallest.
     grid : sequence of float, default=(1e-5, 1e-4, ..., 1e3)
-        Strengths to try.
+        Strengths to try. Where every class has a single row, nothing can be left out to choose
+        by, and the middle one is taken.
     validation : float or int, default=0.2
         Share of the training rows of each class on which C is chosen, or a number of folds for
         cross-validation. Afterwards all training rows are fitted with it. Ridge needs none.
@@ -207,17 +208,15 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
         return found.weights[:, 0]
 
-    def _choose(self, rows: Floats, loss: Loss, codes: Codes, left_out: Any) -> Floats:
+    def _choose(self, rows: Floats, loss: Loss, codes: Codes, left_out: Any) -> Floats | None:
         """Set C to the best on the folds; return the mean of their weights there, a good start."""
         grid = self._checked_grid()
         if left_out is None:
             left_out = inner_folds(codes, self.validation, self.random_state)
         left_out = np.atleast_2d(np.asarray(left_out, bool))
         if not left_out.any():
-            raise ValueError(
-                "C cannot be chosen: every class has a single training picture; give C, or more "
-                "pictures of each class."
-            )
+            self.C_ = float(grid[len(grid) // 2])
+            return None
         start, kept = None, []
         scores = np.empty((len(left_out), len(grid)))
         for place, C in enumerate(grid):

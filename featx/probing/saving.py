@@ -1,0 +1,79 @@
+"""A probe to keep: extractor and classifier, fitted to all pictures there are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from featx.datasets import ImageDataset
+from featx.errors import SpecError
+from featx.extraction import extract, must_learn
+from featx.persistence import portable, save_pipeline
+from featx.planning import plan_jobs
+from featx.probing.evaluation import make_probe
+from featx.protocols import Protocol
+from featx.streaming import store_descriptors
+from featx.watching import Watcher
+
+
+def save_probe(
+    dataset: ImageDataset,
+    extractor: Any,
+    path: str | os.PathLike[str],
+    *,
+    protocol: Protocol,
+    C: float | None = None,
+    store: Any = None,
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Path:
+    """Fit extractor and classifier to all labelled pictures, and write them as one pipeline.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        With labels.
+    extractor : SPEC or Extractor
+    path : path
+        Ends in ``.skops``.
+    protocol : Protocol
+        Says which classifier, scale and grid.
+    C : float, optional
+    store : FeatureStore, optional
+    watcher : Watcher, optional
+    **parameters
+        As in `featx.extract`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    SpecError
+        If more than one extractor is asked for.
+    FeatureFileError
+        If the file cannot be written.
+
+    Notes
+    -----
+    The accuracy that was measured is that of the same recipe on fewer pictures; this pipeline
+    has seen the test pictures, too, and must not be tested on them.
+    """
+    watcher = watcher or Watcher()
+    jobs = plan_jobs(extractor, **parameters)
+    if len(jobs) > 1:
+        raise SpecError(f"A saved probe has one extractor; {len(jobs)} were asked for.")
+    learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
+    if must_learn(learner):
+        store_descriptors(learner, dataset.images, watcher)
+        learner.fit(dataset.images)
+    rows = extract(dataset, learner, store=store, watcher=watcher)
+    is_known = rows.labels != ""
+    probe = make_probe(protocol, C=C)
+    probe.fit(np.asarray(rows.X[is_known]), rows.labels[is_known])
+    return save_pipeline(Pipeline([("features", learner), ("probe", probe)]), path)

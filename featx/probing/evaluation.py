@@ -63,7 +63,8 @@ class SplitScores:
     predictions : list of Predictions
         One a split.
     test_share : float
-        Test pictures for each training picture, or 0 for splits that share no training pictures.
+        Test pictures for each training picture, at most 1: the rule that it serves
+        (`featx.scores.interval`) was made for splits with more training than test pictures.
     Cs : list of float or None
         Strength chosen in each split.
     train_seconds : float
@@ -193,7 +194,7 @@ def score_splits(
         converged.append(bool(getattr(fitted, "converged_", True)))
     train, test = folds[0]
     return SplitScores(
-        predictions, len(test) / len(train), Cs, float(np.mean(seconds)), all(converged)
+        predictions, min(1.0, len(test) / len(train)), Cs, float(np.mean(seconds)), all(converged)
     )
 
 

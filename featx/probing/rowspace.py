@@ -53,10 +53,10 @@ class Scaler:
         for columns in column_blocks(X):
             block = np.asarray(X[:, columns], np.float64)
             shift[columns] = block.mean(0)
-            deviation = block.std(0)
+            variance, eps = block.var(0), len(X) * np.finfo(np.float64).eps
             # As in scikit-learn: a constant column, rounding aside, is left as it is.
-            tiny = 10 * np.finfo(X.dtype).eps * np.abs(shift[columns])
-            factor[columns] = 1 / np.where(deviation > tiny, deviation, 1.0)
+            is_constant = variance <= eps * variance + (eps * shift[columns]) ** 2
+            factor[columns] = 1 / np.sqrt(np.where(is_constant, 1.0, variance))
         return cls(kind, shift, factor)
 
     def lengths(self, X: Matrix) -> Floats:

@@ -1,3 +1,4 @@
+from .alignment import CORAL
 from .datasets import load_dataset
 from .extraction import extract
 from .extractors.bovw import BagOfVisualWords
@@ -10,10 +11,13 @@ from .images import Images
 from .models import list_layers, list_models
 from .prediction import predict
 from .probing import LinearProbe, compare, probe
+from .projection.depth import depth_profile
+from .projection.maps import project
 from .registry import list_extractors, make_extractor
 from .store import FeatureStore
 
 __all__ = [
+    "CORAL",
     "HOG",
     "BagOfVisualWords",
     "CNNFeatures",
@@ -25,6 +29,7 @@ __all__ = [
     "MeanColor",
     "RawPixels",
     "compare",
+    "depth_profile",
     "extract",
     "list_extractors",
     "list_layers",
@@ -33,6 +38,7 @@ __all__ = [
     "make_extractor",
     "predict",
     "probe",
+    "project",
 ]
 
 __version__: str

@@ -53,6 +53,11 @@ class Space:
             total += slab @ slab.T
         return total
 
+    def forget(self) -> None:
+        """Give back the memory of the products, where they are soon made again."""
+        if self.X.shape[1] <= len(self):
+            self.__dict__.pop("products", None)
+
     @cached_property
     def shifts(self) -> npt.NDArray[np.float64]:
         """What the mean adds: product of rows i and j is `products` + shift i + shift j."""

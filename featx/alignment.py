@@ -13,8 +13,6 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from featx.probing.rowspace import column_blocks
-
 Matrix: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -211,7 +209,7 @@ class Spread:
         """Learn from rows (n, n_features), a block of columns at a time."""
         if len(X) < 2:
             raise ValueError(f"CORAL needs at least 2 rows of each domain; got {len(X)}.")
-        blocks = list(column_blocks(X))
+        blocks = list(_column_blocks(X))
         moments = [_moments(X[:, columns]) for columns in blocks]
         mean = np.concatenate([part[0] for part in moments])
         deviation = np.concatenate([part[1] for part in moments])
@@ -278,6 +276,15 @@ def _principal(product: Any) -> tuple[Floats, Floats]:
 
 def _row_blocks(X: Matrix) -> Iterator[slice]:
     """Slices of the rows that take at most `CHUNK_BYTES` each in float64."""
-    height = max(1, CHUNK_BYTES // (8 * max(1, X.shape[1])))
-    for start in range(0, len(X), height):
-        yield slice(start, start + height)
+    return _slices(len(X), X.shape[1])
+
+
+def _column_blocks(X: Matrix) -> Iterator[slice]:
+    """Slices of the columns that take at most `CHUNK_BYTES` each in float64."""
+    return _slices(X.shape[1], len(X))
+
+
+def _slices(length: int, width: int) -> Iterator[slice]:
+    step = max(1, CHUNK_BYTES // (8 * max(1, width)))
+    for start in range(0, length, step):
+        yield slice(start, start + step)

@@ -10,7 +10,7 @@ from .features import FeatureSet
 from .images import Images
 from .models import list_layers, list_models
 from .prediction import predict
-from .probing import LinearProbe, compare, probe
+from .probing import LinearProbe, compare, probe, transfer
 from .projection.depth import depth_profile
 from .projection.maps import project
 from .registry import list_extractors, make_extractor
@@ -39,6 +39,7 @@ __all__ = [
     "predict",
     "probe",
     "project",
+    "transfer",
 ]
 
 __version__: str

@@ -17,6 +17,13 @@ Split: TypeAlias = tuple[Indices, Indices]
 WIDE_GRID = tuple(float(f"{value:.6g}") for value in np.logspace(-6, 5, 45))
 DEFAULT_GRID = tuple(float(f"1e{power}") for power in range(-5, 4))
 
+CHOICES = {
+    "splits": ("cv", "random", "folders"),
+    "classifier": ("logistic", "svm", "ridge", "knn", "nearest_mean"),
+    "scale": ("standard", "l2", "none"),
+    "metric": ("accuracy", "balanced_accuracy"),
+}
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -56,6 +63,13 @@ class Protocol:
     metric: str = "accuracy"
     random_state: int = 0
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise SpecError(f"No {name} {getattr(self, name)!r}; there are {', '.join(known)}.")
+        if self.splits == "cv" and self.n_splits < 2:
+            raise SpecError(f"Cross-validation needs at least 2 folds; got {self.n_splits}.")
 
     def split(self, labels: Any, splits: Any = None) -> list[Split]:
         """Places of training and test pictures, once for each repetition.

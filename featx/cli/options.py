@@ -43,7 +43,8 @@ Classifier = Annotated[
 ]
 Scale = Annotated[str | None, typer.Option(help="standard (default), l2 or none.")]
 Strength = Annotated[
-    float | None, typer.Option("-C", "--C", help="A fixed strength; by default it is chosen.")
+    float | None,
+    typer.Option("-C", "--C", help="A fixed strength; by default it is chosen.", min=1e-12),
 ]
 Metric = Annotated[str | None, typer.Option(help="accuracy or balanced_accuracy.")]
 Splits = Annotated[int | None, typer.Option("--n-splits", help="Folds or repetitions.", min=1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from featx.scores import SURE, Floats, Interval, interval
 
 N_RESAMPLES = 2000
 MEAN = "mean"
+ARRAYS = ("source", "target", "domain", "chance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,24 @@ class Crossing:
         return 100 * (self.source - self.target)
 
     @property
-    def kept(self) -> Floats:
-        """Accuracies above chance within target and source: (2, n_pairs, n_seeds)."""
-        return np.stack([self.target - self.chance[:, 1:], self.source - self.chance[:, :1]])
+    def kept(self) -> Floats | None:
+        """Values whose mean is the share kept of the accuracy above chance: (n_pairs, n_seeds).
+
+        None where there is nothing to keep. The share is one mean over another, not a mean of
+        shares, which a pair near chance would make meaningless; around it the values spread as
+        the ratio of the means does, to first order.
+        """
+        above, below = self.target - self.chance[:, 1:], self.source - self.chance[:, :1]
+        if below.mean() <= 0:
+            return None
+        share = above.mean() / below.mean()
+        return share + (above - share * below) / below.mean()
+
+    def take(self, place: int) -> Crossing:
+        """One pair."""
+        part = slice(place, place + 1)
+        arrays = {name: getattr(self, name)[part] for name in ARRAYS}
+        return replace(self, pairs=self.pairs[part], **arrays)
 
     def rows(self, plain: Crossing) -> list[dict[str, Any]]:
         """A line for the average over pairs, then one for each pair.
@@ -65,51 +81,63 @@ class Crossing:
         plain : Crossing
             The same features without alignment, for what the alignment adds.
         """
-        average = self._row(MEAN, MEAN, slice(None), plain, crossed_interval, crossed_share)
-        return [average] + [
-            self._row(*pair, slice(place, place + 1), plain, self._of_seeds, _share_of_one)
+        is_plain = self is plain
+        return [self._row(MEAN, MEAN, None if is_plain else plain)] + [
+            self.take(place)._row(*pair, None if is_plain else plain.take(place))
             for place, pair in enumerate(self.pairs)
         ]
 
-    def _row(
-        self, source: str, target: str, places: slice, plain: Crossing, mean: Any, share: Any
-    ) -> dict[str, Any]:
-        reached, lost = mean(self.target[places]), mean(self.lost[places])
-        kept = share(self.kept[:, places])
-        gain = mean(100 * (self.target - plain.target)[places])
+    def interval(self, values: Floats) -> Interval:
+        """Mean of values of this shape, with its interval."""
+        return crossed_interval(values, test_share=self.test_share)
+
+    def ahead(self, other: Crossing) -> Interval:
+        """Points of target accuracy by which these features are ahead of others."""
+        return self.interval(100 * (self.target - other.target))
+
+    def share_ahead(self, other: Crossing) -> Interval | None:
+        """By how much more of what is above chance these keep than others."""
+        mine, theirs = self.kept, other.kept
+        return None if mine is None or theirs is None else self.interval(mine - theirs)
+
+    def _row(self, source: str, target: str, plain: Crossing | None) -> dict[str, Any]:
+        reached, kept = self.interval(self.target), self.kept
         return {
             "spec": self.spec,
             "alignment": self.alignment,
             "source": source,
             "target": target,
-            "source_accuracy": float(self.source[places].mean()),
+            "source_accuracy": float(self.source.mean()),
             "target_accuracy": reached.mean,
             "low": None if np.isnan(reached.low) else max(0.0, reached.low),
             "high": None if np.isnan(reached.high) else min(1.0, reached.high),
-            **_named("points_lost", lost),
-            **_named("share_kept", kept),
-            "domain_accuracy": float(self.domain[places].mean()),
-            **(_named("points_gained", gain) if self is not plain else {}),
+            **_named("points_lost", self.interval(self.lost)),
+            **_named("share_kept", None if kept is None else self.interval(kept)),
+            "domain_accuracy": float(self.domain.mean()),
+            **({} if plain is None else _named("points_gained", self.ahead(plain))),
         }
 
-    def _of_seeds(self, values: Floats) -> Interval:
-        if values.size == 1:
-            return Interval(float(values[0, 0]), np.nan, np.nan)
-        return interval(values.ravel(), test_share=self.test_share)
 
-
-def crossed_interval(values: Floats) -> Interval:
-    """Mean over pairs and seeds, with its 95 % interval over both drawn anew.
+def crossed_interval(values: Floats, *, test_share: float = 0.0) -> Interval:
+    """Mean over pairs and seeds, with its 95 % interval over both.
 
     Parameters
     ----------
     values : ndarray of shape (n_pairs, n_seeds)
+    test_share : float, default=0
+        Test pictures for each training picture, see `featx.scores.interval`.
+
+    Returns
+    -------
+    Interval
+        Its ends are NaN for a single value.
 
     Notes
     -----
     The pigeonhole bootstrap [1]_: pairs and seeds are drawn with replacement, each by
     themselves, because figures of one pair resemble each other, and so do those of one seed.
-    With few pairs it is rough.
+    Of two domains or one pair the seeds alone are drawn anew: it is Student's interval over
+    seeds, and says nothing of other domains.
 
     References
     ----------
@@ -120,27 +148,13 @@ def crossed_interval(values: Floats) -> Interval:
     >>> crossed_interval(np.full((3, 2), 0.5))
     Interval(mean=0.5, low=0.5, high=0.5)
     """
-    return Interval(float(values.mean()), *_ends(_means(values)))
-
-
-def crossed_share(values: Floats) -> Interval | None:
-    """Ratio of two means over pairs and seeds, with its interval as in `crossed_interval`.
-
-    Parameters
-    ----------
-    values : ndarray of shape (2, n_pairs, n_seeds)
-        What is kept, and what of.
-
-    Returns
-    -------
-    Interval or None
-        None where there is nothing to keep: the mean of what of is not above 0.
-    """
-    found = _share_of_one(values)
-    below = _means(values[1])
-    if found is None or below.min() <= 0:
-        return found
-    return Interval(found.mean, *_ends(_means(values[0]) / below))
+    n_pairs, n_seeds = values.shape
+    mean = float(values.mean())
+    if n_pairs > 2:
+        return Interval(mean, *_ends(values))
+    if n_seeds > 1:
+        return interval(values.mean(0), test_share=test_share)
+    return Interval(mean, np.nan, np.nan)
 
 
 def describe_crossings(crossings: Sequence[Crossing]) -> list[str]:
@@ -182,9 +196,9 @@ def compare_crossings(crossings: Sequence[Crossing]) -> list[dict[str, Any]]:
     """
     return [
         {"spec": first.spec, "than": second.spec, "alignment": first.alignment}
-        | _named("target_points", _difference(first, second))
-        | _named("points_lost", crossed_interval(first.lost - second.lost))
-        | _named("share_kept", _difference_of_shares(first, second))
+        | _named("target_points", first.ahead(second))
+        | _named("points_lost", first.interval(first.lost - second.lost))
+        | _named("share_kept", first.share_ahead(second))
         for place, first in enumerate(crossings)
         for second in crossings[place + 1 :]
         if first.alignment == second.alignment
@@ -193,14 +207,14 @@ def compare_crossings(crossings: Sequence[Crossing]) -> list[dict[str, Any]]:
 
 def _first(best: Crossing) -> str:
     return (
-        f"Target accuracy: {best.name} reaches {_figure(crossed_interval(best.target))} on domains "
+        f"Target accuracy: {best.name} reaches {_figure(best.interval(best.target))} on domains "
         f"it was not trained on, {best.source.mean():.3f} within its own."
     )
 
 
 def _differences(best: Crossing, other: Crossing) -> list[str]:
     """How other features stand to the best: on the target, in points lost, in share kept."""
-    ahead = _difference(best, other)
+    ahead = best.ahead(other)
     doubt = "; chance alone may do that" if _has_zero(ahead) else ""
     return [
         f"Target accuracy: {other.name} is {_points(ahead)} behind {best.name} on the same pairs "
@@ -211,7 +225,7 @@ def _differences(best: Crossing, other: Crossing) -> list[str]:
 
 
 def _of_loss(best: Crossing, other: Crossing) -> str:
-    lost = crossed_interval(best.lost - other.lost)
+    lost = best.interval(best.lost - other.lost)
     said = (
         f"Points lost: {best.name} {best.lost.mean():.1f}, {other.name} {other.lost.mean():.1f}; "
     )
@@ -225,21 +239,22 @@ def _of_loss(best: Crossing, other: Crossing) -> str:
 
 
 def _of_share(best: Crossing, other: Crossing) -> str:
-    difference = _difference_of_shares(best, other)
-    shares = {found.name: _share_of_one(found.kept) for found in (best, other)}
+    difference = best.share_ahead(other)
+    shares = {found.name: found.kept for found in (best, other)}
     if difference is None:
-        return "Share kept: not told apart; one is hardly better than chance within the source."
-    said = (
-        "Share kept of the accuracy above chance: "
-        f"{', '.join(f'{name} {share.mean:.2f}' for name, share in shares.items() if share)}; "
+        lost = " and ".join(name for name, kept in shares.items() if kept is None)
+        return f"Share kept: nothing to keep, {lost} is no better than chance within the source."
+    said = ", ".join(
+        f"{name} {_rounded(kept.mean(), 2)}" for name, kept in shares.items() if kept is not None
     )
+    said = f"Share kept of the accuracy above chance: {said}; "
     if _has_zero(difference):
         return f"{said}chance alone may make that difference."
     return f"{said}{(best if difference.mean > 0 else other).name} keeps more."
 
 
 def _gain(found: Crossing, plain: Crossing) -> str:
-    gain = _difference(found, plain)
+    gain = found.ahead(plain)
     doubt = "; chance alone may do that" if _has_zero(gain) else ""
     if gain.mean < 0:
         return f"CORAL takes {_points(_negative(gain))} from {found.name} on the target{doubt}."
@@ -254,40 +269,14 @@ def _told_apart(plain: Sequence[Crossing], aligned: Sequence[Crossing]) -> str:
     return f"Domains told apart by a linear classifier, where 0.5 is chance: {told}."
 
 
-def _difference(first: Crossing, second: Crossing) -> Interval:
-    """Points of target accuracy by which the first features are ahead."""
-    return crossed_interval(100 * (first.target - second.target))
-
-
-def _difference_of_shares(first: Crossing, second: Crossing) -> Interval | None:
-    one, two = (_share_of_one(found.kept) for found in (first, second))
-    if one is None or two is None:
-        return None
-    below = [_means(found.kept[1]) for found in (first, second)]
-    if min(part.min() for part in below) <= 0:
-        return None
-    above = [_means(found.kept[0]) for found in (first, second)]
-    return Interval(one.mean - two.mean, *_ends(above[0] / below[0] - above[1] / below[1]))
-
-
-def _share_of_one(values: Floats) -> Interval | None:
-    """Ratio of two means without an interval; None where there is nothing to keep."""
-    above, below = values[0].mean(), values[1].mean()
-    return Interval(float(above / below), np.nan, np.nan) if below > 0 else None
-
-
-def _means(values: Floats) -> Floats:
-    """Means over pairs and seeds drawn anew, the same draws at every call."""
+def _ends(values: Floats) -> tuple[float, float]:
+    """Ends of the interval of a mean over pairs and seeds drawn anew."""
     n_pairs, n_seeds = values.shape
     rng = np.random.default_rng(0)
     pairs = rng.multinomial(n_pairs, np.full(n_pairs, 1 / n_pairs), N_RESAMPLES)
     seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), N_RESAMPLES)
-    means: Floats = ((pairs @ values) * seeds).sum(1) / values.size
-    return means
-
-
-def _ends(drawn: Floats) -> tuple[float, float]:
-    low, high = np.quantile(drawn, [(1 - SURE) / 2, (1 + SURE) / 2])
+    means = ((pairs @ values) * seeds).sum(1) / values.size
+    low, high = np.quantile(means, [(1 - SURE) / 2, (1 + SURE) / 2])
     return float(low), float(high)
 
 
@@ -300,7 +289,8 @@ def _named(name: str, found: Interval | None) -> dict[str, float | None]:
 
 
 def _has_zero(found: Interval) -> bool:
-    return found.low <= 0 <= found.high
+    """Whether there may be no difference: always so where it was measured once."""
+    return not (found.low > 0 or found.high < 0)
 
 
 def _negative(found: Interval) -> Interval:
@@ -308,8 +298,18 @@ def _negative(found: Interval) -> Interval:
 
 
 def _figure(found: Interval) -> str:
-    return f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return _ranged([_rounded(number, 3) for number in found])
 
 
 def _points(found: Interval) -> str:
-    return f"{found.mean:.1f} points ({found.low:.1f} to {found.high:.1f})"
+    figures = [_rounded(number, 1) for number in found]
+    return _ranged([f"{figures[0]} points", *figures[1:]])
+
+
+def _ranged(figures: Sequence[str]) -> str:
+    return figures[0] if "nan" in figures else f"{figures[0]} ({figures[1]} to {figures[2]})"
+
+
+def _rounded(number: float, n_places: int) -> str:
+    """Number with so many places, and no minus before a zero."""
+    return f"{round(number, n_places) + 0.0:.{n_places}f}"

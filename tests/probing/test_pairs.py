@@ -10,9 +10,9 @@ from featx.probing.pairs import (
     Crossing,
     compare_crossings,
     crossed_interval,
-    crossed_share,
     describe_crossings,
 )
+from featx.scores import interval
 
 PAIRS = [("photo", "sketch"), ("sketch", "photo")]
 
@@ -37,9 +37,9 @@ def test_the_share_of_the_average_is_the_share_of_the_sums() -> None:
 def test_there_is_no_share_of_what_is_no_better_than_chance() -> None:
     found = crossing(0.25, 0.3)
     assert {row["share_kept"] for row in found.rows(found)} == {None}
-    assert "hardly better than chance" in " ".join(
-        describe_crossings([found, replace(found, alignment="coral")] * 2)
-    )
+    both = [found, replace(found, alignment="coral")]
+    other = [replace(each, spec="hog") for each in both]
+    assert "deep and hog is no better than chance" in " ".join(describe_crossings([*both, *other]))
 
 
 def test_chance_is_that_of_each_domain() -> None:
@@ -64,11 +64,22 @@ def test_the_crossed_interval_covers_the_truth() -> None:
     assert 0.88 <= n_covered / 200 <= 1
 
 
-def test_a_share_has_an_interval_around_it() -> None:
-    below = np.random.default_rng(0).uniform(0.5, 0.7, (12, 5))
-    found = crossed_share(np.stack([below / 2 + np.linspace(-0.05, 0.05, 12)[:, None], below]))
-    assert found is not None
-    assert 0.4 < found.low < found.mean < found.high < 0.6
+def test_two_domains_have_the_interval_of_their_seeds() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 5))
+    assert crossed_interval(values, test_share=0.5) == interval(values.mean(0), test_share=0.5)
+
+
+def test_the_share_has_an_interval_as_wide_as_that_of_drawn_ratios() -> None:
+    rng = np.random.default_rng(0)
+    source = rng.uniform(0.7, 0.9, (12, 5))
+    target = 0.25 + 0.4 * (source - 0.25) + rng.normal(0, 0.05, (12, 5))
+    found = Crossing("deep", "none", PAIRS, source, target, source, np.full((12, 2), 0.25), 0.5)
+    drawn = []
+    for _ in range(1000):
+        cells = np.ix_(rng.integers(12, size=12), rng.integers(5, size=5))
+        drawn.append((target[cells] - 0.25).mean() / (source[cells] - 0.25).mean())
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found.interval(found.kept)[1:] == pytest.approx((low, high), abs=0.01)
 
 
 def test_one_seed_gives_a_pair_no_interval() -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from featx import __version__
-from featx.cli import cache, depth, extract, listing, probe
+from featx.cli import cache, depth, extract, listing, probe, report, transfer
 from featx.errors import FeatxError
 
 app = typer.Typer(
@@ -27,7 +27,9 @@ app.command("extract")(extract.extract_command)
 app.command("probe")(probe.probe_command)
 app.command("compare")(probe.compare_command)
 app.command("predict")(probe.predict_command)
+app.command("transfer")(transfer.transfer_command)
 app.command("depth")(depth.depth_command)
+app.command("report")(report.report_command)
 app.command("layers")(listing.layers_command)
 app.command("models")(listing.models_command)
 app.command("extractors")(listing.extractors_command)

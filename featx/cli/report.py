@@ -1,0 +1,33 @@
+"""``featx report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_FOLDER = "report"
+
+
+def report_command(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR…", help="What --report left: folders with results.json, or of such ones."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the page goes.")
+    ] = Path(DEFAULT_FOLDER),
+) -> None:
+    """Join what earlier commands left into one page that opens without a network.
+
+    \b
+    featx compare photos/ --report first/
+    featx depth photos/ --model alexnet --report second/
+    featx report first/ second/ -o both/
+    """  # noqa: D301 - typer wants the control character before lines it must not join.
+    from featx.reporting import read_results, write_report
+
+    print(write_report(read_results(folders), output))

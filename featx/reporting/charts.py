@@ -1,0 +1,273 @@
+"""Plots of a result's rows: accuracy against cost, curves against depth, curves of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from featx.reporting.palettes import UNKNOWN_COLOR, color_of
+from featx.reporting.plots import add_tip, empty_plot, name_ticks
+from featx.reporting.wording import column_label, number, plot_label, short_spec
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+Row = dict[str, Any]
+
+COSTS = ("ms_per_image", "n_features", "bytes_per_image", "train_seconds")
+"""Columns that are a price, the first that a table has is drawn."""
+
+CURVES = ("accuracy", "purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
+CONTROLS = {"shuffled": "dashed", "random": "dotted"}
+INTERVALS = {"accuracy": ("low", "high")}
+
+
+def cost_chart(rows: Sequence[Row], key: str) -> tuple[figure, str] | None:
+    """Accuracy against what it costs, with intervals, and the name of the cost.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    key : str
+        Tells this plot from others on the page.
+
+    Returns
+    -------
+    (Bokeh figure, str) or None
+        None where fewer than two rows say both.
+    """
+    cost = next((name for name in COSTS if _n_with(rows, "accuracy", name) > 1), None)
+    if cost is None:
+        return None
+    from bokeh.models import ColumnDataSource
+
+    known = [row for row in rows if row.get("accuracy") is not None and (row.get(cost) or 0) > 0]
+    source = ColumnDataSource(_cost_columns(known, cost))
+    plot = empty_plot(
+        f"figure-cost-{key}",
+        x_axis_type="log",
+        x_range=_log_range([row[cost] for row in known]),
+        x_axis_label=column_label(cost),
+        y_axis_label="Accuracy",
+        height=380,
+    )
+    plot.yaxis.formatter = _percent()
+    plot.segment("x", "low", "x", "high", source=source, color="color", line_width=1.5, alpha=0.6)
+    dots = plot.scatter(
+        "x", "y", source=source, color="color", marker="shape", size=11, fill_alpha=0.9
+    )
+    add_tip(plot, dots, [("", "@spec"), ("Accuracy", "@tip"), (column_label(cost), "@cost")])
+    _name_the_best(plot, known, cost)
+    return plot, column_label(cost)
+
+
+def _cost_columns(rows: Sequence[Row], cost: str) -> dict[str, list[Any]]:
+    accuracy = [row["accuracy"] for row in rows]
+    return {
+        "x": [row[cost] for row in rows],
+        "y": accuracy,
+        "low": [_or(row.get("low"), row["accuracy"]) for row in rows],
+        "high": [_or(row.get("high"), row["accuracy"]) for row in rows],
+        "spec": [plot_label(short_spec(row.get("spec", ""))) for row in rows],
+        "tip": [_share(row["accuracy"], row.get("low"), row.get("high")) for row in rows],
+        "cost": [number(row[cost]) for row in rows],
+        "color": [UNKNOWN_COLOR if row.get("is_control") else color_of(0) for row in rows],
+        "shape": ["diamond" if row.get("is_control") else "circle" for row in rows],
+    }
+
+
+def pareto_front(rows: Sequence[Row], cost: str) -> list[Row]:
+    """Rows than which none is both cheaper and better, the cheapest first.
+
+    Examples
+    --------
+    >>> rows = [{"accuracy": a, "ms": m} for a, m in [(0.5, 1), (0.4, 2), (0.9, 3)]]
+    >>> [row["ms"] for row in pareto_front(rows, "ms")]
+    [1, 3]
+    """
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row[cost], -row["accuracy"])):
+        if not front or row["accuracy"] > front[-1]["accuracy"]:
+            front.append(row)
+    return front
+
+
+def _name_the_best(plot: figure, rows: Sequence[Row], cost: str) -> None:
+    """Names beside the rows that no other beats; the rest say theirs under the mouse.
+
+    To the right and below, or to the left and above: where the step line never runs.
+    """
+    from bokeh.models import ColumnDataSource, LabelSet
+
+    front = pareto_front(rows, cost)
+    costs = sorted(row[cost] for row in rows)
+    middle = (costs[0] * costs[-1]) ** 0.5
+    for is_left in (True, False):
+        side = [row for row in front if (row[cost] <= middle) == is_left]
+        source = ColumnDataSource(
+            {
+                "x": [row[cost] for row in side],
+                "y": [row["accuracy"] for row in side],
+                "text": [plot_label(short_spec(row.get("spec", ""))) for row in side],
+            }
+        )
+        labels = LabelSet(
+            x="x",
+            y="y",
+            text="text",
+            source=source,
+            x_offset=10 if is_left else -10,
+            y_offset=-17 if is_left else 5,
+            text_align="left" if is_left else "right",
+            text_font_size="11.5px",
+            name="ink-text",
+        )
+        plot.add_layout(labels)
+    plot.step(
+        [row[cost] for row in front],
+        [row["accuracy"] for row in front],
+        mode="after",
+        color=color_of(0),
+        alpha=0.35,
+        line_width=1.5,
+        level="underlay",
+    )
+
+
+def depth_charts(rows: Sequence[Row], key: str) -> dict[str, figure]:
+    """Each measure against depth, with its interval and its controls.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        One a layer, with ``layer`` and ``index``.
+    key : str
+
+    Returns
+    -------
+    dict of str to Bokeh figure
+        By the measure's name; without those that fewer than two layers have.
+    """
+    layered = sorted(
+        (row for row in rows if row.get("layer") and row.get("index") is not None),
+        key=lambda row: row["index"],
+    )
+    return {name: _depth_chart(layered, name, key) for name in CURVES if _n_with(layered, name) > 1}
+
+
+def _depth_chart(rows: Sequence[Row], name: str, key: str) -> figure:
+    from bokeh.models import ColumnDataSource
+
+    layers = [plot_label(row["layer"]) for row in rows]
+    plot = empty_plot(f"figure-depth-{name}-{key}", y_axis_label=column_label(name), height=270)
+    name_ticks(plot.xaxis, layers)
+    plot.xgrid.visible = False
+    low, high = INTERVALS.get(name, (f"{name}_low", f"{name}_high"))
+    values = [row.get(name) for row in rows]
+    columns: dict[str, list[Any]] = {
+        "x": list(range(len(rows))),
+        "layer": layers,
+        "y": values,
+        "low": [_or(row.get(low), row.get(name)) for row in rows],
+        "high": [_or(row.get(high), row.get(name)) for row in rows],
+        "tip": [_interval_text(row, name, low, high) for row in rows],
+        **{control: [row.get(f"{name}_{control}") for row in rows] for control in CONTROLS},
+    }
+    source = ColumnDataSource({column: _nan(values) for column, values in columns.items()})
+    _add_controls(plot, source, columns)
+    plot.varea("x", "low", "high", source=source, color=color_of(0), alpha=0.18)
+    plot.line("x", "y", source=source, color=color_of(0), line_width=2.5)
+    dots = plot.scatter("x", "y", source=source, color=color_of(0), size=7)
+    add_tip(plot, dots, [("", "@layer"), (column_label(name), "@tip")])
+    if name in ("accuracy", "purity"):
+        plot.yaxis.formatter = _percent()
+    return plot
+
+
+def _add_controls(plot: figure, source: Any, columns: dict[str, list[Any]]) -> None:
+    for i, (control, dash) in enumerate(CONTROLS.items()):
+        if any(value is not None for value in columns[control]):
+            style: dict[str, Any] = {"color": color_of(1 + 2 * i), "line_width": 2}
+            plot.line("x", control, source=source, line_dash=dash, **style)
+            plot.scatter("x", control, source=source, color=style["color"], size=4)
+
+
+def curve_charts(curves: Sequence[dict[str, Any]], key: str) -> dict[str, figure]:
+    """Loss and accuracy against the epoch, one line a run.
+
+    Parameters
+    ----------
+    curves : sequence of dict
+        ``name``, ``seed``, ``epoch`` and lists of the same length.
+    key : str
+    """
+    found = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
+    return {
+        name: _curve_chart([curve for curve in curves if curve.get(name)], name, key)
+        for name in found
+        if any(curve.get(name) for curve in curves)
+    }
+
+
+def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str) -> figure:
+    from bokeh.models import ColumnDataSource
+
+    plot = empty_plot(
+        f"figure-curve-{name}-{key}",
+        x_axis_label="Epoch",
+        y_axis_label=column_label(name),
+        height=270,
+    )
+    place = {text: i for i, text in enumerate(dict.fromkeys(c.get("name", "") for c in curves))}
+    for curve in curves:
+        source = ColumnDataSource(_curve_columns(curve, name))
+        color = color_of(place[curve.get("name", "")])
+        plot.line("x", "y", source=source, color=color, line_width=2, alpha=0.8)
+        dots = plot.scatter("x", "y", source=source, color=color, size=5)
+        add_tip(plot, dots, [("", "@run"), ("Epoch", "@x"), (column_label(name), "@y{0.000}")])
+    return plot
+
+
+def _curve_columns(curve: dict[str, Any], name: str) -> dict[str, list[Any]]:
+    values = _nan(curve[name])
+    # Of a column, for "@" and "$" in the tip itself would be taken for columns.
+    run = plot_label(f"{curve.get('name', '')}, seed {curve.get('seed', '?')}")
+    epochs = curve.get("epoch") or list(range(1, 1 + len(values)))
+    return {"x": epochs, "y": values, "run": [run] * len(values)}
+
+
+def _percent() -> Any:
+    from bokeh.models import NumeralTickFormatter
+
+    return NumeralTickFormatter(format="0%")
+
+
+def _log_range(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of a logarithmic axis with room for names at both sides."""
+    low, high = min(values), max(values)
+    room = max((high / low) ** 0.12, 1.6)
+    return low / room, high * room
+
+
+def _n_with(rows: Sequence[Row], *names: str) -> int:
+    return sum(all(isinstance(row.get(name), int | float) for name in names) for row in rows)
+
+
+def _interval_text(row: Row, name: str, low: str, high: str) -> str:
+    if row.get(name) is None:
+        return ""
+    text, start, end = number(row[name]), row.get(low), row.get(high)
+    return text if start is None or end is None else f"{text} [{number(start)}, {number(end)}]"
+
+
+def _share(value: float, low: float | None, high: float | None) -> str:
+    text = f"{value:.1%}"
+    return text if low is None or high is None else f"{text} [{low:.1%}, {high:.1%}]"
+
+
+def _or(value: Any, other: Any) -> Any:
+    return other if value is None else value
+
+
+def _nan(values: Sequence[Any]) -> list[Any]:
+    return [float("nan") if value is None else value for value in values]

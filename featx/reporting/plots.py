@@ -1,0 +1,83 @@
+"""One look for every plot of the page; the page's script gives them its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure
+
+HEIGHT_PX = 320
+MAX_LABEL_CHARACTERS = 24
+
+
+def empty_plot(name: str, **settings: Any) -> figure:
+    """Plot without tools, transparent, as wide as its place on the page.
+
+    Parameters
+    ----------
+    name : str
+        Under which the page's script finds it.
+    **settings
+        Bokeh's, of `figure`.
+    """
+    from bokeh.plotting import figure
+
+    given = {
+        "height": HEIGHT_PX,
+        "sizing_mode": "stretch_width",
+        "toolbar_location": None,
+        "tools": "",
+        "min_border_right": 12,
+        "outline_line_color": None,
+        "lod_threshold": None,
+        **settings,
+    }
+    plot = figure(name=name, **given)
+    plot.axis.minor_tick_line_color = None
+    plot.axis.major_tick_line_color = None
+    plot.axis.axis_label_text_font_style = "normal"
+    plot.axis.axis_label_text_font_size = "12px"
+    plot.axis.major_label_text_font_size = "11.5px"
+    return plot
+
+
+def add_tip(plot: figure, renderer: Any, tips: list[tuple[str, str]], **settings: Any) -> None:
+    """Text beside the mouse when it is on a glyph; Bokeh escapes the values.
+
+    Parameters
+    ----------
+    plot : Bokeh figure
+    renderer : Bokeh renderer
+        The glyphs that answer.
+    tips : list of (str, str)
+        Label and column, the latter as ``@{column}``.
+    **settings
+        Bokeh's, of `HoverTool`.
+    """
+    from bokeh.models import HoverTool
+
+    plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips, **settings))
+
+
+def name_ticks(axis: Any, labels: Sequence[str]) -> None:
+    """Ticks at 0, 1, 2, ... that carry names.
+
+    Places and not a categorical axis: two names may be the same once they are fit to print.
+
+    Parameters
+    ----------
+    axis : Bokeh axis, or several
+    labels : sequence of str
+        None at all: no ticks.
+    """
+    from bokeh.models import FixedTicker
+
+    axis.ticker = FixedTicker(ticks=list(range(len(labels))))
+    axis.major_label_overrides = {
+        i: label if len(label) <= MAX_LABEL_CHARACTERS else label[: MAX_LABEL_CHARACTERS - 1] + "…"
+        for i, label in enumerate(labels)
+    }
+    if len(labels) > 4:
+        axis.major_label_orientation = 0.9

@@ -1,0 +1,252 @@
+"""What one result shows on the page: every section's content, as plain values and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from featx.reporting.albums import Album
+from featx.reporting.charts import cost_chart, curve_charts, depth_charts
+from featx.reporting.maps import Maps, draw_maps
+from featx.reporting.matrices import alike_chart, confused_pairs, confusion_chart
+from featx.reporting.tables import Table, make_table
+from featx.reporting.wording import (
+    clean,
+    column_label,
+    command_line,
+    number,
+    short_path,
+    short_spec,
+    words,
+)
+from featx.results import Result
+
+TITLES = {
+    "probe": "One kind of features",
+    "compare": "Features compared",
+    "depth": "How classes gather with depth",
+    "umap": "A map of the pictures",
+    "transfer": "From one domain to another",
+    "finetune": "Fine-tuning",
+}
+N_FAILURES = 200
+N_SPECS = 12
+MISTAKE_PX = 144
+
+
+@dataclass
+class Story:
+    """One result, ready for the page's template.
+
+    Attributes
+    ----------
+    key : str
+        Tells its elements from those of other results.
+    title, command, data : str
+    line : str or None
+        The command as it would be typed again.
+    facts : list of (str, str)
+    settings : list of (str, str)
+        Extractors, and their parameters in words.
+    sentences, notes : list of str
+    table : Table
+    plots : dict of str to Bokeh figure
+        By the place they go to on the page.
+    captions : dict
+        What the template says beside the plots.
+    maps : Maps or None
+    choices : list of dict
+        For each kind of features its confusion, mistakes and classes.
+    failures : list of (str, str)
+    n_failures : int
+    """
+
+    key: str
+    title: str
+    command: str
+    data: str
+    line: str | None
+    facts: list[tuple[str, str]]
+    settings: list[tuple[str, str]]
+    sentences: list[str]
+    table: Table
+    failures: list[tuple[str, str]]
+    n_failures: int
+    notes: list[str] = field(default_factory=list)
+    plots: dict[str, Any] = field(default_factory=dict)
+    captions: dict[str, Any] = field(default_factory=dict)
+    maps: Maps | None = None
+    choices: list[dict[str, Any]] = field(default_factory=list)
+
+
+def tell(result: Result, key: str) -> Story:
+    """Everything that the page says about a result.
+
+    Parameters
+    ----------
+    result : Result
+    key : str
+        Letters and digits that no other result on the page has.
+    """
+    provenance = result.provenance or {}
+    story = Story(
+        key=key,
+        title=TITLES.get(result.command, clean(result.command).capitalize()),
+        command=clean(result.command),
+        data=clean(result.data),
+        line=command_line(provenance),
+        facts=_facts(result),
+        settings=_settings(provenance),
+        sentences=[clean(sentence) for sentence in result.sentences],
+        table=make_table(result.rows),
+        failures=[(clean(path), clean(why)) for path, why in result.failures[:N_FAILURES]],
+        n_failures=len(result.failures),
+    )
+    _add_plots(story, result)
+    _add_maps(story, result)
+    story.choices = _choices(result, story)
+    return story
+
+
+def mistake_paths(result: Result) -> list[str]:
+    """Pictures that the result's galleries show, each once."""
+    mistakes = result.details.get("mistakes") or {}
+    shown = list(mistakes.values())[:N_SPECS]
+    return list(dict.fromkeys(entry["path"] for entry in chain.from_iterable(shown)))
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    provenance = result.provenance or {}
+    # Lists are grids of what was tried: they stand in results.json.
+    protocol = {
+        name: value
+        for name, value in result.protocol.items()
+        if value not in ("", None) and not isinstance(value, list | dict)
+    }
+    versions = {"featx": result.version, **(provenance.get("versions") or {})}
+    pairs = [
+        ("Pictures", _counts(result)),
+        (
+            "When",
+            clean(provenance.get("created") or "").replace("T", " ").replace("+00:00", " UTC"),
+        ),
+        ("Machine", clean(provenance.get("platform") or "")),
+        ("Protocol", words(protocol).removeprefix("name ")),
+        ("Versions", words(versions)),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _moment(iso: str) -> str:
+    return iso.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _counts(result: Result) -> str:
+    """Pictures, classes, domains and failures that the result tells of."""
+    points = result.details.get("points") or {}
+    columns = {"classes": points.get("labels"), "domains": points.get("domains")}
+    parts = [(len(points.get("paths") or []), "pictures")]
+    parts += [(len(set(values or []) - {""}), name) for name, values in columns.items()]
+    if not points:
+        protocol = result.protocol
+        parts = [
+            (protocol.get("n_train") or 0, "to learn from"),
+            (protocol.get("n_test") or 0, "to test on"),
+            (protocol.get("n_classes") or 0, "classes"),
+        ]
+    parts.append((len(result.failures), "unreadable"))
+    return ", ".join(f"{n:,} {name}" for n, name in parts if n)
+
+
+def _settings(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    extractors = provenance.get("extractors") or []
+    return [
+        (clean(entry.get("spec") or entry.get("name") or ""), words(entry.get("settings") or {}))
+        for entry in extractors
+        if isinstance(entry, dict)
+    ]
+
+
+def _add_plots(story: Story, result: Result) -> None:
+    key, details = story.key, result.details
+    curves = depth_charts(result.rows, key)
+    cost = None if curves else cost_chart(result.rows, key)
+    if cost is not None:
+        story.plots["cost"], story.captions["cost"] = cost
+    _add_group(story, "depth", curves)
+    _add_group(story, "curves", curve_charts(details.get("curves") or [], key))
+    cka = details.get("cka")
+    if cka and cka.get("matrix"):
+        story.plots["cka"] = alike_chart(cka["layers"], cka["matrix"], key)
+
+
+def _add_group(story: Story, group: str, plots: dict[str, Any]) -> None:
+    story.plots |= {f"{group}-{name}": plot for name, plot in plots.items()}
+    story.captions[group] = [(f"{group}-{name}", column_label(name)) for name in plots]
+
+
+def _add_maps(story: Story, result: Result) -> None:
+    story.maps = draw_maps(result.details, story.key)
+    if story.maps is None:
+        return
+    story.plots |= {f"map-{place}": root for place, root in story.maps.roots.items()}
+    if story.maps.n_drawn < story.maps.n_points:
+        story.notes.append(
+            f"The maps show {story.maps.n_drawn:,} of {story.maps.n_points:,} pictures, each "
+            "class in proportion; the numbers are of all of them."
+        )
+
+
+def _choices(result: Result, story: Story) -> list[dict[str, Any]]:
+    """Confusion, mistakes and classes of each kind of features, the best first."""
+    details = result.details
+    kinds = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
+    ranked = [row["spec"] for row in result.rows if row.get("spec")]
+    found = set(chain.from_iterable(kinds))
+    specs = [spec for spec in dict.fromkeys([*ranked, *sorted(found)]) if spec in found]
+    if len(specs) > N_SPECS:
+        story.notes.append(
+            f"Confusion and mistakes are shown of the first {N_SPECS} of {len(specs)} kinds of "
+            "features; results.json has all."
+        )
+    return [_choice(result, story, i, spec) for i, spec in enumerate(specs[:N_SPECS])]
+
+
+def _choice(result: Result, story: Story, place: int, spec: str) -> dict[str, Any]:
+    details = result.details
+    confusion = (details.get("confusion") or {}).get(spec)
+    choice: dict[str, Any] = {"spec": short_spec(clean(spec)), "plot": None, "pairs": None}
+    if confusion:
+        choice["plot"] = f"confusion-{place}"
+        classes, matrix = confusion["classes"], confusion["matrix"]
+        key = f"{place}-{story.key}"
+        story.plots[choice["plot"]] = confusion_chart(classes, matrix, key)
+        choice["pairs"] = make_table(confused_pairs(classes, matrix))
+    choice["mistakes"] = list(_mistakes((details.get("mistakes") or {}).get(spec) or []))
+    choice["classes"] = make_table((details.get("per_class") or {}).get(spec) or [])
+    return choice
+
+
+def _mistakes(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        probability = entry.get("probability")
+        yield {
+            "path": entry["path"],
+            "name": clean(entry["path"]),
+            "short": short_path(clean(entry["path"])),
+            "true": clean(entry.get("true") or ""),
+            "said": clean(entry.get("predicted") or ""),
+            "sure": "" if probability is None else _sureness(probability),
+        }
+
+
+def _sureness(value: float) -> str:
+    return f"{value:.1%}" if 0 <= value <= 1 else f"margin {number(value)}"
+
+
+def album_of(result: Result, story: Story) -> Album:
+    """Pictures that the page shows of a result."""
+    names = story.maps.paths if story.maps else []
+    return Album(result.data, [*mistake_paths(result), *names])

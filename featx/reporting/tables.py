@@ -1,0 +1,161 @@
+"""A result's rows as a table of the page: which columns, which words, in which order they sort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from featx.reporting.wording import clean, column_label, number, short_spec, words
+
+Row = dict[str, Any]
+
+MAIN = (
+    *("spec", "alignment", "source", "target", "name"),
+    *("accuracy", "source_accuracy", "target_accuracy", "balanced_accuracy"),
+    *("difference", "is_tied", "purity", "silhouette", "points_lost", "share_kept"),
+    *("domain_accuracy", "n_features", "ms_per_image", "is_control", "note"),
+    *("class", "true", "said", "n", "share", "recall", "precision", "f1"),
+)
+"""Columns shown first; the others are a click away."""
+
+SHARES = {
+    *("accuracy", "source_accuracy", "target_accuracy", "balanced_accuracy", "macro_f1"),
+    *("domain_accuracy", "purity", "share_kept", "recall", "precision", "f1", "share"),
+}
+"""Columns between 0 and 1 that are shown as percentages."""
+
+CENTERS = {
+    "low": "accuracy",
+    "balanced_low": "balanced_accuracy",
+}
+"""Lower ends of intervals, and the column that each belongs to."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, what it sorts by, and where a bar of its interval goes (shares of the width)."""
+
+    text: str
+    key: float | str = ""
+    is_number: bool = False
+    interval: str = ""
+    bar: tuple[float, float, float] | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name in the results, its head, and whether it is shown at first."""
+
+    name: str
+    label: str
+    is_main: bool
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and the cells of every row."""
+
+    columns: list[Column]
+    rows: list[list[Cell]] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether some columns are hidden at first."""
+        return not all(column.is_main for column in self.columns)
+
+
+def make_table(rows: Sequence[Row]) -> Table:
+    """Table of some rows: empty columns left out, ends of intervals beside their middle.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Plain values; None where a row has none.
+
+    Examples
+    --------
+    >>> table = make_table([{"spec": "hog", "accuracy": 0.5, "low": 0.4, "high": 0.6}])
+    >>> [column.label for column in table.columns], table.rows[0][1].text
+    (['Features', 'Accuracy'], '50.0%')
+    """
+    names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
+    ends = _interval_ends(names)
+    hidden = {end for pair in ends.values() for end in pair}
+    columns = [_column(name, rows) for name in names if name not in hidden]
+    if not any(column.is_main for column in columns):
+        columns = [Column(c.name, c.label, True, c.is_number) for c in columns]
+    columns.sort(key=lambda column: _rank(column.name))
+    cells = [[_cell(row, column, ends.get(column.name)) for column in columns] for row in rows]
+    return Table(columns, cells, [_mark(row) for row in rows])
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _interval_ends(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """For each column with an interval the two columns of its ends."""
+    ends = {}
+    for low in names:
+        high = low.removesuffix("low") + "high"
+        center = CENTERS.get(low, low.removesuffix("_low"))
+        center = "target_accuracy" if low == "low" and center not in names else center
+        if low.endswith("low") and high in names and center in names:
+            ends[center] = (low, high)
+    return ends
+
+
+def _column(name: str, rows: Sequence[Row]) -> Column:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return Column(clean(name), column_label(name), name in MAIN, is_number)
+
+
+def _rank(name: str) -> int:
+    return MAIN.index(name) if name in MAIN else len(MAIN)
+
+
+def _cell(row: Row, column: Column, ends: tuple[str, str] | None) -> Cell:
+    value = row.get(column.name)
+    if value is None:
+        return Cell("", "", column.is_number)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "", int(value))
+    if not isinstance(value, int | float):
+        text = words(value)
+        return Cell(
+            short_spec(text) if column.name == "spec" else text, text.casefold(), title=text
+        )
+    is_share = column.name in SHARES
+    low, high = (row.get(end) for end in ends) if ends else (None, None)
+    interval = "" if low is None or high is None else _range_text(low, high, is_share)
+    bar = None
+    if is_share and column.name.endswith("accuracy") and low is not None and high is not None:
+        bar = _bar(value, low, high)
+    return Cell(_text(value, is_share), value, True, interval, bar)
+
+
+def _range_text(low: float, high: float, is_share: object) -> str:
+    between = " to " if low < 0 or high < 0 else "–"
+    return f"{_text(low, is_share)}{between}{_text(high, is_share)}"
+
+
+def _text(value: float, is_share: object) -> str:
+    return f"{value:.1%}" if is_share else number(value)
+
+
+def _bar(value: float, low: float, high: float) -> tuple[float, float, float]:
+    """Left end, width and middle of an interval in percent of the cell's bar."""
+    low, high, value = (min(max(float(v), 0.0), 1.0) for v in (low, high, value))
+    return round(100 * low, 2), round(100 * (high - low), 2), round(100 * value, 2)
+
+
+def _mark(row: Row) -> str:
+    """Class of a row in the page's style."""
+    if row.get("is_control"):
+        return "control"
+    return "average" if row.get("source") == row.get("target") == "mean" else ""

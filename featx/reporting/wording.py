@@ -1,0 +1,144 @@
+"""Text of strangers made fit for a page, and numbers and columns in words."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+JOINER = "\u2060"
+"""Word joiner: takes no room, and keeps two characters from being read as one sign."""
+
+UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+TEX = re.compile(r"\$(?=\$)|\\(?=[(\[])")
+
+LABELS = {
+    "spec": "Features",
+    "low": "from",
+    "high": "to",
+    "n_features": "Columns",
+    "bytes_per_image": "Bytes / picture",
+    "ms_per_image": "ms / picture",
+    "train_seconds": "Training, s",
+    "difference": "Behind the best",
+    "p_value": "p",
+    "is_tied": "Tied",
+    "is_control": "Control",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "C": "C",
+    "macro_f1": "Macro F1",
+    "f1": "F1",
+    "n": "Pictures",
+    "cka": "CKA",
+}
+
+
+def clean(value: Any) -> str:
+    r"""Text that every browser shows: bytes that are no character stand as ``\udcNN``.
+
+    Examples
+    --------
+    >>> clean("caf\udce9.jpg")
+    'caf\\udce9.jpg'
+    """
+    return UNFIT.sub(lambda match: ascii(match[0])[1:-1], str(value))
+
+
+def plot_label(value: Any) -> str:
+    """Text for a label that Bokeh draws, which would typeset TeX and fetch MathJax for it.
+
+    Examples
+    --------
+    >>> plot_label("$$x$$") == "$$x$$"
+    False
+    """
+    return TEX.sub(lambda match: match[0] + JOINER, clean(value))
+
+
+def short_spec(spec: str) -> str:
+    """A SPEC without the folders of the files in it.
+
+    Examples
+    --------
+    >>> short_spec('cnn:squeezenet1_0:pool1,weights="../nets/squeeze.pth"')
+    'cnn:squeezenet1_0:pool1,weights=squeeze.pth'
+    """
+    return re.sub(r"=\"?(?:[^,\"]*[\\/])([^,\"]*)\"?", r"=\1", spec)
+
+
+def short_path(path: str) -> str:
+    """The last two parts of a path: mostly the class and the file.
+
+    Examples
+    --------
+    >>> short_path("photos/train/ants/7.jpg")
+    'ants/7.jpg'
+    """
+    return "/".join(re.split(r"[\\/]", path)[-2:])
+
+
+def column_label(name: str) -> str:
+    """A column's name as the head of a table.
+
+    Examples
+    --------
+    >>> column_label("ms_per_image"), column_label("balanced_accuracy")
+    ('ms / picture', 'Balanced accuracy')
+    """
+    return LABELS.get(name) or clean(name[:1].upper() + name[1:].replace("_", " "))
+
+
+def number(value: float) -> str:
+    """A number with as many places as say something.
+
+    Examples
+    --------
+    >>> number(0.8571), number(-12.3), number(45678.0), number(0.00012)
+    ('0.857', '−12.3', '45,678', '0.00012')
+    """
+    if value < 0:
+        return "−" + number(-value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2g}" if 0 < value < 0.001 else f"{value:.3f}"
+
+
+def words(value: Any) -> str:
+    """A setting in words: lists with commas, mappings as ``name value``.
+
+    Examples
+    --------
+    >>> words({"folds": 5, "shuffle": True, "grid": [0.1, 1.0]})
+    'folds 5 · shuffle yes · grid 0.1, 1.0'
+    """
+    if isinstance(value, Mapping):
+        parts = (f"{clean(key)} {words(item)}" for key, item in value.items() if item is not None)
+        return " · ".join(parts)
+    if isinstance(value, list | tuple):
+        return ", ".join(words(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return clean(value)
+
+
+def command_line(provenance: Mapping[str, Any]) -> str | None:
+    """The command as it would be typed again, None where there was none.
+
+    Examples
+    --------
+    >>> command_line({"command": ["/usr/bin/featx", "depth", "my photos"]})
+    "featx depth 'my photos'"
+    """
+    command = provenance.get("command")
+    if not command:
+        return None
+    if isinstance(command, str):
+        return clean(command)
+    first, *others = map(str, command)
+    return clean(shlex.join([re.split(r"[\\/]", first)[-1], *others]))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from featx.errors import ModelError
-from featx.layers import CONVOLUTIONS, LINEARS, Layer, LayerTable, Node
+from featx.layers import CONVOLUTIONS, LINEARS, RECTIFIERS, Layer, LayerTable, Node
 from featx.models.graphs import Traced
 from featx.models.heads import Surgery, operate
 from featx.models.networks import Plan, needed_tensors, switch_off_in_place
@@ -144,6 +144,7 @@ def prepare_network(
         surgery = design_head(network, plan.table, head, n_classes)
         _check_weights(plan, network, report, surgery["at"])
         operate(network, [surgery])
+        _start_small(network.get_submodule(surgery["at"]))
     network = network.eval().float()
     own = network.state_dict()
     lost = f"{surgery['at']}.", *(f"{path}." for path in surgery["removed"])
@@ -157,6 +158,14 @@ def prepare_network(
     )
     _check_output(prepared, n_classes)
     return prepared
+
+
+def _start_small(head: nn.Module) -> None:
+    """Begin with logits near zero: features of a network may be large."""
+    last = [m for m in head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    nn.init.normal_(last.weight, std=0.01)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)
 
 
 def build_network(plan: Plan) -> tuple[nn.Module, LoadReport]:
@@ -195,7 +204,7 @@ def design_head(
     if head.is_plain:
         last = _weighted_after(table, table.find("penultimate").index)[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
-        return {"at": last, "layers": [["logits", *settings]], "removed": []}
+        return {"at": last, "layers": [["logits", *settings]], "removed": _rectifiers(table, last)}
     layer = table.find(head.layer) if head.layer else _last_maps(table)
     after = _weighted_after(table, layer.index)
     if not after:
@@ -257,6 +266,13 @@ def _leaves(table: LayerTable) -> list[str]:
     """Paths of modules without others inside."""
     holders = {container.name for container in table.recording.containers}
     return [path for path in table.recording.entered if path and path not in holders]
+
+
+def _rectifiers(table: LayerTable, path: str) -> list[str]:
+    """Rectifiers after the classifier, as SqueezeNet has one: new logits could die under it."""
+    leaves, place = set(_leaves(table)), table.find(path).index
+    later = table.recording.nodes[place + 1 :]
+    return [node.name for node in later if node.kind in RECTIFIERS and node.name in leaves]
 
 
 def _same_kind(last: nn.Module, n_classes: int) -> list[Any]:

@@ -1,0 +1,240 @@
+"""Random changes to pictures while training: presets, every part of which can be switched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from featx.errors import SpecError
+from featx.images import Pixels
+from featx.models.preprocessing import Preprocessing, resized_shape
+
+PRESETS: dict[str, dict[str, float]] = {
+    "none": {},
+    "light": {"flip": 0.5, "shift": 0.05, "brightness": 0.1},
+    "standard": {
+        "flip": 0.5,
+        "rotation": 10,
+        "zoom": 0.15,
+        "shear": 5,
+        "shift": 0.1,
+        "brightness": 0.2,
+        "jitter": 0.2,
+    },
+    "strong": {
+        "flip": 0.5,
+        "rotation": 20,
+        "zoom": 0.3,
+        "shear": 10,
+        "shift": 0.15,
+        "brightness": 0.4,
+        "jitter": 0.4,
+        "channel_shift": 0.1,
+        "erasing": 0.5,
+        "mixup": 0.2,
+        "cutmix": 1.0,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much pictures change at random while a network trains; zero leaves a part out.
+
+    Parameters
+    ----------
+    flip : float, default=0
+        Share of pictures mirrored left to right.
+    rotation : float, default=0
+        Most degrees either way.
+    zoom : float, default=0
+        Most that a picture grows or shrinks, as a share of its size.
+    shear : float, default=0
+        Most degrees either way, along both axes.
+    shift : float, default=0
+        Most that a picture moves along either axis, as a share of its size; what the
+        preprocessing crops is then a window at random instead of the middle.
+    brightness : float, default=0
+    jitter : float, default=0
+        Most that contrast and saturation change, as a share; a quarter of it turns the hue.
+    channel_shift : float, default=0
+        Most that is added to each colour channel, as a share of its range.
+    erasing : float, default=0
+        Share of pictures of which a rectangle is blanked out (CutOut [1]_).
+    mixup, cutmix : float, default=0
+        Parameter of the Beta distribution from which the share of the other picture is drawn,
+        labels mixed alike ([2]_, [3]_). Where both are above zero, each batch takes one.
+
+    References
+    ----------
+    .. [1] Zhong et al., "Random Erasing Data Augmentation", AAAI 2020.
+    .. [2] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    .. [3] Yun et al., "CutMix", ICCV 2019.
+
+    Examples
+    --------
+    >>> Augmentation.parse("standard,erasing=0.25", flip=False).erasing
+    0.25
+    """
+
+    flip: float = 0.0
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    jitter: float = 0.0
+    channel_shift: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str | Augmentation, *, flip: bool = True) -> Augmentation:
+        """Augmentation of ``PRESET[,part=number...]``.
+
+        Parameters
+        ----------
+        text : str
+            ``none``, ``light``, ``standard`` or ``strong``, then changes to it.
+        flip : bool, default=True
+            Without it no picture is mirrored: for text, digits, and all where left and right
+            matter.
+
+        Raises
+        ------
+        SpecError
+            If a preset or part is not known, or a number cannot be read.
+        """
+        if isinstance(text, Augmentation):
+            return text if flip else replace(text, flip=0.0)
+        preset, *changes = text.split(",")
+        if preset not in PRESETS:
+            raise SpecError(f"Augmentation {preset!r} is not one of {', '.join(PRESETS)}.")
+        parts = PRESETS[preset] | dict(_read_change(change) for change in changes)
+        return cls(**(parts if flip else parts | {"flip": 0.0}))
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing changes."""
+        return not any(asdict(self).values())
+
+    def pixels(self, crop: tuple[int, int]) -> v2.Transform:
+        """What each picture goes through: uint8 tensors to uint8 tensors of the crop's size."""
+        steps: list[v2.Transform] = []
+        if self.rotation or self.zoom or self.shear or self.shift:
+            steps.append(
+                v2.RandomAffine(
+                    self.rotation,
+                    (self.shift, self.shift),
+                    (1 - self.zoom, 1 + self.zoom),
+                    (-self.shear, self.shear, -self.shear, self.shear) if self.shear else None,
+                    v2.InterpolationMode.BILINEAR,
+                    fill=127,
+                )
+            )
+        steps.append(v2.RandomCrop(crop) if self.shift else v2.CenterCrop(crop))
+        if self.flip:
+            steps.append(v2.RandomHorizontalFlip(self.flip))
+        if self.brightness or self.jitter:
+            hue = min(0.5, self.jitter / 4)
+            steps.append(v2.ColorJitter(self.brightness, self.jitter, self.jitter, hue))
+        if self.channel_shift:
+            steps.append(_ChannelShift(self.channel_shift))
+        if self.erasing:
+            steps.append(v2.RandomErasing(self.erasing, value=127))
+        return v2.Compose(steps)
+
+    def batches(self, n_classes: int) -> v2.Transform | None:
+        """What mixes the pictures of a batch and their labels; None where nothing does."""
+        kinds: list[v2.Transform] = []
+        if self.mixup:
+            kinds.append(v2.MixUp(alpha=self.mixup, num_classes=n_classes))
+        if self.cutmix:
+            kinds.append(v2.CutMix(alpha=self.cutmix, num_classes=n_classes))
+        return v2.RandomChoice(kinds) if kinds else None
+
+
+def prepare_whole(pixels: Pixels, preprocessing: Preprocessing) -> Tensor:
+    """One picture resized as the weights expect and not cropped yet.
+
+    Returns
+    -------
+    Tensor of shape (3, h, w), uint8
+    """
+    shape = resized_shape(pixels.shape[:2], preprocessing.resize)
+    prepared = replace(preprocessing, crop=shape).prepare(pixels)
+    return torch.from_numpy(np.ascontiguousarray(prepared)).permute(2, 0, 1)  # (3, h, w)
+
+
+def draw_grid(
+    pictures: Sequence[Pixels],
+    augmentations: Sequence[Augmentation],
+    preprocessing: Preprocessing,
+    *,
+    n_views: int = 8,
+    random_state: int = 0,
+) -> Pixels:
+    """Grid of pictures: a row for each augmentation, the picture as it is first.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of shape (h, w, 3), uint8
+        Shown in turn along a row; MixUp and CutMix mix them with one another.
+    augmentations : sequence of Augmentation
+    preprocessing : Preprocessing
+    n_views : int, default=8
+    random_state : int, default=0
+
+    Returns
+    -------
+    ndarray of shape (n_augmentations * h, (1 + n_views) * w, 3), uint8
+    """
+    wholes = [prepare_whole(pixels, preprocessing) for pixels in pictures]
+    plain = Augmentation().pixels(preprocessing.crop)(wholes[0])
+    rows = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state)
+        for augmentation in augmentations:
+            change = augmentation.pixels(preprocessing.crop)
+            views = torch.stack([change(wholes[i % len(wholes)]) for i in range(n_views)])
+            mix = augmentation.batches(2)
+            if mix is not None:
+                views = mix(views.float(), torch.zeros(n_views, dtype=torch.int64))[0]
+            views = torch.cat([plain[None], views.round().to(torch.uint8)])
+            rows.append(torch.cat(list(views), dim=2))
+    grid = torch.cat(rows, dim=1)  # (3, n_augmentations * h, (1 + n_views) * w)
+    return grid.permute(1, 2, 0).contiguous().numpy()
+
+
+class _ChannelShift(v2.Transform):
+    """Adds a number at random to each colour channel."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.most = most
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """The three numbers, on the scale of 0 to 255."""
+        return {"shift": (torch.rand(3, 1, 1) * 2 - 1) * self.most * 255}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Shift one picture."""
+        return (inpt + params["shift"]).clamp(0, 255).round().to(inpt.dtype)
+
+
+def _read_change(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    known = [field.name for field in fields(Augmentation)]
+    try:
+        if name.strip() in known:
+            return name.strip(), float(number)
+    except ValueError:
+        pass
+    raise SpecError(f"Augmentation {text!r} is wrong; wanted one of {', '.join(known)} = a number.")

@@ -10,6 +10,7 @@
     │   └── WeightsError        weights missing, or not those of the network
     ├── LayerError              a layer is not in the network (ValueError)   .layer .nearest
     ├── TrainingError           a network cannot be trained as asked (RuntimeError)
+    ├── ProjectionError         features cannot be mapped or measured as asked (ValueError)
     ├── FeatureFileError        a feature file cannot be read, or must not be written
     ├── ResultFileError         a folder of results cannot be read or written
     ├── StoreError              the store on disk refuses or is full (OSError)
@@ -96,6 +97,10 @@ class LayerError(FeatxError, ValueError):
 
 class TrainingError(FeatxError, RuntimeError):
     """A network cannot be trained as asked: its loss is not finite, or what is frozen moved."""
+
+
+class ProjectionError(FeatxError, ValueError):
+    """Features cannot be mapped or measured as asked."""
 
 
 class FeatureFileError(FeatxError, ValueError):

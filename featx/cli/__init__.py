@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from featx import __version__
-from featx.cli import cache, depth, extract, listing, probe, report, transfer
+from featx.cli import cache, demo, depth, extract, finetune, listing, probe, report, transfer, umap
 from featx.errors import FeatxError
 
 app = typer.Typer(
@@ -23,12 +23,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo_command)
 app.command("extract")(extract.extract_command)
 app.command("probe")(probe.probe_command)
 app.command("compare")(probe.compare_command)
 app.command("predict")(probe.predict_command)
 app.command("transfer")(transfer.transfer_command)
 app.command("depth")(depth.depth_command)
+app.command("umap")(umap.umap_command)
+app.command("finetune")(finetune.finetune_command)
 app.command("report")(report.report_command)
 app.command("layers")(listing.layers_command)
 app.command("models")(listing.models_command)

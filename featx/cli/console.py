@@ -199,9 +199,12 @@ def print_report(result: Result, folder: str | None) -> None:
     """Write the report of a result where one is wanted, and say where it is."""
     if folder is None:
         return
+    from featx.plotting import save_figures
     from featx.reporting import write_report
 
-    print(f"report: {write_report([result], folder)}", file=sys.stderr)
+    page = write_report([result], folder)
+    save_figures(result, page.parent / "figures")
+    print(f"report: {page}", file=sys.stderr)
 
 
 def _shown(name: str, value: Any) -> Any:

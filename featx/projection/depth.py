@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.datasets import ImageDataset, load_dataset
-from featx.errors import DatasetError
+from featx.errors import DatasetError, ProjectionError
 from featx.extraction import extract
 from featx.features import FeatureSet
 from featx.images import MAX_PIXELS
@@ -194,7 +194,7 @@ class _Study:
             found = self._maps(names, method)
         return {
             "maps": found,
-            "points": _points(features.take(self.shown), self.predicted[self.shown]),
+            "points": list_points(features.take(self.shown), self.predicted[self.shown]),
             "cka": {"layers": list(self.spaces), "matrix": matrix},
         }
 
@@ -223,7 +223,7 @@ class _Study:
             measured = self._measure(X, name)
         with self.timed("probes"):
             scores = self._scores(X)
-        self.predicted = _predictions(scores, len(self.labels))
+        self.predicted = predictions_of(scores, len(self.labels))
         row = {
             "layer": name,
             "index": self.table.find(name).index,
@@ -299,6 +299,29 @@ def draw_evenly(labels: Any, n_wanted: int, random_state: int = 0) -> Indices:
     return np.sort(order[taken])
 
 
+def predictions_of(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
+    """Class that was said of each picture when it was tested, None where it never was."""
+    said: npt.NDArray[Any] = np.full(n_images, None, object)
+    for found in scores.predictions:
+        said[found.places] = found.predicted
+    return said
+
+
+def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, Any]:
+    """What each point of a map is, as ``details["points"]`` of a result has it."""
+
+    def column(values: Any) -> list[str] | None:
+        return None if values is None else [str(value) for value in values]
+
+    return {
+        "paths": column(features.paths),
+        "labels": column(features.labels),
+        "splits": column(features.splits),
+        "domains": column(features.domains),
+        "predicted": [None if value is None else str(value) for value in predicted],
+    }
+
+
 def _labelled(data: Any, domains: Any, max_pixels: int, watcher: Watcher) -> ImageDataset:
     """Pictures of which the class is known."""
     dataset = data
@@ -320,12 +343,12 @@ def _labelled(data: Any, domains: Any, max_pixels: int, watcher: Watcher) -> Ima
 
 def _check_maps(method: str, maps: Any, names: list[str]) -> None:
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+        raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if isinstance(maps, str) and maps in ("auto", "all", "none"):
         return
     for name in _listed(maps):
         if name not in names:
-            raise ValueError(
+            raise ProjectionError(
                 f"maps must be auto, all, none, or layers among {', '.join(names)}; got {name!r}."
             )
 
@@ -356,24 +379,3 @@ def _specs(names: list[str], model: str, network: dict[str, Any]) -> list[str]:
     if not isinstance(network["model"], str):
         network = {**network, "model": model}
     return [spec_of(make_extractor("cnn", layer=name, **network)) for name in names]
-
-
-def _predictions(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
-    """Class that was said of each picture when it was tested, None where it never was."""
-    said: npt.NDArray[Any] = np.full(n_images, None, object)
-    for found in scores.predictions:
-        said[found.places] = found.predicted
-    return said
-
-
-def _points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, Any]:
-    def column(values: Any) -> list[str] | None:
-        return None if values is None else [str(value) for value in values]
-
-    return {
-        "paths": column(features.paths),
-        "labels": column(features.labels),
-        "splits": column(features.splits),
-        "domains": column(features.domains),
-        "predicted": [None if value is None else str(value) for value in predicted],
-    }

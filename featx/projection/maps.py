@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from featx.errors import ProjectionError
 from featx.features import FeatureSet
 from featx.projection.layouts import LAYOUTS, Layout
 from featx.projection.spaces import Array, Indices, Space, blocks
@@ -120,7 +121,7 @@ def project(
 
     Raises
     ------
-    ValueError
+    ProjectionError
         If there is no such method, the numbers of rows differ, or fewer than four rows differ.
 
     Notes
@@ -160,13 +161,13 @@ def map_spaces(
 ) -> list[Map]:
     """Maps of several spaces of the same pictures, as `project` makes them."""
     if method not in LAYOUTS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+        raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if len({len(space) for space in spaces.values()}) != 1:
         lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
-        raise ValueError(f"All features must be of the same pictures; got rows: {lengths}.")
+        raise ProjectionError(f"All features must be of the same pictures; got rows: {lengths}.")
     kept, places = find_distinct(list(spaces.values()))
     if len(kept) < MIN_DISTINCT:
-        raise ValueError(
+        raise ProjectionError(
             f"A map needs {MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
         )
     maps: list[Map] = []

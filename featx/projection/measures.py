@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.errors import ProjectionError
 from featx.projection.spaces import Array, Indices, Space, blocks
 
 N_NEIGHBORS = 10
@@ -97,7 +98,7 @@ def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
 
     Raises
     ------
-    ValueError
+    ProjectionError
         If there is only one class.
 
     References
@@ -113,7 +114,7 @@ def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
     """
     classes, own = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"silhouette needs two or more classes; got {len(classes)}.")
+        raise ProjectionError(f"silhouette needs two or more classes; got {len(classes)}.")
     members = np.eye(len(classes), dtype=np.float32)[own]  # (n, n_classes)
     sizes = members.sum(axis=0, dtype=np.float64)
     sums = np.concatenate([space.cosines(rows) @ members for rows in blocks(len(space))])

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from featx.errors import ProjectionError
+
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
@@ -25,7 +27,7 @@ class Space:
 
     Raises
     ------
-    ValueError
+    ProjectionError
         If there are fewer than three rows.
 
     Examples
@@ -38,7 +40,9 @@ class Space:
     def __init__(self, X: npt.ArrayLike) -> None:
         self.X = np.asarray(X, np.float32)
         if self.X.ndim != 2 or len(self.X) < 3:
-            raise ValueError(f"X must have three or more rows of features; got {self.X.shape}.")
+            raise ProjectionError(
+                f"X must have three or more rows of features; got {self.X.shape}."
+            )
 
     def __len__(self) -> int:
         return len(self.X)

@@ -1,0 +1,114 @@
+"""Accuracy against what it costs: time for a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from featx.plotting.style import QUIET, TRAINED, WIDTH, house_style, place_axes, shortened
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
+
+OFFSETS = [
+    (6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 7, "center", "bottom"),
+    (0, -7, "center", "top"), (6, 7, "left", "bottom"), (6, -7, "left", "top"),
+    (-6, 7, "right", "bottom"), (-6, -7, "right", "top"), (14, 14, "left", "bottom"),
+    (14, -14, "left", "top"), (-14, 14, "right", "bottom"), (-14, -14, "right", "top"),
+    (24, 22, "left", "bottom"), (24, -22, "left", "top"), (-24, 22, "right", "bottom"),
+    (-24, -22, "right", "top"),
+]  # fmt: skip
+"""Where a label may stand beside its point, in points, the best place first."""
+
+
+def draw_costs(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
+    """Accuracy of each kind of features against the milliseconds that a picture takes.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Those of `featx.compare`; rows without a cost are left out.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> rows = [{"spec": "hog", "accuracy": 0.6, "low": 0.5, "high": 0.7, "ms_per_image": 4.0}]
+    >>> draw_costs(rows).axes[0].get_xlabel()
+    'milliseconds for a picture'
+    """
+    shown = [row for row in rows if row.get("ms_per_image") and row.get("accuracy") is not None]
+    height = 3.4 + 0.04 * max(0, len(shown) - 12)
+    with house_style():
+        figure = Figure((WIDTH, height))
+        axes = place_axes(figure, 0.55, 0.45, WIDTH - 0.75, height - 0.8)
+        for row in shown:
+            color = QUIET if row.get("is_control") else TRAINED
+            low, high = (row[name] if row.get(name) is not None else row["accuracy"]
+                         for name in ("low", "high"))  # fmt: skip
+            axes.plot([row["ms_per_image"]] * 2, [low, high], color=color, linewidth=1.1, alpha=0.5)
+            marker = "s" if row.get("is_control") else "o"
+            axes.plot(row["ms_per_image"], row["accuracy"], marker, color=color, markersize=4.5)
+        _set_scales(axes, [row["ms_per_image"] for row in shown])
+        axes.set_title(shortened(title or "Accuracy against cost", 90), loc="left")
+        axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.set_axisbelow(True)
+        _write_labels(figure, axes, shown)
+        return figure
+
+
+def _set_scales(axes: Axes, costs: Sequence[float]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(min(costs, default=1) / 2.2, max(costs, default=1) * 3.2)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("milliseconds for a picture")
+    axes.set_ylabel("accuracy, 95 % interval")
+
+
+def _write_labels(figure: Figure, axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+    """Each name beside its point, where it covers no other name and no point."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    points = [(row["ms_per_image"], row["accuracy"]) for row in rows]
+    marks = axes.transData.transform(points) if points else np.empty((0, 2))
+    taken: list[Bbox] = []
+    for row, point in sorted(zip(rows, points), key=lambda pair: -pair[1][1]):
+        color = QUIET if row.get("is_control") else TRAINED
+        best = None
+        for across, up, ha, va in OFFSETS:
+            label = axes.annotate(
+                shortened(str(row["spec"]), 40), point, (across, up), "data", "offset points",
+                ha=ha, va=va, fontsize=6.5, color=color,
+            )  # fmt: skip
+            box = label.get_window_extent(renderer)
+            badness = _badness(box, taken, marks, axes.get_window_extent(renderer))
+            if best is None or badness < best[0]:
+                if best is not None:
+                    best[1].remove()
+                best = (badness, label, box)
+            else:
+                label.remove()
+            if badness == 0:
+                break
+        if best is not None:
+            taken.append(best[2])
+
+
+def _badness(box: Bbox, taken: Sequence[Bbox], marks: Any, frame: Bbox) -> float:
+    """How much a label covers: other labels count most, then points; leaving the frame too."""
+    over = sum(box.overlaps(other) for other in taken)
+    hidden = sum(bool(box.contains(*mark)) for mark in marks)
+    outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1
+    return 3.0 * over + hidden + 5.0 * outside

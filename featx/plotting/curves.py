@@ -1,0 +1,130 @@
+"""Measures against depth, with intervals and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from featx.plotting.style import (
+    INK,
+    RANDOM,
+    SHUFFLED,
+    TRAINED,
+    WIDTH,
+    house_style,
+    place_axes,
+    shortened,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MEASURES = {
+    "accuracy": "Accuracy of a linear probe",
+    "purity": "Neighbours of one class",
+    "silhouette": "Silhouette (cosine)",
+    "nmi": "NMI of k-means",
+    "ari": "ARI of k-means",
+    "intrinsic_dimension": "Intrinsic dimension",
+}
+BOUNDS = {"accuracy": ("low", "high"), "purity": ("purity_low", "purity_high")} | {
+    "silhouette": ("silhouette_low", "silhouette_high")
+}
+GAP = 0.45
+"""Inches between panels, where the next one's numbers stand."""
+
+SHARES = ("accuracy", "purity", "nmi", "ari")
+"""Measures whose axis goes from 0 to 1."""
+
+
+def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
+    """A curve of each measure against depth, in one figure.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Those of `featx.depth_profile`.
+    title : str, optional
+        What is shown: network and data.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> rows = [{"layer": "pool1", "accuracy": 0.5}, {"layer": "fc7", "accuracy": 0.9}]
+    >>> [axes.get_title("left") for axes in draw_depth(rows).axes]
+    ['Accuracy of a linear probe']
+    """
+    shown = [name for name in MEASURES if any(row.get(name) is not None for row in rows)]
+    names = [shortened(str(row["layer"]), 16) for row in rows]
+    n_columns = min(3, len(shown))
+    n_lines = -(-len(shown) // n_columns)
+    foot = 0.2 + 0.062 * max(map(len, names))
+    head = 0.62 if title else 0.42
+    panel = 1.45
+    height = head + n_lines * panel + (n_lines - 1) * 0.38 + foot
+    width = 0.5 + n_columns * (WIDTH - 0.5) / 3 if len(shown) > 1 else 3.6
+    with house_style():
+        figure = Figure((width, height))
+        step = (width - 0.42 + GAP - 0.08) / n_columns
+        for place, name in enumerate(shown):
+            line, column = divmod(place, n_columns)
+            bottom = height - head - (line + 1) * panel - line * 0.38
+            axes = place_axes(figure, 0.42 + column * step, bottom, step - GAP, panel)
+            is_lowest = place + n_columns >= len(shown)
+            _draw_measure(axes, rows, name, names if is_lowest else None)
+        _add_heading(figure, title, has_random="accuracy_random" in rows[0])
+        return figure
+
+
+def _draw_measure(
+    axes: Axes, rows: Sequence[dict[str, Any]], name: str, ticks: Sequence[str] | None
+) -> None:
+    x = np.arange(len(rows))
+    low, high = (_column(rows, bound) for bound in BOUNDS.get(name, ("", "")))
+    axes.fill_between(x, low, high, color=TRAINED, alpha=0.22, linewidth=0)
+    shuffled, random = _column(rows, f"{name}_shuffled"), _column(rows, f"{name}_random")
+    axes.plot(x, shuffled, color=SHUFFLED, linestyle=(0, (4, 2)), linewidth=1.1)
+    axes.plot(x, random, color=RANDOM, marker="s", markersize=2.4, linewidth=1.1)
+    axes.plot(x, _column(rows, name), color=TRAINED, marker="o", markersize=3.2)
+    axes.set_title(MEASURES[name], loc="left", pad=4)
+    axes.set_xlim(-0.4, len(rows) - 0.6)
+    axes.set_xticks(x, ticks if ticks is not None else [""] * len(x), rotation=90)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if name in SHARES:
+        axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
+    elif name == "silhouette":
+        axes.axhline(0, color=INK, linewidth=0.5)
+
+
+def _column(rows: Sequence[dict[str, Any]], name: str) -> Any:
+    """Values of a column, NaN where a row has none."""
+    return np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
+
+
+def _add_heading(figure: Figure, title: str, *, has_random: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    up = figure.get_size_inches()[1]
+    lines = [
+        Line2D([], [], color=TRAINED, marker="o", markersize=3.2, label="trained, 95 % interval"),
+        Line2D([], [], color=RANDOM, marker="s", markersize=2.4, label="random weights"),
+        Line2D([], [], color=SHUFFLED, linestyle=(0, (4, 2)), label="shuffled labels"),
+    ]
+    if not has_random:
+        del lines[1]
+    figure.legend(
+        handles=lines, loc="upper left", ncols=3, borderaxespad=0, borderpad=0,
+        bbox_to_anchor=(0.42 / figure.get_size_inches()[0], 1 - (0.22 if title else 0.05) / up),
+    )  # fmt: skip
+    if title:
+        place = (0.42 / figure.get_size_inches()[0], 1 - 0.05 / up)
+        figure.text(*place, shortened(title, 90), va="top", fontsize=9, weight="bold")

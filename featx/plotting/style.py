@@ -1,0 +1,149 @@
+"""What all figures share: fonts, colours that all tell apart, how they are saved."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from featx.errors import ResultFileError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH = 7.0
+"""Inches: the text of a page, or two columns of one."""
+
+COLORS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#4d4d4d",
+    "#b8a900",
+)
+"""Those of Okabe and Ito, their yellow darkened to be seen on white, their black lightened."""
+
+MARKERS = ("o", "^", "s")
+N_LOOKS = len(COLORS) * len(MARKERS)
+FAINT, QUIET, INK = "#d4d4d4", "#767676", "#222222"
+TRAINED, RANDOM, SHUFFLED = COLORS[0], COLORS[5], "#8c8c8c"
+SETTINGS: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "svg.hashsalt": "featx",
+    "svg.fonttype": "path",
+    "savefig.dpi": 200,
+    "figure.dpi": 100,
+}
+LONGEST_NAME = 24
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Settings of all figures, for the length of a ``with`` block, whatever the user's own."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes, and no reason to stop.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
+
+
+def save_figure(
+    figure: Figure, path: str | os.PathLike[str], formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Write a figure to files that are the same whenever it is.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path
+        Its suffix, if it is one of a format, is replaced by each of `formats`.
+    formats : sequence of str, default=("png", "svg")
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    ResultFileError
+        If they cannot be written.
+    """
+    base, written = Path(path), []
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        for form in formats:
+            file = base.with_name(f"{base.name.removesuffix(f'.{form}')}.{form}")
+            part = file.with_name(f".{file.name}.part")
+            with house_style():
+                figure.savefig(part, format=form, metadata=_metadata(form), facecolor="white")
+            part.replace(file)
+            written.append(file)
+    except OSError as error:
+        raise ResultFileError(f"Cannot write {base}: {error.strerror}.") from error
+    return written
+
+
+def color_of(place: int) -> str:
+    """Colour of the class at a place in the legend."""
+    return COLORS[place % len(COLORS)]
+
+
+def marker_of(place: int) -> str:
+    """Shape of the points of the class at a place: those that share a colour differ in it."""
+    return MARKERS[place // len(COLORS) % len(MARKERS)]
+
+
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+    """A name that a legend has room for.
+
+    Examples
+    --------
+    >>> shortened("Gerenuk, the giraffe gazelle", 12)
+    'Gerenuk, th…'
+    """
+    name = " ".join(name.split()) or "(none)"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def place_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place given in inches from the lower left corner."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def _metadata(form: str) -> dict[str, Any]:
+    # Dates and versions would make other bytes of the same figure.
+    return {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(form, {})

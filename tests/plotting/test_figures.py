@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.plotting import draw_figures, save_figures
+from featx.results import Result
+
+
+def depth_result(n_classes: int, n_points: int = 300) -> Result:
+    """A profile of four layers in which classes gather, of any number of classes."""
+    rng = np.random.default_rng(0)
+    names = [f"class_{i:03} of things" for i in range(n_classes)]
+    labels = [names[i % n_classes] for i in range(n_points)]
+    centers = rng.normal(size=(n_classes, 2))
+    layers = [f"relu_conv{i}" for i in range(1, 5)]
+    rows = [
+        {"spec": f"cnn:alexnet:{layer}", "layer": layer, "accuracy": 0.2 * i, "low": 0.2 * i - 0.05,
+         "high": 0.2 * i + 0.05, "purity": 0.2 * i, "purity_low": 0.1, "purity_high": 0.9,
+         "silhouette": 0.1 * i, "silhouette_low": 0.0, "silhouette_high": 0.5, "nmi": 0.1 * i,
+         "ari": 0.1 * i, "intrinsic_dimension": 5.0 + i, "accuracy_shuffled": 0.1,
+         "purity_shuffled": 0.1, "silhouette_shuffled": 0.0, "accuracy_random": 0.3,
+         "purity_random": 0.2, "silhouette_random": 0.0}
+        for i, layer in enumerate(layers, 1)
+    ]  # fmt: skip
+    maps = [
+        {"layer": layer, "method": "umap", "trustworthiness": 0.9, "neighbors_kept": 0.4,
+         "coordinates": (centers[np.arange(n_points) % n_classes]
+                         + rng.normal(size=(n_points, 2)) / i).tolist()}
+        for i, layer in enumerate(layers, 1)
+    ]  # fmt: skip
+    matrix = rng.integers(0, 9, (n_classes, n_classes)).tolist()
+    details = {
+        "maps": maps,
+        "points": {"labels": labels},
+        "cka": {"layers": layers, "matrix": np.eye(4).tolist()},
+        "confusion": {"hog": {"classes": names, "matrix": matrix}},
+    }
+    return Result("depth", "data/photos", rows, details=details)
+
+
+def compare_result(n_rows: int) -> Result:
+    rows: list[dict[str, Any]] = [
+        {"spec": f"cnn:squeezenet1_0:fire{i},pooling=gap", "accuracy": 0.5 + 0.02 * (i % 4),
+         "low": 0.45, "high": 0.62, "ms_per_image": 10.0 + i % 3, "is_control": i % 5 == 0}
+        for i in range(n_rows)
+    ]  # fmt: skip
+    return Result("compare", "photos", rows)
+
+
+def boxes_of(figure: Any) -> list[Any]:
+    """Extents of every text that is seen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    unseen = [label for axes in figure.axes for label in labels_out_of_view(axes)]
+    texts = [
+        text
+        for text in figure.findobj(Text)
+        if text.get_visible() and text.get_text().strip() and text not in unseen
+    ]
+    return [text.get_window_extent(canvas.get_renderer()) for text in texts]
+
+
+def labels_out_of_view(axes: Any) -> list[Any]:
+    """Labels of ticks beyond the ends of an axis, which are there but never drawn."""
+    found = []
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        found += [tick.label1 for tick in ticks if not low <= tick.get_loc() <= high]
+    return found
+
+
+def overlapping(boxes: list[Any]) -> int:
+    return sum(
+        a.padded(-0.5).overlaps(b.padded(-0.5)) for i, a in enumerate(boxes) for b in boxes[:i]
+    )
+
+
+@pytest.mark.parametrize("n_classes", [3, 17, 102])
+def test_no_text_covers_another_or_leaves_the_page(n_classes: int) -> None:
+    for name, figure in draw_figures(depth_result(n_classes)).items():
+        boxes = boxes_of(figure)
+        assert overlapping(boxes) == 0, name
+        page = figure.bbox
+        for box in boxes:
+            assert page.x0 <= box.x0, name
+            assert box.x1 <= page.x1, name
+            assert page.y0 <= box.y0, name
+            assert box.y1 <= page.y1, name
+
+
+@pytest.mark.parametrize("n_rows", [1, 4, 10])
+def test_no_name_of_features_covers_another(n_rows: int) -> None:
+    figure = draw_figures(compare_result(n_rows))["cost"]
+    assert overlapping(boxes_of(figure)) == 0
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
+    result = depth_result(5, n_points=40)
+    first, second = save_figures(result, tmp_path / "a"), save_figures(result, tmp_path / "b")
+    assert [file.name for file in first] == [
+        f"{name}.{form}"
+        for name in ("depth", "maps", "cka", "confusion")
+        for form in ("png", "svg")
+    ]
+    for one, other in zip(first, second):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_names_are_never_markup(tmp_path: Path) -> None:
+    result = depth_result(3, n_points=40)
+    names = ["<script>", "$x_1^2$", "日本"]
+    result.details["points"]["labels"] = [names[i % 3] for i in range(40)]
+    result.details["confusion"]["hog"]["classes"] = names
+    for file in save_figures(result, tmp_path, ("svg",)):
+        assert "<script" not in file.read_text("utf-8")
+
+
+def test_a_users_own_settings_do_not_matter(tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    result = depth_result(3, n_points=40)
+    plain = save_figures(result, tmp_path / "a", ("svg",))
+    with mpl.rc_context({"font.size": 20, "axes.grid": True}):
+        changed = save_figures(result, tmp_path / "b", ("svg",))
+    assert plain[0].read_bytes() == changed[0].read_bytes()
+
+
+def test_a_result_without_figures_has_none(tmp_path: Path) -> None:
+    assert save_figures(Result("transfer", "photos", []), tmp_path) == []
+
+
+def test_points_are_vectors_in_svg(tmp_path: Path) -> None:
+    save_figures(depth_result(3, n_points=60), tmp_path, ("svg",))
+    assert "<image" not in (tmp_path / "maps.svg").read_text("utf-8")

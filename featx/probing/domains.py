@@ -14,6 +14,7 @@ from sklearn.base import clone
 from featx.alignment import CORAL
 from featx.datasets import ImageDataset, load_dataset, train_test_indices
 from featx.errors import DatasetError
+from featx.probing.advice import warn_of_training_pictures
 from featx.probing.evaluation import make_probe
 from featx.probing.kinds import Gathered, Kind, gather
 from featx.probing.linear import LinearProbe
@@ -324,7 +325,7 @@ def _result(gathered: Gathered, rules: DomainProtocol, crossings: list[Crossing]
         gathered.dataset.source,
         [*averages, *(row for row in rows if row["source"] != MEAN)],
         protocol=_rules(gathered, rules),
-        sentences=describe_crossings(crossings),
+        sentences=[*warn_of_training_pictures(gathered), *describe_crossings(crossings)],
         failures=gathered.failures,
         details={"differences": compare_crossings(crossings)},
         provenance=gathered.provenance,

@@ -81,7 +81,7 @@ class Result:
         return text.getvalue()
 
     def to_markdown(self, columns: Sequence[str] | None = None) -> str:
-        """The table in Markdown; numbers below one with three places.
+        """The table in Markdown, its columns aligned; numbers below ten with three places.
 
         Parameters
         ----------
@@ -89,9 +89,10 @@ class Result:
             Those wanted; by default all.
         """
         columns = list(columns or self.columns)
-        lines = [columns, ["---"] * len(columns)]
-        lines += [[_cell(row.get(name)) for name in columns] for row in self.rows]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        cells = [columns, *([_cell(row.get(name)) for name in columns] for row in self.rows)]
+        widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+        cells.insert(1, ["-" * width for width in widths])
+        return "".join(f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in cells)
 
     @property
     def columns(self) -> list[str]:

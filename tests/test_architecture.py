@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEVELS = [
     {"errors"},
     {"images", "opencv", "fingerprints", "layers", "compiling"}
-    | {"datasets", "listings", "folders", "manifests", "torchvision_data"}
+    | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
     | {"features", "feature_files", "results"},
     {"extractors.base", "streaming", "chunks", "watching"}
     | {"store", "index", "shards", "upkeep", "safety"},
@@ -24,7 +24,7 @@ LEVELS = [
     {"extraction", "planning", "provenance", "registry", "persistence", "testing"},
     {"probing", "protocols", "scores", "alignment"},
     {"projection", "finetuning", "filters", "prediction"},
-    {"reporting", "plotting"},
+    {"reporting", "plotting", "demo"},
     {"cli", "__main__"},
 ]
 """Modules from the lowest to the highest: each imports from its own level or below."""

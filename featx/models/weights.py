@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import pickle
+import sys
 import urllib.error
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -240,7 +241,7 @@ def fetch(url: str, *, hash_prefix: str | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     logger.info("Downloading %s to %s", url, path)
     try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix, progress=False)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix, progress=sys.stderr.isatty())
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(

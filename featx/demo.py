@@ -1,0 +1,325 @@
+"""The whole story on one data set: extraction, comparison, depth, report, in plain words."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from featx.datasets import ImageDataset, load_dataset
+from featx.errors import DatasetError, ImageError
+from featx.extraction import extract
+from featx.images import Images
+from featx.models import list_layers
+from featx.probing import compare
+from featx.projection.depth import depth_profile, draw_evenly
+from featx.projection.steps import choose_layers
+from featx.registry import make_extractor
+from featx.reporting import write_report
+from featx.results import Result
+from featx.streaming import stream_inputs
+from featx.watching import Watcher
+
+_HERE = Path(__file__).parent
+N_IMAGES = 500
+N_LOOKED_AT = 40
+SMALL_PX = 64
+SAMPLES = next(
+    (folder for folder in (_HERE / "samples", _HERE.parent / "data/samples") if folder.is_dir()),
+    _HERE / "samples",
+)
+"""Drawn pictures: inside the package where it was installed, beside it in a checkout."""
+Row = Mapping[str, Any]
+
+
+@dataclass
+class Story:
+    """What a demonstration found.
+
+    Attributes
+    ----------
+    results : list of Result
+        Comparison and depth profile.
+    report : Path
+        The page to open.
+    sentences : list of str
+        Everything that was told, headings included.
+    """
+
+    results: list[Result]
+    report: Path
+    sentences: list[str] = field(default_factory=list)
+
+
+def tell_story(
+    data: Any = "digits",
+    *,
+    model: str = "featxnet",
+    weights: str = "default",
+    report: str | os.PathLike[str] = "featx-demo",
+    max_images: int | None = N_IMAGES,
+    store: Any = "default",
+    random_state: int = 0,
+    tell: Callable[[str], None] | None = None,
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Story:
+    """Extract, compare, look at depth, and write a report, saying what is done and what came out.
+
+    Parameters
+    ----------
+    data : str, path or ImageDataset, default="digits"
+        Pictures with classes.
+    model : str, default="featxnet"
+    weights : str or path, default="default"
+    report : path, default="featx-demo"
+        Folder for the report.
+    max_images : int or None, default=500
+        At most so many pictures, of all classes alike, so that it does not take long.
+    store : path, FeatureStore or None, default="default"
+    random_state : int, default=0
+    tell : callable, optional
+        Given each sentence as soon as it is known.
+    watcher : Watcher, optional
+    **parameters
+        Passed to the extractors: ``n_jobs``, ``device``.
+
+    Returns
+    -------
+    Story
+
+    Raises
+    ------
+    DatasetError
+        If there are no pictures or no classes.
+    """
+    told: list[str] = []
+
+    def say(*sentences: str) -> None:
+        for sentence in sentences:
+            told.append(sentence)
+            if tell is not None:
+                tell(sentence)
+
+    watcher = watcher or Watcher()
+    known = {"store": store, "watcher": watcher, **parameters}
+    whole = data if isinstance(data, ImageDataset) else load_dataset(data)
+    dataset = _sample(whole, max_images, random_state)
+    steps = choose_layers(list_layers(model))
+    layers = choose_three(steps)
+    early, late = layers[0], layers[-1]
+    say("1. The pictures", *describe_pictures(dataset, len(whole)))
+    say("2. Features, and the store", *_extracted(dataset, model, weights, layers, known))
+    specs = [_spec(model, name, weights) for name in layers]
+    words, why = choose_words(dataset.images)
+    compared = compare(dataset, ["hog", words, *specs], random_state=random_state, **known)
+    say(
+        "3. Which features win?",
+        why,
+        compared.to_markdown(SHOWN),
+        *describe_table(compared.rows, dataset.labels),
+    )
+    say(*compared.sentences)
+    profile = depth_profile(dataset, model, weights=weights, random_state=random_state, **known)
+    say("4. Depth", *profile.sentences, describe_maps(profile.details["maps"]))
+    page = write_report([compared, profile], report)
+    say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
+    say("6. Your own pictures", *_next_commands(dataset, model, early, late))
+    return Story([compared, profile], page, told)
+
+
+SHOWN = ("spec", "accuracy", "low", "high", "n_features", "ms_per_image")
+
+
+def describe_pictures(dataset: ImageDataset, n_all: int) -> list[str]:
+    """What the pictures are."""
+    assert dataset.labels is not None
+    n_classes = len(np.unique(dataset.labels))
+    side = _middle_side(dataset.images)
+    first = f"{len(dataset):,} pictures of {n_classes} classes ({dataset.source})"
+    sizes = "" if side is None else f", their shorter side {side} px in the middle"
+    if len(dataset) == n_all:
+        return [f"{first}{sizes}."]
+    return [f"{first}{sizes}; drawn evenly from {n_all:,}, so that this does not take long."]
+
+
+def choose_three(steps: Sequence[str]) -> list[str]:
+    """An early, a middle and a late layer: first and last pooling, and the last of all.
+
+    Examples
+    --------
+    >>> choose_three(["conv1", "pool1", "conv2", "pool2", "fc3"])
+    ['pool1', 'pool2', 'fc3']
+    """
+    pools = [name for name in steps if name.startswith("pool")] or list(steps[:1])
+    return list(dict.fromkeys([pools[0], pools[-1], steps[-1]]))
+
+
+def choose_words(images: Images) -> tuple[str, str]:
+    """Bag of words that suits the pictures, and why.
+
+    Returns
+    -------
+    spec, reason : str
+    """
+    side, n_points = _middle_side(images), count_points(images)
+    found = f"SURF finds {n_points:.1f} key points a picture"
+    if side is not None and side < SMALL_PX:
+        there = ""
+        if SAMPLES.is_dir():
+            drawn = load_dataset(SAMPLES).images
+            there = (
+                f", {count_points(drawn):.0f} in the drawn ones of {_middle_side(drawn)} px that "
+            )
+            there += "come with featx"
+        return "bovw:dense_sift,n_words=100,image_size=64", (
+            f"Pictures of {side} px have little for a detector to find: {found}{there}. So SIFT is "
+            "taken on a grid rather than at key points."
+        )
+    return (
+        "bovw:surf,n_words=100",
+        f"{found}: a bag of 100 SURF words stands for hand-crafted ones.",
+    )
+
+
+def count_points(images: Images) -> float:
+    """Mean number of SURF key points in a few pictures as they come, not enlarged."""
+    few = images.take(list(range(0, len(images), max(1, len(images) // N_LOOKED_AT)))[:N_LOOKED_AT])
+    side = _middle_side(few) or SMALL_PX
+    detector = make_extractor("bovw:surf", image_size=max(16, side), n_words=2, on_error="nan")
+    found = [len(item) for item in stream_inputs(detector, few) if isinstance(item, np.ndarray)]
+    return float(np.mean(found)) if found else 0.0
+
+
+def describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
+    """What a comparison says about networks, hand-crafted features, depth and controls.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of `compare`, best first.
+    labels : array of str
+        Of the pictures.
+    """
+    asked = [row for row in rows if not row["is_control"]]
+    layers = [row for row in asked if row["layer"]]
+    hand = next(row for row in asked if not row["layer"])
+    twin = next((row for row in rows if row["spec"].endswith("weights=random")), None)
+    said = [_against(layers[0], f"the network's layer {layers[0]['layer']}", hand, hand["spec"])]
+    if len(layers) > 1:
+        better, worse = layers[0], layers[-1]
+        names = [f"layer {row['layer']}" for row in (better, worse)]
+        said.append(_against(better, names[0], worse, names[1]))
+    if twin is not None:
+        said.append(_against(layers[0], "the trained network", twin, "its twin of random weights"))
+    return [*said, _chance(rows, labels)]
+
+
+def _against(first: Row, first_name: str, second: Row, second_name: str) -> str:
+    """Which of two is ahead, and by how much."""
+    better, worse, names = first, second, (first_name, second_name)
+    if first["accuracy"] < second["accuracy"]:
+        better, worse, names = second, first, (second_name, first_name)
+    points = 100 * (better["accuracy"] - worse["accuracy"])
+    figures = f"{better['accuracy']:.3f} against {worse['accuracy']:.3f}"
+    if points < 0.05:
+        return f"{names[0]} and {names[1]} are level: {figures}."
+    doubt = ""
+    if not better["difference"] and worse["is_tied"]:
+        doubt = "; chance alone may make that"
+    return f"{names[0]} is {points:.1f} points ahead of {names[1]}: {figures}{doubt}."
+
+
+def _chance(rows: Sequence[Row], labels: Any) -> str:
+    shuffled = next(row for row in rows if row["spec"] == "shuffled labels")
+    share = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    head = f"With shuffled labels the best features reach {shuffled['accuracy']:.3f}"
+    if shuffled["low"] <= share:
+        return f"{head}, no more than chance: nothing leaks from training to test."
+    return (
+        f"{head}, more than the share of the largest class, {share:.3f}: look for pictures that "
+        "are there twice."
+    )
+
+
+def describe_maps(maps: Sequence[Mapping[str, Any]]) -> str:
+    """Whether the maps can be trusted, and where."""
+    if not maps:
+        return "No maps were drawn."
+    worst = min(maps, key=lambda entry: entry["trustworthiness"])
+    return (
+        f"Maps in two dimensions of {', '.join(entry['layer'] for entry in maps)}: the least "
+        f"faithful is that of {worst['layer']}, trustworthiness {worst['trustworthiness']:.2f} "
+        f"(1 is faithful, 0.5 is chance), {worst['neighbors_kept']:.0%} of the neighbours kept."
+    )
+
+
+def _sample(dataset: ImageDataset, n_wanted: int | None, random_state: int) -> ImageDataset:
+    """Labelled pictures, at most so many, of all classes alike."""
+    if dataset.labels is None:
+        raise DatasetError(
+            f"{dataset.source}: no labels; wanted folders <class>/<picture>, or a manifest with "
+            "a column 'label'."
+        )
+    known = np.flatnonzero(dataset.labels != "")
+    if n_wanted is not None:
+        known = known[draw_evenly(dataset.labels[known], n_wanted, random_state)]
+    return dataset.take(known)
+
+
+def _extracted(
+    dataset: ImageDataset, model: str, weights: str, layers: list[str], known: dict[str, Any]
+) -> list[str]:
+    """Features taken twice, and what the store saves."""
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        features = extract(
+            dataset, model=model, layer=layers, weights=weights, pooling="gap", **known
+        )
+        seconds.append(time.perf_counter() - started)
+    n_failed = len(features.failures)
+    first, again = seconds
+    widths = ", ".join(f"{b - a} features at {name}" for name, (a, b) in features.blocks.items())
+    said = [
+        f"{model} gives {widths}, averaged over places: {first:.2f} s for {len(features):,} "
+        "pictures.",
+        f"The same once more, from the store: {again:.2f} s, {first / again:.0f} times as fast."
+        if first > 1.5 * again
+        else f"The same once more: {again:.2f} s; they had been in the store before.",
+    ]
+    if n_failed:
+        said.append(f"{n_failed} pictures could not be read; the rest goes on.")
+    return said
+
+
+def _spec(model: str, layer: str, weights: str) -> str:
+    given = "" if weights == "default" else f",weights={weights}"
+    return f"cnn:{model}:{layer},pooling=gap{given}"
+
+
+def _middle_side(images: Images) -> int | None:
+    """Median of the shorter sides of a few pictures, in pixels; None if none can be read."""
+    sides = []
+    for place in range(0, len(images), max(1, len(images) // N_LOOKED_AT)):
+        try:
+            sides.append(min(images.pixels(place).shape[:2]))
+        except ImageError:
+            continue
+    return int(median(sides)) if sides else None
+
+
+def _next_commands(dataset: ImageDataset, model: str, early: str, late: str) -> list[str]:
+    own = "my_photos/" if dataset.source == "digits" else dataset.source
+    return [
+        f"featx compare {own} -e hog -e bovw:surf --model {model} --layer {early} --layer {late}",
+        f"featx depth {own} --model {model} --report depth/",
+        f"featx probe {own} --model {model} --layer {late} --save probe.skops",
+        "featx predict probe.skops more_photos/",
+    ]

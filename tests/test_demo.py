@@ -1,0 +1,144 @@
+"""The demonstration: every sentence is true of the numbers above it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import load_dataset
+from featx.demo import (
+    Story,
+    choose_words,
+    count_points,
+    describe_maps,
+    describe_table,
+    tell_story,
+)
+from featx.errors import DatasetError
+from featx.images import Images
+
+SAMPLES = "data/samples/photo"
+LABELS = np.array(list("aaabbb"))
+
+
+def row(spec: str, accuracy: float, layer: str = "", **more: Any) -> dict[str, Any]:
+    """A row as `compare` gives it."""
+    is_control = spec in ("pixels", "shuffled labels") or "random" in spec
+    return {"spec": spec, "layer": layer, "accuracy": accuracy, "low": accuracy - 0.1,
+            "difference": 0.1, "is_tied": False, "is_control": is_control} | more  # fmt: skip
+
+
+def rows(network: float, hog: float, twin: float = 0.4) -> list[dict[str, Any]]:
+    """Rows of a comparison in which these accuracies came out, best first."""
+    found = [
+        row("cnn:featxnet:fc7", network, "fc7"),
+        row("cnn:featxnet:pool1", network - 0.05, "pool1"),
+        row("hog", hog),
+        row("cnn:featxnet:fc7,weights=random", twin, "fc7"),
+        row("shuffled labels", 0.5),
+    ]
+    return sorted(found, key=lambda r: -r["accuracy"])
+
+
+def test_words_change_with_the_outcome() -> None:
+    deep, hand = describe_table(rows(0.9, 0.6), LABELS), describe_table(rows(0.6, 0.9), LABELS)
+
+    assert deep[0].startswith("the network's layer fc7 is 30.0 points ahead of hog: 0.900")
+    assert hand[0].startswith("hog is 30.0 points ahead of the network's layer fc7: 0.900")
+
+
+def test_training_that_does_not_help_is_said() -> None:
+    said = describe_table(rows(0.6, 0.5, twin=0.8), LABELS)
+
+    assert any(s.startswith("its twin of random weights is 20.0 points ahead") for s in said)
+
+
+def test_equal_features_are_level() -> None:
+    assert "are level" in describe_table(rows(0.6, 0.6), LABELS)[0]
+
+
+def test_leak_is_not_called_chance() -> None:
+    honest = rows(0.9, 0.6)
+    leaking = [r | {"low": 0.8, "accuracy": 0.9} if "shuffled" in r["spec"] else r for r in honest]
+
+    assert "no more than chance" in describe_table(honest, LABELS)[-1]
+    assert "there twice" in describe_table(leaking, LABELS)[-1]
+
+
+def test_least_faithful_map_is_named() -> None:
+    maps = [
+        {"layer": "pool1", "trustworthiness": 0.9, "neighbors_kept": 0.5},
+        {"layer": "fc7", "trustworthiness": 0.8, "neighbors_kept": 0.4},
+    ]
+
+    assert "that of fc7, trustworthiness 0.80" in describe_maps(maps)
+    assert "that of pool1" in describe_maps([m | {"trustworthiness": 0.5} for m in maps])
+
+
+def test_tiny_pictures_get_a_grid_and_larger_ones_key_points() -> None:
+    digits, photos = load_dataset("digits").images, load_dataset(SAMPLES).images
+
+    assert choose_words(digits)[0].startswith("bovw:dense_sift")
+    assert choose_words(photos)[0].startswith("bovw:surf")
+    assert count_points(digits) < 1 < 10 < count_points(photos)
+
+
+def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
+    flat = load_dataset([Path(path).parent for path in photos[:1]])
+
+    with pytest.raises(DatasetError, match="no labels"):
+        tell_story(flat)
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
+    place = tmp_path_factory.mktemp("demo")
+    return {
+        name: tell_story(name, report=place / str(i), store=place / "store", max_images=n)
+        for i, (name, n) in enumerate((("digits", 120), (SAMPLES, 80)))
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits", SAMPLES])
+def test_every_comparison_told_is_in_the_table(stories: dict[str, Story], name: str) -> None:
+    story = stories[name]
+    accuracies = {f"{row['accuracy']:.3f}" for row in story.results[0].rows}
+
+    told = [s for s in story.sentences if "points ahead" in s or "are level" in s]
+
+    assert told
+    for sentence in told:
+        better, worse = re.search(r"(\d\.\d+) against (\d\.\d+)", sentence).groups()  # type: ignore[union-attr]
+        assert {better, worse} <= accuracies
+        assert float(better) >= float(worse)
+
+
+@pytest.mark.slow
+def test_two_data_sets_are_told_differently(stories: dict[str, Story]) -> None:
+    first, second = ([s for s in stories[name].sentences if "ahead" in s] for name in stories)
+
+    assert first != second
+    assert (
+        stories["digits"].results[0].rows[0]["spec"] != stories[SAMPLES].results[0].rows[0]["spec"]
+    )
+
+
+@pytest.mark.slow
+def test_story_ends_with_a_report_and_commands(stories: dict[str, Story]) -> None:
+    story = stories["digits"]
+
+    assert story.report.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert story.sentences[-1].startswith("featx predict")
+    assert [result.command for result in story.results] == ["compare", "depth"]
+
+
+def test_digits_are_too_small_for_key_points() -> None:
+    spec, why = choose_words(Images(np.zeros((4, 8, 8), np.uint8)))
+
+    assert "8 px" in why
+    assert "dense_sift" in spec

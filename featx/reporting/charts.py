@@ -18,7 +18,7 @@ COSTS = ("ms_per_image", "n_features", "bytes_per_image", "train_seconds")
 """Columns that are a price, the first that a table has is drawn."""
 
 CURVES = ("accuracy", "purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
-CONTROLS = {"shuffled": "dashed", "random": "dotted"}
+CONTROLS = {"shuffled": ("dashed", UNKNOWN_COLOR), "random": ("dotted", color_of(5))}
 INTERVALS = {"accuracy": ("low", "high")}
 
 
@@ -159,7 +159,7 @@ def _depth_chart(rows: Sequence[Row], name: str, key: str) -> figure:
     from bokeh.models import ColumnDataSource
 
     layers = [plot_label(row["layer"]) for row in rows]
-    plot = empty_plot(f"figure-depth-{name}-{key}", y_axis_label=column_label(name), height=270)
+    plot = empty_plot(f"figure-depth-{name}-{key}", height=260)
     name_ticks(plot.xaxis, layers)
     plot.xgrid.visible = False
     low, high = INTERVALS.get(name, (f"{name}_low", f"{name}_high"))
@@ -185,11 +185,10 @@ def _depth_chart(rows: Sequence[Row], name: str, key: str) -> figure:
 
 
 def _add_controls(plot: figure, source: Any, columns: dict[str, list[Any]]) -> None:
-    for i, (control, dash) in enumerate(CONTROLS.items()):
+    for control, (dash, color) in CONTROLS.items():
         if any(value is not None for value in columns[control]):
-            style: dict[str, Any] = {"color": color_of(1 + 2 * i), "line_width": 2}
-            plot.line("x", control, source=source, line_dash=dash, **style)
-            plot.scatter("x", control, source=source, color=style["color"], size=4)
+            plot.line("x", control, source=source, line_dash=dash, color=color, line_width=2)
+            plot.scatter("x", control, source=source, color=color, size=4)
 
 
 def curve_charts(curves: Sequence[dict[str, Any]], key: str) -> dict[str, figure]:
@@ -215,7 +214,6 @@ def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str) -> figur
     plot = empty_plot(
         f"figure-curve-{name}-{key}",
         x_axis_label="Epoch",
-        y_axis_label=column_label(name),
         height=270,
     )
     place = {text: i for i, text in enumerate(dict.fromkeys(c.get("name", "") for c in curves))}

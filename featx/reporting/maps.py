@@ -50,7 +50,7 @@ class Maps:
     n_drawn: int
 
 
-def draw_maps(details: dict[str, Any], key: str) -> Maps | None:
+def draw_maps(details: dict[str, Any], key: str, color: str | None = None) -> Maps | None:
     """Linked maps of a result, None where it has none.
 
     Parameters
@@ -59,6 +59,8 @@ def draw_maps(details: dict[str, Any], key: str) -> Maps | None:
         A result's, with ``maps`` and ``points``.
     key : str
         Tells these maps from others on the page.
+    color : {"class", "domain", "split", "correct"}, optional
+        What colours the points at first; by default the first that is known.
     """
     maps, points = details.get("maps"), details.get("points")
     if not maps or not points or not points.get("paths"):
@@ -67,10 +69,12 @@ def draw_maps(details: dict[str, Any], key: str) -> Maps | None:
     kept = sample_points(len(paths), points.get("labels"))
     spaces = [_coordinates(entry, kept) for entry in maps]
     names = [paths[i] for i in kept]
+    modes = color_modes(points, kept)
     payload = {
         "key": key,
         "names": [clean(name) for name in names],
-        "modes": color_modes(points, kept),
+        "modes": modes,
+        "start": names_of(modes).index(color) if color in names_of(modes) else 0,
         "facts": _facts(points, kept),
         "layers": [clean(entry["layer"]) for entry in maps],
     }
@@ -106,8 +110,13 @@ def color_modes(points: dict[str, Any], kept: Indices) -> list[dict[str, Any]]:
     ]
     labels, predicted = points.get("labels"), points.get("predicted")
     if labels and predicted:
-        modes.append(_mode("judgement", [_judgement(labels[i], predicted[i]) for i in kept]))
+        modes.append(_mode("correct", [_judgement(labels[i], predicted[i]) for i in kept]))
     return modes or [_mode("picture", ["picture"] * len(kept))]
+
+
+def names_of(modes: list[dict[str, Any]]) -> list[str]:
+    """What each way to colour the points is called."""
+    return [mode["name"] for mode in modes]
 
 
 def _judgement(true: str, predicted: str | None) -> str:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 COLORS = (
-    "#0077bb",
-    "#ee7733",
-    "#009988",
-    "#cc3311",
-    "#33aadd",
-    "#ee3377",
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
     "#8a8a8a",
-    "#aa8800",
-    "#8855cc",
-    "#55aa33",
+    "#b8a900",
 )
-"""Paul Tol's vibrant scheme, its cyan darkened to be seen on white, and three hues more."""
+"""As in the figures of `featx.plotting`, their dark grey lightened to be seen on black."""
 
 SHAPES = (
     "circle",
-    "square",
     "triangle",
+    "square",
     "diamond",
     "inverted_triangle",
     "hex",
@@ -27,11 +25,14 @@ SHAPES = (
     "plus",
     "square_pin",
     "triangle_pin",
-    "star_dot",
 )
-"""Bokeh's markers, the plainest first: classes that share a colour differ in shape."""
+"""Bokeh's markers that are filled, the plainest first: classes of one colour differ in shape."""
+
+LATE_COLORS = ("#8855cc", "#7fa61c", "#c2477f")
+"""For classes after the first eighty, when every colour has had every shape."""
 
 UNKNOWN_COLOR = "#8a8a8a"
+N_EARLY = len(COLORS) * len(SHAPES)
 
 
 def color_of(place: int) -> str:
@@ -39,12 +40,16 @@ def color_of(place: int) -> str:
 
     Examples
     --------
-    >>> color_of(0) == color_of(10), shape_of(0) == shape_of(10)
+    >>> color_of(0) == color_of(8), shape_of(0) == shape_of(8)
     (True, False)
     """
-    return COLORS[place % len(COLORS)]
+    if place < N_EARLY:
+        return COLORS[place % len(COLORS)]
+    return LATE_COLORS[(place - N_EARLY) % len(LATE_COLORS)]
 
 
 def shape_of(place: int) -> str:
     """Marker of the class at a place in the legend."""
-    return SHAPES[place // len(COLORS) % len(SHAPES)]
+    if place < N_EARLY:
+        return SHAPES[place // len(COLORS)]
+    return SHAPES[(place - N_EARLY) // len(LATE_COLORS) % len(SHAPES)]

@@ -188,7 +188,7 @@ def _add_group(story: Story, group: str, plots: dict[str, Any]) -> None:
 
 
 def _add_maps(story: Story, result: Result) -> None:
-    story.maps = draw_maps(result.details, story.key)
+    story.maps = draw_maps(result.details, story.key, result.protocol.get("color"))
     if story.maps is None:
         return
     story.plots |= {f"map-{place}": root for place, root in story.maps.roots.items()}

@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 MAIN = (
     *("spec", "alignment", "source", "target", "name"),
-    *("accuracy", "source_accuracy", "target_accuracy", "balanced_accuracy"),
+    *("accuracy", "source_accuracy", "target_accuracy"),
     *("difference", "is_tied", "purity", "silhouette", "points_lost", "share_kept"),
     *("domain_accuracy", "n_features", "ms_per_image", "is_control", "note"),
     *("class", "true", "said", "n", "share", "recall", "precision", "f1"),
@@ -85,10 +85,9 @@ def make_table(rows: Sequence[Row]) -> Table:
     names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
     ends = _interval_ends(names)
     hidden = {end for pair in ends.values() for end in pair}
-    columns = [_column(name, rows) for name in names if name not in hidden]
-    if not any(column.is_main for column in columns):
-        columns = [Column(c.name, c.label, True, c.is_number) for c in columns]
-    columns.sort(key=lambda column: _rank(column.name))
+    main = _main(names, rows)
+    columns = [_column(name, rows, main) for name in names if name not in hidden]
+    columns.sort(key=lambda column: main.index(column.name) if column.is_main else len(main))
     cells = [[_cell(row, column, ends.get(column.name)) for column in columns] for row in rows]
     return Table(columns, cells, [_mark(row) for row in rows])
 
@@ -109,14 +108,18 @@ def _interval_ends(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return ends
 
 
-def _column(name: str, rows: Sequence[Row]) -> Column:
+def _main(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Columns to show at first, in their order; all where none of them is known."""
+    # Layers of one network: the layer says which, and the SPEC only repeats the rest.
+    is_depth = "index" in names and all(row.get("layer") for row in rows)
+    main = ["layer", *MAIN[1:]] if is_depth else list(MAIN)
+    return main if set(main) & set(names) else list(names)
+
+
+def _column(name: str, rows: Sequence[Row], main: Sequence[str]) -> Column:
     values = [row[name] for row in rows if row.get(name) is not None]
     is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return Column(clean(name), column_label(name), name in MAIN, is_number)
-
-
-def _rank(name: str) -> int:
-    return MAIN.index(name) if name in MAIN else len(MAIN)
+    return Column(clean(name), column_label(name), name in main, is_number)
 
 
 def _cell(row: Row, column: Column, ends: tuple[str, str] | None) -> Cell:

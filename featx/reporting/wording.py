@@ -98,10 +98,10 @@ def number(value: float) -> str:
     >>> number(0.8571), number(-12.3), number(45678.0), number(0.00012)
     ('0.857', '−12.3', '45,678', '0.00012')
     """
+    if isinstance(value, int) or value == 0:
+        return f"{int(value):,}".replace("-", "−")
     if value < 0:
         return "−" + number(-value)
-    if isinstance(value, int):
-        return f"{value:,}"
     if value >= 1000:
         return f"{value:,.0f}"
     if value >= 10:
@@ -114,11 +114,15 @@ def words(value: Any) -> str:
 
     Examples
     --------
-    >>> words({"folds": 5, "shuffle": True, "grid": [0.1, 1.0]})
-    'folds 5 · shuffle yes · grid 0.1, 1.0'
+    >>> words({"n_splits": 5, "shuffle": True, "grid": [0.1, 1.0]})
+    'n splits 5 · shuffle yes · grid 0.1, 1.0'
     """
     if isinstance(value, Mapping):
-        parts = (f"{clean(key)} {words(item)}" for key, item in value.items() if item is not None)
+        parts = (
+            f"{clean(key).replace('_', ' ')} {words(item)}"
+            for key, item in value.items()
+            if item is not None
+        )
         return " · ".join(parts)
     if isinstance(value, list | tuple):
         return ", ".join(words(item) for item in value)

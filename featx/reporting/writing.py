@@ -12,6 +12,7 @@ from featx.reporting.pages import render_page
 from featx.results import RESULTS_FILE, Result
 
 REPORT_FILE = "report.html"
+FIGURES_FOLDER = "figures"
 
 
 def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> Path:
@@ -22,8 +23,8 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     results : sequence of Result
         In the order in which the page tells of them.
     folder : path
-        Made if need be. One result leaves ``results.json`` and ``table.csv`` in it; of several
-        each has a folder of its own inside, named by its place and command.
+        Made if need be. One result leaves ``results.json``, ``table.csv`` and ``figures/`` in
+        it; of several each has a folder of its own inside, named by its place and command.
 
     Returns
     -------
@@ -43,11 +44,14 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     >>> page.name, read_results([folder])[0].command
     ('report.html', 'compare')
     """
+    from featx.plotting import save_figures
+
     results, folder = list(results), Path(folder)
     if not results:
         raise ResultFileError("A report needs at least one result; got none.")
     for place, result in enumerate(results, 1):
-        result.save(folder if len(results) == 1 else folder / _folder_name(place, result))
+        inside = folder if len(results) == 1 else folder / _folder_name(place, result)
+        save_figures(result, result.save(inside) / FIGURES_FOLDER)
     return write_page(results, folder / REPORT_FILE)
 
 

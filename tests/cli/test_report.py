@@ -10,7 +10,7 @@ from featx.results import Result
 
 def test_report_joins_what_earlier_commands_left(tmp_path: Path) -> None:
     Result("compare", "photos", [{"spec": "hog", "accuracy": 0.5}]).save(tmp_path / "first")
-    Result("depth", "photos", [{"layer": "pool1"}]).save(tmp_path / "second")
+    Result("depth", "photos", [{"layer": "pool1", "accuracy": 0.5}]).save(tmp_path / "second")
     folders = [str(tmp_path / "first"), str(tmp_path / "second")]
 
     done = CliRunner().invoke(app, ["report", *folders, "-o", str(tmp_path / "both")])

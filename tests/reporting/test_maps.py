@@ -93,7 +93,7 @@ def test_modes_are_those_that_are_known() -> None:
 
     modes = color_modes(points, np.arange(2))
 
-    assert [mode["name"] for mode in modes] == ["class", "split", "judgement"]
+    assert [mode["name"] for mode in modes] == ["class", "split", "correct"]
     assert [c["name"] for c in modes[1]["categories"]] == ["train", "(none)"]
     assert [c["name"] for c in modes[2]["categories"]] == ["right", "wrong"]
 

@@ -38,6 +38,16 @@ def test_less_asked_for_columns_are_a_click_away() -> None:
     assert table.has_more
 
 
+def test_layers_of_one_network_are_called_by_their_layer() -> None:
+    table = make_table([{"spec": "cnn:m:pool1", "layer": "pool1", "index": 2, "purity": 0.5}])
+
+    assert [column.name for column in table.columns if column.is_main] == ["layer", "purity"]
+
+
+def test_columns_of_which_none_is_known_are_all_shown() -> None:
+    assert not make_table([{"x": 1, "y": 2}]).has_more
+
+
 def test_missing_value_sorts_as_missing() -> None:
     table = make_table([{"spec": "a", "accuracy": None}, {"spec": "b", "accuracy": 0.5}])
 

@@ -109,11 +109,11 @@ def test_page_that_cannot_be_written_is_an_error(depth: Result, tmp_path: Path) 
 
 
 def test_command_of_a_stranger_names_no_folder_outside(tmp_path: Path) -> None:
-    results = [Result("../../x", "photos", []), Result("depth", "photos", [])]
+    results = [Result("../../x", "photos", []), Result("umap", "photos", [])]
 
     write_report(results, tmp_path / "out")
 
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1-x", "2-depth", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1-x", "2-umap", "report.html"]
 
 
 def test_legend_names_every_class(text: str) -> None:

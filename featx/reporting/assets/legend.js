@@ -10,7 +10,6 @@ featx.SHAPES = {
   plus: "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z",
   square_pin: "M-5-5Q0-2 5-5Q2 0 5 5Q0 2-5 5Q-2 0-5-5Z",
   triangle_pin: "M0-6Q1 1 5.5 4.5Q0 2.5-5.5 4.5Q-1 1 0-6Z",
-  star_dot: "M0-6L1.8-2H6L2.8 1L4 5.5L0 3L-4 5.5L-2.8 1L-6-2H-1.8Z",
 };
 
 featx.element = (tag, properties = {}, children = []) => {
@@ -42,7 +41,8 @@ featx.Legend = class {
     this.select.addEventListener("change", () => this.show(Number(this.select.value)));
     this.search.addEventListener("input", () => this.narrow());
     section.querySelector("[data-act=all]").addEventListener("click", () => this.showAll());
-    this.show(0);
+    this.select.value = payload.start;
+    this.show(payload.start);
   }
 
   show(place) {

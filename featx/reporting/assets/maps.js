@@ -13,7 +13,7 @@ featx.Maps = class {
     this.view = featx.find(`view-${key}`);
     this.plots = ["walk", ...this.payload.layers.keys()].map((i) => featx.find(`figure-${key}-${i}`)).filter(Boolean);
     this.position = 0;
-    this.legend = new featx.Legend(section, this.payload, () => this.recolor());
+    this.legend = new featx.Legend(section, this.payload, (legend) => this.follow(legend));
     this.linkSelections();
     this.linkHover();
     this.enableTools();
@@ -25,13 +25,16 @@ featx.Maps = class {
     return this.section.querySelector(`[data-act=${action}]`);
   }
 
-  recolor() {
-    if (!this.legend) this.legend = {mode: this.payload.modes[0], isVisible: null};
-    const {codes, categories} = this.legend.mode;
-    const color = codes.map((code) => categories[code].color);
-    const shape = codes.map((code) => categories[code].shape);
+  follow({mode, isVisible}) {
+    if (mode !== this.mode) this.recolor(mode);
+    this.view.filter.booleans = isVisible;
+  }
+
+  recolor(mode) {
+    this.mode = mode;
+    const color = mode.codes.map((code) => mode.categories[code].color);
+    const shape = mode.codes.map((code) => mode.categories[code].shape);
     for (const source of [this.maps, this.walk]) source.data = {...source.data, color, shape};
-    if (this.legend.isVisible) this.view.filter.booleans = this.legend.isVisible;
   }
 
   // Two sources, one selection: the walk moves its points without redrawing the other maps.

@@ -38,13 +38,23 @@ featx.paint = () => {
   }
 };
 
-// On paper everything is light, whatever the screen is.
+// On paper everything is light, whatever the screen is, and plots are scaled as pictures are:
+// Bokeh would draw them anew for the narrower page only after it is printed.
+featx.PAPER_PX = 680;
+
 featx.toPaper = () => {
+  for (const part of document.querySelectorAll(".curves, .panels, .bench:not(:has(.walks)), .pair, section > .plot")) {
+    const width = part.clientWidth;
+    if (!width) continue;
+    part.style.width = `${width}px`;
+    part.style.zoom = Math.min(1, featx.PAPER_PX / width);
+  }
   document.documentElement.classList.add("paper");
   featx.paint();
 };
 
 featx.toScreen = () => {
+  for (const part of document.querySelectorAll("[style*=zoom]")) part.style.width = part.style.zoom = "";
   document.documentElement.classList.remove("paper");
   featx.paint();
 };
@@ -52,7 +62,6 @@ featx.toScreen = () => {
 featx.followTheme = () => {
   featx.paint();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", featx.paint);
-  matchMedia("print").addEventListener("change", (e) => (e.matches ? featx.toPaper() : featx.toScreen()));
   addEventListener("beforeprint", featx.toPaper);
   addEventListener("afterprint", featx.toScreen);
 };

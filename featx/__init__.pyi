@@ -7,6 +7,7 @@ from .extractors.color import ColorHistogram, MeanColor
 from .extractors.hog import HOG
 from .extractors.pixels import RawPixels
 from .features import FeatureSet
+from .finetuning import FineTunedClassifier, finetune
 from .images import Images
 from .models import list_layers, list_models
 from .prediction import predict
@@ -24,6 +25,7 @@ __all__ = [
     "ColorHistogram",
     "FeatureSet",
     "FeatureStore",
+    "FineTunedClassifier",
     "Images",
     "LinearProbe",
     "MeanColor",
@@ -31,6 +33,7 @@ __all__ = [
     "compare",
     "depth_profile",
     "extract",
+    "finetune",
     "list_extractors",
     "list_layers",
     "list_models",

@@ -12,7 +12,19 @@ from typing import Annotated
 import typer
 
 from featx import __version__
-from featx.cli import cache, demo, depth, extract, finetune, listing, probe, report, transfer, umap
+from featx.cli import (
+    augment,
+    cache,
+    demo,
+    depth,
+    extract,
+    finetune,
+    listing,
+    probe,
+    report,
+    transfer,
+    umap,
+)
 from featx.errors import FeatxError
 
 app = typer.Typer(
@@ -32,6 +44,7 @@ app.command("transfer")(transfer.transfer_command)
 app.command("depth")(depth.depth_command)
 app.command("umap")(umap.umap_command)
 app.command("finetune")(finetune.finetune_command)
+app.command("augment")(augment.augment_command)
 app.command("report")(report.report_command)
 app.command("layers")(listing.layers_command)
 app.command("models")(listing.models_command)

@@ -111,6 +111,12 @@ class Prepared:
         """Names of the tensors that no weights gave, the head's among them."""
         return set(self.report.new)
 
+    def take_as_loaded(self) -> None:
+        """Treat every tensor but the head's as if weights had given it."""
+        prefix = f"{self.head}."
+        self.report.loaded = [n for n in self.network.state_dict() if not n.startswith(prefix)]
+        self.report.new = {n: why for n, why in self.report.new.items() if n.startswith(prefix)}
+
     def trace(self) -> Traced:
         """Its graph."""
         return Traced(self.network, self.size)

@@ -326,11 +326,19 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         """Class of each picture."""
         return self.classes_[self.predict_proba(X).argmax(1)]
 
-    def prepare(self, n_classes: int) -> Prepared:
-        """The network with its head, before any training."""
+    def prepare(self, n_classes: int, *, with_values: bool = True) -> Prepared:
+        """The network with its head, before any training.
+
+        Parameters
+        ----------
+        n_classes : int
+        with_values : bool, default=True
+            Without them whole weights are not read, only taken as loaded: enough for a summary.
+        """
+        is_read = with_values or self.load is not None
         plan = find_plan(
             self.model,
-            weights=self.weights,
+            weights=self.weights if is_read else RANDOM,
             load=self.load,
             size=self.size,
             crop=self.crop,
@@ -338,7 +346,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         )
         hidden = parse_sizes(self.hidden)
         head = Head(self.head_layer, hidden, float(self.dropout), bool(self.head_norm))
-        return prepare_network(plan, n_classes, head, random_state=int(self.random_state))
+        prepared = prepare_network(plan, n_classes, head, random_state=int(self.random_state))
+        if not is_read and self.weights != RANDOM:
+            prepared.take_as_loaded()
+        return prepared
 
     def stages(self, prepared: Prepared) -> list[Stage]:
         """The head first, then what else is to train; from random weights all at once."""

@@ -1,0 +1,220 @@
+"""A fine-tuned network as a folder: weights, settings, class names, where it comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import featx
+from featx.errors import ModelError, TrainingError
+from featx.extraction import extract
+from featx.extractors.cnn import CNNFeatures
+from featx.finetuning.heads import build_network
+from featx.finetuning.training import FineTunedClassifier
+from featx.models.own import FOLDER_FILES, FolderSource, ModuleSource
+from featx.models.plans import find_plan
+from featx.models.sources import Source
+from featx.prediction import prediction_rows
+from featx.results import Result, plain_json
+from featx.watching import Watcher
+
+
+def save_folder(
+    classifier: FineTunedClassifier,
+    folder: str | os.PathLike[str],
+    *,
+    provenance: dict[str, Any] | None = None,
+    force: bool = False,
+) -> Path:
+    """Write a fitted classifier so that it is a model of its own.
+
+    Parameters
+    ----------
+    classifier : FineTunedClassifier
+    folder : path
+        Gets ``model.json`` and ``weights.safetensors``. What `save_folder` wrote there before is
+        replaced; any other folder that is not empty is refused.
+    provenance : dict, optional
+    force : bool, default=False
+        Write into any folder.
+
+    Raises
+    ------
+    TrainingError
+        If the folder must not be written to, or cannot be.
+    ModelError
+        If the network cannot be built again from a name.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(folder)
+    check_folder(path, force=force)
+    card = make_card(classifier) | {"provenance": provenance or {}}
+    tensors = {
+        name: tensor.detach().contiguous().clone()
+        for name, tensor in classifier.network_.state_dict().items()
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        parts = [path / f".{name}.part" for name in FOLDER_FILES]
+        parts[0].write_text(json.dumps(plain_json(card), indent=1, ensure_ascii=False), "utf-8")
+        save_file(tensors, parts[1])
+        for part, name in zip(reversed(parts), reversed(FOLDER_FILES)):
+            part.replace(path / name)
+    except OSError as error:
+        raise TrainingError(f"Cannot write {path}: {error.strerror}.") from error
+    return path
+
+
+def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Refuse a folder that holds anything but a model of featx.
+
+    Raises
+    ------
+    TrainingError
+    """
+    path = Path(folder)
+    if force or not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / FOLDER_FILES[0]).is_file():
+        raise TrainingError(
+            f"{path} is not a model of featx and not empty; name another folder, or --force."
+        )
+
+
+def make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
+    """What ``model.json`` says.
+
+    Raises
+    ------
+    ModelError
+        If the network cannot be built again from a name.
+    """
+    free = ("model", "store", "checkpoint")
+    settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in free}
+    return {
+        "featx": featx.__version__,
+        "model": _root(classifier.prepared_.plan.source),
+        "surgeries": classifier.surgeries_,
+        "n_classes": len(classifier.classes_),
+        "classes": classifier.classes_.tolist(),
+        "preprocessing": asdict(classifier.preprocessing_),
+        "settings": {k: str(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()},
+        "notes": classifier.notes_,
+        "history": classifier.history_,
+    }
+
+
+def load_folder(folder: str | os.PathLike[str]) -> FineTunedClassifier:
+    """Read a classifier that `save_folder` wrote: it predicts, and its network can be taken.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    card = read_card(folder)
+    plan = find_plan(os.fspath(folder))
+    network, report = build_network(plan)
+    made = FineTunedClassifier(os.fspath(folder))
+    made.classes_ = np.array(card["classes"])
+    made.network_ = network.eval().requires_grad_(False)
+    made.preprocessing_, made.report_ = plan.preprocessing, report
+    made.surgeries_, made.notes_ = card["surgeries"], card["notes"]
+    made.history_, made.proofs_, made._cut = card["history"], {}, None
+    return made
+
+
+def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What ``model.json`` of a folder says.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it names no classes.
+    """
+    file = Path(folder) / FOLDER_FILES[0]
+    try:
+        card: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        card["classes"] = list(card["classes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder} is no folder that `featx finetune` wrote: {file.name} is missing or names "
+            "no classes."
+        ) from error
+    return card
+
+
+def predict_folder(
+    folder: str | os.PathLike[str],
+    images: Any,
+    *,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """Class and probability of each picture, by a network that ``featx finetune`` left.
+
+    Parameters
+    ----------
+    folder : path
+    images : str, path, list of these, ImageDataset, or pictures
+    store : path, FeatureStore or None, default="default"
+        Logits are kept there as features are.
+    watcher : Watcher, optional
+    **parameters
+        ``n_jobs``, ``device`` and the like.
+
+    Returns
+    -------
+    Result
+        Rows of ``path``, ``predicted``, ``probability``, ``probabilities``, and ``true`` where
+        it is known.
+
+    Raises
+    ------
+    ModelError
+        If the folder is none of ``featx finetune``.
+    """
+    card = read_card(folder)
+    extractor = CNNFeatures(os.fspath(folder), "logits")
+    found = extract(images, extractor, store=store, watcher=watcher, **parameters)
+    return Result(
+        "predict",
+        str(found.provenance["data"]),
+        prediction_rows(found.paths, softmax(found.X), card["classes"], found.labels),
+        failures=found.failures,
+        provenance=found.provenance | {"model": os.fspath(folder)},
+    )
+
+
+def softmax(logits: Any) -> npt.NDArray[np.float64]:
+    """Shares that add to one in each row.
+
+    Examples
+    --------
+    >>> softmax([[0.0, 0.0]])
+    array([[0.5, 0.5]])
+    """
+    values = np.asarray(logits, np.float64)
+    powers = np.exp(values - values.max(1, keepdims=True))
+    shares: npt.NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+    return shares
+
+
+def _root(source: Source) -> str:
+    """Name that the network is built from, before any surgery."""
+    if isinstance(source, FolderSource):
+        return str(source.card["model"])
+    if type(source) is ModuleSource:
+        raise ModelError(
+            f"A module object ({source.name}) cannot be built again from a folder; give the model "
+            "as package.module:callable."
+        )
+    return source.name

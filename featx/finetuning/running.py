@@ -1,0 +1,245 @@
+"""What ``featx finetune`` does: strategies on pictures, measured on pictures left out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.errors import SpecError
+from featx.extraction import extract
+from featx.finetuning.findings import Run, Runs, make_result
+from featx.finetuning.folders import check_folder, save_folder
+from featx.finetuning.summary import count_parameters
+from featx.finetuning.tasks import Task, load_task
+from featx.finetuning.training import FineTunedClassifier
+from featx.probing.linear import LinearProbe
+from featx.results import Result
+from featx.store import FeatureStore, open_store
+from featx.watching import Watcher
+
+STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
+
+
+def finetune(
+    data: Any,
+    model: Any = "featxnet",
+    *,
+    domains: Any = None,
+    compare: Sequence[str] | None = None,
+    partial: str | None = None,
+    labels: Sequence[int] = (),
+    seeds: int = 1,
+    random_state: int = 0,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    store: Any = "default",
+    n_jobs: int | None = None,
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """Fine-tune a network on pictures, and measure it on pictures that were left out.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+        As in `featx.finetuning.tasks.load_task`.
+    model : str, path or torch.nn.Module, default="featxnet"
+    domains : bool or list of str, optional
+    compare : sequence of str, optional
+        Strategies side by side: ``scratch`` (all layers from random weights), ``frozen`` (a
+        linear classifier on the features before the classes), ``head``, ``partial`` (see
+        `partial`), ``full`` (all layers). By default the one that the parameters say.
+    partial : str, optional
+        Layer from which ``partial`` trains; by default the last third of the layers with
+        weights.
+    labels : sequence of int, default=()
+        Numbers of training pictures of each class for a curve by labels, besides all.
+    seeds : int, default=1
+        Repetitions with other heads, orders and validation pictures.
+    random_state : int, default=0
+        The first seed, and that of the division of data without folders.
+    output : path, optional
+        Folder for the network of the best strategy's first seed.
+    force : bool, default=False
+    checkpoint : path, optional
+        Folder with the state of each run; the same call goes on after a kill.
+    store, n_jobs, watcher
+        As in `featx.extract`.
+    **parameters
+        Of `featx.finetuning.training.FineTunedClassifier`.
+
+    Returns
+    -------
+    Result
+        A row for each strategy. ``details`` hold ``curves``, ``label_curves``, ``gains``,
+        ``confusion``, ``per_class`` and ``mistakes``.
+
+    Raises
+    ------
+    SpecError
+        If a strategy or parameter is not known.
+    """
+    watcher = watcher or Watcher()
+    if output is not None:
+        check_folder(output, force=force)
+    cache = FeatureStore() if store == "default" else open_store(store)
+    base = _base(model, cache, parameters)
+    task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
+    watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
+                 f"({task.division})")  # fmt: skip
+    everything = Runs(task, model)
+    chosen = [_strategy_of(base)] if not compare else list(compare)
+    curves: list[dict[str, Any]] = []
+    for strategy in chosen:
+        for seed in range(random_state, random_state + seeds):
+            place = None if checkpoint is None else os.path.join(checkpoint, f"{strategy}-{seed}")
+            settings = _settings(base, strategy, partial, compare) | {"checkpoint": place}
+            watcher.note(f"{strategy}, seed {seed}")
+            everything.runs.append(_run(task, strategy, seed, settings, cache, watcher))
+            curves += _label_runs(task, strategy, seed, settings, cache, labels)
+    result = make_result(everything, _protocol(base, task, seeds, random_state), curves)
+    if output is not None:
+        best = next(run for s in everything.strategies for run in everything.of(s)
+                    if run.classifier is not None)  # fmt: skip
+        assert best.classifier is not None
+        save_folder(best.classifier, output, provenance=result.provenance, force=force)
+        result.sentences.append(f"The network ({best.strategy}) is in {output}.")
+    return result
+
+
+def _base(model: Any, store: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of the classifier, checked by name."""
+    known = FineTunedClassifier().get_params(deep=False)
+    for name in parameters:
+        if name not in known:
+            raise SpecError(f"finetune has no parameter {name!r}; see FineTunedClassifier.")
+    return {"model": model, "store": store, **parameters}
+
+
+def _strategy_of(base: Mapping[str, Any]) -> str:
+    """What a run without a comparison is called."""
+    if base.get("weights") == "random" and base.get("train") == "all":
+        return "scratch"
+    train = str(base.get("train", "head"))
+    return {"head": "head", "all": "full"}.get(train, f"from {train}")
+
+
+def _settings(
+    base: Mapping[str, Any], strategy: str, partial: str | None, compare: Any
+) -> dict[str, Any]:
+    """Parameters of a strategy."""
+    if not compare:
+        return dict(base)
+    if strategy not in STRATEGIES:
+        raise SpecError(f"Strategy {strategy!r} is not one of {', '.join(STRATEGIES)}.")
+    if strategy == "scratch":
+        return {**base, "weights": "random", "load": None, "train": "all"}
+    if strategy == "partial":
+        return {**base, "train": partial or _last_third(base)}
+    return {**base, "train": "all" if strategy == "full" else "head"}
+
+
+def _last_third(base: Mapping[str, Any]) -> str:
+    """Name of the layer where the last third of the layers with weights begins."""
+    from featx.finetuning.heads import WEIGHTED
+    from featx.models import list_layers
+
+    weighted = [
+        layer
+        for layer in list_layers(base["model"], size=base.get("size"), crop=base.get("crop"))
+        if layer.kind in WEIGHTED
+    ]
+    layer = weighted[2 * len(weighted) // 3]
+    return layer.alias or layer.node
+
+
+def _run(
+    task: Task, strategy: str, seed: int, settings: Mapping[str, Any], store: Any, watcher: Watcher
+) -> Run:
+    images, labels = task.part(task.train)
+    tests, _ = task.part(task.test)
+    started = time.perf_counter()
+    if strategy == "frozen":
+        return _probe(task, seed, settings, store)
+    classifier = FineTunedClassifier(**{**settings, "random_state": seed})
+    valid = task.part(task.valid) if len(task.valid) else None
+    classifier.fit(images, labels, validation_data=valid, watcher=watcher)
+    seconds = time.perf_counter() - started
+    stage = classifier.stages(classifier.prepared_)[-1]
+    n_trainable = count_parameters(classifier.prepared_, stage.plan)["trainable"]
+    shares = classifier.predict_proba(tests)
+    return Run(
+        strategy,
+        seed,
+        shares,
+        classifier.classes_,
+        seconds,
+        classifier,
+        n_trainable,
+        len(task.train),
+    )
+
+
+def _probe(task: Task, seed: int, settings: Mapping[str, Any], store: Any) -> Run:
+    """A linear classifier on the averaged features before the classes."""
+    from featx.extractors.cnn import CNNFeatures
+
+    names = ("weights", "load", "size", "crop", "device")
+    how = {name: settings[name] for name in names if settings.get(name) is not None}
+    extractor = CNNFeatures(settings["model"], "-1", pooling="auto", **how)
+    if extractor.get_params()["model"] is not None and _is_maps(extractor):
+        extractor.set_params(pooling="gap")
+    started = time.perf_counter()
+    parts = []
+    for places in (task.train, task.test):
+        parts.append(extract(task.dataset.take(places), extractor, store=store).X)
+    _, labels = task.part(task.train)
+    probe = LinearProbe(random_state=seed).fit(np.asarray(parts[0]), labels)
+    shares = probe.predict_proba(np.asarray(parts[1]))
+    n_trainable = int(probe.coef_.size + probe.intercept_.size)
+    seconds = time.perf_counter() - started
+    return Run("frozen", seed, shares, probe.classes_, seconds, None, n_trainable, len(task.train))
+
+
+def _is_maps(extractor: Any) -> bool:
+    from featx.models import list_layers
+
+    size = extractor.get_params()["size"]
+    return len(list_layers(extractor.model, size=size).find("-1").shape) == 3
+
+
+def _label_runs(
+    task: Task,
+    strategy: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    store: Any,
+    labels: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Accuracy with fewer training pictures of each class."""
+    rows = []
+    truth = task.part(task.test)[1]
+    for n in labels:
+        part = task.thinned(n, seed)
+        free = {**settings, "checkpoint": None}
+        run = _run(part, strategy, seed, free, store, Watcher())
+        accuracy = float(np.mean(run.predicted == truth))
+        rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
+    return rows
+
+
+def _protocol(base: Mapping[str, Any], task: Task, seeds: int, random_state: int) -> dict[str, Any]:
+    settings = FineTunedClassifier(**base).get_params(deep=False)
+    plain = {k: str(v) if k in ("model", "weights") else v for k, v in settings.items()}
+    return {
+        "splits": task.division,
+        "n_train": len(task.train),
+        "n_test": len(task.test),
+        "seeds": list(range(random_state, random_state + seeds)),
+        **{k: v for k, v in plain.items() if k not in ("store", "checkpoint", "random_state")},
+    }

@@ -1,0 +1,71 @@
+"""``featx finetune``, ``pretrain``, ``advise``, ``augment``: what a user types, what comes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import featx.cli
+
+SAMPLES = "data/samples/photo"
+SMALL = ("--size", "32", "--head-epochs", "2", "--epochs", "1", "-q")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["featx", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        featx.cli.main()
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.slow
+def test_finetune_prints_a_table_its_proof_and_leaves_a_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "mine")
+
+    assert run(monkeypatch, "finetune", SAMPLES, *SMALL, "-o", folder) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split()[:2] == ["strategy", "accuracy"]
+    assert "bit for bit" in out
+    assert err == ""
+
+    assert run(monkeypatch, "predict", folder, SAMPLES, "--json", "-q") == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["probability"] > 0
+
+
+@pytest.mark.slow
+def test_summary_prints_layers_and_totals_of_each_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--model", "vgg16", "--hidden", "256", "--train-from", "conv5_1", "--summary")
+
+    assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    frozen = [line.split()[-2] for line in lines if line.startswith("frozen")]
+    assert frozen[0] == "14,714,688"
+    assert frozen[1] == "7,635,264"
+    assert lines[0] == "head: 30 epochs"
+
+
+def test_one_of_two_words_for_the_same_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--train", "all", "--train-from", "conv5")
+
+    assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 2
+
+
+def test_augment_draws_a_row_for_each_preset(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    picture = next(str(path) for path in sorted(Path(SAMPLES).rglob("*.jpg")))
+    grid = tmp_path / "grid.png"
+
+    assert run(monkeypatch, "augment", picture, "-o", str(grid), "--size", "64") == 0
+
+    with Image.open(grid) as image:
+        assert image.size == (9 * 64, 4 * 64)
+    assert "rows none, light, standard, strong" in capsys.readouterr().out

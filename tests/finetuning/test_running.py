@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.errors import DatasetError, SpecError
+from featx.finetuning.gains import measure_gains, read_curve
+from featx.finetuning.running import finetune
+from featx.finetuning.tasks import load_task
+
+SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
+
+
+@pytest.fixture(scope="module")
+def ants_bees(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty of the photographs, and one that cannot be read."""
+    source, folder = shared("data/ants_bees"), tmp_path_factory.mktemp("ants_bees")
+    for split, n in (("train", 12), ("val", 8)):
+        for name in ("ants", "bees"):
+            (folder / split / name).mkdir(parents=True)
+            for path in sorted((source / split / name).glob("*.jpg"))[:n]:
+                shutil.copy(path, folder / split / name)
+    (folder / "val" / "bees" / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.slow
+def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
+    result = finetune(
+        ants_bees, compare=["scratch", "frozen", "head", "full"], seeds=2, labels=[4], **SMALL
+    )
+
+    assert {row["spec"].split()[1] for row in result.rows} == {"scratch", "frozen", "head", "full"}
+    assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in result.rows)
+    assert len(result.failures) == 1
+    assert {curve["name"] for curve in result.details["curves"]} == {"scratch", "head", "full"}
+    assert len(result.details["label_curves"]) == 8
+    assert {row["gain"] for row in result.details["gains"]} == {"start", "slope", "asymptote"}
+    matrix = np.array(result.details["confusion"]["featxnet head"]["matrix"])
+    assert matrix.sum() == 2 * 16
+
+
+def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> None:
+    result = finetune(ants_bees, output=tmp_path / "mine", train="fc7", **SMALL)
+
+    assert (tmp_path / "mine" / "model.json").is_file()
+    assert sum("bit for bit" in sentence for sentence in result.sentences) == 2
+    assert result.details["tensors"]["new"] == {
+        "fc8.weight": "the new head",
+        "fc8.bias": "the new head",
+    }
+
+
+def test_source_model_of_ones_own_is_fine_tuned_on_the_target(
+    shared: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from featx import load_dataset
+
+    data = load_dataset(shared("data/pacs_mini"), domains=True)
+    assert data.labels is not None
+    assert data.domains is not None
+    kept = np.isin(data.labels, ["dog", "house"])
+    photo, cartoon = (
+        data.take(np.flatnonzero(kept & (data.domains == name))) for name in ("photo", "cartoon")
+    )
+    source = {**SMALL, "weights": "random", "train": "all"}
+    finetune(photo, output=tmp_path / "photo", **source)
+
+    result = finetune(cartoon, str(tmp_path / "photo"), output=tmp_path / "cartoon", **SMALL)
+
+    assert len(result.rows) == 1
+    assert (tmp_path / "cartoon" / "weights.safetensors").is_file()
+
+
+def test_unknown_words_are_refused(ants_bees: Path) -> None:
+    with pytest.raises(SpecError, match="no parameter 'epoch'"):
+        finetune(ants_bees, epoch=1, store=None)
+    with pytest.raises(SpecError, match="Strategy 'none'"):
+        finetune(ants_bees, compare=["none"], **SMALL)
+
+
+def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
+    with pytest.raises(DatasetError, match="two or more classes"):
+        load_task(str(Path(photos[0]).parent))
+
+
+def test_data_without_folders_is_divided_by_class(shared: Callable[[str], Path]) -> None:
+    task = load_task("digits")
+
+    labels = task.part(task.test)[1]
+    assert len(set(labels)) == 10
+    assert len(task.test) == pytest.approx(1797 / 4, abs=5)
+    assert not set(task.train) & set(task.test)
+
+
+def test_gains_are_differences_of_start_slope_and_asymptote() -> None:
+    curves = [
+        {"name": "scratch", "seed": seed, "valid_accuracy": [0.5, 0.6, 0.7, 0.7, 0.7]}
+        for seed in (0, 1)
+    ] + [
+        {"name": "head", "seed": seed, "valid_accuracy": [0.8, 0.9, 0.9, 0.9, 0.9]}
+        for seed in (0, 1)
+    ]
+
+    gains = {row["gain"]: row for row in measure_gains(curves)}
+
+    assert gains["start"]["mean"] == pytest.approx(0.3)
+    assert gains["asymptote"]["mean"] == pytest.approx(0.2)
+    assert gains["slope"]["mean"] == pytest.approx(0.0)
+    assert gains["start"]["n_seeds"] == 2
+
+
+def test_flat_curve_has_no_slope() -> None:
+    assert read_curve([0.5, 0.5])["slope"] == 0

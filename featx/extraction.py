@@ -171,7 +171,7 @@ def _gather(
 ) -> FeatureSet:
     """Rows of every job side by side, without the pictures that failed in any."""
     blocks = _columns(jobs) if collect else {}
-    X = _allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0))
+    X = allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0))
     reasons: dict[int, str] = {}
     for job in jobs:
         watcher.begin(list(job.names.values()), list(job.widths.values()))
@@ -213,8 +213,8 @@ def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:
     return columns
 
 
-def _allocate(n_rows: int, n_columns: int) -> Matrix:
-    """Array in memory, or beyond what one may take of it, in a file that goes with it."""
+def allocate(n_rows: int, n_columns: int) -> Matrix:
+    """Array of float32 in memory or, where it is large, in a file that goes with it."""
     if 4 * n_rows * n_columns <= MAX_BYTES_IN_MEMORY:
         return np.empty((n_rows, n_columns), np.float32)
     with tempfile.TemporaryFile(prefix="featx-") as file:

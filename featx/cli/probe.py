@@ -18,6 +18,7 @@ COMPARED = {
     "balanced_accuracy": "balanced",
     "difference": "behind",
     "p_value": "p",
+    "is_tied": "tied",
     "n_features": "columns",
     "ms_per_image": "ms/image",
     "train_seconds": "train s",

@@ -48,6 +48,14 @@ def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[s
     return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source)]
 
 
+def warn_of_convergence(rows: Sequence[Row]) -> list[str]:
+    """A warning that names the features whose classifier did not reach its minimum."""
+    names = [_name(row) for row in rows if not row["converged"]]
+    if not names:
+        return []
+    return [f"Not converged: {', '.join(names)}; their accuracy may be a little off."]
+
+
 def warn_of_training_pictures(gathered: Any) -> list[str]:
     """A warning where the bundled network was trained on pictures of the data."""
     if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):

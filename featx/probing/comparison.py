@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from featx.datasets import ImageDataset, load_dataset
-from featx.probing.advice import advise_features, warn_of_training_pictures
+from featx.probing.advice import (
+    advise_features,
+    warn_of_convergence,
+    warn_of_training_pictures,
+)
 from featx.probing.costs import time_extraction
 from featx.probing.evaluation import SplitScores, make_probe, score_splits
 from featx.probing.kinds import Gathered, Kind, gather
@@ -299,6 +303,7 @@ def _table(
         protocol=_rules(rules, gathered),
         sentences=[
             *warn_of_training_pictures(gathered),
+            *warn_of_convergence(rows),
             *advise_features(rows, gathered.dataset.source, rules),
         ],
         failures=gathered.failures,
@@ -311,12 +316,13 @@ def _found(
     gathered: Gathered, rules: Protocol, measured: list[Measured], size: int | None
 ) -> Result:
     few = {} if size is None else {"train_per_class": size}
+    rows = [{**few, **found.to_row(None)} for found in measured]
     return Result(
         "probe",
         gathered.dataset.source,
-        [{**few, **found.to_row(None)} for found in measured],
+        rows,
         protocol=_rules(rules, gathered),
-        sentences=warn_of_training_pictures(gathered),
+        sentences=[*warn_of_training_pictures(gathered), *warn_of_convergence(rows)],
         failures=gathered.failures,
         details=_details(measured, gathered),
         provenance=gathered.provenance,

@@ -342,8 +342,8 @@ def _rules(gathered: Gathered, rules: DomainProtocol) -> dict[str, Any]:
     chances = dict(zip(names, _chances(gathered, n_domains).tolist(), strict=True))
     return known | {
         "domains": names,
-        "n_train": {name: len(train) for name, (train, _) in folds.items()},
-        "n_test": {name: len(test) for name, (_, test) in folds.items()},
+        "n_train_per_domain": {name: len(train) for name, (train, _) in folds.items()},
+        "n_test_per_domain": {name: len(test) for name, (_, test) in folds.items()},
         "n_classes": len(np.unique(labels[gathered.folds[0][0]])),
         "chance": chances,
     }

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from featx.extraction import allocate
 from featx.protocols import Protocol, Split
 from featx.scores import Floats, Interval, PairedTest, bootstrap_interval, interval, mcnemar
 from featx.scores import paired_test as test_of_pairs
@@ -187,7 +188,9 @@ def score_splits(
     for number, (train, test) in enumerate(folds):
         rows = X(number) if callable(X) else X
         started = time.perf_counter()
-        fitted = _fit(clone(probe), rows[train], labels[train], _validation(splits, train))
+        fitted = _fit(
+            clone(probe), take_rows(rows, train), labels[train], _validation(splits, train)
+        )
         seconds.append(time.perf_counter() - started)
         predictions.append(_predict(fitted, rows, labels, test))
         Cs.append(getattr(fitted, "C_", None))
@@ -233,6 +236,16 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
     )
 
 
+def take_rows(X: Any, places: Column) -> Any:
+    """Some rows of features; in a temporary file where they are large."""
+    if X.dtype != np.float32:
+        return X[places]
+    taken = allocate(len(places), X.shape[1])
+    for place, row in enumerate(places):
+        taken[place] = X[row]
+    return taken
+
+
 def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
     """Training pictures of the data's own ``val`` folder, where there are some and others."""
     if splits is None:
@@ -242,17 +255,25 @@ def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
 
 
 def _fit(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
+    with warnings.catch_warnings():
+        # Nearest means say so of classes without any spread, such as single pictures.
+        warnings.filterwarnings("ignore", "self.within_class_std_dev_")
+        return _fit_quietly(probe, X, labels, left_out)
+
+
+def _fit_quietly(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
     if left_out is None or not hasattr(probe, "validation"):
         return probe.fit(X, labels)
     return probe.fit(X, labels, left_out=left_out)
 
 
 def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:
-    predicted = fitted.predict(X[test])
+    tested = take_rows(X, test)
+    predicted = fitted.predict(tested)
     with warnings.catch_warnings():
         # Nearest means of classes without spread divide by it.
         warnings.simplefilter("ignore", RuntimeWarning)
-        shares = fitted.predict_proba(X[test])
+        shares = fitted.predict_proba(tested)
     classes = fitted.classes_
     own = shares[np.arange(len(test)), np.searchsorted(classes, labels[test])]
     said = shares[np.arange(len(test)), np.searchsorted(classes, predicted)]

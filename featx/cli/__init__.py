@@ -18,8 +18,10 @@ from featx.cli import (
     demo,
     depth,
     extract,
+    filters,
     finetune,
     listing,
+    pretrain,
     probe,
     report,
     transfer,
@@ -43,6 +45,7 @@ app.command("predict")(probe.predict_command)
 app.command("transfer")(transfer.transfer_command)
 app.command("depth")(depth.depth_command)
 app.command("umap")(umap.umap_command)
+app.command("filters")(filters.filters_command)
 app.command("finetune")(finetune.finetune_command)
 app.command("augment")(augment.augment_command)
 app.command("report")(report.report_command)
@@ -50,6 +53,7 @@ app.command("layers")(listing.layers_command)
 app.command("models")(listing.models_command)
 app.command("extractors")(listing.extractors_command)
 app.add_typer(cache.app, name="cache")
+app.add_typer(pretrain.app, name="pretrain")
 
 
 def _print_version(wanted: bool) -> None:

@@ -29,11 +29,15 @@ COLORS = (
     "#d55e00",
     "#4d4d4d",
     "#b8a900",
+    "#6a3d9a",
+    "#8b5a2b",
 )
-"""Those of Okabe and Ito, their yellow darkened to be seen on white, their black lightened."""
+"""Those of Okabe and Ito, their yellow darkened to be seen on white, their black lightened; and
+two more, which differ from all others in shape as well."""
 
 MARKERS = ("o", "^", "s")
-N_LOOKS = len(COLORS) * len(MARKERS)
+N_SAFE = 8
+N_LOOKS = N_SAFE * len(MARKERS)
 FAINT, QUIET, INK = "#d4d4d4", "#767676", "#222222"
 TRAINED, RANDOM, SHUFFLED = COLORS[0], COLORS[5], "#8c8c8c"
 SETTINGS: Any = {
@@ -123,7 +127,7 @@ def color_of(place: int) -> str:
 
 def marker_of(place: int) -> str:
     """Shape of the points of the class at a place: those that share a colour differ in it."""
-    return MARKERS[place // len(COLORS) % len(MARKERS)]
+    return MARKERS[place // N_SAFE % len(MARKERS)]
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:

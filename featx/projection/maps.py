@@ -165,7 +165,7 @@ def map_spaces(
     if len({len(space) for space in spaces.values()}) != 1:
         lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
         raise ProjectionError(f"All features must be of the same pictures; got rows: {lengths}.")
-    kept, places = find_distinct(list(spaces.values()))
+    kept, places = find_distinct([space.X for space in spaces.values()])
     if len(kept) < MIN_DISTINCT:
         raise ProjectionError(
             f"A map needs {MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
@@ -185,7 +185,7 @@ def map_spaces(
 MIN_DISTINCT = 4
 
 
-def find_distinct(spaces: Sequence[Space]) -> tuple[Indices, Indices]:
+def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]:
     """The first of each group of rows that are equal in all spaces, and which each row's is.
 
     Returns
@@ -197,7 +197,7 @@ def find_distinct(spaces: Sequence[Space]) -> tuple[Indices, Indices]:
 
     Examples
     --------
-    >>> kept, places = find_distinct([Space(np.array([[1, 2], [3, 4], [1, 2]]))])
+    >>> kept, places = find_distinct([np.array([[1, 2], [3, 4], [1, 2]])])
     >>> kept.tolist(), places.tolist()
     ([0, 1], [0, 1, 0])
     """
@@ -207,7 +207,7 @@ def find_distinct(spaces: Sequence[Space]) -> tuple[Indices, Indices]:
     for i in range(len(spaces[0])):
         digest = hashlib.blake2b(digest_size=16)
         for space in spaces:
-            digest.update(space.X[i].tobytes())
+            digest.update(space[i].tobytes())
         place = seen.setdefault(digest.digest(), len(kept))
         if place == len(kept):
             kept.append(i)

@@ -78,7 +78,7 @@ def test_a_map_that_is_the_space_is_fully_trusted() -> None:
 
 def test_only_pictures_equal_in_all_layers_are_twins() -> None:
     first, second = np.ones((3, 2)), np.array([[1, 2], [3, 4], [1, 2]])
-    kept, places = find_distinct([Space(first), Space(second)])
+    kept, places = find_distinct([first, second])
     assert (kept.tolist(), places.tolist()) == ([0, 1], [0, 1, 0])
 
 

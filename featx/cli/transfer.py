@@ -72,8 +72,6 @@ def transfer_command(
     featx transfer data/samples --domains photo,sketch
     featx transfer offices/ -e bovw:surf --model alexnet --layer fc7 --pairs
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    if regularization <= 0:
-        raise typer.BadParameter(f"--regularization must be above 0; got {regularization}.")
     from featx.probing import transfer
 
     given = options.chosen(

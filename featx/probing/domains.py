@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from featx.alignment import CORAL
 from featx.datasets import ImageDataset, load_dataset, train_test_indices
-from featx.errors import DatasetError
+from featx.errors import DatasetError, SpecError
 from featx.probing.advice import warn_of_training_pictures
 from featx.probing.evaluation import make_probe
 from featx.probing.kinds import Gathered, Kind, gather
@@ -195,6 +195,8 @@ def transfer(
     ------
     DatasetError
         If there are no labels, fewer than two domains, or fewer than two classes in all of them.
+    SpecError
+        If an extractor is not known or a number is out of its range.
 
     Examples
     --------
@@ -204,6 +206,7 @@ def transfer(
     >>> [(row["alignment"], row["source"], row["target"]) for row in result.rows[:3]]
     [('none', 'mean', 'mean'), ('coral', 'mean', 'mean'), ('none', 'early', 'late')]
     """
+    _check_numbers(seeds, train_share, regularization)
     watcher = watcher or Watcher()
     dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
     rules = DomainProtocol(
@@ -236,7 +239,9 @@ def transfer(
     return _result(gathered, rules, crossings)
 
 
-def fit_pair(source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None) -> Fitted:
+def fit_pair(
+    source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None, *, trained: Any = None
+) -> Fitted:
     """Everything that is learned for one pair: from training pictures, and the source's labels.
 
     Parameters
@@ -249,6 +254,8 @@ def fit_pair(source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None)
         A copy is fitted.
     coral : CORAL, optional
         A copy is fitted, and moves the source first.
+    trained : classifier, optional
+        The probe as it was fitted to the source before, not to be fitted again.
     """
     own = source.train
     if coral is not None:
@@ -258,7 +265,7 @@ def fit_pair(source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None)
     is_target = np.repeat([0, 1], [len(own), len(rows)])
     return Fitted(
         coral,
-        clone(probe).fit(own, source.train_labels),
+        trained or clone(probe).fit(own, source.train_labels),
         divider.fit(np.concatenate([own, rows]), is_target),
     )
 
@@ -277,23 +284,36 @@ def cross_domains(
     """
     n_domains = len(rules.names)
     pairs = list(permutations(range(n_domains), 2))
-    probe, coral = make_probe(rules, C=C), CORAL(rules.regularization)
     found = np.empty((len(ALIGNMENTS), 3, len(pairs), rules.n_splits))
+    converged = np.ones(len(ALIGNMENTS), bool)
     for number in range(rules.n_splits * n_domains):
         seed, source = divmod(number, n_domains)
         parts = _parts(kind, gathered, number, n_domains)
-        for place, (first, second) in enumerate(pairs):
-            if first == source:
-                for way, align in enumerate((None, coral)):
-                    fitted = fit_pair(parts[source], parts[second].train, probe, align)
-                    found[way, :, place, seed] = fitted.accuracies(parts[source], parts[second])
+        targets = {target: parts[target] for first, target in pairs if first == source}
+        for target, ways in _fit_all(parts[source], targets, rules, C):
+            place = pairs.index((source, target))
+            for way, fitted in enumerate(ways):
+                found[way, :, place, seed] = fitted.accuracies(parts[source], parts[target])
+                converged[way] &= getattr(fitted.probe, "converged_", True)
     named = [(rules.names[first], rules.names[second]) for first, second in pairs]
     chance = _chances(gathered, n_domains)[np.array(pairs)]
     train, test = gathered.folds[0]
+    share = len(test) / len(train)
     return [
-        Crossing(kind.spec, alignment, named, own, other, told, chance, len(test) / len(train))
-        for alignment, (own, other, told) in zip(ALIGNMENTS, found, strict=True)
+        Crossing(kind.spec, alignment, named, own, other, told, chance, share, bool(is_done))
+        for alignment, (own, other, told), is_done in zip(ALIGNMENTS, found, converged, strict=True)
     ]
+
+
+def _fit_all(
+    source: Part, targets: Mapping[int, Part], rules: DomainProtocol, C: float | None
+) -> Iterator[tuple[int, tuple[Fitted, Fitted]]]:
+    """What is learned of one source for each target: as it is, and with CORAL."""
+    probe, coral = make_probe(rules, C=C), CORAL(rules.regularization)
+    trained = clone(probe).fit(source.train, source.train_labels)
+    for place, target in targets.items():
+        plain = fit_pair(source, target.train, probe, trained=trained)
+        yield place, (plain, fit_pair(source, target.train, probe, coral))
 
 
 def _parts(kind: Kind, gathered: Gathered, number: int, n_domains: int) -> list[Part]:
@@ -347,6 +367,15 @@ def _rules(gathered: Gathered, rules: DomainProtocol) -> dict[str, Any]:
         "n_classes": len(np.unique(labels[gathered.folds[0][0]])),
         "chance": chances,
     }
+
+
+def _check_numbers(seeds: int, train_share: float, regularization: float) -> None:
+    if seeds < 1:
+        raise SpecError(f"seeds must be at least 1; got {seeds}.")
+    if not 0 < train_share < 1:
+        raise SpecError(f"train_share must be between 0 and 1; got {train_share}.")
+    if not regularization > 0:
+        raise SpecError(f"regularization must be above 0; got {regularization}.")
 
 
 def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[str, ...]:

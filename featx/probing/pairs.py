@@ -32,6 +32,8 @@ class Crossing:
         What naming the most frequent class reaches within source and target.
     test_share : float
         Test pictures for each training picture.
+    has_converged : bool, default=True
+        The classifier, in every pair and seed.
     """
 
     spec: str
@@ -42,6 +44,7 @@ class Crossing:
     domain: Floats
     chance: Floats
     test_share: float
+    has_converged: bool = True
 
     @property
     def name(self) -> str:
@@ -115,6 +118,7 @@ class Crossing:
             **_named("share_kept", None if kept is None else self.interval(kept)),
             "domain_accuracy": float(self.domain.mean()),
             **({} if plain is None else _named("points_gained", self.ahead(plain))),
+            "converged": self.has_converged,
         }
 
 

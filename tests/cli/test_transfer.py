@@ -26,7 +26,7 @@ def pictures(tmp_path: Path) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """Exit code of the command line, run in this process."""
     options = ["--seeds", "1", "-C", "0.1", "-e", "mean_color", "--no-store", "-q"]
-    monkeypatch.setattr(sys, "argv", ["featx", "transfer", *arguments, *options])
+    monkeypatch.setattr(sys, "argv", ["featx", "transfer", *options, *arguments])
     with pytest.raises(SystemExit) as stop:
         main()
     code = stop.value.code
@@ -80,7 +80,8 @@ def test_csv_holds_every_pair(
     [
         (["--domains", "photo"], 1, "at least 2 domains; got photo"),
         (["--domains", "photo,oil"], 1, "'oil' is not in the data"),
-        (["--regularization", "0"], 2, "--regularization must be above 0"),
+        (["--regularization", "0"], 1, "regularization must be above 0; got 0.0"),
+        (["--seeds", "0"], 2, "--seeds"),
     ],
 )
 def test_what_cannot_be_done_is_said(

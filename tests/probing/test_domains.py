@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from featx.alignment import CORAL
 from featx.datasets import ImageDataset, load_dataset
-from featx.errors import DatasetError
+from featx.errors import DatasetError, SpecError
 from featx.images import Images
 from featx.probing.domains import DomainProtocol, Part, cross_domains, fit_pair, transfer
 from featx.probing.kinds import Gathered, gather
@@ -89,6 +89,21 @@ def test_domains_that_are_not_there_are_refused(
 ) -> None:
     with pytest.raises(DatasetError, match=match):
         transfer(dataset, "color", domains=domains, store=None)
+
+
+@pytest.mark.parametrize(
+    ("number", "match"),
+    [
+        ({"seeds": 0}, "seeds must be at least 1; got 0"),
+        ({"train_share": 1.0}, r"between 0 and 1; got 1\.0"),
+        ({"regularization": 0.0}, r"regularization must be above 0; got 0\.0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_read(
+    number: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(SpecError, match=match):
+        transfer("nowhere", "color", **number)
 
 
 def test_data_without_domains_is_refused(dataset: ImageDataset) -> None:

@@ -13,6 +13,7 @@ from featx.protocols import Protocol
 from featx.store import FeatureStore
 
 Row = Mapping[str, Any]
+N_NAMED = 5
 
 
 def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[str]:
@@ -46,6 +47,22 @@ def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[s
         return said
     cheapest = min(tied, key=lambda row: row["ms_per_image"])
     return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source)]
+
+
+def warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
+    """A warning that names the classes with fewer training pictures than the protocol wants."""
+    if n_wanted is None:
+        return []
+    train, _ = gathered.folds[0]
+    names, counts = np.unique(gathered.dataset.labels[train], return_counts=True)
+    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < n_wanted]
+    if not few:
+        return []
+    more = f" and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
+    return [
+        f"Fewer than {n_wanted} training pictures, as one at least is kept to test on: "
+        f"{', '.join(few[:N_NAMED])}{more}."
+    ]
 
 
 def warn_of_convergence(rows: Sequence[Row]) -> list[str]:

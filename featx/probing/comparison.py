@@ -13,6 +13,7 @@ from featx.datasets import ImageDataset, load_dataset
 from featx.probing.advice import (
     advise_features,
     warn_of_convergence,
+    warn_of_small_classes,
     warn_of_training_pictures,
 )
 from featx.probing.costs import time_extraction
@@ -248,6 +249,7 @@ random_state, **parameters
     return replace(
         last,
         rows=[row for result in results for row in result.rows],
+        sentences=list(dict.fromkeys(s for result in results for s in result.sentences)),
         protocol=last.protocol | {"train_per_class": train_per_class},
     )
 
@@ -304,6 +306,7 @@ def _table(
         sentences=[
             *warn_of_training_pictures(gathered),
             *warn_of_convergence(rows),
+            *warn_of_small_classes(gathered, rules.train_per_class),
             *advise_features(rows, gathered.dataset.source, rules),
         ],
         failures=gathered.failures,
@@ -322,7 +325,11 @@ def _found(
         gathered.dataset.source,
         rows,
         protocol=_rules(rules, gathered),
-        sentences=[*warn_of_training_pictures(gathered), *warn_of_convergence(rows)],
+        sentences=[
+            *warn_of_training_pictures(gathered),
+            *warn_of_convergence(rows),
+            *warn_of_small_classes(gathered, rules.train_per_class),
+        ],
         failures=gathered.failures,
         details=_details(measured, gathered),
         provenance=gathered.provenance,

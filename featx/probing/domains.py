@@ -187,7 +187,8 @@ def transfer(
         ``share_kept`` (of the accuracy above that of naming the most frequent class) stand side
         by side: strong features lose more points because they start higher.
         ``domain_accuracy`` is how well a linear classifier tells source and target apart,
-        0.5 being chance, and ``points_gained`` what CORAL adds on the target. Intervals of
+        0.5 being chance, and ``points_gained`` what CORAL adds on the target. ``difference`` is
+        that of an average's target accuracy to the best, on the same pairs and seeds. Intervals of
         averages are over pairs and seeds (`featx.probing.pairs.crossed_interval`), those of one
         pair over seeds. ``details["differences"]`` pairs any two kinds of features.
 
@@ -336,7 +337,8 @@ def _chances(gathered: Gathered, n_domains: int) -> Column:
 
 def _result(gathered: Gathered, rules: DomainProtocol, crossings: list[Crossing]) -> Result:
     plain = {found.spec: found for found in crossings if found.alignment == "none"}
-    rows = [row for found in crossings for row in found.rows(plain[found.spec])]
+    best = max(crossings, key=lambda found: float(found.target.mean()))
+    rows = [row for found in crossings for row in found.rows(plain[found.spec], best)]
     averages = sorted(
         (row for row in rows if row["source"] == MEAN), key=lambda row: -row["target_accuracy"]
     )

@@ -161,6 +161,9 @@ def gather(
             f"{dataset.source}: no labels; wanted folders <class>/<picture>, or a manifest with "
             "a column 'label'."
         )
+    protocol.split(
+        dataset.labels, dataset.splits
+    )  # Says what is wrong before anything is computed.
     speed: dict[str, Any] = {"n_jobs": parameters.get("n_jobs")}
     asked = [found for job in plan_jobs(extractors, **parameters) for found in _wishes(job)]
     wishes = [*asked, *(_controls(asked, speed) if has_controls else [])]

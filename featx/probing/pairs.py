@@ -76,16 +76,20 @@ class Crossing:
         arrays = {name: getattr(self, name)[part] for name in ARRAYS}
         return replace(self, pairs=self.pairs[part], **arrays)
 
-    def rows(self, plain: Crossing) -> list[dict[str, Any]]:
+    def rows(self, plain: Crossing, best: Crossing) -> list[dict[str, Any]]:
         """A line for the average over pairs, then one for each pair.
 
         Parameters
         ----------
         plain : Crossing
             The same features without alignment, for what the alignment adds.
+        best : Crossing
+            Those that the average is compared to.
         """
         is_plain = self is plain
-        return [self._row(MEAN, MEAN, None if is_plain else plain)] + [
+        average = self._row(MEAN, MEAN, None if is_plain else plain)
+        behind = self.interval(best.target - self.target)
+        return [average | _named("difference", behind)] + [
             self.take(place)._row(*pair, None if is_plain else plain.take(place))
             for place, pair in enumerate(self.pairs)
         ]

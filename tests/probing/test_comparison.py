@@ -195,6 +195,15 @@ def test_few_labels_draw_a_curve(tmp_path: Path) -> None:
     assert result.rows[1]["accuracy"] > result.rows[0]["accuracy"]
 
 
+def test_classes_with_too_few_pictures_are_named() -> None:
+    result = probe(SAMPLES, "mean_color", train_per_class=100, store=None)
+
+    assert result.sentences == [
+        "Fewer than 100 training pictures, as one at least is kept to test on: fish (15), "
+        "flower (15), house (15), mug (15), tree (15)."
+    ]
+
+
 def test_each_split_of_the_folders_has_its_part(shared: Any, tmp_path: Path) -> None:
     result = probe(shared("data/ants_bees"), "mean_color", store=tmp_path)
 

@@ -24,19 +24,28 @@ def crossing(source: Any, target: Any, spec: str = "deep", alignment: str = "non
 
 
 def test_points_lost_and_share_kept_are_those_of_the_definition() -> None:
-    rows = crossing(0.9, 0.4).rows(crossing(0.9, 0.4))
+    rows = crossing(0.9, 0.4).rows(*[crossing(0.9, 0.4)] * 2)
     assert [row["points_lost"] for row in rows] == pytest.approx([50.0] * 3)
     assert [row["share_kept"] for row in rows] == pytest.approx([0.15 / 0.65] * 3)
 
 
+def test_the_average_is_compared_to_the_best_on_the_same_pairs_and_seeds() -> None:
+    noise = [[0.0, 0.1], [0.2, 0.3]]
+    found, best = crossing(0.9, noise), crossing(0.9, np.add(noise, 0.25), "best")
+    average, *pairs = found.rows(found, best)
+    ends = [average[f"difference{end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([0.25] * 3)
+    assert all("difference" not in row for row in pairs)
+
+
 def test_the_share_of_the_average_is_the_share_of_the_sums() -> None:
     found = crossing([[0.95, 0.95], [0.35, 0.35]], [[0.6, 0.6], [0.35, 0.35]])
-    assert found.rows(found)[0]["share_kept"] == pytest.approx((0.35 + 0.1) / (0.7 + 0.1))
+    assert found.rows(found, found)[0]["share_kept"] == pytest.approx((0.35 + 0.1) / (0.7 + 0.1))
 
 
 def test_there_is_no_share_of_what_is_no_better_than_chance() -> None:
     found = crossing(0.25, 0.3)
-    assert {row["share_kept"] for row in found.rows(found)} == {None}
+    assert {row["share_kept"] for row in found.rows(found, found)} == {None}
     both = [found, replace(found, alignment="coral")]
     other = [replace(each, spec="hog") for each in both]
     assert "deep and hog is no better than chance" in " ".join(describe_crossings([*both, *other]))
@@ -44,7 +53,7 @@ def test_there_is_no_share_of_what_is_no_better_than_chance() -> None:
 
 def test_chance_is_that_of_each_domain() -> None:
     found = replace(crossing(0.9, 0.6), chance=np.array([[0.5, 0.2], [0.2, 0.5]]))
-    assert found.rows(found)[1]["share_kept"] == pytest.approx(0.4 / 0.4)
+    assert found.rows(found, found)[1]["share_kept"] == pytest.approx(0.4 / 0.4)
 
 
 def test_an_interval_of_pairs_that_differ_is_wider_than_that_of_seeds_that_do() -> None:
@@ -85,7 +94,10 @@ def test_the_share_has_an_interval_as_wide_as_that_of_drawn_ratios() -> None:
 def test_one_seed_gives_a_pair_no_interval() -> None:
     parts = [np.full((2, 1), 0.5)] * 3
     found = Crossing("deep", "none", PAIRS, *parts, np.full((2, 2), 0.25), 0.5)
-    assert [found.rows(found)[1][name] for name in ("low", "points_lost_high")] == [None, None]
+    assert [found.rows(found, found)[1][name] for name in ("low", "points_lost_high")] == [
+        None,
+        None,
+    ]
 
 
 def test_the_words_say_why_strong_features_lose_more() -> None:

@@ -23,6 +23,7 @@ COLUMNS = {
     "target_accuracy": "target",
     "low": "low",
     "high": "high",
+    "difference": "behind",
     "points_lost": "points lost",
     "share_kept": "share kept",
     "points_gained": "CORAL adds",

@@ -84,6 +84,9 @@ def finetune_command(
     labels: Annotated[
         str | None, typer.Option(help="Curve by training pictures of each class, as 5,10,20.")
     ] = None,
+    train_per_class: Annotated[
+        int | None, typer.Option(help="Training pictures of each class.", min=1)
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Repetitions.", min=1)] = 1,
     random_state: Annotated[int, typer.Option(help="The first seed.")] = 0,
     output: Annotated[
@@ -142,6 +145,7 @@ def finetune_command(
             compare=_names(compare),
             partial=train_from,
             labels=[int(n) for n in _names(labels) or ()],
+            train_per_class=train_per_class,
             seeds=seeds,
             random_state=random_state,
             output=output,

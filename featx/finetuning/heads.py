@@ -211,7 +211,7 @@ def design_head(
         last = _weighted_after(table, table.find("penultimate").index)[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
         return {"at": last, "layers": [["logits", *settings]], "removed": _rectifiers(table, last)}
-    layer = table.find(head.layer) if head.layer else _last_maps(table)
+    layer = table.find(head.layer) if head.layer else last_maps(table)
     after = _weighted_after(table, layer.index)
     if not after:
         raise ModelError(f"No layer with weights follows {layer.node!r} in {table.model}.")
@@ -295,7 +295,7 @@ def _shape_before(table: LayerTable, node: Node) -> tuple[int, ...]:
     return table.find(node.source).shape
 
 
-def _last_maps(table: LayerTable) -> Layer:
+def last_maps(table: LayerTable) -> Layer:
     """The last maps before the classifier; what the classifier took where there are tokens."""
     last = table.find("penultimate")
     spatial = [layer for layer in table if layer.index <= last.index and len(layer.shape) > 1]

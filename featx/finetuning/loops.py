@@ -200,8 +200,8 @@ def run_stage(
     stage.plan.apply(staged.network)
     staged.to(settings.device)
     callbacks: list[Any] = [
-        ("seeds", _Seeds(settings.random_state, stage.name)),
-        ("rates", _Rates(settings, stage.n_epochs, len(train))),  # type: ignore[arg-type]
+        ("seeds", SeedEachEpoch(settings.random_state, stage.name)),
+        ("rates", ScheduleRates(settings, stage.n_epochs, len(train))),  # type: ignore[arg-type]
     ]
     stopping = None
     if valid is not None:
@@ -390,19 +390,34 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-class _Seeds(Callback):
-    """Random state of each epoch from the seed, the stage and the epoch's number."""
+class SeedEachEpoch(Callback):
+    """Random state of each epoch from the seed, the stage and the epoch's number.
+
+    Parameters
+    ----------
+    random_state : int
+    stage : str
+    """
 
     def __init__(self, random_state: int, stage: str) -> None:
         self.random_state = random_state
         self.stage = stage
 
     def on_epoch_begin(self, net: Any, **_: Any) -> None:
+        """Set the seed."""
         torch.manual_seed(derive_seed(self.random_state, self.stage, len(net.history)))
 
 
-class _Rates(Callback):
-    """Warm-up, then a cosine or nothing, by the step; a function of the step alone."""
+class ScheduleRates(Callback):
+    """Warm-up, then a cosine or nothing, by the step; a function of the step alone.
+
+    Parameters
+    ----------
+    settings : LoopSettings
+    n_epochs : int
+    n_images : int
+        To train on.
+    """
 
     def __init__(self, settings: LoopSettings, n_epochs: int, n_images: int) -> None:
         self.settings = settings
@@ -410,6 +425,7 @@ class _Rates(Callback):
         self.n_epochs = n_epochs
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
+        """Set the rate of each group."""
         if not training:
             return
         n = self.n_batches

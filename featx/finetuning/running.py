@@ -32,6 +32,7 @@ def finetune(
     compare: Sequence[str] | None = None,
     partial: str | None = None,
     labels: Sequence[int] = (),
+    train_per_class: int | None = None,
     seeds: int = 1,
     random_state: int = 0,
     output: str | os.PathLike[str] | None = None,
@@ -59,6 +60,8 @@ def finetune(
         weights.
     labels : sequence of int, default=()
         Numbers of training pictures of each class for a curve by labels, besides all.
+    train_per_class : int, optional
+        Take so many training pictures of each class, others with each seed.
     seeds : int, default=1
         Repetitions with other heads, orders and validation pictures.
     random_state : int, default=0
@@ -100,9 +103,11 @@ def finetune(
             place = None if checkpoint is None else os.path.join(checkpoint, f"{strategy}-{seed}")
             settings = _settings(base, strategy, partial, compare) | {"checkpoint": place}
             watcher.note(f"{strategy}, seed {seed}")
-            everything.runs.append(_run(task, strategy, seed, settings, cache, watcher))
-            curves += _label_runs(task, strategy, seed, settings, cache, labels)
-    result = make_result(everything, _protocol(base, task, seeds, random_state), curves)
+            part = task.thinned(train_per_class, seed) if train_per_class else task
+            everything.runs.append(_run(part, strategy, seed, settings, cache, watcher))
+            curves += _label_runs(part, strategy, seed, settings, cache, labels)
+    rules = _protocol(base, task, seeds, random_state) | {"train_per_class": train_per_class}
+    result = make_result(everything, rules, curves)
     if output is not None:
         best = next(run for s in everything.strategies for run in everything.of(s)
                     if run.classifier is not None)  # fmt: skip

@@ -42,7 +42,7 @@ def list_models(pattern: str = "") -> list[ModelInfo]:
     """Networks whose name matches `pattern`; timm's only where it begins with ``timm``."""
     if pattern.startswith("timm"):
         return list(_timm_models(pattern))
-    infos = [_featxnet(), *_torchvision_models()]
+    infos = [_featxnet(), ModelInfo("lenet", "featx", (), is_local=False), *_torchvision_models()]
     return [info for info in infos if _is_wanted(info.name, pattern)]
 
 

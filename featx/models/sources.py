@@ -117,8 +117,8 @@ def find_source(model: Any) -> Source:
     Parameters
     ----------
     model : str, path or torch.nn.Module
-        ``featxnet``, a torchvision name, ``timm/NAME``, ``package.module:callable``, a folder
-        that ``featx finetune`` wrote, or a module object.
+        ``featxnet``, ``lenet``, a torchvision name, ``timm/NAME``, ``package.module:callable``,
+        a folder that ``featx finetune`` wrote, or a module object.
 
     Raises
     ------
@@ -132,6 +132,8 @@ def find_source(model: Any) -> Source:
     name = os.fspath(model)
     if name == "featxnet":
         return FeatxnetSource(name)
+    if name == "lenet":
+        return LenetSource(name)
     if name.startswith("timm/"):
         from featx.models.own import TimmSource
 
@@ -178,6 +180,30 @@ class FeatxnetSource(Source):
         return Preprocessing(**{**PREPROCESSING, "crop": (crop, crop)})
 
 
+class LenetSource(Source):
+    """A small network for digits that nobody trained yet: `featx.models.classics`."""
+
+    def build(self, weights: Weights) -> nn.Module:
+        """The network."""
+        from featx.models.classics import lenet
+
+        return lenet()
+
+    def published(self, wish: str) -> Weights:
+        """None: it is trained here."""
+        raise WeightsError(
+            f"lenet has no weights {wish!r}; give a file, such as `featx pretrain` writes, or "
+            "weights=random."
+        )
+
+    def preprocessing(self) -> Preprocessing:
+        """Pictures of 28 px, MNIST's mean and deviation."""
+        from featx.models.classics import PREPROCESSING
+
+        crop = PREPROCESSING["crop"]
+        return Preprocessing(**{**PREPROCESSING, "crop": (crop, crop)})
+
+
 class TorchvisionSource(Source):
     """A classification network of torchvision.
 
@@ -194,7 +220,7 @@ class TorchvisionSource(Source):
         self._api = models
         known = models.list_models(module=models)
         if name not in known:
-            raise ModelError(_unknown(name, ["featxnet", *known]))
+            raise ModelError(_unknown(name, ["featxnet", "lenet", *known]))
 
     @property
     def identity(self) -> str:

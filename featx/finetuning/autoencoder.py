@@ -1,0 +1,370 @@
+"""Pretraining without labels: a convolutional autoencoder around a network's own layers."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from featx.datasets import ImageDataset, load_dataset
+from featx.errors import TrainingError
+from featx.finetuning.heads import build_network, last_maps
+from featx.finetuning.loops import LoopSettings, ScheduleRates, SeedEachEpoch
+from featx.images import Images, Pixels
+from featx.models.devices import find_device
+from featx.models.graphs import Tap, Traced
+from featx.models.networks import switch_off_in_place
+from featx.models.plans import find_plan
+from featx.models.preprocessing import Preprocessing
+from featx.watching import Watcher
+
+SMALLEST = 8
+"""Most places along a side of the maps that the decoder begins with."""
+N_CHANNELS = 64
+PATCHES = 4
+"""Patches along a side that may be masked."""
+
+
+class Autoencoder(nn.Module):
+    """The layers of a network up to its last maps, a narrow code, and a decoder.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    preprocessing : Preprocessing
+    table : LayerTable
+        Its layers.
+    n_code : int, default=10
+        Numbers that a picture is brought down to.
+    """
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, table: Any, n_code: int = 10
+    ) -> None:
+        super().__init__()
+        layer = last_maps(table)
+        if len(layer.shape) != 3:
+            raise TrainingError(f"{table.model} has no maps to code; wanted convolutions.")
+        names = table.recording.nodes[layer.index].names
+        self.encoder = Traced(network, preprocessing.crop).cut([Tap(layer, "flatten", names)])
+        self.code = nn.Linear(layer.n_features, n_code)
+        self.decoder = make_decoder(n_code, preprocessing.crop)
+        self.preprocessing = preprocessing
+        self.register_buffer("mean", _column(preprocessing.mean))
+        self.register_buffer("std", _column(preprocessing.std))
+
+    mean: Tensor
+    std: Tensor
+
+    def forward(self, shares: Tensor) -> Tensor:
+        """Logits of the pixels ``(n, 3, h, w)`` decoded from the codes of pictures in 0 to 1."""
+        (rows,) = self.encoder((shares - self.mean) / self.std)
+        maps: Tensor = self.decoder(self.code(rows))
+        height, width = self.preprocessing.crop
+        return maps[..., :height, :width]
+
+
+@dataclass
+class Pretrained:
+    """What pretraining left.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        The network's own tensors under their own names, then ``code.*`` and ``decoder.*``.
+    history : list of dict
+        ``epoch``, ``train_loss``, ``valid_loss`` of each epoch.
+    grid : ndarray of shape (2 * h, n * w, 3), uint8
+        Pictures that were left out, above what was made of them.
+    settings : dict
+        Everything that fixes the weights.
+    """
+
+    state: dict[str, Tensor]
+    history: list[dict[str, Any]]
+    grid: Pixels
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write the weights (``.safetensors``) and the reconstructions beside them (``.png``).
+
+        Raises
+        ------
+        TrainingError
+            If they cannot be written.
+        """
+        from PIL import Image
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise TrainingError(f"{path}: weights are saved as .safetensors.")
+        picture = path.with_suffix(".png")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(self.state, path, {key: str(v) for key, v in self.settings.items()})
+            Image.fromarray(self.grid).save(picture)
+        except OSError as error:
+            raise TrainingError(f"Cannot write {path}: {error.strerror}.") from error
+        return path, picture
+
+
+def pretrain(
+    data: Any,
+    *,
+    encoder: Any = "lenet",
+    weights: str | os.PathLike[str] = "random",
+    n_code: int = 10,
+    noise: float = 0.0,
+    mask: float = 0.0,
+    epochs: int = 10,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    max_pictures: int | None = None,
+    n_shown: int = 10,
+    size: int | tuple[int, int] | None = None,
+    device: str = "auto",
+    random_state: int = 0,
+    watcher: Watcher | None = None,
+) -> Pretrained:
+    """Train a convolutional autoencoder on pictures without labels.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+        Labels are not looked at; pictures of a ``test`` split are left out.
+    encoder : str, path or torch.nn.Module, default="lenet"
+        The network whose layers up to the last maps are trained.
+    weights : str or path, default="random"
+        What they begin with.
+    n_code : int, default=10
+    noise : float, default=0
+        Deviation of what is added to the pictures that go in, which are between 0 and 1 [1]_.
+    mask : float, default=0
+        Share of 4 x 4 patches that are blanked out in them [2]_.
+    epochs : int, default=10
+    lr : float, default=1e-3
+    batch_size : int, default=64
+    max_pictures : int, optional
+        Take so many at random.
+    n_shown : int, default=10
+        Reconstructions to draw.
+    size : int or tuple of int, optional
+    device : str, default="auto"
+    random_state : int, default=0
+    watcher : Watcher, optional
+
+    Notes
+    -----
+    The loss is the cross-entropy of pixels: with squared errors, dark pictures such as digits
+    drive all outputs to black in the first steps, where they stay.
+
+    References
+    ----------
+    .. [1] Vincent et al., "Extracting and Composing Robust Features with Denoising
+       Autoencoders", ICML 2008.
+    .. [2] Pathak et al., "Context Encoders: Feature Learning by Inpainting", CVPR 2016.
+
+    Examples
+    --------
+    >>> from featx import load_dataset
+    >>> digits = load_dataset("digits").take(range(80))
+    >>> found = pretrain(digits, epochs=1, n_shown=4)
+    >>> found.grid.shape, found.state["conv1.weight"].shape
+    ((56, 112, 3), torch.Size([20, 1, 5, 5]))
+    """
+    watcher = watcher or Watcher()
+    dataset = data if isinstance(data, ImageDataset) else load_dataset(data)
+    images = _choose(dataset, max_pictures, random_state)
+    settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state)
+        autoencoder, network = _build(encoder, weights, size, n_code)
+        n_left = max(n_shown, len(images) // 20)
+        train, left = images.take(range(n_left, len(images))), images.take(range(n_left))
+        history = _train(
+            autoencoder,
+            _Shares(train, autoencoder.preprocessing),
+            _Shares(left, autoencoder.preprocessing),
+            LoopSettings(
+                batch_size=batch_size, device=find_device(device), random_state=random_state
+            ),
+            _Changes(noise, mask),
+            epochs,
+            lr,
+            watcher,
+        )
+    autoencoder.to("cpu").eval()
+    state = {k: v.contiguous() for k, v in network.state_dict().items()}
+    for name in ("code", "decoder"):
+        part = autoencoder.get_submodule(name).state_dict(prefix=f"{name}.")
+        state |= {key: tensor.contiguous() for key, tensor in part.items()}
+    grid = draw_reconstructions(autoencoder, left.take(range(n_shown)))
+    return Pretrained(state, history, grid, settings | {"n_pictures": str(len(train))})
+
+
+SETTINGS = ("encoder", "n_code", "noise", "mask", "epochs", "lr", "batch_size", "random_state")
+
+
+def make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
+    """From a code to logits of pixels of at least a size, doubling the side at each step.
+
+    Examples
+    --------
+    >>> make_decoder(10, (28, 28))(torch.zeros(1, 10)).shape
+    torch.Size([1, 3, 28, 28])
+    """
+    n_steps = max(1, math.ceil(math.log2(max(crop) / SMALLEST)))
+    height, width = (math.ceil(side / 2**n_steps) for side in crop)
+    steps: list[nn.Module] = [
+        nn.Linear(n_code, N_CHANNELS * height * width),
+        nn.ReLU(),
+        nn.Unflatten(1, (N_CHANNELS, height, width)),
+    ]
+    n_in = N_CHANNELS
+    for step in range(n_steps):
+        n_out = 3 if step == n_steps - 1 else max(16, n_in // 2)
+        steps += [nn.Upsample(scale_factor=2), nn.Conv2d(n_in, n_out, 3, padding=1)]
+        steps += [] if n_out == 3 else [nn.ReLU()]
+        n_in = n_out
+    return nn.Sequential(*steps)
+
+
+def draw_reconstructions(autoencoder: Autoencoder, images: Images) -> Pixels:
+    """Pictures side by side, above what is made of them: ``(2 * h, n * w, 3)``, uint8."""
+    pictures = _Shares(images, autoencoder.preprocessing)
+    shares = torch.stack([pictures[i][1] for i in range(len(images))])  # (n, 3, h, w)
+    with torch.inference_mode():
+        made = autoencoder(shares).sigmoid()
+    rows = [torch.cat(list(part), dim=2) for part in (shares, made)]  # (3, h, n * w) each
+    grid = torch.cat(rows, dim=1).permute(1, 2, 0)
+    pixels: Pixels = (grid * 255).round().to(torch.uint8).numpy()
+    return np.ascontiguousarray(pixels)
+
+
+def _choose(dataset: ImageDataset, max_pictures: int | None, random_state: int) -> Images:
+    """Pictures outside the test split, in random order."""
+    places = np.setdiff1d(np.arange(len(dataset)), dataset.split("test"))
+    order = np.random.default_rng(random_state).permutation(places)[:max_pictures]
+    return dataset.images.take(order.tolist())
+
+
+def _build(
+    encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int
+) -> tuple[Autoencoder, nn.Module]:
+    plan = find_plan(encoder, weights=weights, size=size)
+    network, _ = build_network(plan)
+    network = network.eval().float().requires_grad_(True)
+    switch_off_in_place(network)
+    autoencoder = Autoencoder(network, plan.preprocessing, plan.table, n_code)
+    return autoencoder, network
+
+
+def _train(
+    autoencoder: Autoencoder,
+    train: Dataset[Any],
+    left: Dataset[Any],
+    settings: LoopSettings,
+    changes: _Changes,
+    epochs: int,
+    lr: float,
+    watcher: Watcher,
+) -> list[dict[str, Any]]:
+    def make_optimizer(groups: Any, **more: Any) -> torch.optim.Optimizer:
+        optimizer = torch.optim.Adam(groups, **more)
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+        return optimizer
+
+    net = _Net(
+        autoencoder,
+        criterion=nn.BCEWithLogitsLoss,
+        optimizer=make_optimizer,
+        lr=lr,
+        max_epochs=epochs,
+        batch_size=settings.batch_size,
+        iterator_train__shuffle=True,
+        train_split=predefined_split(left),
+        callbacks=[
+            ("seeds", SeedEachEpoch(settings.random_state, "pretrain")),
+            ("rates", ScheduleRates(settings, epochs, len(train))),  # type: ignore[arg-type]
+        ],
+        callbacks__print_log=None,
+        device=settings.device,
+        verbose=0,
+    )
+    net.changes, net.watcher = changes, watcher
+    net.initialize()
+    net.partial_fit(train, None)
+    if len(net.history) < epochs or "valid_loss" not in net.history[-1]:
+        raise KeyboardInterrupt
+    names = ("epoch", "train_loss", "valid_loss", "dur")
+    return [{name: float(row[name]) for name in names} for row in net.history]
+
+
+class _Net(NeuralNet):
+    """skorch's net that changes what goes in, not what is wanted."""
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        self._set_training(True)
+        changed, wanted = self.changes(batch[0]), batch[1]
+        y_pred = self.infer(changed)
+        loss = self.get_loss(y_pred, wanted.to(self.device), X=changed, training=True)
+        if not torch.isfinite(loss):
+            raise TrainingError("The loss is not finite; try a learning rate of a tenth.")
+        loss.backward()
+        return {"loss": loss, "y_pred": y_pred}
+
+    def on_epoch_end(self, net: Any, **more: Any) -> None:
+        super().on_epoch_end(net, **more)
+        row = self.history[-1]
+        losses = np.average([b["train_loss"] for b in row["batches"] if "train_loss" in b])
+        self.watcher.note(f"pretrain {row['epoch']}/{self.max_epochs}: loss {losses:.4f}")
+
+
+class _Changes:
+    """Noise and masks on pictures between 0 and 1."""
+
+    def __init__(self, noise: float, mask: float) -> None:
+        self.noise = noise
+        self.mask = mask
+
+    def __call__(self, shares: Tensor) -> Tensor:
+        if self.noise:
+            shares = (shares + self.noise * torch.randn_like(shares)).clamp(0, 1)
+        if self.mask:
+            kept = (torch.rand(len(shares), 1, PATCHES, PATCHES) >= self.mask).float()
+            shares = shares * nn.functional.interpolate(kept, shares.shape[2:]).to(shares.device)
+        return shares
+
+
+class _Shares(Dataset[tuple[Tensor, Tensor]]):
+    """Prepared pictures between 0 and 1, twice: what goes in, and what is wanted."""
+
+    def __init__(self, images: Images, preprocessing: Preprocessing) -> None:
+        self.images = images
+        self.preprocessing = preprocessing
+        self._kept: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index not in self._kept:
+            prepared = self.preprocessing.prepare(self.images.pixels(index))
+            self._kept[index] = torch.from_numpy(prepared).permute(2, 0, 1)
+        shares = self._kept[index].float() / 255
+        return shares, shares
+
+
+def _column(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values)[:, None, None]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from featx import load_dataset
+from featx.datasets import ImageDataset
+from featx.errors import TrainingError
+from featx.finetuning.autoencoder import make_decoder, pretrain
+from featx.finetuning.training import FineTunedClassifier
+
+SMALL: dict[str, Any] = {"epochs": 2, "n_shown": 4, "batch_size": 16, "lr": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageDataset:
+    return load_dataset("digits").take(range(120))
+
+
+@pytest.mark.slow
+def test_reconstructions_come_closer_than_the_mean_picture(digits: ImageDataset) -> None:
+    found = pretrain(digits, **{**SMALL, "epochs": 20})
+
+    above, below = found.grid[:28].astype(float), found.grid[28:].astype(float)
+    mean = np.mean([digits.images.pixels(i).mean() for i in range(120)])
+    assert ((above - below) ** 2).mean() < 0.8 * ((above - mean) ** 2).mean()
+    assert found.history[-1]["valid_loss"] < found.history[0]["valid_loss"]
+
+
+def test_a_seed_repeats_the_weights(digits: ImageDataset) -> None:
+    first, second = (pretrain(digits, noise=0.2, mask=0.3, **SMALL).state for _ in range(2))
+
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_labels_and_test_pictures_are_not_looked_at(digits: ImageDataset) -> None:
+    from dataclasses import replace
+
+    splits = np.array(["train"] * 80 + ["test"] * 40)
+    blind = replace(digits.take(range(80)), labels=None)
+
+    first = pretrain(replace(digits, splits=splits), **SMALL).state
+    second = pretrain(blind, **SMALL).state
+
+    assert torch.equal(first["conv1.weight"], second["conv1.weight"])
+
+
+def test_only_the_convolutions_are_taken_from_the_file(
+    digits: ImageDataset, tmp_path: Path
+) -> None:
+    assert digits.labels is not None
+    file, picture = pretrain(digits, **SMALL).save(tmp_path / "auto.safetensors")
+
+    tuned = FineTunedClassifier("lenet", weights=file, load="conv*", head_epochs=8, batch_size=8)
+    tuned.fit(digits.images, digits.labels)
+
+    assert picture.is_file()
+    state, kept = tuned.network_.state_dict(), load_file(file)
+    assert torch.equal(state["conv2.weight"], kept["conv2.weight"])
+    assert set(tuned.report_.loaded) == {f"conv{i}.{n}" for i in (1, 2) for n in ("weight", "bias")}
+    assert set(tuned.report_.new) == {f"fc{i}.{n}" for i in (1, 2) for n in ("weight", "bias")}
+    assert tuned.proofs_["head"].n_parameters == 4
+    assert tuned.score(digits.images, digits.labels) > 0.7
+
+
+@pytest.mark.slow
+def test_bundled_network_can_be_the_encoder(photos: list[str]) -> None:
+    found = pretrain(photos, encoder="featxnet", size=64, epochs=1, n_shown=2, batch_size=4)
+
+    assert found.grid.shape == (128, 128, 3)
+    assert "res5.body.spatial.weight" in found.state
+
+
+def test_decoder_covers_sizes_that_are_no_power_of_two() -> None:
+    assert make_decoder(4, (30, 50))(torch.zeros(1, 4)).shape[2:] >= (30, 50)
+
+
+def test_weights_are_saved_under_one_suffix_only(digits: ImageDataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="safetensors"):
+        pretrain(digits.take(range(40)), **{**SMALL, "epochs": 1}).save(tmp_path / "auto.pth")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx.reporting.palettes import UNKNOWN_COLOR, color_of
 from featx.reporting.plots import add_tip, empty_plot, name_ticks
-from featx.reporting.wording import column_label, number, plot_label, short_spec
+from featx.reporting.wording import column_label, number, plot_label
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -22,7 +22,9 @@ CONTROLS = {"shuffled": ("dashed", UNKNOWN_COLOR), "random": ("dotted", color_of
 INTERVALS = {"accuracy": ("low", "high")}
 
 
-def cost_chart(rows: Sequence[Row], key: str) -> tuple[figure, str] | None:
+def cost_chart(
+    rows: Sequence[Row], key: str, names: Mapping[str, str] | None = None
+) -> tuple[figure, str] | None:
     """Accuracy against what it costs, with intervals, and the name of the cost.
 
     Parameters
@@ -30,6 +32,8 @@ def cost_chart(rows: Sequence[Row], key: str) -> tuple[figure, str] | None:
     rows : sequence of dict
     key : str
         Tells this plot from others on the page.
+    names : mapping of str to str, optional
+        What to call a SPEC.
 
     Returns
     -------
@@ -39,9 +43,13 @@ def cost_chart(rows: Sequence[Row], key: str) -> tuple[figure, str] | None:
     cost = next((name for name in COSTS if _n_with(rows, "accuracy", name) > 1), None)
     if cost is None:
         return None
-    from bokeh.models import ColumnDataSource
+    from bokeh.models import ColumnDataSource, LogTicker, NumeralTickFormatter
 
-    known = [row for row in rows if row.get("accuracy") is not None and (row.get(cost) or 0) > 0]
+    known = [
+        {**row, "name": (names or {}).get(row.get("spec", ""), row.get("spec", ""))}
+        for row in rows
+        if row.get("accuracy") is not None and (row.get(cost) or 0) > 0
+    ]
     source = ColumnDataSource(_cost_columns(known, cost))
     plot = empty_plot(
         f"figure-cost-{key}",
@@ -52,6 +60,8 @@ def cost_chart(rows: Sequence[Row], key: str) -> tuple[figure, str] | None:
         height=380,
     )
     plot.yaxis.formatter = _percent()
+    plot.xaxis.ticker = LogTicker(mantissas=[1, 2, 5], desired_num_ticks=8)
+    plot.xaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
     plot.segment("x", "low", "x", "high", source=source, color="color", line_width=1.5, alpha=0.6)
     dots = plot.scatter(
         "x", "y", source=source, color="color", marker="shape", size=11, fill_alpha=0.9
@@ -68,7 +78,7 @@ def _cost_columns(rows: Sequence[Row], cost: str) -> dict[str, list[Any]]:
         "y": accuracy,
         "low": [_or(row.get("low"), row["accuracy"]) for row in rows],
         "high": [_or(row.get("high"), row["accuracy"]) for row in rows],
-        "spec": [plot_label(short_spec(row.get("spec", ""))) for row in rows],
+        "spec": [plot_label(row["name"]) for row in rows],
         "tip": [_share(row["accuracy"], row.get("low"), row.get("high")) for row in rows],
         "cost": [number(row[cost]) for row in rows],
         "color": [UNKNOWN_COLOR if row.get("is_control") else color_of(0) for row in rows],
@@ -108,7 +118,7 @@ def _name_the_best(plot: figure, rows: Sequence[Row], cost: str) -> None:
             {
                 "x": [row[cost] for row in side],
                 "y": [row["accuracy"] for row in side],
-                "text": [plot_label(short_spec(row.get("spec", ""))) for row in side],
+                "text": [plot_label(row["name"]) for row in side],
             }
         )
         labels = LabelSet(
@@ -191,47 +201,113 @@ def _add_controls(plot: figure, source: Any, columns: dict[str, list[Any]]) -> N
             plot.scatter("x", control, source=source, color=color, size=4)
 
 
-def curve_charts(curves: Sequence[dict[str, Any]], key: str) -> dict[str, figure]:
-    """Loss and accuracy against the epoch, one line a run.
+def transfer_chart(
+    rows: Sequence[Row], key: str, names: Mapping[str, str] | None = None
+) -> figure | None:
+    """Accuracy within the source beside that on the target, averages over all pairs.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+    key : str
+    names : mapping of str to str, optional
+        What to call a SPEC.
+    """
+    means = [row for row in rows if row.get("source") == row.get("target") == "mean"]
+    means = [row for row in means if _n_with([row], "source_accuracy", "target_accuracy")]
+    if not means:
+        return None
+    from bokeh.models import ColumnDataSource
+
+    source = ColumnDataSource(_transfer_columns(means, names or {}))
+    plot = empty_plot(
+        f"figure-transfer-{key}",
+        height=110 + 34 * len(means),
+        x_axis_label="Accuracy",
+        y_range=(len(means) - 0.4, -0.6),
+    )
+    name_ticks(plot.yaxis, source.data["name"])
+    plot.yaxis.major_label_orientation = "horizontal"
+    plot.ygrid.visible = False
+    plot.xaxis.formatter = _percent()
+    plot.segment("source", "y", "target", "y", source=source, color=UNKNOWN_COLOR, line_width=2)
+    plot.segment("low", "y", "high", "y", source=source, color=color_of(5), line_width=7, alpha=0.3)
+    for column, color in (("source", color_of(0)), ("target", color_of(5))):
+        dots = plot.scatter(column, "y", source=source, size=11, color=color)
+        add_tip(plot, dots, [("", "@name"), ("source", "@source{0.0%}"), ("target", "@tip")])
+    return plot
+
+
+def _transfer_columns(rows: Sequence[Row], names: Mapping[str, str]) -> dict[str, list[Any]]:
+    targets = [row["target_accuracy"] for row in rows]
+    specs = [str(row.get("spec", "")) for row in rows]
+    aligned = [row.get("alignment") not in (None, "none") for row in rows]
+    return {
+        "y": list(range(len(rows))),
+        "name": [
+            plot_label(names.get(spec, spec)) + (f" + {row['alignment']}" if is_aligned else "")
+            for spec, row, is_aligned in zip(specs, rows, aligned)
+        ],
+        "source": [row["source_accuracy"] for row in rows],
+        "target": targets,
+        "low": [_or(row.get("low"), row["target_accuracy"]) for row in rows],
+        "high": [_or(row.get("high"), row["target_accuracy"]) for row in rows],
+        "tip": [_share(row["target_accuracy"], row.get("low"), row.get("high")) for row in rows],
+    }
+
+
+def curve_charts(curves: Sequence[dict[str, Any]], key: str, x: str = "epoch") -> dict[str, figure]:
+    """Loss and accuracy against the epoch or the number of labels, one line a run.
 
     Parameters
     ----------
     curves : sequence of dict
-        ``name``, ``seed``, ``epoch`` and lists of the same length.
+        ``name``, ``seed``, and lists of the same length under `x` and the measures.
     key : str
+    x : {"epoch", "n_labels"}, default="epoch"
+
+    Returns
+    -------
+    dict of str to Bokeh figure
+        By the measure's name.
     """
-    found = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy")
+    found = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "accuracy")
     return {
-        name: _curve_chart([curve for curve in curves if curve.get(name)], name, key)
+        name: _curve_chart([curve for curve in curves if curve.get(name)], name, key, x)
         for name in found
         if any(curve.get(name) for curve in curves)
     }
 
 
-def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str) -> figure:
+def curve_colors(curves: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Name of each kind of run, and its colour."""
+    names = dict.fromkeys(str(curve.get("name", "")) for curve in curves)
+    return {name: color_of(place) for place, name in enumerate(names)}
+
+
+def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) -> figure:
     from bokeh.models import ColumnDataSource
 
-    plot = empty_plot(
-        f"figure-curve-{name}-{key}",
-        x_axis_label="Epoch",
-        height=270,
-    )
-    place = {text: i for i, text in enumerate(dict.fromkeys(c.get("name", "") for c in curves))}
+    label = "Training pictures of each class" if x == "n_labels" else column_label(x)
+    plot = empty_plot(f"figure-{x}-{name}-{key}", x_axis_label=label, height=270)
+    if "accuracy" in name:
+        plot.yaxis.formatter = _percent()
+    colors = curve_colors(curves)
     for curve in curves:
-        source = ColumnDataSource(_curve_columns(curve, name))
-        color = color_of(place[curve.get("name", "")])
+        source = ColumnDataSource(_curve_columns(curve, name, x))
+        color = colors[str(curve.get("name", ""))]
         plot.line("x", "y", source=source, color=color, line_width=2, alpha=0.8)
         dots = plot.scatter("x", "y", source=source, color=color, size=5)
-        add_tip(plot, dots, [("", "@run"), ("Epoch", "@x"), (column_label(name), "@y{0.000}")])
+        add_tip(plot, dots, [("", "@run"), (label, "@x"), (column_label(name), "@y{0.000}")])
     return plot
 
 
-def _curve_columns(curve: dict[str, Any], name: str) -> dict[str, list[Any]]:
+def _curve_columns(curve: dict[str, Any], name: str, x: str) -> dict[str, list[Any]]:
     values = _nan(curve[name])
     # Of a column, for "@" and "$" in the tip itself would be taken for columns.
     run = plot_label(f"{curve.get('name', '')}, seed {curve.get('seed', '?')}")
-    epochs = curve.get("epoch") or list(range(1, 1 + len(values)))
-    return {"x": epochs, "y": values, "run": [run] * len(values)}
+    steps = curve.get(x) or list(range(1, 1 + len(values)))
+    return {"x": steps, "y": values, "run": [run] * len(values)}
 
 
 def _percent() -> Any:

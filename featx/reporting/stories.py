@@ -8,9 +8,16 @@ from itertools import chain
 from typing import Any
 
 from featx.reporting.albums import Album
-from featx.reporting.charts import cost_chart, curve_charts, depth_charts
+from featx.reporting.charts import (
+    cost_chart,
+    curve_charts,
+    curve_colors,
+    depth_charts,
+    transfer_chart,
+)
 from featx.reporting.maps import Maps, draw_maps
 from featx.reporting.matrices import alike_chart, confused_pairs, confusion_chart
+from featx.reporting.specs import short_specs
 from featx.reporting.tables import Table, make_table
 from featx.reporting.wording import (
     clean,
@@ -18,7 +25,6 @@ from featx.reporting.wording import (
     command_line,
     number,
     short_path,
-    short_spec,
     words,
 )
 from featx.results import Result
@@ -31,6 +37,7 @@ TITLES = {
     "transfer": "From one domain to another",
     "finetune": "Fine-tuning",
 }
+CODE_LABELS = ("Command", "Python")
 N_FAILURES = 200
 N_SPECS = 12
 MISTAKE_PX = 144
@@ -50,7 +57,9 @@ class Story:
     facts : list of (str, str)
     settings : list of (str, str)
         Extractors, and their parameters in words.
-    sentences, notes : list of str
+    sentences : list of (str, str)
+        Text, and the code that it ends with, if any.
+    notes : list of str
     table : Table
     plots : dict of str to Bokeh figure
         By the place they go to on the page.
@@ -70,7 +79,7 @@ class Story:
     line: str | None
     facts: list[tuple[str, str]]
     settings: list[tuple[str, str]]
-    sentences: list[str]
+    sentences: list[tuple[str, str]]
     table: Table
     failures: list[tuple[str, str]]
     n_failures: int
@@ -91,6 +100,7 @@ def tell(result: Result, key: str) -> Story:
         Letters and digits that no other result on the page has.
     """
     provenance = result.provenance or {}
+    names = spec_names(result)
     story = Story(
         key=key,
         title=TITLES.get(result.command, clean(result.command).capitalize()),
@@ -99,8 +109,8 @@ def tell(result: Result, key: str) -> Story:
         line=command_line(provenance),
         facts=_facts(result),
         settings=_settings(provenance),
-        sentences=[clean(sentence) for sentence in result.sentences],
-        table=make_table(result.rows),
+        sentences=[_sentence(text, names) for text in result.sentences],
+        table=make_table(result.rows, names),
         failures=[(clean(path), clean(why)) for path, why in result.failures[:N_FAILURES]],
         n_failures=len(result.failures),
     )
@@ -108,6 +118,24 @@ def tell(result: Result, key: str) -> Story:
     _add_maps(story, result)
     story.choices = _choices(result, story)
     return story
+
+
+def spec_names(result: Result) -> dict[str, str]:
+    """What the page calls each kind of features of a result."""
+    details = result.details
+    told = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
+    rows = [row["spec"] for row in result.rows if row.get("spec")]
+    return short_specs([*rows, *chain.from_iterable(told)])
+
+
+def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:
+    """A sentence with short names of features; of one that tells a command, text and code."""
+    label, colon, code = text.partition(": ")
+    if colon and label in CODE_LABELS:
+        return f"{label}:", clean(code)
+    for spec in sorted(names, key=len, reverse=True):
+        text = text.replace(spec, names[spec])
+    return clean(text), ""
 
 
 def mistake_paths(result: Result) -> list[str]:
@@ -170,13 +198,20 @@ def _settings(provenance: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _add_plots(story: Story, result: Result) -> None:
-    key, details = story.key, result.details
+    key, details, names = story.key, result.details, spec_names(result)
     curves = depth_charts(result.rows, key)
-    cost = None if curves else cost_chart(result.rows, key)
+    cost = None if curves else cost_chart(result.rows, key, names)
     if cost is not None:
         story.plots["cost"], story.captions["cost"] = cost
+    transfer = transfer_chart(result.rows, key, names)
+    if transfer is not None:
+        story.plots["transfer"] = transfer
     _add_group(story, "depth", curves)
-    _add_group(story, "curves", curve_charts(details.get("curves") or [], key))
+    runs, by_labels = details.get("curves") or [], details.get("label_curves") or []
+    _add_group(story, "curves", curve_charts(runs, key))
+    _add_group(story, "labels", curve_charts(by_labels, key, "n_labels"))
+    colors = curve_colors([*runs, *by_labels])
+    story.captions["runs"] = [(clean(name), color) for name, color in colors.items()]
     cka = details.get("cka")
     if cka and cka.get("matrix"):
         story.plots["cka"] = alike_chart(cka["layers"], cka["matrix"], key)
@@ -217,7 +252,8 @@ def _choices(result: Result, story: Story) -> list[dict[str, Any]]:
 def _choice(result: Result, story: Story, place: int, spec: str) -> dict[str, Any]:
     details = result.details
     confusion = (details.get("confusion") or {}).get(spec)
-    choice: dict[str, Any] = {"spec": short_spec(clean(spec)), "plot": None, "pairs": None}
+    name = clean(spec_names(result).get(spec, spec))
+    choice: dict[str, Any] = {"spec": name, "plot": None, "pairs": None}
     if confusion:
         choice["plot"] = f"confusion-{place}"
         classes, matrix = confusion["classes"], confusion["matrix"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from featx.reporting.wording import clean, column_label, number, short_spec, words
+from featx.reporting.wording import clean, column_label, number, words
 
 Row = dict[str, Any]
 
@@ -14,7 +14,7 @@ MAIN = (
     *("spec", "alignment", "source", "target", "name"),
     *("accuracy", "source_accuracy", "target_accuracy"),
     *("difference", "is_tied", "purity", "silhouette", "points_lost", "share_kept"),
-    *("domain_accuracy", "n_features", "ms_per_image", "is_control", "note"),
+    *("domain_accuracy", "n_features", "ms_per_image", "note"),
     *("class", "true", "said", "n", "share", "recall", "precision", "f1"),
 )
 """Columns shown first; the others are a click away."""
@@ -24,6 +24,9 @@ SHARES = {
     *("domain_accuracy", "purity", "share_kept", "recall", "precision", "f1", "share"),
 }
 """Columns between 0 and 1 that are shown as percentages."""
+
+POINTS = {"difference": 100, "points_lost": 1, "points_gained": 1}
+"""Columns in points of a hundred, and what brings them there."""
 
 CENTERS = {
     "low": "accuracy",
@@ -68,13 +71,15 @@ class Table:
         return not all(column.is_main for column in self.columns)
 
 
-def make_table(rows: Sequence[Row]) -> Table:
+def make_table(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> Table:
     """Table of some rows: empty columns left out, ends of intervals beside their middle.
 
     Parameters
     ----------
     rows : sequence of dict
         Plain values; None where a row has none.
+    names : mapping of str to str, optional
+        What to call a SPEC.
 
     Examples
     --------
@@ -82,13 +87,16 @@ def make_table(rows: Sequence[Row]) -> Table:
     >>> [column.label for column in table.columns], table.rows[0][1].text
     (['Features', 'Accuracy'], '50.0%')
     """
-    names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
-    ends = _interval_ends(names)
+    found = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
+    ends = _interval_ends(found)
     hidden = {end for pair in ends.values() for end in pair}
-    main = _main(names, rows)
-    columns = [_column(name, rows, main) for name in names if name not in hidden]
+    main = _main(found, rows)
+    columns = [_column(name, rows, main) for name in found if name not in hidden]
     columns.sort(key=lambda column: main.index(column.name) if column.is_main else len(main))
-    cells = [[_cell(row, column, ends.get(column.name)) for column in columns] for row in rows]
+    known = names or {}
+    cells = [
+        [_cell(row, column, ends.get(column.name), known) for column in columns] for row in rows
+    ]
     return Table(columns, cells, [_mark(row) for row in rows])
 
 
@@ -122,7 +130,7 @@ def _column(name: str, rows: Sequence[Row], main: Sequence[str]) -> Column:
     return Column(clean(name), column_label(name), name in main, is_number)
 
 
-def _cell(row: Row, column: Column, ends: tuple[str, str] | None) -> Cell:
+def _cell(row: Row, column: Column, ends: tuple[str, str] | None, names: Mapping[str, str]) -> Cell:
     value = row.get(column.name)
     if value is None:
         return Cell("", "", column.is_number)
@@ -130,25 +138,27 @@ def _cell(row: Row, column: Column, ends: tuple[str, str] | None) -> Cell:
         return Cell("yes" if value else "", int(value))
     if not isinstance(value, int | float):
         text = words(value)
-        return Cell(
-            short_spec(text) if column.name == "spec" else text, text.casefold(), title=text
-        )
-    is_share = column.name in SHARES
+        return Cell(clean(names.get(text, text)), text.casefold(), title=text)
     low, high = (row.get(end) for end in ends) if ends else (None, None)
-    interval = "" if low is None or high is None else _range_text(low, high, is_share)
-    bar = None
-    if is_share and column.name.endswith("accuracy") and low is not None and high is not None:
-        bar = _bar(value, low, high)
-    return Cell(_text(value, is_share), value, True, interval, bar)
+    if low is None or high is None:
+        return Cell(_text(value, column.name), value, True)
+    bar = _bar(value, low, high) if column.name.endswith("accuracy") else None
+    interval = "" if low == high == 0 else _range_text(low, high, column.name)
+    return Cell(_text(value, column.name), value, True, interval, bar)
 
 
-def _range_text(low: float, high: float, is_share: object) -> str:
+def _range_text(low: float, high: float, name: str) -> str:
     between = " to " if low < 0 or high < 0 else "–"
-    return f"{_text(low, is_share)}{between}{_text(high, is_share)}"
+    return f"{_text(low, name)}{between}{_text(high, name)}"
 
 
-def _text(value: float, is_share: object) -> str:
-    return f"{value:.1%}" if is_share else number(value)
+def _text(value: float, name: str) -> str:
+    """A number of a column: shares in percent, differences in points."""
+    if name in SHARES:
+        return f"{value:.1%}".replace("-", "−")
+    if name in POINTS:
+        return f"{POINTS[name] * value:.1f}".replace("-", "−")
+    return number(value)
 
 
 def _bar(value: float, low: float, high: float) -> tuple[float, float, float]:

@@ -21,7 +21,9 @@ LABELS = {
     "bytes_per_image": "Bytes / picture",
     "ms_per_image": "ms / picture",
     "train_seconds": "Training, s",
-    "difference": "Behind the best",
+    "difference": "Points from best",
+    "points_lost": "Points lost",
+    "domain_accuracy": "Domains told apart",
     "p_value": "p",
     "is_tied": "Tied",
     "is_control": "Control",
@@ -55,17 +57,6 @@ def plot_label(value: Any) -> str:
     False
     """
     return TEX.sub(lambda match: match[0] + JOINER, clean(value))
-
-
-def short_spec(spec: str) -> str:
-    """A SPEC without the folders of the files in it.
-
-    Examples
-    --------
-    >>> short_spec('cnn:squeezenet1_0:pool1,weights="../nets/squeeze.pth"')
-    'cnn:squeezenet1_0:pool1,weights=squeeze.pth'
-    """
-    return re.sub(r"=\"?(?:[^,\"]*[\\/])([^,\"]*)\"?", r"=\1", spec)
 
 
 def short_path(path: str) -> str:

@@ -4,7 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from featx.reporting.charts import cost_chart, curve_charts, depth_charts, pareto_front
+from featx.reporting.charts import (
+    cost_chart,
+    curve_charts,
+    depth_charts,
+    pareto_front,
+    transfer_chart,
+)
 from featx.reporting.matrices import MAX_LABELED, confused_pairs, confusion_chart
 
 
@@ -75,3 +81,15 @@ def test_tex_in_a_name_is_not_typeset() -> None:
 
     labels = plot.xaxis[0].major_label_overrides.values()
     assert not any("$$" in label or r"\(" in label for label in labels)
+
+
+def test_transfer_is_drawn_of_the_averages() -> None:
+    pair = {"spec": "hog", "alignment": "none", "source": "a", "target": "b"}
+    mean = {"spec": "hog", "alignment": "coral", "source": "mean", "target": "mean"}
+    scores = {"source_accuracy": 0.8, "target_accuracy": 0.5}
+
+    plot = transfer_chart([pair | scores, mean | scores], "k")
+
+    assert plot is not None
+    assert plot.yaxis[0].major_label_overrides == {0: "hog + coral"}
+    assert transfer_chart([pair | scores], "k") is None

@@ -15,7 +15,7 @@ def test_ends_of_an_interval_stand_beside_its_middle() -> None:
 def test_interval_below_zero_reads_well() -> None:
     row = {"spec": "hog", "difference": -0.01, "difference_low": -0.03, "difference_high": 0.01}
 
-    assert make_table([row]).rows[0][1].interval == "−0.030 to 0.010"
+    assert make_table([row]).rows[0][1].interval == "−3.0 to 1.0"
 
 
 def test_interval_of_a_transfer_belongs_to_the_target() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ Row = dict[str, Any]
 
 COSTS = ("ms_per_image", "n_features", "bytes_per_image", "train_seconds")
 """Columns that are a price, the first that a table has is drawn."""
+
+WIDTH_PX, CHARACTER_PX = 1050, 6.4
+"""Of a plot on a laptop and of a letter in it, to tell which names run over each other."""
 
 CURVES = ("accuracy", "purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
 CONTROLS = {"shuffled": ("dashed", UNKNOWN_COLOR), "random": ("dotted", color_of(5))}
@@ -112,8 +116,9 @@ def _name_the_best(plot: figure, rows: Sequence[Row], cost: str) -> None:
     front = pareto_front(rows, cost)
     costs = sorted(row[cost] for row in rows)
     middle = (costs[0] * costs[-1]) ** 0.5
+    named = _apart(front, rows, cost, middle)
     for is_left in (True, False):
-        side = [row for row in front if (row[cost] <= middle) == is_left]
+        side = [row for row in named if (row[cost] <= middle) == is_left]
         source = ColumnDataSource(
             {
                 "x": [row[cost] for row in side],
@@ -142,6 +147,28 @@ def _name_the_best(plot: figure, rows: Sequence[Row], cost: str) -> None:
         line_width=1.5,
         level="underlay",
     )
+
+
+def _apart(front: Sequence[Row], rows: Sequence[Row], cost: str, middle: float) -> list[Row]:
+    """Of the rows to name those whose names do not run over each other, the best first."""
+    low, high = _log_range([row[cost] for row in rows])
+    scores = [row["accuracy"] for row in rows]
+    span = (max(scores) - min(scores)) or 1.0
+    taken: list[tuple[float, float, float]] = []
+    kept = []
+    for row in reversed(front):
+        x = WIDTH_PX * math.log(row[cost] / low) / math.log(high / low)
+        width = CHARACTER_PX * len(str(row["name"])) + 10
+        is_left = row[cost] <= middle
+        start = x if is_left else x - width
+        y = 300 * row["accuracy"] / span + (-10 if is_left else 12)
+        if all(
+            abs(y - other) > 14 or start > end or start + width < begin
+            for begin, end, other in taken
+        ):
+            taken.append((start, start + width, y))
+            kept.append(row)
+    return kept
 
 
 def depth_charts(rows: Sequence[Row], key: str) -> dict[str, figure]:
@@ -226,7 +253,7 @@ def transfer_chart(
         x_axis_label="Accuracy",
         y_range=(len(means) - 0.4, -0.6),
     )
-    name_ticks(plot.yaxis, source.data["name"])
+    name_ticks(plot.yaxis, source.data["name"], longest=44)
     plot.yaxis.major_label_orientation = "horizontal"
     plot.ygrid.visible = False
     plot.xaxis.formatter = _percent()

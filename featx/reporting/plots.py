@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure
 
 HEIGHT_PX = 320
-MAX_LABEL_CHARACTERS = 24
+LONGEST_LABEL = 24
 
 
 def empty_plot(name: str, **settings: Any) -> figure:
@@ -61,7 +61,7 @@ def add_tip(plot: figure, renderer: Any, tips: list[tuple[str, str]], **settings
     plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips, **settings))
 
 
-def name_ticks(axis: Any, labels: Sequence[str]) -> None:
+def name_ticks(axis: Any, labels: Sequence[str], longest: int = LONGEST_LABEL) -> None:
     """Ticks at 0, 1, 2, ... that carry names.
 
     Places and not a categorical axis: two names may be the same once they are fit to print.
@@ -71,12 +71,14 @@ def name_ticks(axis: Any, labels: Sequence[str]) -> None:
     axis : Bokeh axis, or several
     labels : sequence of str
         None at all: no ticks.
+    longest : int, default=24
+        Characters that there is room for.
     """
     from bokeh.models import FixedTicker
 
     axis.ticker = FixedTicker(ticks=list(range(len(labels))))
     axis.major_label_overrides = {
-        i: label if len(label) <= MAX_LABEL_CHARACTERS else label[: MAX_LABEL_CHARACTERS - 1] + "…"
+        i: label if len(label) <= longest else label[: longest - 1] + "…"
         for i, label in enumerate(labels)
     }
     if len(labels) > 4:

@@ -13,8 +13,8 @@ Row = dict[str, Any]
 MAIN = (
     *("spec", "alignment", "source", "target", "name"),
     *("accuracy", "source_accuracy", "target_accuracy"),
-    *("difference", "is_tied", "purity", "silhouette", "points_lost", "share_kept"),
-    *("domain_accuracy", "n_features", "ms_per_image", "note"),
+    *("difference", "is_tied", "purity", "silhouette", "points_lost"),
+    *("n_features", "ms_per_image", "note"),
     *("class", "true", "said", "n", "share", "recall", "precision", "f1"),
 )
 """Columns shown first; the others are a click away."""

@@ -93,3 +93,17 @@ def test_transfer_is_drawn_of_the_averages() -> None:
     assert plot is not None
     assert plot.yaxis[0].major_label_overrides == {0: "hog + coral"}
     assert transfer_chart([pair | scores], "k") is None
+
+
+def test_names_in_the_plot_of_costs_do_not_run_over_each_other() -> None:
+    many = [
+        {"spec": f"a long name of features {i}", "accuracy": 0.5 + i / 1000, "ms_per_image": 1 + i}
+        for i in range(50)
+    ]
+
+    found = cost_chart([{"spec": "cheap", "accuracy": 0.1, "ms_per_image": 0.1}, *many], "k")
+
+    assert found is not None
+    named = [text for label in found[0].center[-2:] for text in label.source.data["text"]]
+    assert "a long name of features 49" in named
+    assert len(named) < 10

@@ -10,6 +10,9 @@ import numpy as np
 from featx.projection.spaces import Array, Space, blocks
 
 N_EPOCHS_FIRST, N_EPOCHS_NEXT = 300, 200
+LEARNING_RATE = 0.5
+"""Half of UMAP's own: maps of six layers of flowers17 keep up to 2 % more neighbours."""
+
 N_COMPONENTS = 50
 INIT_RADIUS = 10.0
 """What UMAP brings a first map to; one that moves on starts as large."""
@@ -88,6 +91,7 @@ class UMAPLayout(NeighborLayout):
             model = UMAP(
                 n_neighbors=n_neighbors,
                 n_epochs=N_EPOCHS_FIRST if is_first else N_EPOCHS_NEXT,
+                learning_rate=LEARNING_RATE,
                 init=_scaled(start, INIT_RADIUS),
                 precomputed_knn=_with_self(space, n_neighbors),
                 random_state=self.random_state,

@@ -310,6 +310,8 @@ def predictions_of(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
 def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, Any]:
     """What each point of a map is, as ``details["points"]`` of a result has it."""
 
+    said = [None if value is None else str(value) for value in predicted]
+
     def column(values: Any) -> list[str] | None:
         return None if values is None else [str(value) for value in values]
 
@@ -318,7 +320,7 @@ def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, 
         "labels": column(features.labels),
         "splits": column(features.splits),
         "domains": column(features.domains),
-        "predicted": [None if value is None else str(value) for value in predicted],
+        "predicted": said if any(value is not None for value in said) else None,
     }
 
 

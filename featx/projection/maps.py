@@ -109,7 +109,7 @@ def project(
         the values of a dict, in order of depth.
     method : {"umap", "pca", "tsne"}, default="umap"
     n_neighbors : int, default=15
-        Pictures that each is drawn to by UMAP; three times as many is t-SNE's perplexity range.
+        Pictures that each is drawn to by UMAP; t-SNE's perplexity is twice that.
     random_state : int, default=0
         The same seed gives the same bytes, with duplicates among the pictures too.
 

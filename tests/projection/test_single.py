@@ -19,6 +19,7 @@ def digits() -> ImageDataset:
 def test_points_are_coloured_by_class_where_it_is_known(digits: ImageDataset) -> None:
     found = map_pictures(digits, "pixels", method="pca", store=None)
     assert found.details["groups"] == digits.labels.tolist()  # type: ignore[union-attr]
+    assert found.details["points"]["predicted"] is None
 
 
 def test_right_and_wrong_agree_with_the_accuracy(digits: ImageDataset) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -212,19 +211,16 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
     n_neighbors : int, default=10
         Of ``knn``.
     """
-    from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer, StandardScaler
 
     from featx.probing.linear import LinearProbe
+    from featx.probing.nearest import MeanProbe, NeighborProbe
 
     if protocol.classifier in ("knn", "nearest_mean"):
         scalers = {"standard": [StandardScaler()], "l2": [Normalizer()], "none": []}
-        nearest = {
-            "knn": KNeighborsClassifier(n_neighbors, metric="cosine"),
-            "nearest_mean": NearestCentroid(),
-        }
-        return make_pipeline(*scalers[protocol.scale], nearest[protocol.classifier])
+        nearest = NeighborProbe(n_neighbors) if protocol.classifier == "knn" else MeanProbe()
+        return make_pipeline(*scalers[protocol.scale], nearest)
     return LinearProbe(
         protocol.classifier,  # type: ignore[arg-type]
         scale=protocol.scale,  # type: ignore[arg-type]
@@ -255,13 +251,6 @@ def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
 
 
 def _fit(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
-    with warnings.catch_warnings():
-        # Nearest means say so of classes without any spread, such as single pictures.
-        warnings.filterwarnings("ignore", "self.within_class_std_dev_")
-        return _fit_quietly(probe, X, labels, left_out)
-
-
-def _fit_quietly(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
     if left_out is None or not hasattr(probe, "validation"):
         return probe.fit(X, labels)
     return probe.fit(X, labels, left_out=left_out)
@@ -270,10 +259,7 @@ def _fit_quietly(probe: Any, X: Any, labels: Column, left_out: Column | None) ->
 def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:
     tested = take_rows(X, test)
     predicted = fitted.predict(tested)
-    with warnings.catch_warnings():
-        # Nearest means of classes without spread divide by it.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        shares = fitted.predict_proba(tested)
+    shares = fitted.predict_proba(tested)
     classes = fitted.classes_
     own = shares[np.arange(len(test)), np.searchsorted(classes, labels[test])]
     said = shares[np.arange(len(test)), np.searchsorted(classes, predicted)]

@@ -309,7 +309,6 @@ def predictions_of(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
 
 def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, Any]:
     """What each point of a map is, as ``details["points"]`` of a result has it."""
-
     said = [None if value is None else str(value) for value in predicted]
 
     def column(values: Any) -> list[str] | None:

@@ -7,7 +7,7 @@ from .extractors.color import ColorHistogram, MeanColor
 from .extractors.hog import HOG
 from .extractors.pixels import RawPixels
 from .features import FeatureSet
-from .finetuning import FineTunedClassifier, finetune
+from .finetuning import FineTunedClassifier, advise, finetune
 from .images import Images
 from .models import list_layers, list_models
 from .prediction import predict
@@ -30,6 +30,7 @@ __all__ = [
     "LinearProbe",
     "MeanColor",
     "RawPixels",
+    "advise",
     "compare",
     "depth_profile",
     "extract",

@@ -13,6 +13,7 @@ import typer
 
 from featx import __version__
 from featx.cli import (
+    advise,
     augment,
     cache,
     demo,
@@ -47,6 +48,7 @@ app.command("depth")(depth.depth_command)
 app.command("umap")(umap.umap_command)
 app.command("filters")(filters.filters_command)
 app.command("finetune")(finetune.finetune_command)
+app.command("advise")(advise.advise_command)
 app.command("augment")(augment.augment_command)
 app.command("report")(report.report_command)
 app.command("layers")(listing.layers_command)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from featx.plotting.style import QUIET, TRAINED, WIDTH, house_style, place_axes, shortened
+from featx.plotting.style import (
+    QUIET,
+    TRAINED,
+    WIDTH,
+    house_style,
+    name_features,
+    place_axes,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,15 +89,16 @@ def _write_labels(figure: Figure, axes: Axes, rows: Sequence[dict[str, Any]]) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    names = name_features([row["spec"] for row in rows])
     points = [(row["ms_per_image"], row["accuracy"]) for row in rows]
     marks = axes.transData.transform(points) if points else np.empty((0, 2))
     taken: list[Bbox] = []
-    for row, point in sorted(zip(rows, points), key=lambda pair: -pair[1][1]):
+    for row, name, point in sorted(zip(rows, names, points), key=lambda item: -item[2][1]):
         color = QUIET if row.get("is_control") else TRAINED
         best = None
         for across, up, ha, va in OFFSETS:
             label = axes.annotate(
-                shortened(str(row["spec"]), 40), point, (across, up), "data", "offset points",
+                shortened(name, 40), point, (across, up), "data", "offset points",
                 ha=ha, va=va, fontsize=6.5, color=color,
             )  # fmt: skip
             box = label.get_window_extent(renderer)

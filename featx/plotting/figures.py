@@ -13,7 +13,7 @@ from featx.plotting.clouds import METHODS, draw_maps
 from featx.plotting.costs import draw_costs
 from featx.plotting.curves import draw_depth
 from featx.plotting.matrices import draw_cka, draw_confusion
-from featx.plotting.style import save_figure
+from featx.plotting.style import name_features, save_figure
 from featx.results import Result
 
 
@@ -83,7 +83,8 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
     if result.command == "compare" and any(row.get("ms_per_image") for row in result.rows):
         yield "cost", draw_costs(result.rows, f"Accuracy against cost, {data}")
     for spec, found in _first(details.get("confusion")):
-        yield "confusion", draw_confusion(found["classes"], found["matrix"], f"Confusion, {spec}")
+        name = name_features([spec])[0]
+        yield "confusion", draw_confusion(found["classes"], found["matrix"], f"Confusion, {name}")
 
 
 def _groups(details: dict[str, Any]) -> list[str]:
@@ -96,11 +97,8 @@ def _groups(details: dict[str, Any]) -> list[str]:
 
 def _model(result: Result) -> str:
     """The network that the rows are of, for a title."""
-    from featx.registry import parse_spec
-
     spec = str(result.rows[0].get("spec", "")) if result.rows else ""
-    _, places, _ = parse_spec(spec) if spec.startswith("cnn:") else ("", [], {})
-    return f"{places[0]} on " if places else ""
+    return f"{name_features([spec])[0].split()[0]} on " if spec.startswith("cnn:") else ""
 
 
 def _first(found: dict[str, Any] | None) -> list[tuple[str, Any]]:

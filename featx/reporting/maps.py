@@ -174,16 +174,28 @@ def _figures(spaces: list[npt.NDArray[np.float32]], key: str) -> dict[str, figur
     columns = {
         f"{axis}{i}": space[:, j] for i, space in enumerate(spaces) for j, axis in enumerate("xy")
     }
-    maps = ColumnDataSource({**columns, **look}, name=f"maps-{key}")
     walk = ColumnDataSource({"x": columns["x0"], "y": columns["y0"], **look}, name=f"walk-{key}")
-    ring = ColumnDataSource({name: [] for name in (*columns, "x", "y")}, name=f"ring-{key}")
+    maps = ColumnDataSource({**columns, **look}, name=f"maps-{key}")
+    # Of a single map the walk is all that is drawn.
+    n_maps = len(spaces) if len(spaces) > 1 else 0
+    axes = {"walk": ("x", "y"), **{str(i): (f"x{i}", f"y{i}") for i in range(n_maps)}}
+    ring = ColumnDataSource(
+        {name: [] for pair in axes.values() for name in pair}, name=f"ring-{key}"
+    )
     view = CDSView(filter=BooleanFilter([True] * n), name=f"view-{key}")
     extent = _extent(spaces)
-    figures = {"walk": _map("x", "y", walk, ring, view, extent, name=f"figure-{key}-walk")}
-    for i in range(len(spaces)):
-        name = f"figure-{key}-{i}"
-        figures[str(i)] = _map(f"x{i}", f"y{i}", maps, ring, view, extent, name=name)
-    return figures
+    return {
+        place: _map(
+            x,
+            y,
+            walk if place == "walk" else maps,
+            ring,
+            view,
+            extent,
+            name=f"figure-{key}-{place}",
+        )
+        for place, (x, y) in axes.items()
+    }
 
 
 def _extent(spaces: list[npt.NDArray[np.float32]]) -> list[tuple[float, float]]:

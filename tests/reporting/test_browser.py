@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx.datasets import load_dataset
+from featx.reporting import write_page
+from featx.results import Result
 from tests.reporting.conftest import HOSTILE, N_PER_CLASS
 
 pytestmark = pytest.mark.slow  # Starting a browser takes seconds.
@@ -211,7 +214,7 @@ def test_brushed_names_are_saved_as_a_list(
     assert names == [pictures[0][i] for i in opened.execute_script("return featx.maps[0].selected")]
 
 
-def test_slider_moves_every_point_to_the_next_layer(opened: Any, depth: Any) -> None:
+def test_slider_moves_every_point_to_the_next_layer(opened: Any, depth: Result) -> None:
     x = [[xy[0] for xy in entry["coordinates"]] for entry in depth.details["maps"]]
     slide = "const s = document.querySelector('[data-walk]'); s.value = arguments[0];"
     slide += "s.dispatchEvent(new Event('input'))"
@@ -322,6 +325,21 @@ def test_other_features_show_their_own_confusion(opened: Any) -> None:
     )
 
 
+def test_a_single_map_is_drawn_alone(browser: Any, depth: Result, tmp_path: Path) -> None:
+    details = {**depth.details, "maps": depth.details["maps"][:1]}
+    single = Result("umap", "photos", [], {"color": "correct"}, details=details)
+    browser.get_log("browser")
+    browser.get(write_page([single], tmp_path / "map.html").as_uri())
+    wait_for(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
+
+    assert sorted(browser.execute_script(CHIPS)) == ["right", "wrong"]
+    move_to(browser, *position_of(browser, "r0-walk", 3))
+    wait_for(lambda: not browser.execute_script("return document.getElementById('card').hidden"))
+    brush(browser, "r0-walk", 3)
+    wait_for(lambda: 3 in selected(browser, "walk-r0"))
+    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
+
+
 def test_5000_pictures_flow(browser: Any, large_page: Path) -> None:
     browser.get(large_page.as_uri())
     wait_for(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
@@ -341,10 +359,6 @@ def test_5000_pictures_flow(browser: Any, large_page: Path) -> None:
 @pytest.fixture
 def large_page(shared: Callable[[str], Path], tmp_path: Path) -> Path:
     """Page of every picture of a hundred classes at six layers; only where they lie is drawn."""
-    from featx.datasets import load_dataset
-    from featx.reporting import write_page
-    from featx.results import Result
-
     dataset = load_dataset(shared("data/caltech101"))
     rng, n = np.random.default_rng(0), len(dataset)
     maps = [

@@ -108,3 +108,10 @@ def test_points_shrink_as_they_become_many() -> None:
     sizes = [point_size(n, is_large=True) for n in (10, 500, 5000)]
 
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_single_map_has_one_figure() -> None:
+    maps = draw_maps(details(9, n_maps=1), "k")
+
+    assert maps is not None
+    assert list(maps.roots) == ["walk"]

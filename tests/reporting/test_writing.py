@@ -8,6 +8,8 @@ import pytest
 
 from featx.errors import ResultFileError
 from featx.reporting import read_results, write_page, write_report
+from featx.reporting.pages import render_page
+from featx.reporting.stories import tell
 from featx.results import Result
 from tests.reporting.conftest import HOSTILE, IMAGE, SCRIPT
 
@@ -114,6 +116,17 @@ def test_command_of_a_stranger_names_no_folder_outside(tmp_path: Path) -> None:
     write_report(results, tmp_path / "out")
 
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1-x", "2-umap", "report.html"]
+
+
+@pytest.mark.parametrize("n_maps", [1, 3])
+def test_every_plot_has_its_place(depth: Result, n_maps: int) -> None:
+    maps = depth.details["maps"][:n_maps]
+    rows = [{**row, "ms_per_image": 1 + i} for i, row in enumerate(depth.rows)]
+    result = Result("umap", "photos", rows, details={**depth.details, "maps": maps})
+
+    story = tell(result, "r0")
+
+    assert render_page([result]).count("data-plot=") == len(story.plots)
 
 
 def test_legend_names_every_class(text: str) -> None:

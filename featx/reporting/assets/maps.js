@@ -7,8 +7,10 @@ featx.Maps = class {
     this.section = section;
     this.payload = JSON.parse(section.querySelector("[data-payload]").textContent);
     this.thumbnail = (i) => thumbnails[this.payload.places[i]];
-    this.maps = featx.find(`maps-${key}`);
     this.walk = featx.find(`walk-${key}`);
+    // Of a single layer the walk is the only map.
+    this.maps = featx.find(`maps-${key}`) ?? this.walk;
+    this.sources = new Set([this.maps, this.walk]);
     this.ring = featx.find(`ring-${key}`);
     this.view = featx.find(`view-${key}`);
     this.plots = ["walk", ...this.payload.layers.keys()].map((i) => featx.find(`figure-${key}-${i}`)).filter(Boolean);
@@ -34,7 +36,7 @@ featx.Maps = class {
     this.mode = mode;
     const color = mode.codes.map((code) => mode.categories[code].color);
     const shape = mode.codes.map((code) => mode.categories[code].shape);
-    for (const source of [this.maps, this.walk]) source.data = {...source.data, color, shape};
+    for (const source of this.sources) source.data = {...source.data, color, shape};
   }
 
   // Two sources, one selection: the walk moves its points without redrawing the other maps.
@@ -50,7 +52,7 @@ featx.Maps = class {
   }
 
   linkHover() {
-    for (const source of [this.maps, this.walk]) {
+    for (const source of this.sources) {
       source.inspect.connect(([renderer, {geometry}]) => this.hover(source, renderer, geometry));
     }
     for (const square of this.section.querySelectorAll(".plot.square")) {
@@ -83,9 +85,8 @@ featx.Maps = class {
   moveRing() {
     const i = this.hovered;
     const at = (values) => (i === undefined ? [] : [values[i]]);
-    const data = {x: at(this.walk.data.x), y: at(this.walk.data.y)};
-    for (const name of Object.keys(this.ring.data)) data[name] ??= at(this.maps.data[name]);
-    this.ring.data = data;
+    const valuesOf = (name) => (name in this.walk.data ? this.walk : this.maps).data[name];
+    this.ring.data = Object.fromEntries(Object.keys(this.ring.data).map((name) => [name, at(valuesOf(name))]));
   }
 
   cardOf(i, nMore) {

@@ -33,6 +33,7 @@ GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Strengths that are tried at each layer; beyond them no layer of no network did better."""
 
 SHUFFLED_C = 0.01
+MEASURES = ("purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
 MAX_IMAGES = 5000
 
 
@@ -257,8 +258,9 @@ class _Study:
             }
             if twin is None:
                 return found
-            measured = measure_briefly(self._space(twin), self.labels[self.shown])
-            found |= {f"{name}_random": value for name, value in measured.items()}
+            labels = self.labels[self.shown]
+            measured = measure(self._space(twin), labels, random_state=self.random_state)
+            found |= {f"{name}_random": measured[name] for name in MEASURES}
             return found | {"accuracy_random": self._scores(twin).accuracy}
 
     def _space(self, X: Any) -> Space:
@@ -267,17 +269,6 @@ class _Study:
     def _scores(self, X: Any, labels: Any = None, C: float | None = None) -> SplitScores:
         labels = self.labels if labels is None else labels
         return score_splits(np.asarray(X), labels, self.folds, make_probe(self.rules, C=C))
-
-
-def measure_briefly(space: Space, labels: npt.ArrayLike) -> dict[str, float | None]:
-    """Purity and silhouette, the two measures that every control has."""
-    from featx.projection.measures import neighborhood_purity, silhouette
-
-    near, _ = space.neighbors(N_NEIGHBORS)
-    return {
-        "purity": float(neighborhood_purity(near, labels).mean()),
-        "silhouette": float(silhouette(space, labels).mean()),
-    }
 
 
 def draw_evenly(labels: Any, n_wanted: int, random_state: int = 0) -> Indices:

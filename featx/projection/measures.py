@@ -35,7 +35,7 @@ def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> di
     -------
     dict of str to float
         ``purity`` and ``silhouette`` with the ends of their 95 % intervals (``_low``, ``_high``)
-        and their values under shuffled labels (``_shuffled``); ``nmi``, ``ari``,
+        and ``nmi`` and ``ari``, all with their values under shuffled labels (``_shuffled``);
         ``intrinsic_dimension``.
 
     Examples
@@ -49,14 +49,14 @@ def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> di
     labels = np.asarray(labels)
     shuffled = np.random.default_rng(random_state).permutation(labels)
     near, _ = space.neighbors(N_NEIGHBORS)
-    nmi, ari = kmeans_agreement(space, labels, random_state=random_state)
+    clusters = find_clusters(space, len(np.unique(labels)), random_state=random_state)
     return {
         **_with_interval("purity", neighborhood_purity(near, labels), random_state),
         "purity_shuffled": float(neighborhood_purity(near, shuffled).mean()),
         **_with_interval("silhouette", silhouette(space, labels), random_state),
         "silhouette_shuffled": float(silhouette(space, shuffled).mean()),
-        "nmi": nmi,
-        "ari": ari,
+        **agreement(clusters, labels),
+        **{f"{name}_shuffled": value for name, value in agreement(clusters, shuffled).items()},
         "intrinsic_dimension": intrinsic_dimension(space),
     }
 
@@ -130,41 +130,60 @@ def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
     return np.where(sizes[own] > 1, (between - within) / largest, 0.0)
 
 
-def kmeans_agreement(
-    space: Space, labels: npt.ArrayLike, *, random_state: int = 0
-) -> tuple[float, float]:
-    """How well k-means on rows of unit length, told the number of classes, finds the classes.
+def find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> Indices:
+    """Cluster of each row by k-means on rows of unit length.
 
     Parameters
     ----------
     space : Space
-    labels : array of shape (n_samples,)
+    n_clusters : int
     random_state : int, default=0
 
     Returns
     -------
-    nmi : float
-        Normalised mutual information, 0 to 1.
-    ari : float
-        Adjusted Rand index, 0 by chance, 1 at best.
+    array of int, shape (n_samples,)
 
     Examples
     --------
-    >>> space = Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]))
-    >>> kmeans_agreement(space, ["a", "a", "b", "b"])
-    (1.0, 1.0)
+    >>> found = find_clusters(Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])), 2)
+    >>> bool(found[0] == found[1] != found[2] == found[3])
+    True
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    means = KMeans(len(np.unique(labels)), n_init=N_STARTS, random_state=random_state)
+    means = KMeans(n_clusters, n_init=N_STARTS, random_state=random_state)
     with warnings.catch_warnings():
         # Fewer different rows than classes, as in a layer that is dead: what is found stands.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = means.fit_predict(space.span())
-    nmi = normalized_mutual_info_score(labels, found)
-    return float(nmi), float(adjusted_rand_score(labels, found))
+        return np.asarray(means.fit_predict(space.span()), np.intp)
+
+
+def agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str, float]:
+    """How well clusters are the classes.
+
+    Parameters
+    ----------
+    clusters : array of int, shape (n_samples,)
+    labels : array of shape (n_samples,)
+
+    Returns
+    -------
+    dict
+        ``nmi``, the normalised mutual information, 0 to 1; ``ari``, the adjusted Rand index, 0
+        by chance, 1 at best.
+
+    Examples
+    --------
+    >>> agreement(np.array([1, 1, 0]), ["a", "a", "b"])
+    {'nmi': 1.0, 'ari': 1.0}
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    return {
+        "nmi": float(normalized_mutual_info_score(labels, clusters)),
+        "ari": float(adjusted_rand_score(labels, clusters)),
+    }
 
 
 def intrinsic_dimension(space: Space) -> float | None:

@@ -34,6 +34,7 @@ def test_a_row_for_each_layer_in_order_of_execution(profile: Result) -> None:
 def test_every_number_has_its_name(profile: Result) -> None:
     measures = {"accuracy", "purity", "silhouette"}
     controls = {f"{name}_{control}" for name in measures for control in ("shuffled", "random")}
+    controls |= {"nmi_shuffled", "ari_random", "intrinsic_dimension_random"}
     rest = {"low", "high", "purity_low", "purity_high", "nmi", "ari", "intrinsic_dimension"}
     for row in profile.rows:
         assert measures | controls | rest | {"n_features"} <= set(row)

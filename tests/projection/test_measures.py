@@ -9,10 +9,11 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 from featx.projection.measures import (
+    agreement,
     bootstrap_interval,
     cka_matrix,
+    find_clusters,
     intrinsic_dimension,
-    kmeans_agreement,
     linear_cka,
     measure,
     neighborhood_purity,
@@ -95,13 +96,15 @@ def test_kmeans_finds_blobs_in_narrow_and_wide_features() -> None:
     y = np.repeat(np.arange(3), 15)
     for n_columns in (5, 200):
         X = np.eye(3, n_columns)[y] + 0.02 * rng.normal(size=(45, n_columns))
-        assert kmeans_agreement(Space(X), y) == (1.0, 1.0)
+        found = agreement(find_clusters(Space(X), 3), y)
+        assert found == {"nmi": pytest.approx(1), "ari": pytest.approx(1)}
 
 
 def test_shuffled_labels_are_at_chance(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     found = measure(Space(blobs[0]), blobs[1])
     assert found["purity_shuffled"] == pytest.approx(0.2, abs=0.03)
     assert found["silhouette_shuffled"] < 0.01
+    assert abs(found["ari_shuffled"]) < 0.02 < found["ari"]
     assert found["purity_low"] < found["purity"] < found["purity_high"]
 
 

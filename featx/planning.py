@@ -130,7 +130,8 @@ def _merge(group: list[Job], *, is_alone: bool) -> Job:
 
 def _layer_specs(extractor: Any) -> list[str]:
     """SPEC of each layer of a network by itself."""
-    return [spec_of(portable(extractor).set_params(layer=layer)) for layer in extractor.layers]
+    alone = (portable(extractor).set_params(layer=layer) for layer in extractor.layers)
+    return [spec_of(layer, is_full=True) for layer in alone]
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -150,13 +150,21 @@ def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
     return name, places, named
 
 
-def spec_of(extractor: Any) -> str:
+def spec_of(extractor: Any, *, is_full: bool = False) -> str:
     """Shortest SPEC that makes an extractor like this one.
+
+    Parameters
+    ----------
+    extractor : Extractor
+    is_full : bool, default=False
+        With what a SPEC gives by place spelled out, also where it is the default.
 
     Examples
     --------
     >>> spec_of(make_extractor("color,n_bins=8"))
     'color:8'
+    >>> spec_of(make_extractor("cnn")), spec_of(make_extractor("cnn"), is_full=True)
+    ('cnn', 'cnn:featxnet:-1')
     """
     from featx.extractors.base import INPUT_PARAMETERS, SPEED_PARAMETERS
 
@@ -169,7 +177,8 @@ def spec_of(extractor: Any) -> str:
     }
     places = []
     for key in cls.positional:
-        if not any(other in given for other in cls.positional[cls.positional.index(key) :]):
+        rest = cls.positional[cls.positional.index(key) :]
+        if not is_full and not any(other in given for other in rest):
             break
         places.append(_text(given.pop(key, defaults[key])))
     pairs = [f"{key}={_text(value)}" for key, value in given.items()]

@@ -190,7 +190,7 @@ def _wishes(job: Job) -> list[Kind]:
         extractor = portable(job.extractor)
         if layer:
             extractor.set_params(layer=layer)
-        spec = spec_of(extractor) if layer == name else name
+        spec = spec_of(extractor, is_full=True) if layer == name else name
         wishes.append(Kind(spec, layer, extractor, False, None, 0))
     return wishes
 

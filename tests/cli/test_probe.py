@@ -49,7 +49,7 @@ def test_markdown_is_a_table(
 ) -> None:
     assert run(monkeypatch, "probe", SAMPLES, "-e", "color", "--markdown", "-q") == 0
 
-    assert capsys.readouterr().out.startswith("| spec |")
+    assert capsys.readouterr().out.startswith("| spec ")
 
 
 def test_probe_saves_what_predict_reads(

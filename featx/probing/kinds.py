@@ -177,6 +177,7 @@ def gather(
         features: Any = blocks.get(wish.key)
         if features is None:
             learner = portable(wish.extractor).set_params(store=store, **speed)
+            watcher.begin([f"{wish.spec}, local descriptors"], [])
             store_descriptors(learner, readable.images, watcher)
             features = LearnedFeatures(learner, readable, folds)
         kinds.append(replace(wish, features=features, n_features=_width(features)))

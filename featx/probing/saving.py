@@ -16,6 +16,7 @@ from featx.persistence import portable, save_pipeline
 from featx.planning import plan_jobs
 from featx.probing.evaluation import make_probe
 from featx.protocols import Protocol
+from featx.registry import spec_of
 from featx.streaming import store_descriptors
 from featx.watching import Watcher
 
@@ -70,6 +71,7 @@ def save_probe(
         raise SpecError(f"A saved probe has one extractor; {len(jobs)} were asked for.")
     learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
     if must_learn(learner):
+        watcher.begin([f"{spec_of(learner)}, local descriptors"], [])
         store_descriptors(learner, dataset.images, watcher)
         learner.fit(dataset.images)
     rows = extract(dataset, learner, store=store, watcher=watcher)

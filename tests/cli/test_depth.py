@@ -11,6 +11,8 @@ from featx.cli import main
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Forty small pictures of two classes, one red and one blue."""
+    tmp_path = tmp_path / "photos"
+    tmp_path.mkdir()
     import numpy as np
     from PIL import Image
 
@@ -40,6 +42,17 @@ def test_json_has_a_row_for_each_layer(
     assert found["command"] == "depth"
     assert [row["layer"] for row in found["rows"]] == ["pool1", "fc7"]
     assert found["rows"][0]["purity"] > 0.9
+
+
+def test_a_report_has_its_figures(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    options = ["--layers", "pool1,fc7", "--method", "pca", "--no-controls", "--report", str(out)]
+    assert run(monkeypatch, "depth", str(folder), *options, "-q") == 0
+    figures = {file.name for file in (out / "figures").iterdir()}
+    assert figures == {f"{n}.{s}" for n in ("depth", "maps", "cka") for s in ("png", "svg")}
+    assert (out / "report.html").exists()
 
 
 def test_a_wrong_layer_is_one_line(

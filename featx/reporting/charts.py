@@ -313,10 +313,11 @@ def curve_colors(curves: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) -> figure:
-    from bokeh.models import ColumnDataSource
+    from bokeh.models import BasicTicker, ColumnDataSource
 
     label = "Training pictures of each class" if x == "n_labels" else column_label(x)
     plot = empty_plot(f"figure-{x}-{name}-{key}", x_axis_label=label, height=270)
+    plot.xaxis.ticker = BasicTicker(mantissas=[1, 2, 5], min_interval=1)
     if "accuracy" in name:
         plot.yaxis.formatter = _percent()
     colors = curve_colors(curves)

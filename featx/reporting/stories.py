@@ -151,7 +151,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     protocol = {
         name: value
         for name, value in result.protocol.items()
-        if value not in ("", None) and not isinstance(value, list | dict)
+        if value not in ("", None) and not isinstance(value, list | tuple | dict)
     }
     versions = {"featx": result.version, **(provenance.get("versions") or {})}
     pairs = [

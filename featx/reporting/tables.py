@@ -14,6 +14,7 @@ MAIN = (
     *("spec", "alignment", "source", "target", "name"),
     *("accuracy", "source_accuracy", "target_accuracy"),
     *("difference", "is_tied", "purity", "silhouette", "points_lost"),
+    *("trustworthiness", "neighbors_kept"),
     *("n_features", "ms_per_image", "note"),
     *("class", "true", "said", "n", "share", "recall", "precision", "f1"),
 )
@@ -21,7 +22,16 @@ MAIN = (
 
 SHARES = {
     *("accuracy", "source_accuracy", "target_accuracy", "balanced_accuracy", "macro_f1"),
-    *("domain_accuracy", "purity", "share_kept", "recall", "precision", "f1", "share"),
+    *(
+        "domain_accuracy",
+        "purity",
+        "share_kept",
+        "neighbors_kept",
+        "recall",
+        "precision",
+        "f1",
+        "share",
+    ),
 }
 """Columns between 0 and 1 that are shown as percentages."""
 

@@ -133,3 +133,18 @@ def test_legend_names_every_class(text: str) -> None:
     # In the block of data "<" is written \u003c.
     for label in HOSTILE:
         assert label.replace("<", r"\u003c").replace(">", r"\u003e")[:20].split("=")[0] in text
+
+
+def test_bytes_that_are_no_character_stop_no_page(depth: Result, tmp_path: Path) -> None:
+    odd = "caf\udce9"
+    points = {**depth.details["points"], "labels": [odd] * len(depth.details["points"]["labels"])}
+    confusion = {odd: {"classes": [odd, "b"], "matrix": [[1, 2], [0, 1]]}}
+    mistakes = {odd: [{"path": odd, "true": odd, "predicted": odd, "probability": 0.9}]}
+    details = {**depth.details, "points": points, "confusion": confusion, "mistakes": mistakes}
+    rows = [{"spec": odd, "layer": odd, "index": i, "accuracy": 0.5} for i in range(2)]
+    made = {"command": ["featx", odd], "versions": {odd: odd}, "extractors": [{"spec": odd}]}
+    result = Result("umap", odd, rows, {odd: odd}, [odd], [(odd, odd)], details, made)
+
+    text = write_page([result], tmp_path / "page.html").read_text("utf-8")
+
+    assert r"caf\udce9" in text

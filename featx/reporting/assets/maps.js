@@ -168,7 +168,9 @@ featx.Maps = class {
     this.tray.hidden = !indices.length;
     this.tray.querySelector("[data-count]").textContent = `${indices.length.toLocaleString("en")} selected`;
     this.tray.querySelector("[data-mix]").textContent = this.mixOf(indices);
-    const shown = indices.slice(0, featx.N_FILM);
+    // Spread over the selection: pictures of one class lie beside each other in it.
+    const stride = Math.max(1, indices.length / featx.N_FILM);
+    const shown = Array.from({length: Math.min(indices.length, featx.N_FILM)}, (_, k) => indices[Math.floor(k * stride)]);
     const film = shown.filter((i) => this.thumbnail(i)).map((i) =>
       featx.element("img", {src: this.thumbnail(i), alt: this.payload.names[i], title: this.payload.names[i]}));
     if (indices.length > shown.length) film.push(featx.element("span", {textContent: `and ${(indices.length - shown.length).toLocaleString("en")} more`}));

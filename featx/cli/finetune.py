@@ -70,6 +70,9 @@ def finetune_command(
     patience: Annotated[
         int | None, typer.Option(help="Epochs without progress before a stage ends.", min=1)
     ] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of pictures to stop by; 0 trains on all.", min=0)
+    ] = None,
     augment: Annotated[
         str | None,
         typer.Option(help="none, light, standard, strong; changes to it: strong,mixup=0."),
@@ -129,7 +132,7 @@ def finetune_command(
         batch_norm=batch_norm, head_layer=head_layer, hidden=hidden, dropout=dropout,
         head_norm=head_norm or None, head_epochs=head_epochs, head_lr=head_lr, epochs=epochs,
         lr=lr, optimizer=optimizer, weight_decay=weight_decay, batch_size=batch_size,
-        warmup=warmup, schedule=schedule, patience=patience, augment=augment,
+        warmup=warmup, schedule=schedule, patience=patience, validation=validation, augment=augment,
         flip=False if no_flip else None, size=size, precision=precision, device=device,
     )  # fmt: skip
     if summary:

@@ -169,14 +169,15 @@ def _draw_map(
     axes: Axes, item: dict[str, Any], shown: Sequence[Group], *, n_points: int, is_many: bool
 ) -> None:
     points = np.asarray(item["coordinates"], float)
-    largest = 10 if is_many else 24
-    size = float(np.clip(8000 / max(n_points, 1), 1.4, largest))
+    largest = 8 if is_many else 24
+    n_in_color = sum(len(group.places) for group in shown if group.color != FAINT)
+    size, small = (float(np.clip(8000 / max(n, 1), 1.4, largest)) for n in (n_in_color, n_points))
     for order, group, places in _shuffled_parts(shown):
         is_background = group.color == FAINT
         axes.scatter(
             points[places, 0],
             points[places, 1],
-            s=size * (0.6 if is_background else 1.2 if group.marker == "^" else 1.0),
+            s=small if is_background else size * (1.2 if group.marker == "^" else 1.0),
             c=group.color,
             marker=group.marker,
             alpha=0.85,

@@ -128,7 +128,9 @@ def project(
     -----
     All is seen by cosine. UMAP [1]_ is handed exact neighbours from one product of all pairs of
     rows, which features of any width allow; the first map starts from PCA, the others are moved
-    on from the last for fewer rounds. Pictures that are equal in all spaces are mapped once.
+    on from the last for fewer rounds. The farthest tenth of the points of a UMAP is drawn nearer
+    (by the logarithm): how far away an island lies means nothing. Pictures that are equal in all
+    spaces are mapped once.
 
     References
     ----------

@@ -126,7 +126,10 @@ def tell_story(
         *describe_table(compared.rows, dataset.labels),
     )
     say(*compared.sentences)
-    profile = depth_profile(dataset, model, weights=weights, random_state=random_state, **known)
+    seen = [name for place, name in enumerate(steps) if place % 2 == 0 or name in layers]
+    profile = depth_profile(
+        dataset, model, seen, weights=weights, random_state=random_state, **known
+    )
     say("4. Depth", *profile.sentences, describe_maps(profile.details["maps"]))
     page = write_report([compared, profile], report)
     say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")

@@ -169,7 +169,7 @@ def choose_depths(table: LayerTable) -> list[str]:
     Examples
     --------
     >>> choose_depths(list_layers("alexnet"))
-    ['conv1', 'pool1', 'conv3', 'pool5', 'relu_fc7']
+    ['conv1', 'pool2', 'conv5', 'fc7', 'relu_fc7']
     """
     last = table.find("penultimate")
     weighted = CONVOLUTIONS | LINEARS | {"MaxPool2d"}

@@ -229,13 +229,18 @@ def _sentences(rows: list[dict[str, Any]], everything: Runs) -> list[str]:
     for run in everything.runs:
         if run.classifier is not None and run.seed == everything.runs[0].seed:
             proofs = run.classifier.proofs_.items()
-            said += [f"{run.strategy}, stage {stage}: {proof}." for stage, proof in proofs]
+            said += [
+                f"{run.strategy}, stage {stage}: {proof}."
+                for stage, proof in proofs
+                if proof.n_values
+            ]
     return said
 
 
 def _tensor_sentences(everything: Runs) -> list[str]:
     """What became of the weights, by name where only a part was asked for."""
-    run = next((run for run in everything.runs if run.classifier is not None), None)
+    fitted = [run for run in everything.runs if run.classifier is not None]
+    run = next((run for run in fitted if run.classifier.report_.loaded), None)  # type: ignore[union-attr]
     if run is None or run.classifier is None:
         return []
     report = run.classifier.report_

@@ -220,10 +220,11 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             self.C_ = float(grid[len(grid) // 2])
             return None
         start, kept = None, []
+        single = rows.astype(np.float32)
         scores = np.empty((len(left_out), len(grid)))
         for place, C in enumerate(grid):
             weights = (~left_out).T.astype(float)
-            found = self._minimize(rows, loss, weights, C, start, tol=ROUGH * self.tol)
+            found = self._minimize(single, loss, weights, C, start, tol=ROUGH * self.tol)
             start = found.weights
             kept.append(start.mean(1, keepdims=True))
             scores[:, place] = [
@@ -245,7 +246,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     def _minimize(
         self,
-        rows: Floats,
+        rows: Any,
         loss: Loss,
         weights: Floats,
         C: float,

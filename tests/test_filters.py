@@ -95,11 +95,11 @@ def test_a_wrong_channel_is_named(digits: ImageDataset) -> None:
 @pytest.mark.slow
 def test_a_channel_of_pansies(shared: Callable[[str], Path], store: FeatureStore) -> None:
     _, found = find_exciting(
-        shared("data/flowers17"),
+        [shared("data/flowers17") / name for name in ("iris", "pansy", "tulip")],
         "squeezenet1_0",
         "fire6",
         channels=[214],
         weights=shared("weights/squeezenet1_0-imagenet.pth"),
         store=store,
     )
-    assert sum(one.label == "pansy" for one in found[214]) >= 7
+    assert sum("pansy" in one.path for one in found[214]) >= 7

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_report, print_result, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_result, reporting
 
 COLUMNS = {
     "spec": "features",
@@ -50,7 +49,7 @@ def advise_command(
     )
     with reporting(quiet=quiet) as reporter:
         result = advise(
-            data if len(data) > 1 else data[0],
+            data,
             model,
             domains=options.chosen_domains(domains),
             store=options.chosen_store(store, no_store=no_store),
@@ -58,6 +57,4 @@ def advise_command(
             **given,
         )
     print_result(result, COLUMNS, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    print_report(result, report)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, report, strict=strict)

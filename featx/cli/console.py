@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from featx import __version__
 from featx.watching import Watcher
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from featx.results import Result
 
 N_FAILURES_SHOWN = 10
+STRICT_EXIT = 3
 
 
 def print_json(command: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
@@ -195,10 +198,16 @@ def print_result(
     print_failures(result.failures)
 
 
-def print_report(result: Result, folder: str | None) -> None:
-    """Write the report of a result where one is wanted, and say where it is."""
-    if folder is None:
-        return
+def conclude(result: Result, report: str | None = None, *, strict: bool = False) -> None:
+    """End a command: its report where one is wanted, and exit code 3 for failures if strict."""
+    if report is not None:
+        print_report(result, report)
+    if strict and result.failures:
+        raise typer.Exit(STRICT_EXIT)
+
+
+def print_report(result: Result, folder: str) -> None:
+    """Write the report of a result, and say where it is."""
     from featx.plotting import save_figures
     from featx.reporting import write_report
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_report, print_result, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_result, reporting
 
 SHOWN = {
     "layer": "layer",
@@ -86,7 +85,7 @@ def depth_command(
     given = options.chosen(weights=weights, device=device, precision=precision, n_jobs=n_jobs)
     with reporting(quiet=quiet) as reporter:
         result = depth_profile(
-            data if len(data) > 1 else data[0],
+            data,
             model,
             layers,
             pooling=pooling,
@@ -102,6 +101,4 @@ def depth_command(
             **given,
         )
     print_result(result, SHOWN, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    print_report(result, report)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, report, strict=strict)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_failures, print_json, reporting
+from featx.cli.console import STRICT_EXIT, print_failures, print_json, reporting
 
 if TYPE_CHECKING:
     from featx.features import FeatureSet
 
 DEFAULT_OUTPUT = "features.npz"
-STRICT_EXIT = 3
 
 
 def extract_command(

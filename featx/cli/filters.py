@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_failures, print_json, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_failures, print_json, reporting
 from featx.errors import ResultFileError
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def filters_command(
     given = options.chosen(weights=weights, device=device, n_jobs=n_jobs)
     with reporting(quiet=quiet) as reporter:
         result, found = find_exciting(
-            data if len(data) > 1 else data[0],
+            data,
             model,
             layer,
             channels=_numbers(channels),
@@ -92,8 +91,7 @@ def filters_command(
         print("\n".join(result.sentences))
     sys.stdout.flush()
     print_failures(result.failures)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, strict=strict)
 
 
 def _kernels(model: str, given: dict[str, Any]) -> tuple[Figure, str]:

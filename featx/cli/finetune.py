@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_json, print_report, print_result, print_table, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_json, print_result, print_table, reporting
 
 COLUMNS = {
     "spec": "strategy",
@@ -142,7 +141,7 @@ def finetune_command(
 
     with reporting(quiet=quiet) as reporter:
         result = finetune(
-            data if len(data) > 1 else data[0],
+            data,
             model,
             domains=options.chosen_domains(domains),
             compare=_names(compare),
@@ -160,9 +159,7 @@ def finetune_command(
             **given,
         )
     print_result(result, COLUMNS, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    print_report(result, report)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, report, strict=strict)
 
 
 def _names(text: str | None) -> list[str] | None:

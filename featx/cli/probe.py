@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_report, print_result, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_result, reporting
 
 COMPARED = {
     "spec": "features",
@@ -81,7 +80,7 @@ def compare_command(
     )  # fmt: skip
     with reporting(quiet=quiet) as reporter:
         result = compare(
-            data if len(data) > 1 else data[0],
+            data,
             extractor or None,
             protocol=protocol,
             classifier=classifier,
@@ -97,9 +96,7 @@ def compare_command(
             **given,
         )
     print_result(result, COMPARED, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    print_report(result, report)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, report, strict=strict)
 
 
 def probe_command(
@@ -154,7 +151,7 @@ def probe_command(
     )  # fmt: skip
     with reporting(quiet=quiet) as reporter:
         result = probe(
-            data if len(data) > 1 else data[0],
+            data,
             extractor or None,
             protocol=protocol,
             classifier=classifier,
@@ -173,9 +170,7 @@ def probe_command(
     print_result(result, PROBED, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
     if not (as_json or as_csv or as_markdown):
         _print_classes(result.details)
-    print_report(result, report)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, report, strict=strict)
 
 
 def predict_command(
@@ -209,14 +204,13 @@ def predict_command(
     with reporting(quiet=quiet) as reporter:
         result = predict(
             model,
-            images if len(images) > 1 else images[0],
+            images,
             store=options.chosen_store(store, no_store=no_store),
             watcher=reporter,
             **options.chosen(n_jobs=n_jobs),
         )
     print_result(result, PREDICTED, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, strict=strict)
 
 
 def _sizes(text: str | None) -> int | list[int] | None:

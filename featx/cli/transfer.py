@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_report, print_result, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_result, reporting
 
 if TYPE_CHECKING:
     from featx.results import Result
@@ -81,7 +80,7 @@ def transfer_command(
     )  # fmt: skip
     with reporting(quiet=quiet) as reporter:
         result = transfer(
-            data if len(data) > 1 else data[0],
+            data,
             extractor or None,
             domains=options.chosen_domains(domains) or True,
             seeds=seeds,
@@ -100,9 +99,7 @@ def transfer_command(
         as_csv=as_csv,
         as_markdown=as_markdown,
     )
-    print_report(result, report)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, report, strict=strict)
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli import options
-from featx.cli.console import print_failures, print_json, reporting
-from featx.cli.extract import STRICT_EXIT
+from featx.cli.console import conclude, print_failures, print_json, reporting
 from featx.errors import ResultFileError
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def umap_command(
     )
     with reporting(quiet=quiet) as reporter:
         result = map_pictures(
-            data if len(data) > 1 else data[0],
+            data,
             extractor,
             method=method,
             color=color,
@@ -92,8 +91,7 @@ def umap_command(
         print(f"{output}: {result.sentences[0]}")
     sys.stdout.flush()
     print_failures(result.failures)
-    if strict and result.failures:
-        raise typer.Exit(STRICT_EXIT)
+    conclude(result, strict=strict)
 
 
 def _write(result: Result, file: Path) -> None:

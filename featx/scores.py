@@ -80,11 +80,12 @@ def interval(values: Sequence[float] | Floats, *, test_share: float = 0.0) -> In
 def bootstrap_interval(
     is_right: npt.NDArray[Any], groups: npt.NDArray[Any] | None = None, random_state: int = 0
 ) -> Interval:
-    """Share of right predictions of one split, with its interval over pictures drawn anew.
+    """Mean over the pictures of one split, with its interval over pictures drawn anew.
 
     Parameters
     ----------
     is_right : ndarray of bool or float, shape (n_samples,)
+        Whether each was told rightly, or any other measure of each.
     groups : ndarray of shape (n_samples,), optional
         Classes: with them it is the mean of the classes' shares, each drawn within itself.
     random_state : int, default=0
@@ -95,14 +96,11 @@ def bootstrap_interval(
     interval of Wilson (1927), which the bootstrap would make a point.
     """
     values = np.asarray(is_right, np.float64)
-    if values.min() == values.max():
+    if values.min() == values.max() and values[0] in (0, 1):
         return _wilson(float(values[0]), len(values))
     rng = np.random.default_rng(random_state)
     classes = [values] if groups is None else [values[groups == g] for g in np.unique(groups)]
-    drawn = np.mean(
-        [part[rng.integers(len(part), size=(N_RESAMPLES, len(part)))].mean(1) for part in classes],
-        axis=0,
-    )
+    drawn = np.mean([_drawn_anew(part, rng) for part in classes], axis=0)
     low, high = np.quantile(drawn, [(1 - SURE) / 2, (1 + SURE) / 2])
     return Interval(float(np.mean([part.mean() for part in classes])), float(low), float(high))
 
@@ -156,8 +154,7 @@ def mcnemar(
     differences = first.astype(float) - second.astype(float)
     only_first, only_second = int((differences > 0).sum()), int((differences < 0).sum())
     rng = np.random.default_rng(random_state)
-    drawn = differences[rng.integers(len(differences), size=(N_RESAMPLES, len(differences)))]
-    low, high = np.quantile(drawn.mean(1), [(1 - SURE) / 2, (1 + SURE) / 2])
+    low, high = np.quantile(_drawn_anew(differences, rng), [(1 - SURE) / 2, (1 + SURE) / 2])
     n_apart = only_first + only_second
     p_value = binomtest(only_first, n_apart).pvalue if n_apart else 1.0
     return PairedTest(float(differences.mean()), float(low), float(high), float(p_value))
@@ -178,6 +175,12 @@ def per_class(truth: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> list[dict
         {"class": str(name), "n": int(n), "recall": float(r), "precision": float(p), "f1": float(f)}
         for name, p, r, f, n in zip(classes, *found, strict=True)
     ]
+
+
+def _drawn_anew(values: Floats, rng: np.random.Generator) -> Floats:
+    """Means of as many values drawn with replacement, again and again."""
+    n = len(values)
+    return np.array([values[rng.integers(n, size=n)].mean() for _ in range(N_RESAMPLES)])
 
 
 def _wilson(share: float, n: int) -> Interval:

@@ -96,3 +96,20 @@ def test_per_class_is_scikit_learns_report() -> None:
         expected = report[row["class"]]
         assert (row["n"], row["recall"]) == (expected["support"], expected["recall"])
         assert (row["precision"], row["f1"]) == (expected["precision"], expected["f1-score"])
+
+
+def test_bootstrap_interval_is_that_of_the_standard_error() -> None:
+    values = np.random.default_rng(0).normal(size=2000)
+    _, low, high = bootstrap_interval(values)
+    expected = 2 * 1.96 * values.std() / np.sqrt(2000)
+    assert high - low == pytest.approx(expected, rel=0.1)
+
+
+def test_bootstrap_repeats_under_its_seed() -> None:
+    values = np.random.default_rng(0).random(50)
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert bootstrap_interval(values) != bootstrap_interval(values, random_state=1)
+
+
+def test_one_value_for_all_is_a_point() -> None:
+    assert bootstrap_interval(np.full(5, 0.25)) == (0.25, 0.25, 0.25)

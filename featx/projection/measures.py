@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from featx.errors import ProjectionError
 from featx.projection.spaces import Array, Indices, Space, blocks
+from featx.scores import bootstrap_interval
 
 N_NEIGHBORS = 10
-N_RESAMPLES = 1000
 N_STARTS = 3
 SHARE_DISCARDED = 0.1
 
@@ -277,37 +277,9 @@ def cka_matrix(spaces: Sequence[Space]) -> Values:
     return np.clip(np.divide(shared, norms, out=np.zeros_like(shared), where=norms > 0), 0, 1)
 
 
-def bootstrap_interval(
-    values: Values, *, random_state: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Interval of a mean over pictures, by drawing them anew with replacement.
-
-    Parameters
-    ----------
-    values : array of shape (n_samples,)
-        One for each picture.
-    random_state : int, default=0
-    level : float, default=0.95
-
-    Returns
-    -------
-    low, high : float
-
-    Examples
-    --------
-    >>> bootstrap_interval(np.ones(5))
-    (1.0, 1.0)
-    """
-    generator = np.random.default_rng(random_state)
-    n = len(values)
-    means = [values[generator.integers(n, size=n)].mean() for _ in range(N_RESAMPLES)]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def _with_interval(name: str, values: Values, random_state: int) -> dict[str, float]:
-    low, high = bootstrap_interval(values, random_state=random_state)
-    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+    mean, low, high = bootstrap_interval(values, random_state=random_state)
+    return {name: mean, f"{name}_low": low, f"{name}_high": high}
 
 
 def _centered(space: Space) -> tuple[Array, bool]:

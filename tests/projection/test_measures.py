@@ -10,7 +10,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from featx.projection.measures import (
     agreement,
-    bootstrap_interval,
     cka_matrix,
     find_clusters,
     intrinsic_dimension,
@@ -106,19 +105,6 @@ def test_shuffled_labels_are_at_chance(blobs: tuple[np.ndarray, np.ndarray]) -> 
     assert found["silhouette_shuffled"] < 0.01
     assert abs(found["ari_shuffled"]) < 0.02 < found["ari"]
     assert found["purity_low"] < found["purity"] < found["purity_high"]
-
-
-def test_bootstrap_interval_is_that_of_the_standard_error() -> None:
-    values = np.random.default_rng(0).normal(size=2000)
-    low, high = bootstrap_interval(values)
-    expected = 2 * 1.96 * values.std() / np.sqrt(2000)
-    assert high - low == pytest.approx(expected, rel=0.1)
-
-
-def test_bootstrap_repeats_under_its_seed() -> None:
-    values = np.random.default_rng(0).random(50)
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values) != bootstrap_interval(values, random_state=1)
 
 
 def test_a_space_without_any_difference_is_measured() -> None:

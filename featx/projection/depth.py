@@ -30,7 +30,8 @@ from featx.results import Result
 from featx.watching import Watcher
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
-"""Strengths that are tried at each layer; beyond them no layer of no network did better."""
+"""Strengths that are tried at each layer where no protocol is named: a sweep for every layer, its
+twin and two more controls takes most of the time."""
 
 SHUFFLED_C = 0.01
 MEASURES = ("purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
@@ -122,7 +123,8 @@ def depth_profile(
     network = {"model": model, "pooling": pooling, **parameters}
     names = choose_layers(table, layers)
     _check_maps(method, maps, names)
-    rules = find_protocol(protocol, dataset.splits, grid=GRID, random_state=random_state)
+    grid = GRID if protocol is None else None  # A named protocol keeps its own.
+    rules = find_protocol(protocol, dataset.splits, grid=grid, random_state=random_state)
     rules.split(dataset.labels, dataset.splits)
     study = _Study(table, rules, random_state, max_images, watcher)
     with study.timed("extraction"):

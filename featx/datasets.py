@@ -27,6 +27,7 @@ from featx.listings import (
 logger = logging.getLogger(__name__)
 
 Strings: TypeAlias = npt.NDArray[np.str_]
+Labels: TypeAlias = Sequence[str] | Strings | npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,7 @@ def load_dataset(
 
 
 def train_test_indices(
-    labels: Sequence[str] | Strings, *, train_size: int | float, random_state: int | None = 0
+    labels: Labels, *, train_size: int | float, random_state: int | None = 0
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Places of a training and a test part, drawn at random within each class.
 
@@ -186,6 +187,41 @@ def train_test_indices(
         wanted = train_size if isinstance(train_size, int) else round(train_size * len(places))
         train[places[: max(1, min(wanted, len(places) - 1))]] = True
     return np.flatnonzero(train), np.flatnonzero(~train)
+
+
+def fold_numbers(
+    labels: Labels,
+    n_folds: int,
+    *,
+    random_state: int | None = 0,
+) -> npt.NDArray[np.intp]:
+    """Fold of each picture, every class dealt out evenly in turn.
+
+    Parameters
+    ----------
+    labels : sequence
+    n_folds : int
+    random_state : int or None, default=0
+
+    Returns
+    -------
+    ndarray of int, shape (n_images,)
+        From 0 on; -1 for the only picture of a class, which cannot be both learned and tested.
+
+    Examples
+    --------
+    >>> np.bincount(fold_numbers(["a", "a", "a", "b", "b", "b"], 3))
+    array([2, 2, 2])
+    """
+    labels = np.asarray(labels)
+    rng = np.random.default_rng(random_state)
+    folds, n_dealt = np.full(len(labels), -1), 0
+    for label in np.unique(labels):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        if len(places) > 1:
+            folds[places] = (n_dealt + np.arange(len(places))) % n_folds
+            n_dealt += len(places)
+    return folds
 
 
 def _keep_domains(listing: Listing, domains: bool | Sequence[str]) -> Listing:

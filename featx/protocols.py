@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from featx.datasets import train_test_indices
+from featx.datasets import fold_numbers, train_test_indices
 from featx.errors import DatasetError, SpecError
 
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -16,6 +16,7 @@ Split: TypeAlias = tuple[Indices, Indices]
 
 WIDE_GRID = tuple(float(f"{value:.6g}") for value in np.logspace(-6, 5, 45))
 DEFAULT_GRID = tuple(float(f"1e{power}") for power in range(-5, 4))
+"""Inverse strengths of the penalty that are tried by default."""
 
 CHOICES = {
     "splits": ("cv", "random", "folders"),
@@ -132,12 +133,7 @@ class Protocol:
         return [(known[train], known[test]) for train, test in pairs]
 
     def _in_folds(self, labels: Any, known: Indices) -> list[Split]:
-        rng = np.random.default_rng(self.random_state)
-        folds, n_dealt = np.zeros(len(known), int), 0
-        for name in np.unique(labels[known]):
-            places = rng.permutation(np.flatnonzero(labels[known] == name))
-            folds[places] = (n_dealt + np.arange(len(places))) % self.n_splits
-            n_dealt += len(places)
+        folds = fold_numbers(labels[known], self.n_splits, random_state=self.random_state)
         return [(known[folds != fold], known[folds == fold]) for fold in range(self.n_splits)]
 
     def _thinned(self, train: Indices, test: Indices, labels: Any) -> Split:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+from featx.datasets import fold_numbers, train_test_indices
 
 Masks = npt.NDArray[np.bool_]
 
@@ -32,26 +32,9 @@ def inner_folds(
     >>> inner_folds(np.array([0, 0, 1, 1]), 2, 0).sum(0)
     array([1, 1, 1, 1])
     """
-    rng = np.random.default_rng(random_state)
     if isinstance(validation, int):
-        folds = deal(codes, validation, rng)
+        folds = fold_numbers(codes, validation, random_state=random_state)
         return np.array([folds == fold for fold in range(validation)])
-    left_out = np.zeros(len(codes), bool)
-    for code in np.unique(codes):
-        places = rng.permutation(np.flatnonzero(codes == code))
-        if len(places) > 1:
-            n_out = min(max(1, round(validation * len(places))), len(places) - 1)
-            left_out[places[:n_out]] = True
+    left_out = np.ones(len(codes), bool)
+    left_out[train_test_indices(codes, train_size=1 - validation, random_state=random_state)[0]] = 0
     return left_out[None]
-
-
-def deal(codes: npt.NDArray[Any], n_folds: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Fold of each row, -1 for the one row of a class: classes are dealt out evenly in turn."""
-    folds = np.full(len(codes), -1)
-    n_dealt = 0
-    for code in np.unique(codes):
-        places = rng.permutation(np.flatnonzero(codes == code))
-        if len(places) > 1:
-            folds[places] = (n_dealt + np.arange(len(places))) % n_folds
-            n_dealt += len(places)
-    return folds

@@ -18,10 +18,9 @@ from featx.probing.folds import inner_folds
 from featx.probing.losses import Binomial, Loss, Multinomial, SquaredHinge
 from featx.probing.ridge import RidgePath
 from featx.probing.rowspace import Floats, RowSpace
+from featx.protocols import DEFAULT_GRID
 
 Codes: TypeAlias = npt.NDArray[np.intp]
-GRID = tuple(float(f"1e{power}") for power in range(-5, 4))
-"""Inverse strengths of the penalty that are tried by default."""
 EXACT_BYTES = 2**28
 ROUGH = 10
 """How much further from the minimum C is chosen: a thousandth of a logit turns no ranking."""
@@ -114,7 +113,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         *,
         scale: Literal["standard", "l2", "none"] = "standard",
         C: float | None = None,
-        grid: Sequence[float] = GRID,
+        grid: Sequence[float] = DEFAULT_GRID,
         validation: float | int = 0.2,
         metric: Literal["accuracy", "balanced_accuracy"] = "accuracy",
         tol: float = 1e-4,

@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from featx.errors import ImageError
 from featx.fingerprints import digest_bytes, fingerprint
+from featx.jpegs import decode_jpeg
 from featx.opencv import load_opencv
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -431,6 +432,9 @@ def _to_uint8(
 
 
 def _file_pixels(data: bytes, name: str, max_pixels: int) -> Pixels:
+    pixels = decode_jpeg(data, max_pixels)
+    if pixels is not None:
+        return pixels
     try:
         with _open(data) as image:
             return _pil_pixels(image, name, max_pixels)

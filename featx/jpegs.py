@@ -1,0 +1,66 @@
+"""JPEGs by libjpeg-turbo without a detour: Pillow's pixels to the last bit, twice as fast.
+
+Whatever is unusual (another colour space, damage of any kind, a picture to be turned) is left
+to Pillow, so that what can be read and what cannot is the same as if this were not here.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+START = b"\xff\xd8\xff"
+PLAIN = ("YCbCr", "Gray")
+MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
+"""Marks of the two kinds of notes in which a camera says how it was held."""
+
+ORIENTATION = 0x0112
+MAX_NOTED_PIXELS = 89_478_485
+"""Above it Pillow warns of a picture that it opens, unless told otherwise as it is elsewhere."""
+
+
+def decode_jpeg(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
+    """Pixels of a plain, upright, undamaged JPEG; None of anything else.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+    max_pixels : int
+        Pictures with more pixels are not decoded.
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8, or None
+        RGB. None where Pillow is to decide.
+
+    Examples
+    --------
+    >>> decode_jpeg(b"GIF89a", 100) is None
+    True
+    """
+    if not data.startswith(START):
+        return None
+    import simplejpeg
+
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        if space not in PLAIN or height * width > min(max_pixels, MAX_NOTED_PIXELS):
+            return None
+        if not _is_upright(data):
+            return None
+        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
+        return pixels
+    except Exception:  # Its errors are many and told in libjpeg's words; Pillow finds better ones.
+        return None
+
+
+def _is_upright(data: bytes) -> bool:
+    """Whether no note says that the picture is to be turned."""
+    if not any(mark in data for mark in MAY_TURN):
+        return True
+    with Image.open(io.BytesIO(data)) as image:
+        return image.getexif().get(ORIENTATION, 1) == 1

@@ -1,7 +1,9 @@
 """A few pictures at a time, by whatever means: decode, extract, write.
 
-A network runs in the calling process, with decoding threads ahead of it and a writing thread
-behind. Everything else is tasks of joblib, under the back end that its configuration names.
+A network runs in the calling process: on a processor one batch on each core, which decodes,
+computes and waits for nobody; on an accelerator with decoding threads ahead of it. A thread
+behind it writes. Everything else is tasks of joblib, under the back end that its configuration
+names.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 from joblib.parallel import get_active_backend
 
 from featx.errors import ImageError
@@ -58,6 +61,8 @@ def run_chunks(
         length = _chunk_length(producer)
     parts = [list(places[i : i + length]) for i in range(0, len(places), length)]
     if producer.runs_in_parent and _has_threads():
+        if getattr(producer, "has_lanes", False):
+            return _in_lanes(producer, images, parts, prints, folder, n_jobs)
         return _in_parent(producer, images, parts, prints, folder)
     return _in_parallel(producer, images, parts, prints, folder, n_jobs)
 
@@ -85,6 +90,51 @@ def _in_parallel(
             yield from parallel(slab)
 
 
+def _in_lanes(
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    prints: Mapping[str, str],
+    folder: Path | None,
+    n_jobs: int,
+) -> Iterator[Chunk]:
+    """Each core takes a few pictures from file to rows; a thread behind them writes shards."""
+    n_images = sum(map(len, parts))
+    length = min(producer.lane_length, -(-n_images // n_jobs) or 1)
+    units = [[part[i : i + length] for i in range(0, len(part), length)] for part in parts]
+    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
+    pool = ThreadPoolExecutor(n_jobs, "featx-lane")
+    writer = ThreadPoolExecutor(1, "featx-write")
+    with producer.lanes(n_images, n_jobs) as extract:
+
+        def work(places: list[int]) -> Chunk:
+            return _extract_chunk(extract, places, map(prepare, places), prints)
+
+        calls = (partial(work, unit) for part in units for unit in part)
+        done = run_ahead(pool, calls, n_jobs + 1)
+        chunks = (_joined(list(islice(done, len(part)))) for part in units)
+        try:
+            writes = (partial(to_shards, producer, chunk, prints, folder) for chunk in chunks)
+            yield from run_ahead(writer, writes, 1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            writer.shutdown()
+
+
+def _joined(parts: list[Chunk]) -> Chunk:
+    """Chunks one after the other as one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = Chunk([place for part in parts for place in part.places])
+    for part in parts:
+        whole.digests += part.digests
+        whole.failures |= part.failures
+    filled = [part.blocks for part in parts if part.blocks]
+    for layer in filled[0] if filled else ():
+        whole.blocks[layer] = np.concatenate([blocks[layer] for blocks in filled])
+    return whole
+
+
 def _in_parent(
     producer: Any,
     images: Images,
@@ -99,7 +149,8 @@ def _in_parent(
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     calls = (partial(prepare, place) for part in parts for place in part)
     decoded = run_ahead(decoders, calls, n_ahead)
-    chunks = (_extract_chunk(producer, part, islice(decoded, len(part)), prints) for part in parts)
+    extract = producer._extract_layers
+    chunks = (_extract_chunk(extract, part, islice(decoded, len(part)), prints) for part in parts)
     try:
         writes = (partial(to_shards, producer, chunk, prints, folder) for chunk in chunks)
         yield from run_ahead(writer, writes, 1)
@@ -118,7 +169,8 @@ def _work(
     """All of a chunk's work, in whatever process: decode, extract, write."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
-    return to_shards(producer, _extract_chunk(producer, places, decoded, prints), prints, folder)
+    chunk = _extract_chunk(producer._extract_layers, places, decoded, prints)
+    return to_shards(producer, chunk, prints, folder)
 
 
 def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
@@ -133,7 +185,7 @@ def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) 
 
 
 def _extract_chunk(
-    producer: Any,
+    extract: Callable[..., Mapping[str, Any]],
     places: list[int],
     decoded: Iterable[tuple[str, Any]],
     prints: Mapping[str, str],
@@ -147,7 +199,7 @@ def _extract_chunk(
             prepared.append(item)
             chunk.digests.append(digest)
     if prepared:
-        chunk.blocks = dict(producer._extract_layers(prepared, list(prints)))
+        chunk.blocks = dict(extract(prepared, list(prints)))
     return chunk
 
 

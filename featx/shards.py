@@ -20,6 +20,7 @@ from typing import Any
 import joblib
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import zlib_ng
 
 import featx
 from featx.safety import store_errors, sync_folder
@@ -146,7 +147,7 @@ def open_shard(path: Path, dtype: str, width: int) -> npt.NDArray[Any] | None:
 
 def row_crc(digest: str, row: npt.NDArray[Any]) -> int:
     """CRC-32 of a picture's rows, begun with its digest so that no row passes for another's."""
-    return zlib.crc32(row.data, zlib.crc32(digest.encode()))
+    return int(zlib_ng.crc32(row.data, zlib.crc32(digest.encode())))
 
 
 def is_abandoned(path: Path, now: float | None = None) -> bool:

@@ -37,6 +37,7 @@ def extract_command(
     ] = None,
     precision: options.Precision = None,
     device: options.Device = None,
+    backend: options.Backend = None,
     domains: options.Domains = None,
     output: Annotated[
         str | None,
@@ -83,6 +84,7 @@ def extract_command(
         pooling=pooling,
         resize=resize,
         precision=precision,
+        backend=backend,
         device=device,
         n_jobs=n_jobs,
         max_pixels=max_pixels,

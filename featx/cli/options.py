@@ -29,6 +29,7 @@ Pooling = Annotated[
     str | None, typer.Option(help="flatten, gap, max, gem, grid=N; of tokens cls, mean.")
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Backend = Annotated[str | None, typer.Option(help="auto, torch or openvino.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
 ProtocolName = Annotated[
     str | None,

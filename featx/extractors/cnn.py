@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from featx.models.graphs import Tap
     from featx.models.networks import Plan
 
-DEFAULT_BATCH = 8
-"""Pictures in one pass: activations of so few stay in the processor's cache."""
+FIXED_BATCH = 8
+"""Pictures in one pass where rows are to be reproducible."""
+
+MAX_BATCH = 64
+"""Most pictures in one pass of a processor's core, and those in one of an accelerator."""
 
 
 class CNNFeatures(Extractor):
@@ -59,11 +63,16 @@ class CNNFeatures(Extractor):
     precision : {"fp32", "bf16", "fp16"}, default="fp32"
     device : str, default="auto"
         ``auto``, or a device of torch.
+    backend : {"auto", "torch", "openvino"}, default="auto"
+        What computes. ``auto`` is torch but, on an x86 processor and for work that outweighs
+        the conversion, OpenVINO, whose first rows are checked against torch's.
     batch_size : int, optional
-        Pictures in one pass; 8 by default.
+        Pictures in one pass; by default 4 to 64 on a processor, by how much work the weights
+        do for a picture, and 64 elsewhere.
     reproducible : bool, default=False
-        Fill up the last batch and key the rows by batch size and device: the same bytes on one
-        machine whatever other pictures there are. Otherwise rows agree within 1e-4.
+        Fill up the last batch, leave ``auto`` at torch, and key the rows by batch size, device
+        and back end: the same bytes on one machine whatever other pictures there are.
+        Otherwise rows agree within 1e-4.
     tap : {"auto", "graph", "hooks"}, default="auto"
         Cut the network's graph after the deepest layer; or, where it cannot be traced, listen
         to its modules and stop there. The rows are the same.
@@ -116,6 +125,7 @@ class CNNFeatures(Extractor):
         "resize": [StrOptions({"torch", "pillow"})],
         "precision": [StrOptions({"fp32", "bf16", "fp16"})],
         "device": [str],
+        "backend": [StrOptions({"auto", "torch", "openvino"})],
         "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "reproducible": ["boolean"],
         "tap": [StrOptions({"auto", "graph", "hooks"})],
@@ -137,6 +147,7 @@ class CNNFeatures(Extractor):
         resize: str = "pillow",
         precision: str = "fp32",
         device: str = "auto",
+        backend: str = "auto",
         batch_size: int | None = None,
         reproducible: bool = False,
         tap: str = "auto",
@@ -168,6 +179,7 @@ class CNNFeatures(Extractor):
         self.resize = resize
         self.precision = precision
         self.device = device
+        self.backend = backend
         self.batch_size = batch_size
         self.reproducible = reproducible
         self.tap = tap
@@ -180,10 +192,33 @@ class CNNFeatures(Extractor):
 
     @property
     def batch_length(self) -> int:  # type: ignore[override]
-        """Pictures extracted at a time: whole batches, and no more than 32 MiB of rows."""
-        n_features = sum(map(self.n_features, self.layers))
-        n_batch = self._n_batch
-        return n_batch * max(1, min(64, CHUNK_BYTES // (4 * n_features)) // n_batch)
+        """Pictures that are stored at a time: up to 512, and no more than 32 MiB of rows."""
+        n_batch = self._fixed_batch or min(MAX_BATCH, self._chunk_bound)
+        return n_batch * max(1, min(512, self._chunk_bound) // n_batch)
+
+    @property
+    def lane_length(self) -> int:
+        """Pictures that one core extracts at a time, where each core has its own batches."""
+        return min(self.batch_length, self._fixed_batch or MAX_BATCH)
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether several batches are computed at once, one on each core of a processor."""
+        return self._device_kind() == "cpu"
+
+    @contextmanager
+    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Callable[..., dict[str, Matrix]]]:
+        """What extracts layers in one of `n_jobs` threads, for `n_images` pictures in all."""
+        from featx.models.backends import single_threads
+
+        backend = self._choose_backend(self._taps(self.layers), n_images, n_jobs)
+        with single_threads() as use_one_core:
+
+            def extract(batch: Sequence[Pixels], layers: Sequence[str]) -> dict[str, Matrix]:
+                use_one_core()
+                return self._extract_layers(batch, layers, backend=backend)
+
+            yield extract
 
     def n_features(self, layer: str = "") -> int:
         """Columns of one layer; of all of them without a name."""
@@ -212,7 +247,7 @@ class CNNFeatures(Extractor):
             "layer": self._find(name).node,
             "pooling": self._pooling(name),
             "precision": self.precision,
-            "reproducible": self.reproducible and [self._n_batch, self._device_kind()],
+            "reproducible": self.reproducible and self._fixed_settings(),
         }
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -238,25 +273,37 @@ class CNNFeatures(Extractor):
         preprocessing = self._plan(is_checked=False).preprocessing
         return preprocessing.prepare(pixels, by_torch=self.resize == "torch")
 
-    def _extract_layers(self, batch: Sequence[Pixels], layers: Sequence[str]) -> dict[str, Matrix]:
-        import torch
+    def _extract_layers(
+        self, batch: Sequence[Pixels], layers: Sequence[str], *, backend: str | None = None
+    ) -> dict[str, Matrix]:
+        from featx.models.backends import empty_rows, find_filler, pass_length
 
         plan = self._plan()
-        network = plan.network()
         taps = self._taps(layers)
-        blocks = {node: np.empty((len(batch), tap.width), np.float32) for node, tap in taps.items()}
-        for start in range(0, len(batch), self._n_batch):
-            part = list(batch[start : start + self._n_batch])
-            n_images = len(part)
-            if self.reproducible:
-                part += part[-1:] * (self._n_batch - n_images)
-            pixels = np.stack(part)  # (n, h, w, 3)
-            maps = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-            rows = network.rows(maps, list(taps.values()))
-            for node, values in zip(taps, rows):
-                target = torch.from_numpy(blocks[node][start : start + n_images])
-                target.copy_(values[:n_images])
+        given = list(taps.values())
+        chosen = backend or self._choose_backend(taps, len(batch), 1)
+        n_batch = self._fixed_batch or pass_length(plan, given, chosen)
+        n_added = -len(batch) % n_batch if self.reproducible else 0
+        whole = [*batch, *[batch[-1]] * n_added]
+        rows = empty_rows(len(whole), given)
+        for start in range(0, len(whole), n_batch):
+            pixels = np.stack(whole[start : start + n_batch])  # (n, h, w, 3)
+            target = [values[start : start + n_batch] for values in rows]
+            find_filler(plan, given, chosen, pixels)(pixels, target)
+        blocks = {node: values[: len(batch)] for node, values in zip(taps, rows)}
         return {name: blocks[self._find(name).node] for name in layers}
+
+    def _choose_backend(self, taps: dict[str, Tap], n_images: int, n_jobs: int) -> str:
+        from featx.models.backends import choose_backend
+
+        if self.reproducible and self.backend == "auto":
+            return "torch"
+        return choose_backend(self.backend, self._plan(), list(taps.values()), n_images, n_jobs)
+
+    def _fixed_settings(self) -> list[Any]:
+        """What rows to the last byte depend on besides the settings of the values."""
+        others = [self.backend] if self.backend == "openvino" else []
+        return [self._fixed_batch, self._device_kind(), *others]
 
     def _device_kind(self) -> str:
         from featx.models.devices import find_device
@@ -264,8 +311,16 @@ class CNNFeatures(Extractor):
         return find_device(self.device).type
 
     @property
-    def _n_batch(self) -> int:
-        return self.batch_size or DEFAULT_BATCH
+    def _fixed_batch(self) -> int | None:
+        """Pictures in one pass; None where it is left to the network."""
+        if self.batch_size or self.reproducible:
+            return self.batch_size or FIXED_BATCH
+        return None if self.has_lanes else MAX_BATCH
+
+    @property
+    def _chunk_bound(self) -> int:
+        """Pictures whose rows take 32 MiB."""
+        return max(1, CHUNK_BYTES // (4 * sum(map(self.n_features, self.layers))))
 
     def _plan(self, *, is_checked: bool = True) -> Plan:
         """The network asked for; unless `is_checked`, one that was asked for before will do."""

@@ -10,13 +10,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from featx.errors import ModelError
-from featx.layers import LayerTable
+from featx.layers import LayerTable, Recording
 from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap, Traced
 from featx.models.hooks import HookedNetwork
@@ -26,10 +28,16 @@ from featx.models.recording import record
 from featx.models.sources import RANDOM, RANDOM_SEED, Source, Weights, skip_initialisation
 from featx.models.weights import LoadReport, check_complete, fit_state
 
+if TYPE_CHECKING:
+    from featx.models.compiled import CompiledNetwork
+
 logger = logging.getLogger(__name__)
 
 N_NETWORKS_KEPT = 2
 N_TABLES_KEPT = 64
+REUSE = 400
+"""Multiplications that each weight must serve in a pass, or else fetching it takes longer."""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -81,20 +89,26 @@ class Plan:
         return _NETWORKS.get(self.key, lambda: Network(self))
 
     def _record(self) -> LayerTable:
-        module = _skeleton(self.source, self.weights)
-        switch_off_in_place(module)
         try:
-            recording = record(module, self.preprocessing.crop)
-        except NotImplementedError:  # An operation that meta tensors do not have.
-            module = _build(self.source, self.weights)
-            recording = record(module, self.preprocessing.crop)
+            recording = self._recorded(_skeleton(self.source, self.weights))
+        except (NotImplementedError, RuntimeError, ValueError, AssertionError, TypeError):
+            # Perhaps an operation that tensors without values do not have.
+            recording = self._recorded_whole()
+        return LayerTable(self.source.name, recording)
+
+    def _recorded_whole(self) -> Recording:
+        try:
+            return self._recorded(_build(self.source, self.weights))
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             height, width = self.preprocessing.crop
             raise ModelError(
                 f"{self.source.name} does not take pictures of {height}x{width} px ({reason})."
             ) from error
-        return LayerTable(self.source.name, recording)
+
+    def _recorded(self, module: nn.Module) -> Recording:
+        switch_off_in_place(module)
+        return record(module, self.preprocessing.crop)
 
 
 class Network:
@@ -130,7 +144,9 @@ class Network:
         self.n_passes = 0
         self._runners: dict[tuple[tuple[str, str], ...], Callable[[Tensor], Any]] = {}
         self._traced: Traced | None = None
-        self._lock = threading.Lock()
+        self._compiled: dict[tuple[Any, ...], CompiledNetwork | None] = {}
+        self._n_values: dict[str, int] = {}
+        self._lock = threading.RLock()
 
     def rows(self, batch: Tensor, taps: Sequence[Tap]) -> tuple[Tensor, ...]:
         """Rows ``(n, d)`` of each tap, from one pass that stops after the deepest.
@@ -145,6 +161,47 @@ class Network:
         self.n_passes += 1
         with torch.inference_mode(), _exact(self.device), self._autocast():
             return tuple(runner(self.normalise(batch)))
+
+    def compiled(
+        self, taps: Sequence[Tap], precision: str, pixels: npt.NDArray[Any]
+    ) -> CompiledNetwork | None:
+        """The network in OpenVINO, from pixels to rows; None, with a note, where that fails.
+
+        Parameters
+        ----------
+        taps : sequence of Tap
+        precision : {"fp32", "bf16", "fp16"}
+        pixels : ndarray of shape (n, h, w, 3), uint8
+            A first batch, on which it is checked.
+        """
+        from featx.models.compiled import compile_network
+
+        key = (precision, *_key(taps))
+        with self._lock:
+            if key not in self._compiled:
+                try:
+                    self._compiled[key] = compile_network(self, taps, precision, pixels)
+                except ModelError as error:
+                    name = self.plan.source.name
+                    logger.warning("OpenVINO does not run %s (%s); torch does.", name, error)
+                    self._compiled[key] = None
+            return self._compiled[key]
+
+    def n_batch(self, taps: Sequence[Tap], precision: str) -> int:
+        """Pictures in one pass that are about the fastest on a processor's core.
+
+        Few, so that what they come to stays in its cache; more where the weights are so many
+        for the work they do that fetching them takes as long, as in dense layers.
+        """
+        deepest = max((tap.layer for tap in taps), key=lambda layer: layer.index)
+        if deepest.node not in self._n_values:
+            entered = self.plan.table.recording.entered
+            needed = needed_tensors(self.module, entered, deepest.index)
+            state = self.module.state_dict()
+            self._n_values[deepest.node] = sum(state[name].numel() for name in needed)
+        reuse = REUSE if precision == "fp32" else 2 * REUSE
+        wanted = reuse * self._n_values[deepest.node] / max(deepest.macs, 1)
+        return int(2 ** np.clip(np.rint(np.log2(max(wanted, 1))), 2, 6))
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Pixels 0 to 255 as the network expects them."""
@@ -161,7 +218,7 @@ class Network:
         WeightsError
             If a tensor up to there was not loaded.
         """
-        key = tuple((tap.layer.node, tap.pooling) for tap in taps)
+        key = _key(taps)
         with self._lock:
             if key not in self._runners:
                 deepest = max(taps, key=lambda tap: tap.layer.index)
@@ -208,6 +265,10 @@ class Network:
             with self._autocast():
                 self._traced = Traced(self.module, self.plan.preprocessing.crop)
         return self._traced
+
+
+def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:
+    return tuple((tap.layer.node, tap.pooling) for tap in taps)
 
 
 def needed_tensors(module: nn.Module, entered: Any, index: int) -> list[str]:

@@ -19,12 +19,10 @@ import numpy.typing as npt
 from numba import njit
 
 from featx.images import Pixels
+from featx.opencv import load_opencv
 
 PRECISION_BITS = 32 - 8 - 2
 HALF = 1 << (PRECISION_BITS - 1)
-LANES = 16
-"""Rows that are filtered at once."""
-
 Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
 
@@ -53,21 +51,39 @@ def resize_crop(
     array([[[11, 12, 13],
             [16, 17, 18]]], dtype=uint8)
     """
-    rows, columns = window
-    starts, weights = taps(pixels.shape[0], size[0], interpolation)
-    starts, weights = starts[rows], weights[rows]
-    top = int(starts[0])
-    bottom = min(int(starts[-1]) + weights.shape[1], pixels.shape[0])
-    middle = np.ascontiguousarray(pixels[top:bottom])
-    if pixels.shape[1] != size[1]:
-        across = taps(pixels.shape[1], size[1], interpolation)
-        middle = _filter_rows(middle, across[0][columns], across[1][columns])
-    else:
-        middle = np.ascontiguousarray(middle[:, columns])
-    if pixels.shape[0] == size[0]:
-        return middle[rows.start - top : rows.stop - top]
-    flat = middle.reshape(len(middle), -1)
-    return _filter_columns(flat, starts - top, weights).reshape(len(starts), -1, 3)
+    down = _within(taps(pixels.shape[0], size[0], interpolation), window[0])
+    across = _within(taps(pixels.shape[1], size[1], interpolation), window[1])
+    is_as_high, is_as_wide = pixels.shape[0] == size[0], pixels.shape[1] == size[1]
+    high = window[0] if is_as_high else _span(down, pixels.shape[0])
+    wide = window[1] if is_as_wide else _span(across, pixels.shape[1])
+    part = pixels[high, wide]
+    # Along rows first, as Pillow does: they are columns of the transposed picture.
+    if not is_as_wide:
+        part = _transposed(_filtered(_transposed(part), across))
+    return np.ascontiguousarray(part) if is_as_high else _filtered(part, down)
+
+
+def _within(given: Taps, kept: slice) -> Taps:
+    """Taps of some output pixels."""
+    return given[0][kept], given[1][kept]
+
+
+def _span(given: Taps, n_in: int) -> slice:
+    """What the windows of all taps cover together."""
+    starts, weights = given
+    return slice(int(starts[0]), min(int(starts[-1]) + weights.shape[1], n_in))
+
+
+def _filtered(pixels: Pixels, given: Taps) -> Pixels:
+    """Picture filtered along its columns: (h, w, 3) -> (n_out, w, 3)."""
+    starts, weights = given
+    flat = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
+    return _filter_columns(flat, starts - starts[0], weights).reshape(len(starts), -1, 3)
+
+
+def _transposed(pixels: Pixels) -> Pixels:
+    """Picture with rows and columns changed: (h, w, 3) -> (w, h, 3)."""
+    return load_opencv().transpose(np.ascontiguousarray(pixels))
 
 
 @lru_cache(maxsize=256)
@@ -115,40 +131,6 @@ FILTERS: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[Any]], float]]
     "bicubic": (_bicubic, 2.0),
     "lanczos": (_lanczos, 3.0),
 }
-
-
-@njit(nogil=True, cache=True)
-def _filter_rows(
-    pixels: Pixels, starts: npt.NDArray[np.int64], weights: npt.NDArray[np.int32]
-) -> Pixels:  # pragma: no cover
-    """Each row filtered: (h, w, 3) -> (h, n_out, 3), many rows at a time."""
-    height, width = pixels.shape[0], pixels.shape[1]
-    n_out, n_taps = weights.shape
-    flat = pixels.reshape(height, 3 * width)
-    out = np.empty((height, 3 * n_out), np.uint8)
-    left = starts[0]
-    span = min(starts[-1] + n_taps, width) - left
-    block = np.zeros((3 * (span + n_taps), LANES), np.int32)
-    done = np.empty((3 * n_out, LANES), np.uint8)
-    for top in range(0, height, LANES):
-        n_rows = min(LANES, height - top)
-        for r in range(n_rows):
-            row = flat[top + r, 3 * left :]
-            for j in range(3 * span):
-                block[j, r] = row[j]
-        for x in range(n_out):
-            window = block[3 * (starts[x] - left) :]
-            for c in range(3):
-                sums = np.full(LANES, HALF, np.int32)
-                for k in range(n_taps):
-                    for r in range(LANES):
-                        sums[r] += weights[x, k] * window[3 * k + c, r]
-                for r in range(LANES):
-                    done[3 * x + c, r] = min(max(sums[r] >> PRECISION_BITS, 0), 255)
-        for r in range(n_rows):
-            for j in range(3 * n_out):
-                out[top + r, j] = done[j, r]
-    return out.reshape(height, n_out, 3)
 
 
 @njit(nogil=True, cache=True)

@@ -109,7 +109,7 @@ def n_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_all_layers_come_out_of_one_pass(images: np.ndarray, n_passes: list[int]) -> None:
     names = ["pool1", "fire3", "fire8", "-1", "features.12"]
     rows = small(names, pooling="gap").fit_transform(images)
-    assert n_passes == [6]
+    assert sum(n_passes) == len(images) == 6
     assert np.array_equal(rows[:, -512:], rows[:, -1024:-512])
 
 

@@ -1,0 +1,129 @@
+"""What computes a network's rows, and how much of the machine it takes at once."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from featx.errors import ModelError
+from featx.models.compiled import has_openvino
+from featx.models.devices import check_precision, find_device
+from featx.models.graphs import Tap
+from featx.models.networks import Network, Plan
+
+Array = npt.NDArray[Any]
+Filler = Callable[[Array, Sequence[Array]], None]
+
+CONVERSION_S = 0.4
+CONVERSION_S_PER_STEP = 0.017
+"""What a conversion takes, and every step of the network in it: 3 s for ResNet-50."""
+
+MACS_PER_SECOND = {"fp32": 1.1e11, "bf16": 3e11, "fp16": 3e11}
+"""Multiply-adds for which a core needs a second more with torch than with OpenVINO."""
+
+FAST_MACHINES = ("x86_64", "AMD64")
+"""Processors on which OpenVINO was found faster than torch."""
+
+
+def choose_backend(wish: str, plan: Plan, taps: Sequence[Tap], n_images: int, n_jobs: int) -> str:
+    """``torch`` or ``openvino``, by wish or by the amount of work.
+
+    Parameters
+    ----------
+    wish : {"auto", "torch", "openvino"}
+    plan : Plan
+    taps : sequence of Tap
+    n_images : int
+        How many pictures are still to be done.
+    n_jobs : int
+        How many batches are computed at once.
+
+    Raises
+    ------
+    ModelError
+        If OpenVINO is wished for and is not there, the device is no processor, or the
+        hardware only emulates the precision.
+    """
+    check_precision(plan.precision, plan.device)
+    on_cpu = find_device(plan.device).type == "cpu"
+    if wish == "openvino":
+        if not has_openvino():
+            raise ModelError("backend='openvino' needs OpenVINO; pip install 'featx[openvino]'.")
+        if not on_cpu:
+            raise ModelError(
+                f"backend='openvino' runs on the processor; got device={plan.device!r}: "
+                "use backend='torch' there, or device='cpu'."
+            )
+    if wish != "auto":
+        return wish
+    can_be_fast = on_cpu and platform.machine() in FAST_MACHINES and plan.tap != "hooks"
+    is_worth_it = n_images >= n_jobs * images_worth(plan, taps)
+    return "openvino" if can_be_fast and is_worth_it and has_openvino() else "torch"
+
+
+def images_worth(plan: Plan, taps: Sequence[Tap]) -> float:
+    """Pictures of one core for which a conversion to OpenVINO has paid for itself."""
+    deepest = max((tap.layer for tap in taps), key=lambda layer: layer.index)
+    seconds = CONVERSION_S + CONVERSION_S_PER_STEP * (deepest.index + 1)
+    return seconds * MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
+
+
+def find_filler(plan: Plan, taps: Sequence[Tap], backend: str, pixels: Array) -> Filler:
+    """What computes the rows of a batch into arrays, by a back end.
+
+    Parameters
+    ----------
+    plan : Plan
+    taps : sequence of Tap
+    backend : {"torch", "openvino"}
+    pixels : ndarray of shape (n, h, w, 3), uint8
+        A few pictures, on which OpenVINO is checked against torch.
+    """
+    if backend == "openvino":
+        compiled = _checker(plan).compiled(taps, plan.precision, pixels)
+        if compiled is not None:
+            return compiled.fill
+    network = plan.network()
+
+    def fill(pixels: Array, out: Sequence[Array]) -> None:
+        rows = network.rows(torch.from_numpy(pixels).permute(0, 3, 1, 2), taps)
+        for target, values in zip(out, rows):
+            torch.from_numpy(target).copy_(values)
+
+    return fill
+
+
+def pass_length(plan: Plan, taps: Sequence[Tap], backend: str) -> int:
+    """Pictures in one pass that are about the fastest; see `Network.n_batch`."""
+    network = _checker(plan) if backend == "openvino" else plan.network()
+    return network.n_batch(taps, plan.precision)
+
+
+def empty_rows(n_images: int, taps: Sequence[Tap]) -> list[Array]:
+    """Arrays for the rows of each tap."""
+    return [np.empty((n_images, tap.width), np.float32) for tap in taps]
+
+
+@contextmanager
+def single_threads() -> Iterator[Callable[[], None]]:
+    """A call with which each thread sees to it that torch uses one core in it.
+
+    Whoever computes one batch a core needs no second one for each, and waits for nobody.
+    """
+    n_threads = torch.get_num_threads()
+    try:
+        yield lambda: torch.set_num_threads(1)
+    finally:
+        torch.set_num_threads(n_threads)  # Of threads to come.
+
+
+def _checker(plan: Plan) -> Network:
+    """The network in fp32, which is converted and which rows are checked against."""
+    return replace(plan, precision="fp32").network()

@@ -1,0 +1,102 @@
+"""Which back end computes, in batches of what length, on how many cores."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+import torch
+
+from featx.errors import ModelError
+from featx.extractors.cnn import CNNFeatures
+from featx.models import backends
+from featx.models.backends import choose_backend, images_worth, pass_length
+from featx.models.graphs import Tap
+from featx.models.networks import Plan
+
+
+def planned(model: str, layer: str = "-1", **how: object) -> tuple[Plan, list[Tap]]:
+    extractor = CNNFeatures(model, layer, weights="random", **how)  # type: ignore[arg-type]
+    return extractor._plan(), list(extractor._taps(extractor.layers).values())
+
+
+@pytest.fixture
+def fast_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "has_openvino", lambda: True)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+
+
+@pytest.mark.usefixtures("fast_machine")
+def test_auto_converts_for_much_work_alone() -> None:
+    plan, taps = planned("squeezenet1_0", device="cpu")
+    enough = int(np.ceil(images_worth(plan, taps)))
+    assert choose_backend("auto", plan, taps, enough, 1) == "openvino"
+    assert choose_backend("auto", plan, taps, enough - 1, 1) == "torch"
+    assert choose_backend("auto", plan, taps, enough, 2) == "torch"
+    assert choose_backend("torch", plan, taps, enough, 1) == "torch"
+    assert choose_backend("openvino", plan, taps, 1, 1) == "openvino"
+
+
+@pytest.mark.usefixtures("fast_machine")
+def test_auto_stays_in_torch_where_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    hooked, taps = planned("squeezenet1_0", device="cpu", tap="hooks")
+    assert choose_backend("auto", hooked, taps, 10**9, 1) == "torch"
+    plan, taps = planned("squeezenet1_0", device="cpu")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert choose_backend("auto", plan, taps, 10**9, 1) == "torch"
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
+    monkeypatch.setattr(backends, "has_openvino", lambda: False)
+    assert choose_backend("auto", plan, taps, 10**9, 1) == "torch"
+
+
+def test_a_missing_openvino_is_told_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "has_openvino", lambda: False)
+    plan, taps = planned("squeezenet1_0", device="cpu")
+    with pytest.raises(ModelError, match=r"pip install 'featx\[openvino\]'"):
+        choose_backend("openvino", plan, taps, 1, 1)
+
+
+@pytest.mark.usefixtures("fast_machine")
+def test_openvino_is_refused_beside_a_processor() -> None:
+    plan, taps = planned("squeezenet1_0", device="meta")
+    with pytest.raises(ModelError, match="device='cpu'"):
+        choose_backend("openvino", plan, taps, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "n_batch"),
+    [
+        ("squeezenet1_0", "pool1", 4),
+        ("squeezenet1_0", "-1", 4),
+        ("alexnet", "pool1", 4),
+        ("alexnet", "fc7", 32),
+        ("resnet18", "-1", 4),
+    ],
+)
+def test_few_pictures_a_pass_but_for_heavy_weights(model: str, layer: str, n_batch: int) -> None:
+    assert pass_length(*planned(model, layer, device="cpu"), "torch") == n_batch
+
+
+def test_rows_do_not_depend_on_the_number_of_cores() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (23, 64, 64, 3), np.uint8)
+    network = CNNFeatures("squeezenet1_0", "-1", weights="random", size=64, device="cpu")
+    rows = [network.set_params(n_jobs=n).fit_transform(pictures) for n in (1, 2, 3)]
+    for other in rows[1:]:
+        np.testing.assert_allclose(other, rows[0], rtol=1e-4, atol=1e-5)
+
+
+def test_torch_has_its_threads_back_afterwards() -> None:
+    n_threads = torch.get_num_threads()
+    pictures = np.zeros((5, 64, 64, 3), np.uint8)
+    CNNFeatures("alexnet", "pool1", weights="random", size=64, n_jobs=2).fit_transform(pictures)
+    assert torch.get_num_threads() == n_threads
+
+
+def test_reproducible_rows_are_torchs_unless_openvino_is_named() -> None:
+    network = CNNFeatures("squeezenet1_0", weights="random", reproducible=True, device="cpu")
+    taps = network._taps(network.layers)
+    assert network._choose_backend(taps, 10**9, 1) == "torch"
+    assert network.settings()["reproducible"] == [8, "cpu"]
+    other = network.set_params(backend="openvino")
+    assert other.settings()["reproducible"] == [8, "cpu", "openvino"]

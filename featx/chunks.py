@@ -27,6 +27,9 @@ from featx.shards import Shard, write_shard
 
 CHUNK_BYTES = 32 * 2**20
 CHUNKS_AHEAD = 2
+N_WRITERS = 2
+"""Threads that write shards: while one waits for the disk, the other copies."""
+
 RECORDED = ("device", "backend", "batch_size", "n_jobs")
 """Parameters of speed that each shard records, though no row is found by them."""
 
@@ -104,7 +107,7 @@ def _in_lanes(
     units = [[part[i : i + length] for i in range(0, len(part), length)] for part in parts]
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     pool = ThreadPoolExecutor(n_jobs, "featx-lane")
-    writer = ThreadPoolExecutor(1, "featx-write")
+    writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
     with producer.lanes(n_images, n_jobs) as extract:
 
         def work(places: list[int]) -> Chunk:
@@ -115,10 +118,10 @@ def _in_lanes(
         chunks = (_joined(list(islice(done, len(part)))) for part in units)
         try:
             writes = (partial(to_shards, producer, chunk, prints, folder) for chunk in chunks)
-            yield from run_ahead(writer, writes, 1)
+            yield from run_ahead(writers, writes, N_WRITERS)
         finally:
             pool.shutdown(cancel_futures=True)
-            writer.shutdown()
+            writers.shutdown()
 
 
 def _joined(parts: list[Chunk]) -> Chunk:

@@ -67,7 +67,7 @@ class CNNFeatures(Extractor):
         What computes. ``auto`` is torch but, on an x86 processor and for work that outweighs
         the conversion, OpenVINO, whose first rows are checked against torch's.
     batch_size : int, optional
-        Pictures in one pass; by default 4 to 64 on a processor, by how much work the weights
+        Pictures in one pass; by default 1 to 64 on a processor, by how much work the weights
         do for a picture, and 64 elsewhere.
     reproducible : bool, default=False
         Fill up the last batch, leave ``auto`` at torch, and key the rows by batch size, device

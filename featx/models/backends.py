@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from featx.errors import ModelError
+from featx.layers import Layer
 from featx.models.compiled import has_openvino
 from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap
@@ -27,6 +28,14 @@ CONVERSION_S_PER_STEP = 0.017
 
 MACS_PER_SECOND = {"fp32": 1.1e11, "bf16": 3e11, "fp16": 3e11}
 """Multiply-adds for which a core needs a second more with torch than with OpenVINO."""
+
+CALL_MACS = {"torch": 4e8, "openvino": 1e8}
+"""Multiply-adds of a pass beside which its calls cost little."""
+
+WEIGHT_MACS = 400
+"""Multiply-adds that each weight must serve in a pass, or else fetching it takes longer."""
+
+MAX_PASS = 64
 
 FAST_MACHINES = ("x86_64", "AMD64")
 """Processors on which OpenVINO was found faster than torch."""
@@ -70,7 +79,7 @@ def choose_backend(wish: str, plan: Plan, taps: Sequence[Tap], n_images: int, n_
 
 def images_worth(plan: Plan, taps: Sequence[Tap]) -> float:
     """Pictures of one core for which a conversion to OpenVINO has paid for itself."""
-    deepest = max((tap.layer for tap in taps), key=lambda layer: layer.index)
+    deepest = _deepest(taps)
     seconds = CONVERSION_S + CONVERSION_S_PER_STEP * (deepest.index + 1)
     return seconds * MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
 
@@ -101,9 +110,22 @@ def find_filler(plan: Plan, taps: Sequence[Tap], backend: str, pixels: Array) ->
 
 
 def pass_length(plan: Plan, taps: Sequence[Tap], backend: str) -> int:
-    """Pictures in one pass that are about the fastest; see `Network.n_batch`."""
+    """Pictures in one pass that are about the fastest on a processor's core: 1 to 64.
+
+    Few, so that what they come to stays in its cache, but as many as it takes for the calls to
+    cost little, and for the weights, which are many in dense layers, to be worth fetching.
+
+    Parameters
+    ----------
+    plan : Plan
+    taps : sequence of Tap
+    backend : {"torch", "openvino"}
+    """
     network = _checker(plan) if backend == "openvino" else plan.network()
-    return network.n_batch(taps, plan.precision)
+    deepest = _deepest(taps)
+    reuse = WEIGHT_MACS if plan.precision == "fp32" else 2 * WEIGHT_MACS
+    macs = max(CALL_MACS[backend], reuse * network.n_weights(deepest))
+    return int(2 ** np.clip(np.rint(np.log2(macs / max(deepest.macs, 1))), 0, np.log2(MAX_PASS)))
 
 
 def empty_rows(n_images: int, taps: Sequence[Tap]) -> list[Array]:
@@ -127,3 +149,7 @@ def single_threads() -> Iterator[Callable[[], None]]:
 def _checker(plan: Plan) -> Network:
     """The network in fp32, which is converted and which rows are checked against."""
     return replace(plan, precision="fp32").network()
+
+
+def _deepest(taps: Sequence[Tap]) -> Layer:
+    return max((tap.layer for tap in taps), key=lambda layer: layer.index)

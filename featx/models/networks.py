@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from featx.errors import ModelError
-from featx.layers import LayerTable, Recording
+from featx.layers import Layer, LayerTable, Recording
 from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap, Traced
 from featx.models.hooks import HookedNetwork
@@ -35,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 N_NETWORKS_KEPT = 2
 N_TABLES_KEPT = 64
-REUSE = 400
-"""Multiplications that each weight must serve in a pass, or else fetching it takes longer."""
-
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -145,7 +141,7 @@ class Network:
         self._runners: dict[tuple[tuple[str, str], ...], Callable[[Tensor], Any]] = {}
         self._traced: Traced | None = None
         self._compiled: dict[tuple[Any, ...], CompiledNetwork | None] = {}
-        self._n_values: dict[str, int] = {}
+        self._n_weights: dict[str, int] = {}
         self._lock = threading.RLock()
 
     def rows(self, batch: Tensor, taps: Sequence[Tap]) -> tuple[Tensor, ...]:
@@ -187,21 +183,14 @@ class Network:
                     self._compiled[key] = None
             return self._compiled[key]
 
-    def n_batch(self, taps: Sequence[Tap], precision: str) -> int:
-        """Pictures in one pass that are about the fastest on a processor's core.
-
-        Few, so that what they come to stays in its cache; more where the weights are so many
-        for the work they do that fetching them takes as long, as in dense layers.
-        """
-        deepest = max((tap.layer for tap in taps), key=lambda layer: layer.index)
-        if deepest.node not in self._n_values:
+    def n_weights(self, layer: Layer) -> int:
+        """Values of all parameters and buffers up to a layer."""
+        if layer.node not in self._n_weights:
             entered = self.plan.table.recording.entered
-            needed = needed_tensors(self.module, entered, deepest.index)
             state = self.module.state_dict()
-            self._n_values[deepest.node] = sum(state[name].numel() for name in needed)
-        reuse = REUSE if precision == "fp32" else 2 * REUSE
-        wanted = reuse * self._n_values[deepest.node] / max(deepest.macs, 1)
-        return int(2 ** np.clip(np.rint(np.log2(max(wanted, 1))), 2, 6))
+            needed = needed_tensors(self.module, entered, layer.index)
+            self._n_weights[layer.node] = sum(state[name].numel() for name in needed)
+        return self._n_weights[layer.node]
 
     def normalise(self, batch: Tensor) -> Tensor:
         """Pixels 0 to 255 as the network expects them."""

@@ -70,7 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--work", default=WORK, help="MODEL:LAYER,…")
     parser.add_argument("--precisions", default="fp32", help="fp32,bf16")
-    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--backend", default="openvino", help="what a long run would take")
     parser.add_argument("--other-batches", action="store_true", help="find the recipe's best")
     parser.add_argument("--layers", action="store_true", help="six layers against one")
     return parser.parse_args()

@@ -1,0 +1,72 @@
+"""Benchmarks run to their end at a small size and print what they promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = "data/samples"
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "bench_extract": (
+        f"{SAMPLES} --images 100 --pairs 1 --work squeezenet1_0:pool1",
+        r"featx fp32 +[\d.]+ pictures/s +[\d.]+x the recipe\n.*decode .*resize .*network .*write",
+    ),
+    "bench_extract six layers": (
+        f"{SAMPLES} --images 30 --pairs 1 --work squeezenet1_0:-1 --layers",
+        r"[\d.]+x its time",
+    ),
+    "bench_hog": (f"{SAMPLES} --size 64 --images 30 --loop 10 --pairs 1", r"ratio +[\d.]+"),
+    "bench_bovw surf": (
+        f"{SAMPLES} --detector surf --words 20 --images 12 --pairs 1",
+        r"ratio +[\d.]+",
+    ),
+    "bench_bovw orb": (
+        f"{SAMPLES} --detector orb --words 20 --images 12 --pairs 1",
+        r"ratio +[\d.]+",
+    ),
+    "bench_store": (
+        f"{SAMPLES} --images 30 --runs 1 --extractor cnn:squeezenet1_0:pool1,weights=random",
+        r"cold +[\d.]+ s.*\nwarm +[\d.]+ s +\d+x.*\nwriting .*MB/s\none picture +[\d.]+ s",
+    ),
+    "bench_scaling": (
+        "--counts 20,40 --extractor color",
+        r"20 +cold +[\d.]+ .*\n.*20 +warm.*\n.*to files.*\n.*40 +cold",
+    ),
+    "bench_probe": ("--n-rows 120 --n-columns 300 --n-grid 3 --folds 2", r"(?i)ratio|times|x"),
+    "bench_featxnet": ("--batch 1 --pairs 1", r"\d"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_prints_its_table(name: str) -> None:
+    arguments, expected = SMALL[name]
+    output = run(name.split()[0], arguments.split())
+    assert re.search(expected, output), output
+
+
+def test_batch_norm_is_measured(shared: Callable[[str], Path]) -> None:
+    weights = shared("weights/cifar10-resnet20-12fca82f.th")
+    data = shared("data/pacs_mini")
+    few = "--domains sketch --seeds 1 --epochs 1 --pool 30"
+    assert "frozen" in run("bench_batch_norm", [str(data), str(weights), *few.split()])
+
+
+def run(script: str, arguments: list[str]) -> str:
+    """What a benchmark prints; it is run as its user would."""
+    command = [sys.executable, f"scripts/bench/{script}.py", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout

@@ -108,7 +108,8 @@ def trainable_featxnet() -> nn.Sequential:
     )
     # What is pooled learns the teacher's features; fc6 and fc7 start from there, and lose less.
     for name in ("fc6", "fc7"):
-        nn.init.eye_(network.get_parameter(f"{name}.weight"))
+        # Not `nn.init.eye_`, which imports a compiler where tensors have no values.
+        network.get_parameter(f"{name}.weight").data.zero_().fill_diagonal_(1)
     return network
 
 
@@ -191,5 +192,14 @@ def _fold_children(container: nn.Module) -> None:
     children = list(container.named_children())
     for (conv_name, conv), (norm_name, norm) in pairwise(children):
         if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
-            setattr(container, conv_name, fuse_conv_bn_eval(conv, norm))
+            setattr(container, conv_name, _folded(conv, norm))
             delattr(container, norm_name)
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """Return the convolution with the batch norm in it."""
+    if not conv.weight.is_meta:
+        return fuse_conv_bn_eval(conv, norm)
+    # Without values there is nothing to reckon, for which torch would import a compiler.
+    conv.bias = nn.Parameter(torch.empty(norm.num_features, device="meta"), requires_grad=False)
+    return conv

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 N_NETWORKS_KEPT = 2
 N_TABLES_KEPT = 64
+MAX_RUN = 100_000_000
+"""Parameters up to which a network is run to see its layers. Of a larger one only the shapes
+are followed: that takes no time or memory, but the import of a compiler, which takes a second."""
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -76,7 +81,7 @@ class Plan:
 
     @property
     def table(self) -> LayerTable:
-        """Layers of the network, seen on a copy without values."""
+        """Layers of the network, seen in a run, or on a copy without values if it is large."""
         key = (self.source.identity, self.preprocessing.crop, str(self.weights.options))
         return _TABLES.get(key, self._record)
 
@@ -85,16 +90,18 @@ class Plan:
         return _NETWORKS.get(self.key, lambda: Network(self))
 
     def _record(self) -> LayerTable:
-        try:
-            recording = self._recorded(_skeleton(self.source, self.weights))
-        except (NotImplementedError, RuntimeError, ValueError, AssertionError, TypeError):
-            # Perhaps an operation that tensors without values do not have.
+        skeleton = _skeleton(self.source, self.weights)
+        recording: Recording | None = None
+        if sum(parameter.numel() for parameter in skeleton.parameters()) > MAX_RUN:
+            with suppress(NotImplementedError, RuntimeError, ValueError, AssertionError, TypeError):
+                recording = self._recorded(skeleton)
+        if recording is None:  # Or an operation that tensors without values do not have.
             recording = self._recorded_whole()
         return LayerTable(self.source.name, recording)
 
     def _recorded_whole(self) -> Recording:
         try:
-            return self._recorded(_build(self.source, self.weights))
+            return self._recorded(_build(self.source, self.weights, skip=True))
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             height, width = self.preprocessing.crop

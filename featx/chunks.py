@@ -108,7 +108,7 @@ def _in_lanes(
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     pool = ThreadPoolExecutor(n_jobs, "featx-lane")
     writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
-    with producer.lanes(n_images, n_jobs) as extract:
+    with producer.lanes(n_images, n_jobs) as (extract, backend):
 
         def work(places: list[int]) -> Chunk:
             return _extract_chunk(extract, places, map(prepare, places), prints)
@@ -116,8 +116,9 @@ def _in_lanes(
         calls = (partial(work, unit) for part in units for unit in part)
         done = run_ahead(pool, calls, n_jobs + 1)
         chunks = (_joined(list(islice(done, len(part)))) for part in units)
+        write = partial(to_shards, producer, prints=prints, folder=folder, backend=backend)
         try:
-            writes = (partial(to_shards, producer, chunk, prints, folder) for chunk in chunks)
+            writes = (partial(write, chunk) for chunk in chunks)
             yield from run_ahead(writers, writes, N_WRITERS)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -206,11 +207,17 @@ def _extract_chunk(
     return chunk
 
 
-def to_shards(producer: Any, chunk: Chunk, prints: Mapping[str, str], folder: Path | None) -> Chunk:
+def to_shards(
+    producer: Any,
+    chunk: Chunk,
+    prints: Mapping[str, str],
+    folder: Path | None,
+    **speed: str,
+) -> Chunk:
     """Write a chunk's rows under `folder`, if there is one, and let go of them."""
     if folder is None:
         return chunk
-    speed = {name: str(getattr(producer, name, None)) for name in RECORDED}
+    speed = {name: str(getattr(producer, name, None)) for name in RECORDED} | speed
     for layer, rows in chunk.blocks.items():
         chunk.shards.append(write_shard(folder, prints[layer], chunk.digests, rows, speed))
     chunk.blocks = {}

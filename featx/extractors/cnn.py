@@ -6,7 +6,7 @@ import numbers
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ FIXED_BATCH = 8
 
 MAX_BATCH = 64
 """Most pictures in one pass of a processor's core, and those in one of an accelerator."""
+
+
+Lane: TypeAlias = tuple[Callable[..., dict[str, Matrix]], str]
 
 
 class CNNFeatures(Extractor):
@@ -207,8 +210,15 @@ class CNNFeatures(Extractor):
         return self._device_kind() == "cpu"
 
     @contextmanager
-    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Callable[..., dict[str, Matrix]]]:
-        """What extracts layers in one of `n_jobs` threads, for `n_images` pictures in all."""
+    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Lane]:
+        """What extracts layers in one of `n_jobs` threads, and the back end that does.
+
+        Parameters
+        ----------
+        n_images : int
+            Pictures to be extracted in all.
+        n_jobs : int
+        """
         from featx.models.backends import single_threads
 
         backend = self._choose_backend(self._taps(self.layers), n_images, n_jobs)
@@ -218,7 +228,7 @@ class CNNFeatures(Extractor):
                 use_one_core()
                 return self._extract_layers(batch, layers, backend=backend)
 
-            yield extract
+            yield extract, backend
 
     def n_features(self, layer: str = "") -> int:
         """Columns of one layer; of all of them without a name."""

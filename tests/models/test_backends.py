@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from featx import chunks
 from featx.errors import ModelError
 from featx.extractors.cnn import CNNFeatures
 from featx.models import backends
 from featx.models.backends import choose_backend, images_worth, pass_length
 from featx.models.graphs import Tap
 from featx.models.networks import Plan
+from featx.shards import write_shard
 
 
 def planned(model: str, layer: str = "-1", **how: object) -> tuple[Plan, list[Tap]]:
@@ -103,3 +107,17 @@ def test_reproducible_rows_are_torchs_unless_openvino_is_named() -> None:
     assert network.settings()["reproducible"] == [8, "cpu"]
     other = network.set_params(backend="openvino")
     assert other.settings()["reproducible"] == [8, "cpu", "openvino"]
+
+
+def test_shards_record_what_computed_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[str] = []
+
+    def spy(*given: Any) -> Any:
+        recorded.append(given[-1]["backend"])
+        return write_shard(*given)
+
+    monkeypatch.setattr(chunks, "write_shard", spy)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    network = CNNFeatures("alexnet", "pool1", weights="random", size=64, store=tmp_path / "store")
+    network.set_params(device="cpu").fit_transform(pictures)
+    assert recorded == ["torch"]

@@ -8,6 +8,7 @@ names.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 from joblib.parallel import get_active_backend
 
 from featx.errors import ImageError
@@ -60,14 +60,14 @@ def run_chunks(
     """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
     n_jobs = _n_jobs(producer)
     length = min(_chunk_length(producer), -(-len(places) // n_jobs) or 1)
-    if producer.runs_in_parent:
-        length = _chunk_length(producer)
-    parts = [list(places[i : i + length]) for i in range(0, len(places), length)]
+    run = partial(_in_parallel, n_jobs=n_jobs)
     if producer.runs_in_parent and _has_threads():
         if getattr(producer, "has_lanes", False):
-            return _in_lanes(producer, images, parts, prints, folder, n_jobs)
-        return _in_parent(producer, images, parts, prints, folder)
-    return _in_parallel(producer, images, parts, prints, folder, n_jobs)
+            run = partial(_in_lanes, n_jobs=n_jobs)
+        else:
+            run, length = partial(_in_parent), _chunk_length(producer)
+    parts = [list(places[i : i + length]) for i in range(0, len(places), length)]
+    return run(producer, images, parts, prints, folder)
 
 
 def _in_parallel(
@@ -101,42 +101,25 @@ def _in_lanes(
     folder: Path | None,
     n_jobs: int,
 ) -> Iterator[Chunk]:
-    """Each core takes a few pictures from file to rows; a thread behind them writes shards."""
-    n_images = sum(map(len, parts))
-    length = min(producer.lane_length, -(-n_images // n_jobs) or 1)
-    units = [[part[i : i + length] for i in range(0, len(part), length)] for part in parts]
+    """Each core takes its chunks from files to rows; threads behind them write shards."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    pool = ThreadPoolExecutor(n_jobs, "featx-lane")
-    writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
-    with producer.lanes(n_images, n_jobs) as (extract, backend):
+    with producer.lanes(sum(map(len, parts)), n_jobs) as lanes:
 
         def work(places: list[int]) -> Chunk:
-            return _extract_chunk(extract, places, map(prepare, places), prints)
+            return _extract_chunk(lanes.extract, places, map(prepare, places), prints)
 
-        calls = (partial(work, unit) for part in units for unit in part)
-        done = run_ahead(pool, calls, n_jobs + 1)
-        chunks = (_joined(list(islice(done, len(part)))) for part in units)
-        write = partial(to_shards, producer, prints=prints, folder=folder, backend=backend)
+        def write(chunk: Chunk) -> Chunk:
+            return to_shards(producer, chunk, prints, folder, backend=lanes.backend())
+
+        pool = ThreadPoolExecutor(n_jobs, "featx-lane", lanes.begin)
+        writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
         try:
+            chunks = run_ahead(pool, (partial(work, part) for part in parts), n_jobs + 1)
             writes = (partial(write, chunk) for chunk in chunks)
             yield from run_ahead(writers, writes, N_WRITERS)
         finally:
             pool.shutdown(cancel_futures=True)
             writers.shutdown()
-
-
-def _joined(parts: list[Chunk]) -> Chunk:
-    """Chunks one after the other as one."""
-    if len(parts) == 1:
-        return parts[0]
-    whole = Chunk([place for part in parts for place in part.places])
-    for part in parts:
-        whole.digests += part.digests
-        whole.failures |= part.failures
-    filled = [part.blocks for part in parts if part.blocks]
-    for layer in filled[0] if filled else ():
-        whole.blocks[layer] = np.concatenate([blocks[layer] for blocks in filled])
-    return whole
 
 
 def _in_parent(
@@ -227,11 +210,11 @@ def to_shards(
 def run_ahead(
     pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Any]], n_ahead: int
 ) -> Iterator[Any]:
-    """Results of `calls` in order, while `n_ahead` further ones are under way."""
+    """Results of `calls` in order and as they come, while `n_ahead` further ones are under way."""
     waiting: deque[Future[Any]] = deque()
     for call in calls:
         waiting.append(pool.submit(call))
-        if len(waiting) > n_ahead:
+        while waiting and (len(waiting) > n_ahead or waiting[0].done()):
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
@@ -245,8 +228,15 @@ def batches(items: Iterable[Any], length: int) -> Iterator[list[Any]]:
 
 
 def _n_jobs(producer: Any) -> int:
-    """The producer's own wish, else joblib's configuration, else every core."""
-    wish = producer.n_jobs if producer.n_jobs is not None else get_active_backend()[1]
+    """The producer's own wish, else joblib's configuration, else every core.
+
+    A job of another joblib run, which has the cores already, takes its share of them.
+    """
+    backend, n_configured = get_active_backend()
+    wish = producer.n_jobs if producer.n_jobs is not None else n_configured
+    if wish is None and backend.nesting_level:
+        share = os.environ.get("OMP_NUM_THREADS", "")  # joblib sets it in its processes.
+        return int(share) if share.isdigit() else 1
     return int(joblib.effective_n_jobs(wish)) if wish is not None else int(joblib.cpu_count())
 
 

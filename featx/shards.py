@@ -28,7 +28,17 @@ from featx.safety import store_errors, sync_folder
 SHARD_FOLDER = "shards"
 SHARD_SUFFIX = ".joblib"
 TEMPORARY_SUFFIX = ".tmp"
-PRODUCERS = ("numpy", "PIL", "cv2", "mahotas", "torch", "torchvision", "timm", "openvino")
+PRODUCERS = (
+    "numpy",
+    "PIL",
+    "simplejpeg",
+    "cv2",
+    "mahotas",
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+)
 """Packages whose versions a shard records where they are loaded."""
 
 ABANDONED_S = 3600.0

@@ -32,7 +32,7 @@ from featx.upkeep import Upkeep, is_good
 __all__ = ["FeatureStore", "Shard", "open_store", "write_shard"]
 
 N_AT_ONCE = 16
-"""Files that a thread hashes before it reports: each takes less than the report does."""
+"""Most files that a thread hashes before it reports: a small one takes less than the report."""
 
 N_HASHED = 4096
 """Pictures hashed before what was learnt is written down."""
@@ -203,7 +203,8 @@ class FeatureStore(Upkeep):
                 found[place] = known[it[0]][1]
         unknown = [place for place in places if place not in found]
         new = []
-        parts = [unknown[i : i + N_AT_ONCE] for i in range(0, len(unknown), N_AT_ONCE)]
+        length = min(N_AT_ONCE, max(1, len(unknown) // (4 * joblib.cpu_count())))
+        parts = [unknown[i : i + length] for i in range(0, len(unknown), length)]
         hashed = pool.map(lambda part: [_try_digest(images, i) for i in part], parts)
         for place, digest in zip(unknown, chain.from_iterable(hashed)):
             found[place] = digest

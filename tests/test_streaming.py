@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import signal
@@ -12,8 +13,12 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -21,6 +26,7 @@ import numpy as np
 import pytest
 
 import featx.images
+from featx.chunks import run_ahead
 from featx.errors import DamagedRowWarning, ImageError, StoreError
 from featx.extractors.base import Describer, Extractor
 from featx.extractors.color import ColorHistogram, MeanColor
@@ -109,6 +115,24 @@ class InParent(ColorHistogram):
 
     batch_length = 5
     runs_in_parent = True
+
+
+class InLanes(InParent):
+    """Runs as a network does on a processor: each thread takes pictures from file to rows."""
+
+    has_lanes = True
+    spoiled = -1
+
+    @contextmanager
+    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Any]:
+        places = itertools.count()
+
+        def extract(batch: Any, layers: Any) -> dict[str, np.ndarray]:
+            if next(places) == self.spoiled:
+                raise RuntimeError("spoiled")
+            return self._extract_layers(batch, layers)
+
+        yield SimpleNamespace(extract=extract, begin=lambda: None, backend=lambda: "own")
 
 
 @pytest.fixture
@@ -315,25 +339,62 @@ def test_every_back_end_gives_the_same_bytes(
     assert stored.tobytes() == plain.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("kind", [InParent, InLanes])
 def test_what_runs_in_the_parent_gives_the_same_bytes(
-    store: FeatureStore, photos: list[str], n_decoded: Counter[str], expected: np.ndarray
+    kind: type[InParent],
+    store: FeatureStore,
+    photos: list[str],
+    n_decoded: Counter[str],
+    expected: np.ndarray,
 ) -> None:
     n_decoded.clear()
     for _ in range(2):
-        assert InParent(store=store).transform(photos).tobytes() == expected.tobytes()
+        assert kind(store=store, n_jobs=2).transform(photos).tobytes() == expected.tobytes()
     assert n_decoded.total() == len(photos)
-    assert InParent().transform(photos).tobytes() == expected.tobytes()
+    for n_jobs in (1, 3, None):
+        assert kind(n_jobs=n_jobs).transform(photos).tobytes() == expected.tobytes()
     assert store.info().n_shards == 3
 
 
+@pytest.mark.parametrize("kind", [InParent, InLanes])
 def test_what_runs_in_the_parent_stops_on_a_full_disk(
-    store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
+    kind: type[InParent], store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.info()
     monkeypatch.setattr(os, "replace", no_room)
     with pytest.raises(StoreError, match=r"^No room left"):
-        InParent(store=store).transform(photos)
-    assert not [it.name for it in threading.enumerate() if it.name.startswith("featx")]
+        kind(store=store).transform(photos)
+    assert no_threads_left()
+
+
+def no_threads_left() -> bool:
+    return not [it.name for it in threading.enumerate() if it.name.startswith("featx")]
+
+
+def test_an_error_in_a_lane_stops_the_run_and_keeps_what_was_stored(
+    store: FeatureStore, photos: list[str]
+) -> None:
+    images = Images(photos * 3, names=[str(i) for i in range(3 * len(photos))])
+    extractor = InLanes(store=store, n_jobs=1)
+    extractor.spoiled = 2
+    with pytest.raises(RuntimeError, match="spoiled"):
+        stream_rows(extractor, images)
+    assert no_threads_left()
+    assert store.info().n_rows == 10
+
+
+def test_results_come_as_soon_as_they_are_there() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        seen: list[int] = []
+
+        def calls() -> Iterator[Callable[[], int]]:
+            for i in range(5):
+                yield partial(int, i)
+                pool.submit(int).result()  # By now the call has been answered.
+                seen.append(i)
+
+        for result in run_ahead(pool, calls(), 100):
+            assert len(seen) <= result + 1
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from featx.streaming import Matrix
 
 if TYPE_CHECKING:
     from featx.layers import Layer
+    from featx.models.backends import Lanes
     from featx.models.graphs import Tap
     from featx.models.networks import Plan
 
@@ -26,9 +28,6 @@ FIXED_BATCH = 8
 
 MAX_BATCH = 64
 """Most pictures in one pass of a processor's core, and those in one of an accelerator."""
-
-
-Lane: TypeAlias = tuple[Callable[..., dict[str, Matrix]], str]
 
 
 class CNNFeatures(Extractor):
@@ -195,14 +194,11 @@ class CNNFeatures(Extractor):
 
     @property
     def batch_length(self) -> int:  # type: ignore[override]
-        """Pictures that are stored at a time: up to 512, and no more than 32 MiB of rows."""
-        n_batch = self._fixed_batch or min(MAX_BATCH, self._chunk_bound)
-        return n_batch * max(1, min(512, self._chunk_bound) // n_batch)
-
-    @property
-    def lane_length(self) -> int:
-        """Pictures that one core extracts at a time, where each core has its own batches."""
-        return min(self.batch_length, self._fixed_batch or MAX_BATCH)
+        """Pictures extracted and stored at a time: whole passes, no more than 32 MiB of rows."""
+        n_features = sum(map(self.n_features, self.layers))
+        bound = max(1, min(MAX_BATCH, CHUNK_BYTES // (4 * n_features)))
+        n_pass = self._fixed_batch or 1
+        return n_pass * max(1, bound // n_pass)
 
     @property
     def has_lanes(self) -> bool:
@@ -210,8 +206,8 @@ class CNNFeatures(Extractor):
         return self._device_kind() == "cpu"
 
     @contextmanager
-    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Lane]:
-        """What extracts layers in one of `n_jobs` threads, and the back end that does.
+    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Lanes]:
+        """What extracts layers in each of `n_jobs` threads.
 
         Parameters
         ----------
@@ -219,16 +215,20 @@ class CNNFeatures(Extractor):
             Pictures to be extracted in all.
         n_jobs : int
         """
-        from featx.models.backends import single_threads
+        from featx.models.backends import Lanes, n_threads, release, used_backend
 
-        backend = self._choose_backend(self._taps(self.layers), n_images, n_jobs)
-        with single_threads() as use_one_core:
-
-            def extract(batch: Sequence[Pixels], layers: Sequence[str]) -> dict[str, Matrix]:
-                use_one_core()
-                return self._extract_layers(batch, layers, backend=backend)
-
-            yield extract, backend
+        plan, taps = self._plan(), self._taps(self.layers)
+        given = list(taps.values())
+        backend = self._choose_backend(taps, n_images, n_jobs)
+        extract = partial(self._extract_layers, backend=backend)
+        name = partial(used_backend, plan, given, backend)
+        try:
+            is_torch = backend == "torch"
+            n = n_threads(plan, given, n_images, n_jobs) if is_torch else 1
+            with Lanes(extract, name, n) as lanes:
+                yield lanes
+        finally:
+            release(plan, given, backend)
 
     def n_features(self, layer: str = "") -> int:
         """Columns of one layer; of all of them without a name."""
@@ -299,7 +299,8 @@ class CNNFeatures(Extractor):
         for start in range(0, len(whole), n_batch):
             pixels = np.stack(whole[start : start + n_batch])  # (n, h, w, 3)
             target = [values[start : start + n_batch] for values in rows]
-            find_filler(plan, given, chosen, pixels)(pixels, target)
+            fill = find_filler(plan, given, chosen, pixels, must_be=self.reproducible)
+            fill(pixels, target)
         blocks = {node: values[: len(batch)] for node, values in zip(taps, rows)}
         return {name: blocks[self._find(name).node] for name in layers}
 
@@ -326,11 +327,6 @@ class CNNFeatures(Extractor):
         if self.batch_size or self.reproducible:
             return self.batch_size or FIXED_BATCH
         return None if self.has_lanes else MAX_BATCH
-
-    @property
-    def _chunk_bound(self) -> int:
-        """Pictures whose rows take 32 MiB."""
-        return max(1, CHUNK_BYTES // (4 * sum(map(self.n_features, self.layers))))
 
     def _plan(self, *, is_checked: bool = True) -> Plan:
         """The network asked for; unless `is_checked`, one that was asked for before will do."""

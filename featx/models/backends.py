@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from featx.layers import Layer
 from featx.models.compiled import has_openvino
 from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap
+from featx.models.hooks import HookedNetwork
 from featx.models.networks import Network, Plan
 
 Array = npt.NDArray[Any]
@@ -84,7 +85,9 @@ def images_worth(plan: Plan, taps: Sequence[Tap]) -> float:
     return seconds * MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
 
 
-def find_filler(plan: Plan, taps: Sequence[Tap], backend: str, pixels: Array) -> Filler:
+def find_filler(
+    plan: Plan, taps: Sequence[Tap], backend: str, pixels: Array, *, must_be: bool = False
+) -> Filler:
     """What computes the rows of a batch into arrays, by a back end.
 
     Parameters
@@ -94,11 +97,23 @@ def find_filler(plan: Plan, taps: Sequence[Tap], backend: str, pixels: Array) ->
     backend : {"torch", "openvino"}
     pixels : ndarray of shape (n, h, w, 3), uint8
         A few pictures, on which OpenVINO is checked against torch.
+    must_be : bool, default=False
+        Whether torch may not do what OpenVINO cannot.
+
+    Raises
+    ------
+    ModelError
+        If OpenVINO must compute and cannot.
     """
     if backend == "openvino":
         compiled = _checker(plan).compiled(taps, plan.precision, pixels)
         if compiled is not None:
             return compiled.fill
+        if must_be:
+            raise ModelError(
+                f"OpenVINO does not run {plan.source.name} as torch does, and reproducible rows "
+                "are of one back end; use backend='torch'."
+            )
     network = plan.network()
 
     def fill(pixels: Array, out: Sequence[Array]) -> None:
@@ -133,17 +148,65 @@ def empty_rows(n_images: int, taps: Sequence[Tap]) -> list[Array]:
     return [np.empty((n_images, tap.width), np.float32) for tap in taps]
 
 
-@contextmanager
-def single_threads() -> Iterator[Callable[[], None]]:
-    """A call with which each thread sees to it that torch uses one core in it.
+class Lanes:
+    """Some threads, each of which computes batches of its own with its share of the cores.
 
-    Whoever computes one batch a core needs no second one for each, and waits for nobody.
+    Parameters
+    ----------
+    extract : callable
+        Called in any of the threads with prepared pictures and the names of layers.
+    backend : callable
+        Name of what has computed so far.
+    n_threads : int
+        Threads that torch takes in each lane.
     """
-    n_threads = torch.get_num_threads()
-    try:
-        yield lambda: torch.set_num_threads(1)
-    finally:
-        torch.set_num_threads(n_threads)  # Of threads to come.
+
+    _lock = threading.Lock()
+    _n_open = 0
+    _n_before = 0
+
+    def __init__(
+        self, extract: Callable[..., Any], backend: Callable[[], str], n_threads: int
+    ) -> None:
+        self.extract = extract
+        self.backend = backend
+        self.n_threads = n_threads
+
+    def begin(self) -> None:
+        """Be called by each of the threads first: torch has a number of threads for each."""
+        torch.set_num_threads(self.n_threads)
+
+    def __enter__(self) -> Lanes:
+        with Lanes._lock:
+            if not Lanes._n_open:
+                Lanes._n_before = torch.get_num_threads()
+            Lanes._n_open += 1
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with Lanes._lock:
+            Lanes._n_open -= 1
+            if not Lanes._n_open:  # What a lane set is the start of any later thread, too.
+                torch.set_num_threads(Lanes._n_before)
+
+
+def n_threads(plan: Plan, taps: Sequence[Tap], n_images: int, n_jobs: int) -> int:
+    """Threads that torch takes for each of `n_jobs` batches at once."""
+    if isinstance(plan.network().runner(taps), HookedNetwork):
+        return torch.get_num_threads()  # One batch at a time, whoever asks.
+    return max(1, n_jobs // max(n_images, 1))
+
+
+def release(plan: Plan, taps: Sequence[Tap], backend: str) -> None:
+    """Let go of what a run has left in the back end."""
+    if backend == "openvino":
+        _checker(plan).release(taps, plan.precision)
+
+
+def used_backend(plan: Plan, taps: Sequence[Tap], backend: str) -> str:
+    """The back end that rows come from, once the first have come."""
+    is_refused = backend == "openvino" and _checker(plan).has_refused(taps, plan.precision)
+    return "torch" if is_refused else backend
 
 
 def _checker(plan: Plan) -> Network:

@@ -96,8 +96,12 @@ class CompiledNetwork:
             request = self._compiled.create_infer_request()
         for place, rows in enumerate(out):
             request.set_output_tensor(place, self._ov.Tensor(rows, shared_memory=True))
-        request.infer([pixels], share_inputs=True)
+        request.infer([pixels], share_inputs=True, share_outputs=True)
         self._idle.append(request)
+
+    def release(self) -> None:
+        """Let go of the last pictures and rows, which are kept until the next come."""
+        self._idle.clear()
 
     def _converted(self, module: fx.GraphModule, crop: tuple[int, int]) -> Any:
         batch = torch.zeros(2, 3, *crop)

@@ -6,10 +6,10 @@ What is made is kept for the process, so that an estimator stays small and pickl
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,10 @@ logger = logging.getLogger(__name__)
 
 N_NETWORKS_KEPT = 2
 N_TABLES_KEPT = 64
-MAX_RUN = 100_000_000
-"""Parameters up to which a network is run to see its layers. Of a larger one only the shapes
-are followed: that takes no time or memory, but the import of a compiler, which takes a second."""
+MAX_RUN = 100_000_000 * 224 * 224
+"""Parameters times pixels up to which a network is run to see its layers. Of a larger one only
+the shapes are followed: without time or memory, but for torch's compiler, whose import takes a
+second."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -91,27 +92,33 @@ class Plan:
 
     def _record(self) -> LayerTable:
         skeleton = _skeleton(self.source, self.weights)
-        recording: Recording | None = None
-        if sum(parameter.numel() for parameter in skeleton.parameters()) > MAX_RUN:
-            with suppress(NotImplementedError, RuntimeError, ValueError, AssertionError, TypeError):
+        n_values = sum(parameter.numel() for parameter in skeleton.parameters())
+        try:
+            if n_values * math.prod(self.preprocessing.crop) <= MAX_RUN:
+                recording = self._recorded(self._filled())
+            else:
                 recording = self._recorded(skeleton)
-        if recording is None:  # Or an operation that tensors without values do not have.
-            recording = self._recorded_whole()
+        except NotImplementedError:  # An operation that tensors without values do not have.
+            recording = self._recorded(self._filled())
         return LayerTable(self.source.name, recording)
 
-    def _recorded_whole(self) -> Recording:
+    def _filled(self) -> nn.Module:
+        return _build(self.source, self.weights, skip=True)
+
+    def _recorded(self, module: nn.Module) -> Recording:
+        switch_off_in_place(module)
         try:
-            return self._recorded(_build(self.source, self.weights, skip=True))
+            return record(module, self.preprocessing.crop)
+        except NotImplementedError:
+            raise
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
+            if "meta tensor" in reason:
+                raise NotImplementedError from error
             height, width = self.preprocessing.crop
             raise ModelError(
                 f"{self.source.name} does not take pictures of {height}x{width} px ({reason})."
             ) from error
-
-    def _recorded(self, module: nn.Module) -> Recording:
-        switch_off_in_place(module)
-        return record(module, self.preprocessing.crop)
 
 
 class Network:
@@ -182,6 +189,7 @@ class Network:
         key = (precision, *_key(taps))
         with self._lock:
             if key not in self._compiled:
+                self.runner(taps)  # Raises if weights are lacking, whatever computes.
                 try:
                     self._compiled[key] = compile_network(self, taps, precision, pixels)
                 except ModelError as error:
@@ -189,6 +197,16 @@ class Network:
                     logger.warning("OpenVINO does not run %s (%s); torch does.", name, error)
                     self._compiled[key] = None
             return self._compiled[key]
+
+    def has_refused(self, taps: Sequence[Tap], precision: str) -> bool:
+        """Whether OpenVINO was tried and does not run the network."""
+        return self._compiled.get((precision, *_key(taps)), self) is None
+
+    def release(self, taps: Sequence[Tap], precision: str) -> None:
+        """Let go of the pictures and rows that OpenVINO saw last."""
+        compiled = self._compiled.get((precision, *_key(taps)))
+        if compiled is not None:
+            compiled.release()
 
     def n_weights(self, layer: Layer) -> int:
         """Values of all parameters and buffers up to a layer."""

@@ -6,8 +6,8 @@
 The plain recipe is what everyone copies: a DataLoader with 2 workers, Pillow, the transforms
 that belong to the weights, `create_feature_extractor`, batches of 32, rows into a file. It is
 timed in steady state (from its third batch on) and at batches of other lengths once each;
-featx is timed from its first shard on disk to the last, and whole, from the scan on, both with
-the network loaded and converted, which the first run does. Weights are random: they take as long.
+featx is timed whole, from the scan to rows in its store on disk, with the network loaded and
+converted, which the first run does. Weights are random: they take as long.
 `--layers` times one pass for six layers against the deepest alone instead.
 
 Where FOLDER has fewer pictures, different cut-outs of them are made, of 500 px.
@@ -38,7 +38,6 @@ from featx.extractors.cnn import CNNFeatures
 from featx.images import Images
 from featx.models.compiled import deviations
 from featx.shards import write_shard
-from featx.watching import Watcher
 
 WORK = "squeezenet1_0:pool1,squeezenet1_0:-1,alexnet:pool1,alexnet:-1,resnet50:pool1,resnet50:-1"
 SIX = {
@@ -146,35 +145,12 @@ class Recipe:
             return self.network(pictures)["x"].flatten(1).numpy()
 
 
-class Clock(Watcher):
-    """Notes how many pictures are done when."""
-
-    def __init__(self) -> None:
-        self.seen = [(0, time.perf_counter())]
-
-    def advance(self, n_images: int) -> None:
-        """See some pictures done."""
-        self.seen.append((self.seen[-1][0] + n_images, time.perf_counter()))
-
-    @property
-    def whole(self) -> float:
-        """Pictures a second from the scan to the last row on disk."""
-        return self.seen[-1][0] / (self.seen[-1][1] - self.seen[0][1])
-
-    @property
-    def steady(self) -> float:
-        """Pictures a second from the first shard on disk to the last."""
-        shards = [(n, at) for n, at in self.seen if n]
-        (first, start), (last, end) = shards[0], shards[-1]
-        return (last - first) / (end - start) if last > first else self.whole
-
-
-def ours(extractor: CNNFeatures, paths: list[str]) -> Clock:
-    """Run featx once."""
-    clock = Clock()
+def ours(extractor: CNNFeatures, paths: list[str]) -> float:
+    """Pictures a second of featx, from the scan to rows on disk."""
     with tempfile.TemporaryDirectory() as store:
-        extract(paths, extractor, store=store, collect=False, watcher=clock)
-    return clock
+        start = time.perf_counter()
+        extract(paths, extractor, store=store, collect=False)
+        return len(paths) / (time.perf_counter() - start)
 
 
 def network_of(model: str, layer: Any, **how: Any) -> CNNFeatures:
@@ -195,32 +171,30 @@ def compare_recipe(model: str, layer: str, paths: list[str], arguments: argparse
         start = time.perf_counter()
         ours(extractor, paths)  # Loads and converts.
         first = time.perf_counter() - start
-        with extractor.lanes(len(paths), 1) as (extract_layers, backend):
-            (rows,) = extract_layers(prepared(extractor, few), [layer]).values()
+        with extractor.lanes(len(paths), 1) as lanes:
+            (rows,) = lanes.extract(prepared(extractor, few), [layer]).values()
         print(
-            f"  {precision} by {backend}: deviation {deviations(rows, wanted).max():.1e}, "
+            f"  {precision} by {lanes.backend()}: deviation {deviations(rows, wanted).max():.1e}, "
             f"first run {first:.1f} s"
         )
-    rounds = []
-    for _ in range(arguments.pairs):
-        rate = recipe.rate(paths)
-        clocks = [ours(extractor, paths) for extractor in extractors.values()]
-        rounds.append((rate, clocks))
-    recipe_rate = statistics.median(rate for rate, _ in rounds)
+    rounds = [
+        (recipe.rate(paths), *(ours(extractor, paths) for extractor in extractors.values()))
+        for _ in range(arguments.pairs)
+    ]
+    recipe_rate = statistics.median(rates[0] for rates in rounds)
     print(f"  {'recipe':18}{recipe_rate:8.1f} pictures/s")
     best = recipe_rate
     if arguments.other_batches:
         rates = {batch: recipe.rate(paths, batch) for batch in BATCHES}
         best = max(best, *rates.values())
         print("  recipe by batch: " + "  ".join(f"{n}: {rate:.0f}" for n, rate in rates.items()))
-    for place, (precision, extractor) in enumerate(extractors.items()):
-        for name in ("steady", "whole"):
-            rates = [getattr(clocks[place], name) for _, clocks in rounds]
-            rate = statistics.median(rates)
-            ratio = statistics.median(ours / rate for ours, (rate, _) in zip(rates, rounds))
-            at_best = f", {rate / best:.2f}x its best batch" if arguments.other_batches else ""
-            what = f"featx {precision} {name}"
-            print(f"  {what:18}{rate:8.1f} pictures/s  {ratio:.2f}x the recipe{at_best}")
+    for place, (precision, extractor) in enumerate(extractors.items(), 1):
+        rate = statistics.median(rates[place] for rates in rounds)
+        ratio = statistics.median(rates[place] / rates[0] for rates in rounds)
+        at_best = f", {rate / best:.2f}x its best batch" if arguments.other_batches else ""
+        print(
+            f"  {'featx ' + precision:18}{rate:8.1f} pictures/s  {ratio:.2f}x the recipe{at_best}"
+        )
         print("    one core, ms a picture: " + spent(extractor, layer, paths[:64]))
 
 
@@ -242,9 +216,10 @@ def spent(extractor: CNNFeatures, layer: str, paths: list[str]) -> str:
 
     pixels = timed("decode", lambda: [images.pixels(i) for i in range(len(paths))])
     batch = timed("resize", lambda: [extractor._prepare(it) for it in pixels])
-    with extractor.lanes(10**9, 1) as (extract_layers, _):
-        extract_layers(batch[:8], [layer])
-        (rows,) = timed("network", lambda: extract_layers(batch, [layer])).values()
+    with extractor.lanes(10**9, 1) as lanes:
+        lanes.begin()
+        lanes.extract(batch[:8], [layer])
+        (rows,) = timed("network", lambda: lanes.extract(batch, [layer])).values()
     with tempfile.TemporaryDirectory() as folder:
         names = [str(i) for i in range(len(rows))]
         timed("write", lambda: write_shard(Path(folder), "0" * 32, names, rows))
@@ -255,7 +230,7 @@ def compare_layers(model: str, paths: list[str], n_pairs: int) -> None:
     six = network_of(model, SIX[model], pooling="gap")
     one = network_of(model, SIX[model][-1], pooling="gap")
     ours(six, paths), ours(one, paths)
-    rounds = [(ours(one, paths).whole, ours(six, paths).whole) for _ in range(n_pairs)]
+    rounds = [(ours(one, paths), ours(six, paths)) for _ in range(n_pairs)]
     ratio = statistics.median(alone / together for alone, together in rounds)
     rates = [statistics.median(rates) for rates in zip(*rounds, strict=True)]
     print(

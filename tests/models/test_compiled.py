@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from featx.errors import ModelError
 from featx.extractors.cnn import CNNFeatures
 from featx.images import Images
 from featx.models import compiled, networks
@@ -26,7 +27,13 @@ import sys
 seen = []
 KINDS = ("socket.", "os.fork", "os.posix_spawn", "os.exec", "subprocess.")
 {before}
-sys.addaudithook(lambda event, _: seen.append(event) if event.startswith(KINDS) else None)
+
+def watch(event, given):
+    if event.startswith(KINDS):
+        seen.append(event)
+        raise PermissionError(event)
+
+sys.addaudithook(watch)
 {program}
 print("seen:", sorted(set(seen)))
 """
@@ -55,8 +62,15 @@ def test_nobody_is_told_of_an_import_or_a_conversion(tmp_path: Path) -> None:
     assert not (tmp_path / "intel").exists()
 
 
-def test_the_watch_sees_what_openvino_does_by_itself(tmp_path: Path) -> None:
-    assert "seen: []" not in watched("import openvino", tmp_path)
+def test_the_watch_sees_and_stops_whoever_calls(tmp_path: Path) -> None:
+    program = """
+import urllib.request
+try:
+    urllib.request.urlopen("http://localhost:9")
+except OSError:
+    pass
+"""
+    assert "seen: ['socket." in watched(program, tmp_path, before="")
 
 
 @pytest.fixture
@@ -158,12 +172,12 @@ def test_any_number_of_pictures_in_any_batch(pictures: np.ndarray) -> None:
         np.testing.assert_allclose(rows, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("fresh_networks")
 def test_deviating_rows_are_not_used(
     pictures: np.ndarray,
     converted: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    fresh_networks: None,
 ) -> None:
     torchs, ours = both("squeezenet1_0", "pool1")
     fill = compiled.CompiledNetwork.fill
@@ -185,6 +199,25 @@ def fresh_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "_NETWORKS", networks.Cache(2))
 
 
+@pytest.mark.usefixtures("fresh_networks")
+def test_reproducible_rows_are_of_one_back_end_or_none(pictures: np.ndarray) -> None:
+    torch.manual_seed(0)
+    how = {"weights": "default", "mean": (0, 0, 0), "std": (1, 1, 1), "reproducible": True}
+    _, ours = both(Wayward(), "conv", **how)
+    with pytest.raises(ModelError, match="backend='torch'"):
+        ours.fit_transform(pictures)
+
+
+@pytest.mark.usefixtures("fresh_networks")
+def test_a_run_that_fell_back_says_so(pictures: np.ndarray) -> None:
+    torch.manual_seed(0)
+    _, ours = both(Wayward(), "conv", weights="default", mean=(0, 0, 0), std=(1, 1, 1))
+    with ours.lanes(len(pictures), 1) as lanes:
+        assert lanes.backend() == "openvino"
+        lanes.extract([ours._prepare(picture) for picture in pictures], ["conv"])
+        assert lanes.backend() == "torch"
+
+
 class Wayward(nn.Module):
     """A network that no compiler follows: it looks at what it computes."""
 
@@ -197,6 +230,7 @@ class Wayward(nn.Module):
         return x * 2 if float(x.mean()) > 0 else x
 
 
+@pytest.mark.usefixtures("fresh_networks")
 def test_what_cannot_be_converted_runs_in_torch_with_a_note(
     pictures: np.ndarray, converted: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,6 +25,10 @@ SMALL = {
         f"{SAMPLES} --images 30 --pairs 1 --work squeezenet1_0:-1 --layers",
         r"[\d.]+x its time",
     ),
+    "bench_passes": (
+        "--work squeezenet1_0:pool1 --images 4 --runs 1",
+        r"torch fp32 .*\n.*openvino fp32( +\d+){8}",
+    ),
     "bench_hog": (f"{SAMPLES} --size 64 --images 30 --loop 10 --pairs 1", r"ratio +[\d.]+"),
     "bench_bovw surf": (
         f"{SAMPLES} --detector surf --words 20 --images 12 --pairs 1",

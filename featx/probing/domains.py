@@ -204,8 +204,8 @@ def transfer(
     >>> digits = load_dataset("digits").take(range(200))
     >>> halves = np.array(["early", "late"]).repeat(100)
     >>> result = transfer(replace(digits, domains=halves), "hog,image_size=32", seeds=2, store=None)
-    >>> [(row["alignment"], row["source"], row["target"]) for row in result.rows[:3]]
-    [('none', 'mean', 'mean'), ('coral', 'mean', 'mean'), ('none', 'early', 'late')]
+    >>> sorted((row["alignment"], row["source"], row["target"]) for row in result.rows)[:3]
+    [('coral', 'early', 'late'), ('coral', 'late', 'early'), ('coral', 'mean', 'mean')]
     """
     _check_numbers(seeds, train_share, regularization)
     watcher = watcher or Watcher()

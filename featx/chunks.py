@@ -103,7 +103,7 @@ def _in_lanes(
 ) -> Iterator[Chunk]:
     """Each core takes its chunks from files to rows; threads behind them write shards."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    with producer.lanes(sum(map(len, parts)), n_jobs) as lanes:
+    with producer.lanes(list(prints), sum(map(len, parts)), n_jobs) as lanes:
 
         def work(places: list[int]) -> Chunk:
             return _extract_chunk(lanes.extract, places, map(prepare, places), prints)
@@ -210,14 +210,26 @@ def to_shards(
 def run_ahead(
     pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Any]], n_ahead: int
 ) -> Iterator[Any]:
-    """Results of `calls` in order and as they come, while `n_ahead` further ones are under way."""
+    """Results of `calls` in order and as they come, while `n_ahead` further ones are under way.
+
+    Where the calls end in an error, what was under way before it comes first.
+    """
     waiting: deque[Future[Any]] = deque()
-    for call in calls:
-        waiting.append(pool.submit(call))
+    failure: Exception | None = None
+    iterator = iter(calls)
+    while failure is None:
+        try:
+            waiting.append(pool.submit(next(iterator)))
+        except StopIteration:
+            break
+        except Exception as error:
+            failure = error
         while waiting and (len(waiting) > n_ahead or waiting[0].done()):
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+    if failure is not None:
+        raise failure
 
 
 def batches(items: Iterable[Any], length: int) -> Iterator[list[Any]]:

@@ -124,7 +124,7 @@ class InLanes(InParent):
     spoiled = -1
 
     @contextmanager
-    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Any]:
+    def lanes(self, layers: Any, n_images: int, n_jobs: int) -> Iterator[Any]:
         places = itertools.count()
 
         def extract(batch: Any, layers: Any) -> dict[str, np.ndarray]:

@@ -206,18 +206,20 @@ class CNNFeatures(Extractor):
         return self._device_kind() == "cpu"
 
     @contextmanager
-    def lanes(self, n_images: int, n_jobs: int) -> Iterator[Lanes]:
+    def lanes(self, layers: Sequence[str], n_images: int, n_jobs: int) -> Iterator[Lanes]:
         """What extracts layers in each of `n_jobs` threads.
 
         Parameters
         ----------
+        layers : sequence of str
+            Those that rows are wanted of: not all, where the store has some.
         n_images : int
             Pictures to be extracted in all.
         n_jobs : int
         """
         from featx.models.backends import Lanes, n_threads, release, used_backend
 
-        plan, taps = self._plan(), self._taps(self.layers)
+        plan, taps = self._plan(), self._taps(layers)
         given = list(taps.values())
         backend = self._choose_backend(taps, n_images, n_jobs)
         extract = partial(self._extract_layers, backend=backend)
@@ -296,11 +298,11 @@ class CNNFeatures(Extractor):
         n_added = -len(batch) % n_batch if self.reproducible else 0
         whole = [*batch, *[batch[-1]] * n_added]
         rows = empty_rows(len(whole), given)
+        first = np.stack(whole[:n_batch])  # (n, h, w, 3)
+        fill = find_filler(plan, given, chosen, first, must_be=self.reproducible)
         for start in range(0, len(whole), n_batch):
-            pixels = np.stack(whole[start : start + n_batch])  # (n, h, w, 3)
-            target = [values[start : start + n_batch] for values in rows]
-            fill = find_filler(plan, given, chosen, pixels, must_be=self.reproducible)
-            fill(pixels, target)
+            pixels = np.stack(whole[start : start + n_batch]) if start else first
+            fill(pixels, [values[start : start + n_batch] for values in rows])
         blocks = {node: values[: len(batch)] for node, values in zip(taps, rows)}
         return {name: blocks[self._find(name).node] for name in layers}
 

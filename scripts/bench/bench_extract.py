@@ -171,7 +171,7 @@ def compare_recipe(model: str, layer: str, paths: list[str], arguments: argparse
         start = time.perf_counter()
         ours(extractor, paths)  # Loads and converts.
         first = time.perf_counter() - start
-        with extractor.lanes(len(paths), 1) as lanes:
+        with extractor.lanes([layer], len(paths), 1) as lanes:
             (rows,) = lanes.extract(prepared(extractor, few), [layer]).values()
         print(
             f"  {precision} by {lanes.backend()}: deviation {deviations(rows, wanted).max():.1e}, "
@@ -216,7 +216,7 @@ def spent(extractor: CNNFeatures, layer: str, paths: list[str]) -> str:
 
     pixels = timed("decode", lambda: [images.pixels(i) for i in range(len(paths))])
     batch = timed("resize", lambda: [extractor._prepare(it) for it in pixels])
-    with extractor.lanes(10**9, 1) as lanes:
+    with extractor.lanes([layer], 10**9, 1) as lanes:
         lanes.begin()
         lanes.extract(batch[:8], [layer])
         (rows,) = timed("network", lambda: lanes.extract(batch, [layer])).values()

@@ -38,7 +38,7 @@ def main() -> None:
         for backend in ("torch", "openvino"):
             fill = find_filler(plan, taps, backend, pixels[:2])
             rates = []
-            with extractor.lanes(len(pixels), 1) as lanes:
+            with extractor.lanes([layer], len(pixels), 1) as lanes:
                 lanes.begin()
                 for length in LENGTHS:
                     times = []

@@ -78,6 +78,10 @@ def start_up(picture: str, output: Path, n_runs: int) -> None:
         for _ in range(n_runs + 1)
     ][1:]
     print(f"one picture   {statistics.median(differences):9.2f} s beyond `import torch`")
+    for packages in ("torch", "torch, sklearn.base", "torch, torchvision.models"):
+        command = [sys.executable, "-c", f"import {packages}"]
+        taken = statistics.median(seconds(command) for _ in range(n_runs))
+        print(f"{'':14}{taken:9.2f} s for `import {packages}`")
 
 
 def seconds(command: list[str]) -> float:

@@ -102,7 +102,7 @@ def threads_of_a_new_thread() -> int:
 def test_torch_has_its_threads_back_afterwards() -> None:
     n_threads = torch.get_num_threads()
     network = CNNFeatures("alexnet", "pool1", weights="random", size=64, device="cpu")
-    with network.lanes(1000, 2) as outer, network.lanes(1000, 2) as inner:
+    with network.lanes(["pool1"], 1000, 2) as outer, network.lanes(["pool1"], 1000, 2) as inner:
         for lanes in (outer, inner):
             with ThreadPoolExecutor(1, initializer=lanes.begin) as pool:
                 assert pool.submit(torch.get_num_threads).result() == 1

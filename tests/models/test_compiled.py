@@ -212,7 +212,7 @@ def test_reproducible_rows_are_of_one_back_end_or_none(pictures: np.ndarray) -> 
 def test_a_run_that_fell_back_says_so(pictures: np.ndarray) -> None:
     torch.manual_seed(0)
     _, ours = both(Wayward(), "conv", weights="default", mean=(0, 0, 0), std=(1, 1, 1))
-    with ours.lanes(len(pictures), 1) as lanes:
+    with ours.lanes(["conv"], len(pictures), 1) as lanes:
         assert lanes.backend() == "openvino"
         lanes.extract([ours._prepare(picture) for picture in pictures], ["conv"])
         assert lanes.backend() == "torch"
@@ -249,3 +249,16 @@ def test_broken_pictures_among_good_ones(pictures: np.ndarray) -> None:
     assert np.isnan(rows).all(1).tolist() == [False, True, False, False, True, False]
     wanted = torchs.fit_transform(pictures[:4])
     assert deviations(rows[[0, 2, 3, 5]], wanted).max() < 1e-5
+
+
+def test_layers_that_the_store_lacks_are_let_go_of_too(
+    pictures: np.ndarray, tmp_path: Path
+) -> None:
+    _, ours = both("squeezenet1_0", "pool1", pooling="gap", store=tmp_path / "store")
+    ours.fit_transform(pictures)
+    more = ours.set_params(layer=["pool1", "pool3"])
+    more.fit_transform(pictures)
+    network = more._plan().network()
+    made = [it for it in network._compiled.values() if it is not None]
+    assert made
+    assert not any(it._idle for it in made)

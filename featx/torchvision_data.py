@@ -17,6 +17,7 @@ import numpy as np
 import platformdirs
 
 from featx.errors import DatasetError, ImageError
+from featx.importing import import_torchvision
 
 SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test", ("test",)))
 """What featx calls a split, and what torchvision's classes may; the first they know is taken."""
@@ -134,8 +135,7 @@ def _value(text: str) -> Any:
 
 def _find_class(name: str) -> Any:
     """Class of that name, or an error with the nearest."""
-    from torchvision import datasets
-
+    datasets = import_torchvision().datasets
     kind = getattr(datasets, name, None)
     if name in datasets.__all__ and isinstance(kind, type):
         return kind
@@ -147,8 +147,7 @@ def _find_class(name: str) -> Any:
 
 def _open_splits(kind: Any, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Data set of each split that the class has, or the whole under the empty text."""
-    from torchvision import datasets
-
+    datasets = import_torchvision().datasets
     parameters = inspect.signature(kind).parameters
     # EMNIST hands `train` on to MNIST, and means something else by `split`.
     if "train" in parameters or issubclass(kind, datasets.MNIST):

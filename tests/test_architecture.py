@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LEVELS = [
     {"errors"},
-    {"images", "jpegs", "opencv", "fingerprints", "layers", "compiling"}
+    {"images", "jpegs", "opencv", "fingerprints", "layers", "compiling", "importing"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
     | {"features", "feature_files", "results"},
     {"extractors.base", "streaming", "chunks", "watching"}

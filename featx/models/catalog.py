@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from featx.importing import import_torchvision
 from featx.models.weights import download_folder
 
 
@@ -57,8 +58,7 @@ def _featxnet() -> ModelInfo:
 
 
 def _torchvision_models() -> Iterator[ModelInfo]:
-    from torchvision import models
-
+    models = import_torchvision().models
     for name in models.list_models(module=models):
         known = models.get_model_weights(name)
         if not len(known):

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 PREPROCESSING: dict[str, Any] = {
     "resize": 128,
@@ -128,7 +128,7 @@ def featxnet() -> nn.Module:
     >>> featxnet()(torch.zeros(1, 3, 112, 112)).shape
     torch.Size([1, 1000])
     """
-    return fold_batch_norm(trainable_featxnet())
+    return _folded_in_place(trainable_featxnet())
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
@@ -144,10 +144,14 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     folded : torch.nn.Module
         In evaluation mode; the same function as ``network.eval()`` up to rounding.
     """
-    folded = copy.deepcopy(network).eval()
-    for container in list(folded.modules()):
+    return _folded_in_place(copy.deepcopy(network))
+
+
+def _folded_in_place(network: nn.Module) -> nn.Module:
+    network.eval()
+    for container in list(network.modules()):
         _fold_children(container)
-    return folded
+    return network
 
 
 def weights_path() -> Path:
@@ -190,16 +194,19 @@ def _pool() -> nn.Module:
 def _fold_children(container: nn.Module) -> None:
     """Fold each batch norm among the direct children into the convolution before it."""
     children = list(container.named_children())
-    for (conv_name, conv), (norm_name, norm) in pairwise(children):
+    for (_, conv), (norm_name, norm) in pairwise(children):
         if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
-            setattr(container, conv_name, _folded(conv, norm))
+            _take_in(conv, norm)
             delattr(container, norm_name)
 
 
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """Return the convolution with the batch norm in it."""
-    if not conv.weight.is_meta:
-        return fuse_conv_bn_eval(conv, norm)
-    # Without values there is nothing to reckon, for which torch would import a compiler.
-    conv.bias = nn.Parameter(torch.empty(norm.num_features, device="meta"), requires_grad=False)
-    return conv
+def _take_in(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Let the convolution do what the batch norm after it does."""
+    if conv.weight.is_meta:
+        # Without values there is nothing to reckon, for which torch would import a compiler.
+        conv.bias = nn.Parameter(torch.empty(norm.num_features, device="meta"), requires_grad=False)
+        return
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from featx.images import MAX_PIXELS, Pixels
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+N_BY_PILLOW = 64
+"""Pictures of a process that Pillow itself resizes: for few, importing numba takes longer."""
+_resized = count()
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,10 @@ class Preprocessing:
             return np.ascontiguousarray(pixels[window])
         if by_torch:
             return _resize_tensor(pixels, (height, width), self.interpolation)[window]
-        if self.interpolation == "nearest":
-            return _resize_nearest(pixels, (height, width))[window]
-        from featx.models.resizing import resize_crop  # numba: a second that few commands need
+        if self.interpolation == "nearest" or next(_resized) < N_BY_PILLOW:
+            resized = _resize_pillow(pixels, (height, width), self.interpolation)
+            return np.ascontiguousarray(resized[window])
+        from featx.models.resizing import resize_crop
 
         return resize_crop(pixels, (height, width), self.interpolation, window)
 
@@ -151,8 +157,9 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _resize_nearest(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.NEAREST))
+def _resize_pillow(pixels: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
+    how = Image.Resampling[interpolation.upper()]
+    return np.array(Image.fromarray(pixels).resize(size[::-1], how))
 
 
 def _resize_tensor(pixels: Pixels, size: tuple[int, int], interpolation: str) -> npt.NDArray[Any]:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from featx.compiling import compiled
 from featx.images import Pixels
 from featx.opencv import load_opencv
 
@@ -133,7 +133,7 @@ FILTERS: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[Any]], float]]
 }
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _filter_columns(
     rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], weights: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.uint8]:  # pragma: no cover

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from featx.errors import ModelError, WeightsError
+from featx.importing import import_torchvision
 from featx.models.preprocessing import Preprocessing
 from featx.models.weights import State, fetch, file_digest, is_weights_file, read_state
 
@@ -215,9 +216,7 @@ class TorchvisionSource(Source):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        from torchvision import models
-
-        self._api = models
+        self._api = models = import_torchvision().models
         known = models.list_models(module=models)
         if name not in known:
             raise ModelError(_unknown(name, ["featxnet", "lenet", *known]))
@@ -297,11 +296,18 @@ def _unknown(name: str, known: list[str]) -> str:
     )
 
 
+RANDOM_FILLS = (Tensor.normal_, Tensor.uniform_)
+
+
 class skip_initialisation(TorchFunctionMode):  # noqa: N801
-    """While it is on, `torch.nn.init` leaves tensors as they are: weights follow anyway."""
+    """While it is on, `torch.nn.init` leaves tensors as they are: weights follow anyway.
+
+    So do the methods that fill with random numbers, which some of its functions call without
+    being seen; of tensors without values, PyTorch would import its compiler for them.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
+        if func in RANDOM_FILLS or getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,14 @@ from torchvision.transforms.v2 import functional as v2
 
 from featx.errors import ImageError
 from featx.images import decode
+from featx.models import preprocessing
 from featx.models.preprocessing import Preprocessing
+
+
+@pytest.fixture(autouse=True)
+def _by_our_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after many pictures: the first of a process are Pillow's."""
+    monkeypatch.setattr(preprocessing, "_resized", count(preprocessing.N_BY_PILLOW))
 
 
 def torchvisions(image: Image.Image, how: Preprocessing) -> np.ndarray:
@@ -62,3 +71,20 @@ def test_sizes_may_be_numbers_of_numpy() -> None:
 
     assert changed == Preprocessing().override(size=128, crop=96)
     assert type(changed.resize) is int
+
+
+def test_first_pictures_of_a_process_are_those_of_later_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether Pillow or our kernel resizes a picture does not show, whatever the window."""
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    for interpolation in ("bilinear", "bicubic", "lanczos"):
+        for crop in ((20, 20), (24, 24)):
+            how = Preprocessing(resize=24, crop=crop, interpolation=interpolation)
+            monkeypatch.setattr(preprocessing, "_resized", count())
+            first = how.prepare(pixels)
+            monkeypatch.setattr(preprocessing, "_resized", count(preprocessing.N_BY_PILLOW))
+            later = how.prepare(pixels)
+            assert np.array_equal(first, later)
+            assert first.flags.writeable
+            assert first.flags.c_contiguous

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from featx import load_dataset
+from featx.finetuning.autoencoder import pretrain
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "data/samples"
@@ -66,6 +70,20 @@ def test_batch_norm_is_measured(shared: Callable[[str], Path]) -> None:
     data = shared("data/pacs_mini")
     few = "--domains sketch --seeds 1 --epochs 1 --pool 30"
     assert "frozen" in run("bench_batch_norm", [str(data), str(weights), *few.split()])
+
+
+def test_pretraining_is_measured(tmp_path: Path) -> None:
+    digits = load_dataset("digits").take(range(300))
+    for place, label in enumerate(digits.labels):
+        folder = tmp_path / "digits" / ("test" if place % 3 else "train") / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.images.pixels(place)).save(folder / f"{place}.png")
+    weights = tmp_path / "autoencoder.safetensors"
+    pretrain(digits, epochs=1, n_shown=2).save(weights)
+    few = "--per-class 5 --seeds 2 --epochs 1 --validation 0"
+    output = run("bench_pretraining", [str(tmp_path / "digits"), str(weights), *few.split()])
+    assert re.search(r"autoencoder's convolutions, frozen: 0\.\d+ \[", output), output
+    assert len(re.findall(r"[+-]0\.\d+, p = ", output)) == 2, output
 
 
 def run(script: str, arguments: list[str]) -> str:

@@ -88,6 +88,48 @@ def read_curve(values: Sequence[float]) -> dict[str, float]:
     return {"start": start, "slope": slope, "asymptote": asymptote}
 
 
+def mean_curves(
+    curves: Sequence[Mapping[str, Any]], measure: str, x: str = "epoch"
+) -> dict[str, tuple[list[int], list[float]]]:
+    """Mean over the seeds of each kind of run.
+
+    Parameters
+    ----------
+    curves : sequence of dict
+        ``name``, and lists of the same length under `x` and `measure`. A run that was stopped
+        early counts on with its last value, for it would else leave the mean to the others.
+    measure : str
+    x : {"epoch", "n_labels"}, default="epoch"
+
+    Returns
+    -------
+    dict of str to tuple
+        Name -> steps along `x`, and the mean at each.
+
+    Examples
+    --------
+    >>> curves = [
+    ...     {"name": "full", "epoch": [1, 2], "valid_accuracy": [0.5, 0.75]},
+    ...     {"name": "full", "epoch": [1], "valid_accuracy": [0.25]},
+    ... ]
+    >>> mean_curves(curves, "valid_accuracy")
+    {'full': ([1, 2], [0.375, 0.5])}
+    """
+    runs: dict[str, list[dict[int, float]]] = {}
+    for curve in curves:
+        points = zip(curve[x], curve.get(measure) or [], strict=False)
+        values = {step: float(value) for step, value in points if value is not None}
+        if values:
+            runs.setdefault(str(curve.get("name", "")), []).append(values)
+    return {name: _mean_curve(found) for name, found in runs.items()}
+
+
+def _mean_curve(runs: Sequence[Mapping[int, float]]) -> tuple[list[int], list[float]]:
+    steps = sorted(set().union(*runs))
+    so_far = [[[y for x, y in run.items() if x <= step] for run in runs] for step in steps]
+    return steps, [float(np.mean([ys[-1] for ys in found if ys])) for found in so_far]
+
+
 def say_gains(rows: Sequence[Mapping[str, Any]], reference: str = "scratch") -> list[str]:
     """Gains in words, one sentence for each curve."""
     names = list(dict.fromkeys(row["name"] for row in rows))

@@ -9,12 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from featx.finetuning.gains import mean_curves
 from featx.plotting.style import (
     INK,
     RANDOM,
     SHUFFLED,
     TRAINED,
     WIDTH,
+    color_of,
     house_style,
     place_axes,
     shortened,
@@ -36,6 +38,18 @@ BOUNDS = {"accuracy": ("low", "high"), "purity": ("purity_low", "purity_high")} 
 }
 GAP = 0.45
 """Inches between panels, where the next one's numbers stand."""
+
+LEFT = 0.42
+"""Inches left of the first panel, for its numbers."""
+
+TWIN: tuple[str, dict[str, Any]]
+TWIN = ("random weights", {"color": RANDOM, "marker": "s", "markersize": 2.4, "linewidth": 1.1})
+LINES: list[tuple[str, dict[str, Any]]] = [
+    ("trained, 95 % interval", {"color": TRAINED, "marker": "o", "markersize": 3.2}),
+    TWIN,
+    ("shuffled labels", {"color": SHUFFLED, "linestyle": (0, (4, 2)), "linewidth": 1.1}),
+]
+"""What the lines of a depth figure are, and how they are drawn."""
 
 SHARES = ("accuracy", "purity", "nmi", "ari")
 """Measures whose axis goes from 0 to 1."""
@@ -72,15 +86,81 @@ def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
     width = 0.5 + n_columns * (WIDTH - 0.5) / 3 if len(shown) > 1 else 3.6
     with house_style():
         figure = Figure((width, height))
-        step = (width - 0.42 + GAP - 0.08) / n_columns
+        step = (width - LEFT + GAP - 0.08) / n_columns
         for place, name in enumerate(shown):
             line, column = divmod(place, n_columns)
             bottom = height - head - (line + 1) * panel - line * 0.38
-            axes = place_axes(figure, 0.42 + column * step, bottom, step - GAP, panel)
+            axes = place_axes(figure, LEFT + column * step, bottom, step - GAP, panel)
             is_lowest = place + n_columns >= len(shown)
             _draw_measure(axes, rows, name, names if is_lowest else None)
-        _add_heading(figure, title, has_random="accuracy_random" in rows[0])
+        has_random = "accuracy_random" in rows[0]
+        _add_heading(figure, title, [line for line in LINES if has_random or line is not TWIN])
         return figure
+
+
+def draw_learning(
+    curves: Sequence[dict[str, Any]], label_curves: Sequence[dict[str, Any]] = (), title: str = ""
+) -> Figure:
+    """Validation accuracy by epoch, and accuracy by number of labels where that was measured.
+
+    Parameters
+    ----------
+    curves : sequence of dict
+        One a run: ``name``, ``seed``, ``epoch``, ``valid_accuracy``. Runs of one name share a
+        colour; their mean stands out.
+    label_curves : sequence of dict
+        The same under ``n_labels`` and ``accuracy``.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> run = {"name": "full", "seed": 0, "epoch": [1, 2], "valid_accuracy": [0.5, 0.75]}
+    >>> draw_learning([run]).axes[0].get_xlabel()
+    'Epoch'
+    """
+    panels = [
+        (curves, "valid_accuracy", "epoch", "Validation accuracy", "Epoch"),
+        (label_curves, "accuracy", "n_labels", "Accuracy", "Training pictures of each class"),
+    ]
+    shown = [panel for panel in panels if mean_curves(*panel[:3])]
+    names = list(dict.fromkeys(str(c.get("name", "")) for panel in shown for c in panel[0]))
+    head, panel_in, foot = 0.62 if title else 0.42, 2.1, 0.5
+    with house_style():
+        step = (WIDTH - LEFT) / 2
+        figure = Figure((LEFT + len(shown) * step, head + panel_in + foot))
+        for place, (runs, *told) in enumerate(shown):
+            axes = place_axes(figure, LEFT + place * step, foot, step - GAP, panel_in)
+            _draw_runs(axes, runs, names, *told)
+        looks = [{"color": color_of(place)} for place in range(len(names))]
+        _add_heading(figure, title, list(zip(names, looks)))
+        return figure
+
+
+def _draw_runs(
+    axes: Axes,
+    runs: Sequence[dict[str, Any]],
+    names: Sequence[str],
+    measure: str,
+    x: str,
+    label: str,
+    below: str,
+) -> None:
+    means = mean_curves(runs, measure, x)
+    for run in runs if len(runs) > len(means) else ():
+        color = color_of(names.index(str(run.get("name", ""))))
+        values = [np.nan if value is None else value for value in run[measure]]
+        axes.plot(run[x], values, color=color, linewidth=0.6, alpha=0.4)
+    for name, (steps, values) in means.items():
+        axes.plot(steps, values, color=color_of(names.index(name)), marker="o", markersize=2.4)
+    axes.set_title(label, loc="left", pad=4)
+    axes.set_xlabel(below)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def _draw_measure(
@@ -90,9 +170,8 @@ def _draw_measure(
     low, high = (_column(rows, bound) for bound in BOUNDS.get(name, ("", "")))
     axes.fill_between(x, low, high, color=TRAINED, alpha=0.22, linewidth=0)
     shuffled, random = _column(rows, f"{name}_shuffled"), _column(rows, f"{name}_random")
-    axes.plot(x, shuffled, color=SHUFFLED, linestyle=(0, (4, 2)), linewidth=1.1)
-    axes.plot(x, random, color=RANDOM, marker="s", markersize=2.4, linewidth=1.1)
-    axes.plot(x, _column(rows, name), color=TRAINED, marker="o", markersize=3.2)
+    for values, (_, look) in zip((shuffled, random, _column(rows, name)), LINES[::-1]):
+        axes.plot(x, values, **look)
     axes.set_title(MEASURES[name], loc="left", pad=4)
     axes.set_xlim(-0.4, len(rows) - 0.6)
     axes.set_xticks(x, ticks if ticks is not None else [""] * len(x), rotation=90)
@@ -110,21 +189,16 @@ def _column(rows: Sequence[dict[str, Any]], name: str) -> Any:
     return np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
 
 
-def _add_heading(figure: Figure, title: str, *, has_random: bool) -> None:
+def _add_heading(figure: Figure, title: str, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Title, and below it what the lines are."""
     from matplotlib.lines import Line2D
 
     up = figure.get_size_inches()[1]
-    lines = [
-        Line2D([], [], color=TRAINED, marker="o", markersize=3.2, label="trained, 95 % interval"),
-        Line2D([], [], color=RANDOM, marker="s", markersize=2.4, label="random weights"),
-        Line2D([], [], color=SHUFFLED, linestyle=(0, (4, 2)), label="shuffled labels"),
-    ]
-    if not has_random:
-        del lines[1]
+    left = LEFT / figure.get_size_inches()[0]
     figure.legend(
-        handles=lines, loc="upper left", ncols=3, borderaxespad=0, borderpad=0,
-        bbox_to_anchor=(0.42 / figure.get_size_inches()[0], 1 - (0.22 if title else 0.05) / up),
+        handles=[Line2D([], [], label=name, **look) for name, look in lines],
+        loc="upper left", ncols=max(1, len(lines)), borderaxespad=0, borderpad=0,
+        bbox_to_anchor=(left, 1 - (0.22 if title else 0.05) / up),
     )  # fmt: skip
     if title:
-        place = (0.42 / figure.get_size_inches()[0], 1 - 0.05 / up)
-        figure.text(*place, shortened(title, 90), va="top", fontsize=9, weight="bold")
+        figure.text(left, 1 - 0.05 / up, shortened(title, 90), va="top", fontsize=9, weight="bold")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from featx.plotting.clouds import METHODS, draw_maps
 from featx.plotting.costs import draw_costs
-from featx.plotting.curves import draw_depth
+from featx.plotting.curves import draw_depth, draw_learning
 from featx.plotting.matrices import draw_cka, draw_confusion
 from featx.plotting.style import name_features, save_figure
 from featx.results import Result
@@ -82,6 +82,9 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
         yield "cka", draw_cka(details["cka"]["layers"], details["cka"]["matrix"])
     if result.command == "compare" and any(row.get("ms_per_image") for row in result.rows):
         yield "cost", draw_costs(result.rows, f"Accuracy against cost, {data}")
+    if any(any(curve.get("valid_accuracy") or ()) for curve in details.get("curves") or ()):
+        runs = (details["curves"], details.get("label_curves") or [])
+        yield "learning", draw_learning(*runs, f"Learning, {data}")
     for spec, found in _first(details.get("confusion")):
         name = name_features([spec])[0]
         yield "confusion", draw_confusion(found["classes"], found["matrix"], f"Confusion, {name}")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from featx.finetuning.gains import mean_curves
 from featx.reporting.palettes import UNKNOWN_COLOR, color_of
 from featx.reporting.plots import add_tip, empty_plot, name_ticks
 from featx.reporting.wording import column_label, number, plot_label
@@ -286,6 +287,8 @@ def _transfer_columns(rows: Sequence[Row], names: Mapping[str, str]) -> dict[str
 def curve_charts(curves: Sequence[dict[str, Any]], key: str, x: str = "epoch") -> dict[str, figure]:
     """Loss and accuracy against the epoch or the number of labels, one line a run.
 
+    Where there are several seeds, their mean stands out.
+
     Parameters
     ----------
     curves : sequence of dict
@@ -321,21 +324,28 @@ def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) 
     if "accuracy" in name:
         plot.yaxis.formatter = _percent()
     colors = curve_colors(curves)
+    means = mean_curves(curves, name, x)
+    has_seeds = len(curves) > len(means)
     for curve in curves:
-        source = ColumnDataSource(_curve_columns(curve, name, x))
-        color = colors[str(curve.get("name", ""))]
-        plot.line("x", "y", source=source, color=color, line_width=2, alpha=0.8)
-        dots = plot.scatter("x", "y", source=source, color=color, size=5)
+        columns = _curve_columns(curve[x], curve[name], curve, f"seed {curve.get('seed', '?')}")
+        source = ColumnDataSource(columns)
+        how = {"source": source, "color": colors[str(curve.get("name", ""))]}
+        thin = {"line_width": 1, "alpha": 0.4} if has_seeds else {"line_width": 2, "alpha": 0.8}
+        plot.line("x", "y", **how, **thin)
+        dots = plot.scatter("x", "y", **how, size=3 if has_seeds else 5, alpha=thin["alpha"])
         add_tip(plot, dots, [("", "@run"), (label, "@x"), (column_label(name), "@y{0.000}")])
+    for kind, (steps, values) in means.items() if has_seeds else ():
+        source = ColumnDataSource(_curve_columns(steps, values, {"name": kind}, "mean"))
+        plot.line("x", "y", source=source, color=colors[kind], line_width=3.5)
     return plot
 
 
-def _curve_columns(curve: dict[str, Any], name: str, x: str) -> dict[str, list[Any]]:
-    values = _nan(curve[name])
+def _curve_columns(
+    steps: Sequence[int], values: Sequence[Any], curve: dict[str, Any], run: str
+) -> dict[str, list[Any]]:
     # Of a column, for "@" and "$" in the tip itself would be taken for columns.
-    run = plot_label(f"{curve.get('name', '')}, seed {curve.get('seed', '?')}")
-    steps = curve.get(x) or list(range(1, 1 + len(values)))
-    return {"x": steps, "y": values, "run": [run] * len(values)}
+    run = plot_label(f"{curve.get('name', '')}, {run}")
+    return {"x": list(steps), "y": _nan(values), "run": [run] * len(values)}
 
 
 def _percent() -> Any:

@@ -140,3 +140,30 @@ def test_a_result_without_figures_has_none(tmp_path: Path) -> None:
 def test_points_are_vectors_in_svg(tmp_path: Path) -> None:
     save_figures(depth_result(3, n_points=60), tmp_path, ("svg",))
     assert "<image" not in (tmp_path / "maps.svg").read_text("utf-8")
+
+
+def finetune_result() -> Result:
+    curves = [
+        {"name": name, "seed": seed, "epoch": [1, 2, 3][: 3 - seed], "train_loss": [1.0, 0.5, 0.2],
+         "valid_accuracy": [0.2, 0.5, 0.6][: 3 - seed]}
+        for name in ("scratch", "full") for seed in (0, 1)
+    ]  # fmt: skip
+    labels = [{"name": "frozen", "seed": 0, "n_labels": [5, 20], "accuracy": [0.3, 0.4]}]
+    details = {"curves": curves, "label_curves": labels}
+    return Result("finetune", "data/photos", [], details=details)
+
+
+def test_learning_is_drawn_with_a_mean_over_the_seeds() -> None:
+    """A run that stopped early counts on with its last value; one colour for each name."""
+    figures = draw_figures(finetune_result())
+
+    assert list(figures) == ["learning"]
+    by_epoch, by_labels = figures["learning"].axes
+    mean = by_epoch.get_lines()[-1]  # Of "full", after the runs and the mean of "scratch".
+    assert mean.get_xydata().tolist() == [[1, 0.2], [2, 0.5], [3, pytest.approx(0.55)]]
+    assert len(by_epoch.get_lines()) == 6
+    assert len({line.get_color() for line in by_epoch.get_lines()}) == 2
+    assert by_labels.get_lines()[0].get_color() not in {
+        line.get_color() for line in by_epoch.get_lines()
+    }
+    assert overlapping(boxes_of(figures["learning"])) == 0

@@ -51,7 +51,7 @@ def test_curves_of_two_runs_are_drawn_apart() -> None:
     charts = curve_charts([{**run, "seed": 0}, {**run, "seed": 1}], "k")
 
     assert list(charts) == ["train_loss"]
-    assert len(charts["train_loss"].renderers) == 4
+    assert len(charts["train_loss"].renderers) == 5  # Each a line and its dots, and their mean.
 
 
 def test_confusion_draws_only_what_happened() -> None:

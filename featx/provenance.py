@@ -16,7 +16,19 @@ from featx.fingerprints import fingerprint
 from featx.planning import Job
 from featx.registry import spec_of
 
-PACKAGES = ("numpy", "scikit-learn", "opencv-python-headless", "pillow", "torch", "torchvision")
+PACKAGES = (
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "opencv-python-headless",
+    "mahotas",
+    "pillow",
+    "simplejpeg",
+    "torch",
+    "torchvision",
+    "openvino",
+)
+"""What may have decoded, described or computed."""
 
 
 def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[str, Any]:

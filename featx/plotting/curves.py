@@ -69,13 +69,20 @@ def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
     -------
     matplotlib.figure.Figure
 
+    Raises
+    ------
+    ValueError
+        If no row has a measure.
+
     Examples
     --------
     >>> rows = [{"layer": "pool1", "accuracy": 0.5}, {"layer": "fc7", "accuracy": 0.9}]
     >>> [axes.get_title("left") for axes in draw_depth(rows).axes]
     ['Accuracy of a linear probe']
     """
-    shown = [name for name in MEASURES if any(row.get(name) is not None for row in rows)]
+    shown = measures_of(rows)
+    if not shown:
+        raise ValueError(f"No row has a measure to draw; wanted one of {', '.join(MEASURES)}.")
     names = [shortened(str(row["layer"]), 16) for row in rows]
     n_columns = min(3, len(shown))
     n_lines = -(-len(shown) // n_columns)
@@ -96,6 +103,17 @@ def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
         has_random = "accuracy_random" in rows[0]
         _add_heading(figure, title, [line for line in LINES if has_random or line is not TWIN])
         return figure
+
+
+def measures_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Measures against depth that some row has.
+
+    Examples
+    --------
+    >>> measures_of([{"layer": "pool1"}, {"layer": "fc7", "purity": 0.5}])
+    ['purity']
+    """
+    return [name for name in MEASURES if any(row.get(name) is not None for row in rows)]
 
 
 def draw_learning(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from featx.plotting.clouds import METHODS, draw_maps
 from featx.plotting.costs import draw_costs
-from featx.plotting.curves import draw_depth, draw_learning
+from featx.plotting.curves import draw_depth, draw_learning, measures_of
 from featx.plotting.matrices import draw_cka, draw_confusion
 from featx.plotting.style import name_features, save_figure
 from featx.results import Result
@@ -71,7 +71,7 @@ def save_figures(
 def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
     details = result.details
     data = Path(str(result.data)).name or str(result.data)
-    if result.command == "depth" and result.rows:
+    if result.command == "depth" and measures_of(result.rows):
         yield "depth", draw_depth(result.rows, f"{_model(result)}{data}")
     if details.get("maps"):
         method = METHODS.get(details["maps"][0]["method"], details["maps"][0]["method"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from featx.plotting import draw_figures, save_figures
+from featx.plotting.curves import draw_depth
 from featx.results import Result
 
 
@@ -167,3 +168,10 @@ def test_learning_is_drawn_with_a_mean_over_the_seeds() -> None:
         line.get_color() for line in by_epoch.get_lines()
     }
     assert overlapping(boxes_of(figures["learning"])) == 0
+
+
+def test_a_profile_without_measures_has_no_curves() -> None:
+    rows = [{"layer": "pool1"}, {"layer": "fc7"}]
+    assert draw_figures(Result("depth", "data/photos", rows)) == {}
+    with pytest.raises(ValueError, match=r"No row has a measure .* accuracy, purity"):
+        draw_depth(rows)

@@ -14,6 +14,7 @@ from featx.plotting.costs import draw_costs
 from featx.plotting.curves import draw_depth, draw_learning, measures_of
 from featx.plotting.matrices import draw_cka, draw_confusion
 from featx.plotting.style import name_features, save_figure
+from featx.plotting.transfers import draw_transfer, mean_rows
 from featx.results import Result
 
 
@@ -23,7 +24,8 @@ def draw_figures(result: Result) -> dict[str, Figure]:
     Parameters
     ----------
     result : Result
-        Of ``depth``, ``umap``, ``compare``, ``probe``, ``finetune``; others have none yet.
+        Of ``depth``, ``umap``, ``compare``, ``probe``, ``transfer``, ``finetune``; others have
+        none yet.
 
     Returns
     -------
@@ -82,6 +84,8 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
         yield "cka", draw_cka(details["cka"]["layers"], details["cka"]["matrix"])
     if result.command == "compare" and any(row.get("ms_per_image") for row in result.rows):
         yield "cost", draw_costs(result.rows, f"Accuracy against cost, {data}")
+    if result.command == "transfer" and mean_rows(result.rows):
+        yield "transfer", draw_transfer(result.rows, f"From domain to domain, {data}")
     if any(any(curve.get("valid_accuracy") or ()) for curve in details.get("curves") or ()):
         runs = (details["curves"], details.get("label_curves") or [])
         yield "learning", draw_learning(*runs, f"Learning, {data}")

@@ -175,3 +175,23 @@ def test_a_profile_without_measures_has_no_curves() -> None:
     assert draw_figures(Result("depth", "data/photos", rows)) == {}
     with pytest.raises(ValueError, match=r"No row has a measure .* accuracy, purity"):
         draw_depth(rows)
+
+
+def test_transfer_is_drawn_from_source_to_target() -> None:
+    rows: list[dict[str, Any]] = [
+        {"spec": spec, "source": place, "target": other, "alignment": alignment,
+         "source_accuracy": 0.8, "target_accuracy": 0.3 + 0.2 * (alignment == "coral"),
+         "low": 0.2, "high": 0.6}
+        for spec in ("hog", "cnn:squeezenet1_0:penultimate,pooling=gap,weights=a.pth")
+        for alignment in ("none", "coral")
+        for place, other in (("mean", "mean"), ("photo", "sketch"))
+    ]  # fmt: skip
+    figures = draw_figures(Result("transfer", "pacs", rows))
+
+    (axes,) = figures["transfer"].axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[:2] == ["hog", "hog + CORAL"]
+    assert len(names) == 4  # Of averages alone.
+    dots = [line.get_xdata()[0] for line in axes.get_lines() if line.get_marker() == "o"]
+    assert dots[:4] == [0.8, 0.3, 0.8, 0.5]
+    assert overlapping(boxes_of(figures["transfer"])) == 0

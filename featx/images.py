@@ -24,7 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from featx.errors import ImageError
 from featx.fingerprints import digest_bytes, fingerprint
-from featx.jpegs import decode_jpeg
+from featx.jpegs import decode_jpeg, reduction
 from featx.opencv import load_opencv
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -122,8 +122,15 @@ class Images(Sequence["Picture"]):
         item = self.items[index]
         return os.fspath(item) if isinstance(item, str | os.PathLike) else None
 
-    def pixels(self, index: int) -> Pixels:
+    def pixels(self, index: int, least_px: int | None = None) -> Pixels:
         """Decode one picture.
+
+        Parameters
+        ----------
+        index : int
+        least_px : int, optional
+            Of a JPEG that is a file or bytes: a half, a quarter or an eighth of its side will
+            do, as long as its short side is left with so many pixels.
 
         Returns
         -------
@@ -135,10 +142,16 @@ class Images(Sequence["Picture"]):
         ImageError
             If the picture cannot be read; it carries the picture's name and the reason.
         """
-        return self._decode(read_content(self.items[index], self.names[index]), index)
+        return self._decode(read_content(self.items[index], self.names[index]), index, least_px)
 
-    def read(self, index: int) -> tuple[str, Pixels]:
+    def read(self, index: int, least_px: int | None = None) -> tuple[str, Pixels]:
         """Digest and pixels of one picture, both from the same bytes.
+
+        Parameters
+        ----------
+        index : int
+        least_px : int, optional
+            As in `pixels`.
 
         Raises
         ------
@@ -146,7 +159,7 @@ class Images(Sequence["Picture"]):
             As `pixels` does.
         """
         content = read_content(self.items[index], self.names[index])
-        pixels = self._decode(content, index)
+        pixels = self._decode(content, index, least_px)
         if isinstance(content, bytes):
             return digest_bytes(content), pixels
         return fingerprint(pixels), pixels
@@ -164,12 +177,13 @@ class Images(Sequence["Picture"]):
             return digest_bytes(content)
         return self.read(index)[0]
 
-    def _decode(self, content: Picture, index: int) -> Pixels:
+    def _decode(self, content: Picture, index: int, least_px: int | None) -> Pixels:
         return decode(
             content,
             name=self.names[index],
             value_range=self.value_range,
             max_pixels=self.max_pixels,
+            least_px=least_px,
         )
 
     def __iter__(self) -> Iterator[Picture]:
@@ -182,6 +196,7 @@ def decode(
     name: str | None = None,
     value_range: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
+    least_px: int | None = None,
 ) -> Pixels:
     """Pixels of one picture, upright, opaque and in RGB.
 
@@ -195,6 +210,8 @@ def decode(
         The values of black and white in an array; see `Images`.
     max_pixels : int, default=89478485
         Larger pictures are refused before they are decoded.
+    least_px : int, optional
+        As in `Images.pixels`.
 
     Returns
     -------
@@ -220,7 +237,7 @@ def decode(
             # The same image may be given twice, and Pillow loads it when it is first looked at.
             with _READING[id(content) // 64 % len(_READING)]:
                 return _pil_pixels(content, name, max_pixels)
-        return _file_pixels(content, name, max_pixels)
+        return _file_pixels(content, name, max_pixels, least_px)
     except ImageError:
         raise
     except MemoryError as error:
@@ -431,12 +448,15 @@ def _to_uint8(
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
 
-def _file_pixels(data: bytes, name: str, max_pixels: int) -> Pixels:
-    pixels = decode_jpeg(data, max_pixels)
+def _file_pixels(data: bytes, name: str, max_pixels: int, least_px: int | None) -> Pixels:
+    pixels = decode_jpeg(data, max_pixels, least_px)
     if pixels is not None:
         return pixels
     try:
         with _open(data) as image:
+            width, height = image.size
+            if width * height <= max_pixels and (f := reduction(height, width, least_px)) > 1:
+                image.draft(None, (width // f, height // f))  # Of a JPEG; others stay as they are.
             return _pil_pixels(image, name, max_pixels)
     except UnidentifiedImageError as error:
         raise ImageError(name, "not a picture in a format that Pillow reads") from error

@@ -22,7 +22,9 @@ MAX_NOTED_PIXELS = 89_478_485
 """Above it Pillow warns of a picture that it opens, unless told otherwise as it is elsewhere."""
 
 
-def decode_jpeg(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
+def decode_jpeg(
+    data: bytes, max_pixels: int, least_px: int | None = None
+) -> npt.NDArray[np.uint8] | None:
     """Pixels of a plain, upright, undamaged JPEG; None of anything else.
 
     Parameters
@@ -31,6 +33,8 @@ def decode_jpeg(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
         A whole file.
     max_pixels : int
         Pictures with more pixels are not decoded.
+    least_px : int, optional
+        Decode at the `reduction` that leaves the short side as long as that.
 
     Returns
     -------
@@ -52,10 +56,28 @@ def decode_jpeg(data: bytes, max_pixels: int) -> npt.NDArray[np.uint8] | None:
             return None
         if not _is_upright(data):
             return None
-        pixels: npt.NDArray[np.uint8] = simplejpeg.decode_jpeg(data)
+        factor = reduction(height, width, least_px)
+        least = (-(-height // factor), -(-width // factor)) if factor > 1 else (0, 0)
+        pixels: npt.NDArray[np.uint8]
+        pixels = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1])
         return pixels
     except Exception:  # Its errors are many and told in libjpeg's words; Pillow finds better ones.
         return None
+
+
+def reduction(height: int, width: int, least_px: int | None) -> int:
+    """By how much libjpeg may reduce a picture while it decodes it: 1, 2, 4 or 8.
+
+    It leaves out the high frequencies of each block of 8 x 8 pixels instead of computing them.
+
+    Examples
+    --------
+    >>> reduction(3024, 4032, 512), reduction(500, 333, 512), reduction(3024, 4032, None)
+    (4, 1, 1)
+    """
+    if least_px is None:
+        return 1
+    return next(f for f in (8, 4, 2, 1) if f == 1 or min(height, width) // f >= least_px)
 
 
 def _is_upright(data: bytes) -> bool:

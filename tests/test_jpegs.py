@@ -12,7 +12,7 @@ from PIL import Image
 
 from featx.errors import ImageError
 from featx.images import MAX_PIXELS, decode
-from featx.jpegs import decode_jpeg
+from featx.jpegs import decode_jpeg, reduction
 
 RNG = np.random.default_rng(0)
 PICTURE = np.kron(RNG.integers(0, 256, (9, 7, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
@@ -103,3 +103,46 @@ def test_real_pictures_are_pillows(shared: Callable[[str], Path]) -> None:
         if pixels is not None:
             np.testing.assert_array_equal(pixels, by_pillow(data))
     assert taken > 0.95 * len(files) > 100
+
+
+def drafted(data: bytes, factor: int) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, (image.width // factor, image.height // factor))
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("shape", [(96, 128), (97, 131), (161, 64), (65, 400)])
+@pytest.mark.parametrize("least_px", [8, 16, 30, 32, 48, 200])
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"exif": turned(1)}])
+def test_reduced_pixels_are_those_that_pillow_drafts(
+    subsampling: str, shape: tuple[int, int], least_px: int, how: dict[str, object]
+) -> None:
+    """The least size that leaves the short side long enough, and Pillow's pixels at it."""
+    picture = np.asarray(Image.fromarray(PICTURE).resize(shape[::-1], Image.Resampling.BICUBIC))
+    data = encoded(picture, subsampling=subsampling, **how)
+    found = decode_jpeg(data, MAX_PIXELS, least_px)
+    assert found is not None
+    factor = reduction(*shape, least_px)
+    assert found.shape[:2] == tuple(-(-side // factor) for side in shape)
+    assert factor == 1 or min(found.shape[:2]) >= least_px
+    assert factor == 8 or min(shape) // (2 * factor) < least_px
+    np.testing.assert_array_equal(found, drafted(data, factor))
+
+
+def test_a_reduced_picture_is_turned_too_and_others_stay_whole() -> None:
+    """What Pillow decodes is reduced alike; a PNG is not."""
+    picture = np.asarray(Image.fromarray(PICTURE).resize((160, 96)))
+    data = encoded(picture, exif=turned(6))
+    assert decode(data).shape == (160, 96, 3)
+    assert decode(data, least_px=40).shape == (80, 48, 3)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    assert decode(file.getvalue(), least_px=40).shape == (96, 160, 3)
+
+
+def test_a_picture_that_is_too_large_is_refused_whatever_it_may_be_reduced_to() -> None:
+    picture = np.asarray(Image.fromarray(PICTURE).resize((160, 96)))
+    for how in ({}, {"exif": turned(6)}):
+        with pytest.raises(ImageError, match="160x96 px is over max_pixels=1000"):
+            decode(encoded(picture, **how), max_pixels=1000, least_px=12)

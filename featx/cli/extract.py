@@ -35,6 +35,10 @@ def extract_command(
     resize: Annotated[
         str | None, typer.Option(help="pillow (its very numbers; the default) or torch (tensors).")
     ] = None,
+    decode: Annotated[
+        str | None,
+        typer.Option(help="full (default) or scaled: large JPEGs reduced as they are decoded."),
+    ] = None,
     precision: options.Precision = None,
     device: options.Device = None,
     backend: options.Backend = None,
@@ -83,6 +87,7 @@ def extract_command(
         weights=weights,
         pooling=pooling,
         resize=resize,
+        decode=decode,
         precision=precision,
         backend=backend,
         device=device,

@@ -275,3 +275,33 @@ def test_reproducible_rows_have_the_same_bytes_in_any_company(photos: list[str])
     whole = extractor.transform(photos)
     some = [7, 2, 10]
     assert extractor.transform([photos[i] for i in some]).tobytes() == whole[some].tobytes()
+
+
+def test_scaled_decoding_is_on_wish_near_and_kept_apart(tmp_path: Path, photos: list[str]) -> None:
+    """Only large JPEGs are reduced, and the rows of either way do not mix in a store."""
+    large, small_one = tmp_path / "large.jpg", photos[1]
+    with Image.open(photos[0]) as image:
+        side = 8 * 96
+        image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC).save(large, quality=90)
+    paths = [str(large), small_one]
+    ways = {
+        decode: CNNFeatures(
+            "squeezenet1_1",
+            "pool1",
+            weights="random",
+            size=96,
+            decode=decode,
+            store=tmp_path / "store",
+        )
+        for decode in ("full", "scaled")
+    }
+    assert ways["full"].least_px is None
+    assert ways["scaled"].least_px == 192
+    assert ways["full"].fingerprint("pool1") != ways["scaled"].fingerprint("pool1")
+
+    full, scaled = (extractor.fit_transform(paths) for extractor in ways.values())
+
+    with Image.open(small_one) as image:
+        assert min(image.size) < 2 * 192
+    np.testing.assert_array_equal(full[1], scaled[1])
+    assert 0 < np.linalg.norm(full[0] - scaled[0]) < 0.1 * np.linalg.norm(full[0])

@@ -54,6 +54,10 @@ SMALL = {
         "--n-rows 120 --n-columns 300 --n-grid 3 --folds 2",
         r"(?s)LinearProbe.*LogisticRegressionCV",
     ),
+    "bench_decode": (
+        f"{SAMPLES} --side 600 --images 4 --pairs 1 --work featxnet:-1",
+        r"featxnet:-1 +full +[\d.]+ pictures/s +scaled +[\d.]+ +[\d.]+x +rows move by",
+    ),
     "bench_featxnet": ("--batch 1 --pairs 1", r"[\d.]+ ms"),
 }
 

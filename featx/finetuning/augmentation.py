@@ -118,7 +118,12 @@ class Augmentation:
         if preset not in PRESETS:
             raise SpecError(f"Augmentation {preset!r} is not one of {', '.join(PRESETS)}.")
         parts = PRESETS[preset] | dict(_read_change(change) for change in changes)
-        return cls(**(parts if flip else parts | {"flip": 0.0}))
+        made = cls(**(parts if flip else parts | {"flip": 0.0}))
+        try:
+            made.pixels((8, 8))
+        except (TypeError, ValueError) as error:  # Of torchvision, which knows no names of ours.
+            raise SpecError(f"Augmentation {text!r} is wrong: {error}") from error
+        return made
 
     @property
     def is_none(self) -> bool:

@@ -117,11 +117,23 @@ def mean_curves(
     """
     runs: dict[str, list[dict[int, float]]] = {}
     for curve in curves:
-        points = zip(curve[x], curve.get(measure) or [], strict=False)
+        found = curve.get(measure) or []
+        points = zip(curve.get(x) or range(1, 1 + len(found)), found, strict=False)
         values = {step: float(value) for step, value in points if value is not None}
         if values:
             runs.setdefault(str(curve.get("name", "")), []).append(values)
     return {name: _mean_curve(found) for name, found in runs.items()}
+
+
+def has_values(curve: Mapping[str, Any], measure: str) -> bool:
+    """Whether a measure was taken at any step of a run.
+
+    Examples
+    --------
+    >>> has_values({"valid_accuracy": [None, 0.0]}, "valid_accuracy")
+    True
+    """
+    return any(value is not None for value in curve.get(measure) or ())
 
 
 def _mean_curve(runs: Sequence[Mapping[int, float]]) -> tuple[list[int], list[float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -317,11 +316,21 @@ def describe_head(surgery: Surgery) -> str:
 def parse_sizes(text: str | Sequence[int]) -> tuple[int, ...]:
     """Sizes of dense layers: ``256,64`` or the numbers themselves.
 
+    Raises
+    ------
+    ModelError
+        If one is no whole number above zero.
+
     Examples
     --------
     >>> parse_sizes("256,64")
     (256, 64)
     """
-    if isinstance(text, str):
-        return tuple(int(number) for number in re.findall(r"\d+", text))
-    return tuple(int(number) for number in text)
+    words = [word for word in text.split(",") if word.strip()] if isinstance(text, str) else text
+    try:
+        sizes = tuple(int(word) for word in words)
+    except (TypeError, ValueError):
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise ModelError(f"hidden must be sizes of dense layers, such as 256,64; got {text!r}.")
+    return sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -270,9 +271,13 @@ def parse_rates(texts: Sequence[str]) -> dict[str, float]:
     for text in texts:
         layer, _, number = text.partition("=")
         try:
-            rates[layer.strip()] = float(number)
-        except ValueError as error:
+            rate = float(number)
+        except ValueError:
+            rate = math.nan
+        if not 0 <= rate < math.inf:
             raise ModelError(
-                f"Rate {text!r} cannot be read; wanted LAYER=NUMBER, such as conv5=1e-4."
-            ) from error
+                f"Rate {text!r} cannot be taken; wanted LAYER=NUMBER of 0 or more, such as "
+                "conv5=1e-4."
+            )
+        rates[layer.strip()] = rate
     return rates

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from featx.errors import SpecError
 from featx.extraction import extract
+from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.findings import Run, Runs, make_result
 from featx.finetuning.folders import check_folder, save_folder
 from featx.finetuning.summary import count_parameters
@@ -20,6 +21,9 @@ from featx.probing.linear import LinearProbe
 from featx.results import Result
 from featx.store import FeatureStore, open_store
 from featx.watching import Watcher
+
+LATER = ("epochs", "lr", "rates", "layer_decay")
+"""Parameters of the stage after the head's."""
 
 STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
@@ -52,7 +56,8 @@ def finetune(
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
     compare : sequence of str, optional
-        Strategies side by side: ``scratch`` (all layers from random weights), ``frozen`` (a
+        Strategies side by side: ``scratch`` (all layers from random weights, for the epochs of
+        both stages), ``frozen`` (a
         linear classifier on the features before the classes), ``head``, ``partial`` (see
         `partial`), ``full`` (all layers). By default the one that the parameters say.
     partial : str, optional
@@ -91,7 +96,9 @@ def finetune(
     if output is not None:
         check_folder(output, force=force)
     cache = FeatureStore() if store == "default" else open_store(store)
-    base = _base(model, cache, parameters)
+    base = _base(model, cache, parameters, is_alone=not compare)
+    for note in _notes(base, parameters) if not compare else ():
+        watcher.note(note)
     task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
     watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
                  f"({task.division})")  # fmt: skip
@@ -117,13 +124,36 @@ def finetune(
     return result
 
 
-def _base(model: Any, store: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of the classifier, checked by name."""
+def _base(
+    model: Any, store: Any, parameters: Mapping[str, Any], *, is_alone: bool
+) -> dict[str, Any]:
+    """Parameters of the classifier, checked; all layers train where none has learned yet."""
     known = FineTunedClassifier().get_params(deep=False)
     for name in parameters:
         if name not in known:
             raise SpecError(f"finetune has no parameter {name!r}; see FineTunedClassifier.")
-    return {"model": model, "store": store, **parameters}
+    base = {"model": model, "store": store, **parameters}
+    if is_alone and base.get("weights") == "random":
+        base.setdefault("train", "all")
+    made = FineTunedClassifier(**base)
+    try:
+        made._validate_params()
+    except ValueError as error:  # Of scikit-learn.
+        raise SpecError(" ".join(str(error).split())) from error
+    Augmentation.parse(made.augment, flip=made.flip)
+    return base
+
+
+def _notes(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """What a user may not expect of what was given."""
+    if base.get("weights") == "random" and "train" not in given:
+        yield "Weights are random: all layers train. --train head trains the new classes alone."
+    idle = [name for name in LATER if name in given]
+    if base.get("train", "head") == "head" and idle:
+        yield (
+            f"note: {', '.join(idle)} concern what trains after the head, and only the head does; "
+            "add --train all or --train-from LAYER."
+        )
 
 
 def _strategy_of(base: Mapping[str, Any]) -> str:
@@ -143,7 +173,10 @@ def _settings(
     if strategy not in STRATEGIES:
         raise SpecError(f"Strategy {strategy!r} is not one of {', '.join(STRATEGIES)}.")
     if strategy == "scratch":
-        return {**base, "weights": "random", "load": None, "train": "all"}
+        made = FineTunedClassifier(**base)  # As many epochs as two stages have together.
+        n_epochs = made.head_epochs + made.epochs
+        whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs}
+        return {**base, **whole}
     if strategy == "partial":
         return {**base, "train": partial or _last_third(base)}
     return {**base, "train": "all" if strategy == "full" else "head"}

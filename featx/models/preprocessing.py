@@ -20,6 +20,9 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 N_BY_PILLOW = 64
 """Pictures of a process that Pillow itself resizes: for few, importing numba takes longer."""
+MOST_BY_PILLOW = 4
+"""Times the crop that Pillow may resize; of a narrow picture our kernel makes the crop alone."""
+
 _resized = count()
 
 
@@ -105,7 +108,8 @@ class Preprocessing:
             return np.ascontiguousarray(pixels[window])
         if by_torch:
             return _resize_tensor(pixels, (height, width), self.interpolation)[window]
-        if self.interpolation == "nearest" or next(_resized) < N_BY_PILLOW:
+        is_narrow = height * width > MOST_BY_PILLOW * self.crop[0] * self.crop[1]
+        if self.interpolation == "nearest" or (not is_narrow and next(_resized) < N_BY_PILLOW):
             resized = _resize_pillow(pixels, (height, width), self.interpolation)
             return np.ascontiguousarray(resized[window])
         from featx.models.resizing import resize_crop

@@ -302,12 +302,15 @@ RANDOM_FILLS = (Tensor.normal_, Tensor.uniform_)
 class skip_initialisation(TorchFunctionMode):  # noqa: N801
     """While it is on, `torch.nn.init` leaves tensors as they are: weights follow anyway.
 
-    So do the methods that fill with random numbers, which some of its functions call without
-    being seen; of tensors without values, PyTorch would import its compiler for them.
+    So do the methods that fill parameters with random numbers, which some of its functions
+    call without being seen; of tensors without values, PyTorch would import its compiler for them.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in RANDOM_FILLS or getattr(func, "__module__", None) == "torch.nn.init":
+        is_random_fill = func in RANDOM_FILLS and (
+            args[0].is_meta or isinstance(args[0], nn.Parameter)
+        )
+        if is_random_fill or getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from featx.finetuning.gains import mean_curves
+from featx.finetuning.gains import has_values, mean_curves
 from featx.plotting.style import (
     INK,
     RANDOM,
@@ -167,6 +167,7 @@ def _draw_runs(
     label: str,
     below: str,
 ) -> None:
+    runs = [run for run in runs if has_values(run, measure)]
     means = mean_curves(runs, measure, x)
     for run in runs if len(runs) > len(means) else ():
         color = color_of(names.index(str(run.get("name", ""))))

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from featx.finetuning.gains import has_values
 from featx.plotting.clouds import METHODS, draw_maps
 from featx.plotting.costs import draw_costs
 from featx.plotting.curves import draw_depth, draw_learning, measures_of
@@ -86,7 +87,7 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
         yield "cost", draw_costs(result.rows, f"Accuracy against cost, {data}")
     if result.command == "transfer" and mean_rows(result.rows):
         yield "transfer", draw_transfer(result.rows, f"From domain to domain, {data}")
-    if any(any(curve.get("valid_accuracy") or ()) for curve in details.get("curves") or ()):
+    if any(has_values(curve, "valid_accuracy") for curve in details.get("curves") or ()):
         runs = (details["curves"], details.get("label_curves") or [])
         yield "learning", draw_learning(*runs, f"Learning, {data}")
     for spec, found in _first(details.get("confusion")):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featx.finetuning.gains import mean_curves
+from featx.finetuning.gains import has_values, mean_curves
 from featx.reporting.palettes import UNKNOWN_COLOR, color_of
 from featx.reporting.plots import add_tip, empty_plot, name_ticks
 from featx.reporting.wording import column_label, number, plot_label
@@ -302,11 +302,8 @@ def curve_charts(curves: Sequence[dict[str, Any]], key: str, x: str = "epoch") -
         By the measure's name.
     """
     found = ("train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "accuracy")
-    return {
-        name: _curve_chart([curve for curve in curves if curve.get(name)], name, key, x)
-        for name in found
-        if any(curve.get(name) for curve in curves)
-    }
+    shown = {name: [curve for curve in curves if has_values(curve, name)] for name in found}
+    return {name: _curve_chart(own, name, key, x) for name, own in shown.items() if own}
 
 
 def curve_colors(curves: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -327,7 +324,8 @@ def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) 
     means = mean_curves(curves, name, x)
     has_seeds = len(curves) > len(means)
     for curve in curves:
-        columns = _curve_columns(curve[x], curve[name], curve, f"seed {curve.get('seed', '?')}")
+        steps = curve.get(x) or range(1, 1 + len(curve[name]))
+        columns = _curve_columns(steps, curve[name], curve, f"seed {curve.get('seed', '?')}")
         source = ColumnDataSource(columns)
         how = {"source": source, "color": colors[str(curve.get("name", ""))]}
         thin = {"line_width": 1, "alpha": 0.4} if has_seeds else {"line_width": 2, "alpha": 0.8}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from featx.errors import LayerError, ModelError, TrainingError
-from featx.finetuning.heads import Head, Prepared, prepare_network
+from featx.finetuning.heads import Head, Prepared, parse_sizes, prepare_network
 from featx.finetuning.policies import Policy, module_of, parse_rates, plan_training
 from featx.finetuning.proof import Witness
 from featx.finetuning.summary import count_parameters, summarize
@@ -205,3 +205,12 @@ def test_rates_are_read() -> None:
     assert parse_rates(["conv1=0"]) == {"conv1": 0.0}
     with pytest.raises(ModelError, match="LAYER=NUMBER"):
         parse_rates(["conv1"])
+    for wrong in ("-1", "nan", "inf", "fast"):
+        with pytest.raises(ModelError, match=f"'conv1={wrong}' cannot be taken; wanted LAYER=NUMB"):
+            parse_rates([f"conv1={wrong}"])
+
+
+@pytest.mark.parametrize("wrong", ["abc", "256,x", "0", [64, -1], "1.5"])
+def test_sizes_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(ModelError, match="sizes of dense layers, such as 256,64"):
+        parse_sizes(wrong)

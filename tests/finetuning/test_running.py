@@ -10,7 +10,7 @@ import pytest
 
 from featx.errors import DatasetError, SpecError
 from featx.finetuning.gains import measure_gains, read_curve
-from featx.finetuning.running import finetune
+from featx.finetuning.running import _base, _notes, _settings, finetune
 from featx.finetuning.tasks import load_task
 
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
@@ -117,3 +117,43 @@ def test_gains_are_differences_of_start_slope_and_asymptote() -> None:
 
 def test_flat_curve_has_no_slope() -> None:
     assert read_curve([0.5, 0.5])["slope"] == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"optimizer": "foo"}, "'optimizer' parameter of FineTunedClassifier must be"),
+        ({"schedule": "cosin"}, "'schedule' parameter"),
+        ({"validation": 2}, "'validation' parameter"),
+        ({"augment": "none,flip=2"}, "Augmentation 'none,flip=2' is wrong: `p` should be"),
+        ({"augment": "nono"}, "'nono' is not one of none"),
+    ],
+)
+def test_wrong_parameters_are_one_line_before_any_picture_is_read(
+    parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message) as error:
+        finetune("no/such/folder", **parameters)
+    assert "\n" not in str(error.value)
+
+
+def test_scratch_has_the_epochs_of_both_stages() -> None:
+    base = {"model": "lenet", "head_epochs": 3, "epochs": 4}
+    assert _settings(base, "scratch", None, ["scratch"])["epochs"] == 7
+    assert _settings(base, "full", None, ["full"])["epochs"] == 4
+
+
+def test_random_weights_train_whole_unless_the_head_is_asked_for() -> None:
+    """A head on a network that has learned nothing is no source for anything."""
+    assert _base("lenet", None, {"weights": "random"}, is_alone=True)["train"] == "all"
+    head = {"weights": "random", "train": "head"}
+    assert _base("lenet", None, head, is_alone=True)["train"] == "head"
+    (note,) = _notes(_base("lenet", None, {"weights": "random"}, is_alone=True), {})
+    assert "all layers train" in note
+
+
+def test_a_rate_that_concerns_no_stage_is_noted() -> None:
+    given = {"lr": 0.1, "rates": {"conv1": 0.0}}
+    (note,) = _notes(given, given)
+    assert "lr, rates concern what trains after the head" in note
+    assert not list(_notes({**given, "train": "all"}, {**given, "train": "all"}))

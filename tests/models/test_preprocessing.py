@@ -88,3 +88,11 @@ def test_first_pictures_of_a_process_are_those_of_later_ones(
             assert np.array_equal(first, later)
             assert first.flags.writeable
             assert first.flags.c_contiguous
+
+
+def test_a_narrow_picture_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that becomes far larger than the crop, the crop alone is made from the first on."""
+    monkeypatch.setattr(preprocessing, "_resized", count())
+    monkeypatch.setattr(preprocessing, "_resize_pillow", None)
+    pixels = np.full((2, 400, 3), 7, np.uint8)
+    assert (Preprocessing().prepare(pixels) == 7).all()

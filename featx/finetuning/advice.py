@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,11 +81,11 @@ class Evidence:
         return not self.has_early_peak if known is None else known
 
     @property
-    def beats_controls(self) -> bool:
-        """Whether frozen features do better than every control, and not by chance."""
+    def unbeaten(self) -> list[str]:
+        """Controls that no frozen features do better than, but by chance."""
         best = self.scores[self.best]
-        tests = [best.compared_to(control) for control in self.controls.values()]
-        return all(test.difference > 0 and not test.is_tied for test in tests)
+        tests = {name: best.compared_to(control) for name, control in self.controls.items()}
+        return [name for name, test in tests.items() if test.difference <= 0 or test.is_tied]
 
 
 def advise(
@@ -155,7 +156,7 @@ def advise(
     )  # fmt: skip
     evidence = _measure(found, color, layers, distance, random_state)
     rows = _rows(evidence, found)
-    words = _advice(evidence, dataset.source, model, weights)
+    words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
     protocol = {"n_per_class": evidence.n_per_class, "few_below": FEW, "random_state": random_state}
     details = {"distance": {"way": distance.way, "value": distance.value, "words": distance.words}}
     return Result(
@@ -220,15 +221,25 @@ def _rows(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _advice(evidence: Evidence, source: str, model: Any, weights: Any) -> list[str]:
+def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
+    """The pictures as a command names them."""
+    given = data if isinstance(data, list | tuple) else [data]
+    is_named = all(isinstance(item, str | os.PathLike) for item in given)
+    words = shlex.join(map(str, given)) if is_named else shlex.quote(dataset.source)
+    if domains is None or domains is False:
+        return words
+    return f"{words} --domains {'all' if domains is True else shlex.quote(','.join(domains))}"
+
+
+def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) -> list[str]:
     """The case, what was seen, what to do, and the command."""
     best, layer = evidence.scores[evidence.best], evidence.layers[evidence.best]
-    size = "few" if evidence.is_few else "many"
+    amount = "few" if evidence.is_few else "many"
     likeness = "like" if evidence.is_like else "unlike"
     known = evidence.distance.is_like is not None
     peak = "earlier than the last layer" if evidence.has_early_peak else "at the last layer"
     words = [
-        f"Pictures: {evidence.n_per_class:.0f} of each class to train on, which is {size} "
+        f"Pictures: {evidence.n_per_class:.0f} of each class to train on, which is {amount} "
         f"(below {FEW} are few).",
         f"Source: {evidence.distance.words}"
         + (f"; they are {likeness} it." if known else "; decided by the depth curve."),
@@ -236,28 +247,42 @@ def _advice(evidence: Evidence, source: str, model: Any, weights: Any) -> list[s
         f"[{best.low:.1%}, {best.high:.1%}]), {peak}, but by chance; "
         + ", ".join(f"{name} {s.accuracy:.1%}" for name, s in evidence.controls.items())
         + ".",
-        f"Case: {size} pictures, {likeness} the source.",
+        f"Case: {amount} pictures, {likeness} the source.",
     ]
     advice, options = _choose(evidence, layer)
-    command = f"{options[0]} {shlex.quote(source)} --model {shlex.quote(str(model))}"
+    command = f"{options[0]} {data} --model {shlex.quote(str(model))}"
     if weights != "default" and "--weights" not in options[1]:
         command += f" --weights {shlex.quote(str(weights))}"
-    return [*words, f"Advice: {advice}.", f"Run: {command} {options[1]}"]
+    if size is not None and options[0] == "featx finetune":
+        command += f" --size {size}"
+    told = [*words, f"Advice: {advice}.", f"Run: {command} {options[1]}"]
+    if size is not None and options[0] == "featx probe":
+        spec = f"cnn:{model}:{layer},pooling=gap,size={size}"
+        spec += f",weights={weights}" if weights != "default" else ""
+        told[-1] = f"Run: featx probe {data} -e {shlex.quote(spec)} --save probe.skops"
+    return told
 
 
 def _choose(evidence: Evidence, layer: str) -> tuple[str, tuple[str, str]]:
     """What to do and why, and the command with its options."""
     probe = ("featx probe", f"--layer {layer} --pooling gap --save probe.skops")
     best = evidence.scores[evidence.best].accuracy
-    if not evidence.beats_controls and not evidence.is_few:
+    if evidence.unbeaten and not evidence.is_few:
         options = "--weights random --train all --epochs 60 --augment standard -o mine/"
         why = "no frozen features do better than the controls and there are many pictures"
         return f"train from scratch: {why}", ("featx finetune", options)
     if best >= ENOUGH:
         why = f"they reach {best:.1%} as they are"
         return f"frozen features of {layer} and a linear head: {why}", probe
+    if evidence.unbeaten:
+        why = (
+            f"they do no better than {' and '.join(evidence.unbeaten)}, and few pictures teach no "
+            "more; collect pictures, or try another network with --model"
+        )
+        return f"frozen features of {layer} and a linear head, for want of better: {why}", probe
     if evidence.is_few and not evidence.has_early_peak:
         why = "the deepest do best, and few pictures would spoil more than they teach"
+        why = why if evidence.is_like else f"unlike the source as they are, {why}"
         return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few:
         why = "later ones are bound to the source's classes, and pictures are too few to retrain"

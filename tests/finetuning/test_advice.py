@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from featx.finetuning.advice import Evidence, _choose, advise
+from featx.finetuning.advice import Evidence, _advice, _choose, _data_words, advise
 from featx.finetuning.distances import SourceDistance, measure_distance, shift_of
 from featx.images import Images
 from featx.probing.evaluation import Predictions, SplitScores
@@ -38,6 +38,8 @@ def evidence(
     [
         (evidence(20, 0.1, [0.5, 0.7, 0.8]), "frozen features of conv3", "--layer conv3"),
         (evidence(20, 0.9, [0.5, 0.8, 0.6]), "an earlier layer, conv2", "--layer conv2"),
+        (evidence(20, 0.9, [0.5, 0.7, 0.8]), "unlike the source as they are, the deep", "conv3"),
+        (evidence(20, 0.1, [0.3, 0.3, 0.3]), "they do no better than color", "--layer conv3"),
         (evidence(500, 0.1, [0.5, 0.7, 0.8]), "freeze the layers before conv2", "--train-from"),
         (evidence(500, 0.9, [0.5, 0.7, 0.8]), "fine-tune all", "--train all"),
         (evidence(500, 0.9, [0.2, 0.2, 0.2]), "train from scratch", "--weights random"),
@@ -51,6 +53,25 @@ def test_each_case_has_its_advice(found: Evidence, advice: str, command: str) ->
 
     assert advice in said
     assert command in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("found", "size", "command"),
+    [
+        (evidence(20, 0.1, [0.5, 0.8]), None, "featx probe 'a b' c --domains all --model lenet"),
+        (
+            evidence(20, 0.1, [0.5, 0.8]),
+            32,
+            "featx probe 'a b' c --domains all -e cnn:lenet:conv2,pooling=gap,size=32",
+        ),
+        (evidence(500, 0.9, [0.5, 0.8]), 32, "--model lenet --size 32 --train all"),
+    ],
+)
+def test_command_is_of_the_same_pictures_and_size(
+    found: Evidence, size: int | None, command: str
+) -> None:
+    data = _data_words(["a b", "c"], None, True)  # type: ignore[arg-type]
+    assert command in _advice(found, data, "lenet", "default", size)[-1]
 
 
 def test_advice_tells_what_was_measured_and_what_to_run() -> None:

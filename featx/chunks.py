@@ -164,7 +164,7 @@ def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) 
     """Digest, if it is wanted, and prepared picture, or the error where it failed."""
     try:
         # A digest of an array takes as long as its features may.
-        least_px = getattr(producer, "least_px", None)
+        least_px = producer.least_px
         digest, pixels = (
             images.read(index, least_px) if has_digest else ("", images.pixels(index, least_px))
         )

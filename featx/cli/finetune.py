@@ -32,7 +32,9 @@ def finetune_command(
     load: Annotated[
         str | None, typer.Option(help="Only these tensors of the weights, as 'conv*'.")
     ] = None,
-    train: Annotated[str | None, typer.Option(help="head (default) or all.")] = None,
+    train: Annotated[
+        str | None, typer.Option(help="head, or all (the default of random weights).")
+    ] = None,
     train_from: Annotated[
         str | None, typer.Option(metavar="LAYER", help="Train this layer and all deeper.")
     ] = None,
@@ -135,6 +137,11 @@ def finetune_command(
         flip=False if no_flip else None, size=size, precision=precision, device=device,
     )  # fmt: skip
     if summary:
+        if not compare:
+            from featx.finetuning.running import check_parameters
+
+            given = check_parameters(model, given)
+            given.pop("model")
         _print_summary(data, model, given, domains, as_json=as_json)
         return
     from featx.finetuning.running import finetune

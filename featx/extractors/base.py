@@ -69,6 +69,9 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     runs_in_parent: ClassVar[bool] = False
     """Whether batches are extracted in the calling process (a network), not by joblib."""
 
+    least_px: int | None = None
+    """Short side that large JPEGs may be reduced to while they are decoded; None: they are not."""
+
     batch_length: ClassVar[int] = 64
     """How many pictures `_extract` gets at a time."""
 
@@ -286,6 +289,7 @@ class Describer:
 
     batch_length = 16
     runs_in_parent = False
+    least_px: int | None = None
     layers: ClassVar[list[str]] = [""]
 
     def __init__(self, n_jobs: int | None = None) -> None:

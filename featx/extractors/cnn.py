@@ -203,7 +203,7 @@ class CNNFeatures(Extractor):
         return list(dict.fromkeys(map(str, names)))
 
     @property
-    def least_px(self) -> int | None:
+    def least_px(self) -> int | None:  # type: ignore[override]
         """Side that a picture may be reduced to while it is decoded; None: it may not."""
         if self.decode == "full":
             return None

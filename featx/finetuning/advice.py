@@ -13,11 +13,13 @@ import numpy as np
 from featx.datasets import ImageDataset, load_dataset
 from featx.errors import DatasetError
 from featx.extraction import extract
+from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.distances import SourceDistance, measure_distance, names_of
 from featx.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.models import list_layers
 from featx.probing import LinearProbe, SplitScores, score_splits
 from featx.protocols import find_protocol
+from featx.registry import spec_of
 from featx.results import Result
 from featx.watching import Watcher
 
@@ -226,9 +228,10 @@ def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
     given = data if isinstance(data, list | tuple) else [data]
     is_named = all(isinstance(item, str | os.PathLike) for item in given)
     words = shlex.join(map(str, given)) if is_named else shlex.quote(dataset.source)
-    if domains is None or domains is False:
+    if not domains or isinstance(data, ImageDataset):
         return words
-    return f"{words} --domains {'all' if domains is True else shlex.quote(','.join(domains))}"
+    names = [domains] if isinstance(domains, str) else domains
+    return f"{words} --domains {'all' if names is True else shlex.quote(','.join(names))}"
 
 
 def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) -> list[str]:
@@ -253,13 +256,13 @@ def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) 
     command = f"{options[0]} {data} --model {shlex.quote(str(model))}"
     if weights != "default" and "--weights" not in options[1]:
         command += f" --weights {shlex.quote(str(weights))}"
-    if size is not None and options[0] == "featx finetune":
+    if isinstance(size, int) and options[0] == "featx finetune":
         command += f" --size {size}"
     told = [*words, f"Advice: {advice}.", f"Run: {command} {options[1]}"]
     if size is not None and options[0] == "featx probe":
-        spec = f"cnn:{model}:{layer},pooling=gap,size={size}"
-        spec += f",weights={weights}" if weights != "default" else ""
-        told[-1] = f"Run: featx probe {data} -e {shlex.quote(spec)} --save probe.skops"
+        extractor = CNNFeatures(model, layer, pooling="gap", size=size, weights=weights)
+        spec = shlex.quote(spec_of(extractor))
+        told[-1] = f"Run: featx probe {data} -e {spec} --save probe.skops"
     return told
 
 
@@ -271,15 +274,15 @@ def _choose(evidence: Evidence, layer: str) -> tuple[str, tuple[str, str]]:
         options = "--weights random --train all --epochs 60 --augment standard -o mine/"
         why = "no frozen features do better than the controls and there are many pictures"
         return f"train from scratch: {why}", ("featx finetune", options)
-    if best >= ENOUGH:
-        why = f"they reach {best:.1%} as they are"
-        return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.unbeaten:
         why = (
             f"they do no better than {' and '.join(evidence.unbeaten)}, and few pictures teach no "
             "more; collect pictures, or try another network with --model"
         )
         return f"frozen features of {layer} and a linear head, for want of better: {why}", probe
+    if best >= ENOUGH:
+        why = f"they reach {best:.1%} as they are"
+        return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few and not evidence.has_early_peak:
         why = "the deepest do best, and few pictures would spoil more than they teach"
         why = why if evidence.is_like else f"unlike the source as they are, {why}"

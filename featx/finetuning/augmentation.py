@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -119,8 +120,12 @@ class Augmentation:
             raise SpecError(f"Augmentation {preset!r} is not one of {', '.join(PRESETS)}.")
         parts = PRESETS[preset] | dict(_read_change(change) for change in changes)
         made = cls(**(parts if flip else parts | {"flip": 0.0}))
+        for name, value in asdict(made).items():
+            if not 0 <= value < math.inf:
+                raise SpecError(f"Augmentation {text!r} is wrong: {name} is a number of 0 or more.")
         try:
             made.pixels((8, 8))
+            made.batches(2)
         except (TypeError, ValueError) as error:  # Of torchvision, which knows no names of ours.
             raise SpecError(f"Augmentation {text!r} is wrong: {error}") from error
         return made

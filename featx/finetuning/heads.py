@@ -326,11 +326,8 @@ def parse_sizes(text: str | Sequence[int]) -> tuple[int, ...]:
     >>> parse_sizes("256,64")
     (256, 64)
     """
-    words = [word for word in text.split(",") if word.strip()] if isinstance(text, str) else text
-    try:
-        sizes = tuple(int(word) for word in words)
-    except (TypeError, ValueError):
-        sizes = (0,)
-    if any(size < 1 for size in sizes):
+    words = text.split(",") if isinstance(text, str) else map(str, text)
+    sizes = [word.strip() for word in words if word.strip()]
+    if not all(size.isdecimal() and int(size) for size in sizes):
         raise ModelError(f"hidden must be sizes of dense layers, such as 256,64; got {text!r}.")
-    return sizes
+    return tuple(map(int, sizes))

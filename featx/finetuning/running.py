@@ -14,6 +14,7 @@ from featx.extraction import extract
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.findings import Run, Runs, make_result
 from featx.finetuning.folders import check_folder, save_folder
+from featx.finetuning.heads import parse_sizes
 from featx.finetuning.summary import count_parameters
 from featx.finetuning.tasks import Task, load_task
 from featx.finetuning.training import FineTunedClassifier
@@ -24,6 +25,9 @@ from featx.watching import Watcher
 
 LATER = ("epochs", "lr", "rates", "layer_decay")
 """Parameters of the stage after the head's."""
+
+EARLIER = ("head_epochs", "head_lr")
+"""Parameters of the head's stage, which random weights have not."""
 
 STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
@@ -57,9 +61,9 @@ def finetune(
     domains : bool or list of str, optional
     compare : sequence of str, optional
         Strategies side by side: ``scratch`` (all layers from random weights, for the epochs of
-        both stages), ``frozen`` (a
-        linear classifier on the features before the classes), ``head``, ``partial`` (see
-        `partial`), ``full`` (all layers). By default the one that the parameters say.
+        both stages), ``frozen`` (a linear classifier on the features before the classes),
+        ``head``, ``partial`` (see `partial`), ``full`` (all layers). By default the one that
+        the parameters say: the head, or all layers where the weights are random.
     partial : str, optional
         Layer from which ``partial`` trains; by default the last third of the layers with
         weights.
@@ -96,8 +100,8 @@ def finetune(
     if output is not None:
         check_folder(output, force=force)
     cache = FeatureStore() if store == "default" else open_store(store)
-    base = _base(model, cache, parameters, is_alone=not compare)
-    for note in _notes(base, parameters) if not compare else ():
+    base = check_parameters(model, parameters, is_alone=not compare) | {"store": cache}
+    for note in say_what_trains(base, parameters) if not compare else ():
         watcher.note(note)
     task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
     watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
@@ -114,6 +118,8 @@ def finetune(
             everything.runs.append(_run(part, strategy, seed, settings, cache, watcher))
             curves += _label_runs(part, strategy, seed, settings, cache, labels)
     rules = _protocol(base, task, seeds, random_state) | {"train_per_class": train_per_class}
+    if "scratch" in (compare or ()):
+        rules["scratch_epochs"] = _settings(base, "scratch", partial, compare)["epochs"]
     result = make_result(everything, rules, curves)
     if output is not None:
         best = next(run for s in everything.strategies for run in everything.of(s)
@@ -124,15 +130,31 @@ def finetune(
     return result
 
 
-def _base(
-    model: Any, store: Any, parameters: Mapping[str, Any], *, is_alone: bool
+def check_parameters(
+    model: Any, parameters: Mapping[str, Any], *, is_alone: bool = True
 ) -> dict[str, Any]:
-    """Parameters of the classifier, checked; all layers train where none has learned yet."""
+    """Parameters of the classifier, checked; all layers train where none has learned yet.
+
+    Parameters
+    ----------
+    model : str, path or torch.nn.Module
+    parameters : mapping
+        Of `featx.finetuning.training.FineTunedClassifier`.
+    is_alone : bool, default=True
+        Whether no strategies are compared, each of which says what trains.
+
+    Raises
+    ------
+    SpecError
+        If one is not known or has no value that it may have.
+    ModelError
+        If the sizes of a dense head are none.
+    """
     known = FineTunedClassifier().get_params(deep=False)
     for name in parameters:
         if name not in known:
             raise SpecError(f"finetune has no parameter {name!r}; see FineTunedClassifier.")
-    base = {"model": model, "store": store, **parameters}
+    base = {"model": model, **parameters}
     if is_alone and base.get("weights") == "random":
         base.setdefault("train", "all")
     made = FineTunedClassifier(**base)
@@ -141,18 +163,35 @@ def _base(
     except ValueError as error:  # Of scikit-learn.
         raise SpecError(" ".join(str(error).split())) from error
     Augmentation.parse(made.augment, flip=made.flip)
+    parse_sizes(made.hidden)
     return base
 
 
-def _notes(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """What a user may not expect of what was given."""
-    if base.get("weights") == "random" and "train" not in given:
+def say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """What a user may not expect of what was given.
+
+    Parameters
+    ----------
+    base : mapping
+        What `check_parameters` gave.
+    given : mapping
+        What it was given.
+    """
+    is_head = base.get("train", "head") == "head"
+    is_random = base.get("weights") == "random"
+    if is_random and "train" not in given:
         yield "Weights are random: all layers train. --train head trains the new classes alone."
-    idle = [name for name in LATER if name in given]
-    if base.get("train", "head") == "head" and idle:
+    idle = [name for name in LATER if is_head and name in given]
+    if idle:
         yield (
             f"note: {', '.join(idle)} concern what trains after the head, and only the head does; "
             "add --train all or --train-from LAYER."
+        )
+    idle = [name for name in EARLIER if is_random and not is_head and name in given]
+    if idle:
+        yield (
+            f"note: {', '.join(idle)} concern a head alone, and random weights train all at once; "
+            "give epochs and lr."
         )
 
 

@@ -1,6 +1,7 @@
 """Scaled decoding against full: large photographs from disk to rows, in turn.
 
     python scripts/bench/bench_decode.py FOLDER [--side 3024] [--images 60] [--pairs 3]
+        [--work featxnet:-1,squeezenet1_0:pool1] [--weights FILE]
 
 Pictures of FOLDER are enlarged to photographs whose short side is `--side` pixels and written
 as JPEGs of quality 90, as a telephone does. Printed for each layer: pictures a second either

@@ -210,7 +210,7 @@ def test_rates_are_read() -> None:
             parse_rates([f"conv1={wrong}"])
 
 
-@pytest.mark.parametrize("wrong", ["abc", "256,x", "0", [64, -1], "1.5"])
+@pytest.mark.parametrize("wrong", ["abc", "256,x", "0", [64, -1], "1.5", (2.7,), (True,)])
 def test_sizes_that_are_none_are_refused(wrong: Any) -> None:
     with pytest.raises(ModelError, match="sizes of dense layers, such as 256,64"):
         parse_sizes(wrong)

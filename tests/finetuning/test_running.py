@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.errors import DatasetError, SpecError
+from featx.errors import DatasetError, ModelError, SpecError
 from featx.finetuning.gains import measure_gains, read_curve
-from featx.finetuning.running import _base, _notes, _settings, finetune
+from featx.finetuning.running import _settings, check_parameters, finetune, say_what_trains
 from featx.finetuning.tasks import load_task
 
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
@@ -126,13 +126,16 @@ def test_flat_curve_has_no_slope() -> None:
         ({"schedule": "cosin"}, "'schedule' parameter"),
         ({"validation": 2}, "'validation' parameter"),
         ({"augment": "none,flip=2"}, "Augmentation 'none,flip=2' is wrong: `p` should be"),
+        ({"augment": "none,mixup=-1"}, "mixup is a number of 0 or more"),
+        ({"augment": "none,rotation=nan"}, "rotation is a number of 0 or more"),
+        ({"hidden": "abc"}, "sizes of dense layers"),
         ({"augment": "nono"}, "'nono' is not one of none"),
     ],
 )
 def test_wrong_parameters_are_one_line_before_any_picture_is_read(
     parameters: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SpecError, match=message) as error:
+    with pytest.raises((SpecError, ModelError), match=message) as error:
         finetune("no/such/folder", **parameters)
     assert "\n" not in str(error.value)
 
@@ -145,15 +148,17 @@ def test_scratch_has_the_epochs_of_both_stages() -> None:
 
 def test_random_weights_train_whole_unless_the_head_is_asked_for() -> None:
     """A head on a network that has learned nothing is no source for anything."""
-    assert _base("lenet", None, {"weights": "random"}, is_alone=True)["train"] == "all"
-    head = {"weights": "random", "train": "head"}
-    assert _base("lenet", None, head, is_alone=True)["train"] == "head"
-    (note,) = _notes(_base("lenet", None, {"weights": "random"}, is_alone=True), {})
+    random = {"weights": "random", "head_lr": 0.1}
+    assert check_parameters("lenet", random)["train"] == "all"
+    assert check_parameters("lenet", random | {"train": "head"})["train"] == "head"
+    assert "train" not in check_parameters("lenet", random, is_alone=False)
+    note, idle = say_what_trains(check_parameters("lenet", random), random)
     assert "all layers train" in note
+    assert idle.startswith("note: head_lr concern a head alone")
 
 
 def test_a_rate_that_concerns_no_stage_is_noted() -> None:
     given = {"lr": 0.1, "rates": {"conv1": 0.0}}
-    (note,) = _notes(given, given)
+    (note,) = say_what_trains(given, given)
     assert "lr, rates concern what trains after the head" in note
-    assert not list(_notes({**given, "train": "all"}, {**given, "train": "all"}))
+    assert not list(say_what_trains({**given, "train": "all"}, {**given, "train": "all"}))

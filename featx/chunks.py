@@ -163,9 +163,8 @@ def _work(
 def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
     """Digest, if it is wanted, and prepared picture, or the error where it failed."""
     try:
-        # A digest of an array takes as long as its features may.
         least_px = producer.least_px
-        digest, pixels = (
+        digest, pixels = (  # A digest of an array takes as long as its features may.
             images.read(index, least_px) if has_digest else ("", images.pixels(index, least_px))
         )
         return digest, producer._prepare(pixels)

@@ -16,6 +16,7 @@ from featx.plotting.style import (
     SHUFFLED,
     TRAINED,
     WIDTH,
+    add_heading,
     color_of,
     house_style,
     place_axes,
@@ -101,7 +102,7 @@ def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
             is_lowest = place + n_columns >= len(shown)
             _draw_measure(axes, rows, name, names if is_lowest else None)
         has_random = "accuracy_random" in rows[0]
-        _add_heading(figure, title, [line for line in LINES if has_random or line is not TWIN])
+        add_heading(figure, LEFT, title, [line for line in LINES if has_random or line is not TWIN])
         return figure
 
 
@@ -154,7 +155,7 @@ def draw_learning(
             axes = place_axes(figure, LEFT + place * step, foot, step - GAP, panel_in)
             _draw_runs(axes, runs, names, *told)
         looks = [{"color": color_of(place)} for place in range(len(names))]
-        _add_heading(figure, title, list(zip(names, looks)))
+        add_heading(figure, LEFT, title, list(zip(names, looks)))
         return figure
 
 
@@ -206,18 +207,3 @@ def _draw_measure(
 def _column(rows: Sequence[dict[str, Any]], name: str) -> Any:
     """Values of a column, NaN where a row has none."""
     return np.array([np.nan if row.get(name) is None else row[name] for row in rows], float)
-
-
-def _add_heading(figure: Figure, title: str, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Title, and below it what the lines are."""
-    from matplotlib.lines import Line2D
-
-    up = figure.get_size_inches()[1]
-    left = LEFT / figure.get_size_inches()[0]
-    figure.legend(
-        handles=[Line2D([], [], label=name, **look) for name, look in lines],
-        loc="upper left", ncols=max(1, len(lines)), borderaxespad=0, borderpad=0,
-        bbox_to_anchor=(left, 1 - (0.22 if title else 0.05) / up),
-    )  # fmt: skip
-    if title:
-        figure.text(left, 1 - 0.05 / up, shortened(title, 90), va="top", fontsize=9, weight="bold")

@@ -180,6 +180,33 @@ def place_axes(figure: Figure, left: float, bottom: float, width: float, height:
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
+def add_heading(
+    figure: Figure, left: float, title: str, lines: Sequence[tuple[str, dict[str, Any]]]
+) -> None:
+    """Write a title, if there is one, and below it what each kind of line or mark is.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    left : float
+        Inches from the left edge.
+    title : str
+    lines : sequence of tuple
+        Name, and how `matplotlib.lines.Line2D` draws it.
+    """
+    from matplotlib.lines import Line2D
+
+    width, up = figure.get_size_inches()
+    figure.legend(
+        handles=[Line2D([], [], label=name, **look) for name, look in lines],
+        loc="upper left", ncols=max(1, len(lines)), borderaxespad=0, borderpad=0,
+        bbox_to_anchor=(left / width, 1 - (0.22 if title else 0.05) / up),
+    )  # fmt: skip
+    if title:
+        words = shortened(title, 90)
+        figure.text(left / width, 1 - 0.05 / up, words, va="top", fontsize=9, weight="bold")
+
+
 def _metadata(form: str) -> dict[str, Any]:
     # Dates and versions would make other bytes of the same figure.
     return {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(form, {})

@@ -11,6 +11,7 @@ from featx.plotting.style import (
     COLORS,
     FAINT,
     WIDTH,
+    add_heading,
     house_style,
     name_features,
     place_axes,
@@ -19,6 +20,10 @@ from featx.plotting.style import (
 
 SOURCE, TARGET = COLORS[0], COLORS[5]
 MEAN = "mean"
+MARKS: list[tuple[str, dict[str, Any]]] = [
+    ("within the source", {"color": SOURCE, "marker": "o", "linestyle": ""}),
+    ("on the target, 95 % interval", {"color": TARGET, "marker": "o", "linestyle": ""}),
+]
 
 
 def mean_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -75,23 +80,5 @@ def draw_transfer(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
         axes.set_xlabel("Accuracy")
         axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
         axes.set_axisbelow(True)
-        _add_legend(figure, left, title)
+        add_heading(figure, left, title, MARKS)
         return figure
-
-
-def _add_legend(figure: Figure, left: float, title: str) -> None:
-    from matplotlib.lines import Line2D
-
-    width, up = figure.get_size_inches()
-    kinds = (("within the source", SOURCE), ("on the target, 95 % interval", TARGET))
-    dots = [
-        Line2D([], [], color=color, marker="o", linestyle="", label=name) for name, color in kinds
-    ]
-    figure.legend(
-        handles=dots, loc="upper left", ncols=2, borderaxespad=0, borderpad=0, handletextpad=0.2,
-        bbox_to_anchor=(left / width, 1 - 0.24 / up),
-    )  # fmt: skip
-    figure.text(
-        left / width, 1 - 0.05 / up, shortened(title or "From domain to domain", 80), va="top",
-        fontsize=9, weight="bold",
-    )  # fmt: skip

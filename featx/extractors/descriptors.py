@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx.extractors import sift
 from featx.extractors.base import Describer
 from featx.extractors.surf import find_points
 from featx.extractors.surf_values import describe, keep_inner, orient
@@ -139,7 +140,12 @@ class SurfDescriber(LocalDescriber):
 
 
 class SiftDescriber(LocalDescriber):
-    """SIFT [1]_ by OpenCV: 128 integers from 0 to 255 a point.
+    """SIFT [1]_: 128 integers from 0 to 255 a point.
+
+    Notes
+    -----
+    Steps and constants are OpenCV's, and so are points and values, but for roundings; see
+    `featx.extractors.sift`.
 
     References
     ----------
@@ -153,15 +159,14 @@ class SiftDescriber(LocalDescriber):
     """
 
     name = "sift"
+    version = 2
     n_values = 128
     dtype = "u1"
     is_histogram = True
 
     def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        import cv2
-
-        sift = cv2.SIFT_create()  # type: ignore[attr-defined]
-        return _find_by_opencv(sift, grey, self.n_values)
+        points, values = sift.find(grey)
+        return points[:, :2], values
 
 
 class OrbDescriber(LocalDescriber):
@@ -191,8 +196,12 @@ class OrbDescriber(LocalDescriber):
     def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         import cv2
 
+        # Made here: OpenCV's objects do not pickle.
         orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)  # type: ignore[attr-defined]
-        return _find_by_opencv(orb, grey, self.n_values)
+        points, values = orb.detectAndCompute(grey, None)
+        if values is None:
+            return np.empty((0, 2)), np.empty((0, self.n_values))
+        return np.array(cv2.KeyPoint_convert(points)), values  # type: ignore[attr-defined]
 
 
 def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
@@ -268,15 +277,3 @@ def take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _as_bytes(values: npt.NDArray[Any]) -> Rows:
     row_bytes = values.shape[1] * values.itemsize
     return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), row_bytes)
-
-
-def _find_by_opencv(
-    detector: Any, grey: Grey, n_values: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Points and descriptors by a detector made here: OpenCV's objects do not pickle."""
-    import cv2
-
-    points, values = detector.detectAndCompute(grey, None)
-    if values is None:
-        return np.empty((0, 2)), np.empty((0, n_values))
-    return np.array(cv2.KeyPoint_convert(points)), values  # type: ignore[attr-defined]

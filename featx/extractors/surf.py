@@ -162,7 +162,7 @@ def _refine_maxima(maps: Any, threshold: float) -> Any:
             for column in range(1, maps.shape[2] - 1):
                 value = maps[scale, row, column]
                 if value > threshold and _is_maximum(maps, scale, row, column):
-                    ds, dy, dx = _offset(maps, scale, row, column)
+                    ds, dy, dx = step_to_top(maps, scale, row, column)
                     if max(abs(ds), abs(dy), abs(dx)) < 0.5 and n < len(found):
                         found[n, 0], found[n, 1] = row + dy, column + dx
                         found[n, 2], found[n, 3] = scale + ds, value
@@ -186,7 +186,7 @@ def _is_maximum(maps: Any, scale: int, row: int, column: int) -> bool:
 
 
 @compiled()
-def _offset(maps: Any, s: int, r: int, c: int) -> Any:
+def step_to_top(maps: Any, s: int, r: int, c: int) -> Any:
     """Step (scale, row, column) to the top of a parabola through the neighbours; 1s if none."""
     m, twice = maps, 2 * maps[s, r, c]
     gs = (m[s + 1, r, c] - m[s - 1, r, c]) / 2

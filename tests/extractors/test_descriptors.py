@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from featx.extractors import sift
 from featx.extractors.descriptors import (
     LocalDescriber,
     OrbDescriber,
@@ -67,14 +68,13 @@ def test_pictures_are_brought_to_size_upwards_and_downwards() -> None:
     assert describer._prepare(np.zeros((1, 1000, 3), np.uint8)).shape == (1, 100)
 
 
-def test_sift_is_opencvs(photo: np.ndarray) -> None:
+def test_sift_places_are_x_before_y(photo: np.ndarray) -> None:
     describer = SiftDescriber()
     grey = describer._prepare(photo)
-    points, values = cv2.SIFT_create(0).detectAndCompute(grey, None)
+    points, values = sift.find(grey)
     places, stored = describer.unpack(describer._describe(grey))
     np.testing.assert_array_equal(stored, values)
-    expected = np.array([point.pt for point in points]) / grey.shape[::-1]
-    np.testing.assert_allclose(places / 65536, expected, atol=2e-5)
+    np.testing.assert_allclose(places / 65536, points[:, :2] / grey.shape[::-1], atol=2e-5)
 
 
 def test_surf_places_are_x_before_y() -> None:

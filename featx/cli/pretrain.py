@@ -36,6 +36,10 @@ def autoencoder_command(
     batch_size: Annotated[int, typer.Option(min=1)] = 64,
     max_pictures: Annotated[int | None, typer.Option(help="Take so many at random.", min=1)] = None,
     size: Annotated[int | None, typer.Option(help="Side of the pictures in px.", min=1)] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep each epoch; go on after a kill.")
+    ] = None,
     device: options.Device = None,
     random_state: options.Seed = 0,
     as_json: options.Json = False,
@@ -65,8 +69,9 @@ def autoencoder_command(
             max_pictures=max_pictures,
             size=size,
             random_state=random_state or 0,
+            checkpoint=checkpoint,
             watcher=reporter,
-            **options.chosen(device=device),
+            **options.chosen(device=device, precision=precision),
         )
     file, picture = found.save(output)
     if as_json:

@@ -10,19 +10,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch import NeuralNet
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from featx.datasets import ImageDataset, load_dataset
 from featx.errors import TrainingError
+from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
 from featx.finetuning.heads import build_network, last_maps
-from featx.finetuning.loops import LoopSettings, ScheduleRates, SeedEachEpoch
+from featx.finetuning.loops import (
+    LoopSettings,
+    ScheduleRates,
+    SeedEachEpoch,
+    Tell,
+    WatchedNet,
+    check_ended,
+)
+from featx.fingerprints import fingerprint
 from featx.images import Images, Pixels
-from featx.models.devices import find_device
+from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap, Traced
 from featx.models.networks import switch_off_in_place
+from featx.models.own import state_digest
 from featx.models.plans import find_plan
 from featx.models.preprocessing import Preprocessing
 from featx.watching import Watcher
@@ -132,8 +141,10 @@ def pretrain(
     max_pictures: int | None = None,
     n_shown: int = 10,
     size: int | tuple[int, int] | None = None,
+    precision: str = "fp32",
     device: str = "auto",
     random_state: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
     watcher: Watcher | None = None,
 ) -> Pretrained:
     """Train a convolutional autoencoder on pictures without labels.
@@ -159,9 +170,18 @@ def pretrain(
     n_shown : int, default=10
         Reconstructions to draw.
     size : int or tuple of int, optional
+    precision : {"fp32", "bf16"}, default="fp32"
     device : str, default="auto"
     random_state : int, default=0
+    checkpoint : path, optional
+        Folder to keep the state of each epoch in. The same call goes on from there after a kill,
+        to the same weights bit for bit.
     watcher : Watcher, optional
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite, or a checkpoint is another run's.
 
     Notes
     -----
@@ -183,6 +203,7 @@ def pretrain(
     ((56, 112, 3), torch.Size([20, 1, 5, 5]))
     """
     watcher = watcher or Watcher()
+    check_precision(precision, device)
     dataset = data if isinstance(data, ImageDataset) else load_dataset(data)
     images = _choose(dataset, max_pictures, random_state)
     settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
@@ -191,18 +212,29 @@ def pretrain(
         autoencoder, network = _build(encoder, weights, size, n_code)
         n_left = max(n_shown, len(images) // 20)
         train, left = images.take(range(n_left, len(images))), images.take(range(n_left))
+        kept = None
+        if checkpoint is not None:
+            digests = [images.digest(i) for i in range(len(images))]
+            key = fingerprint([settings, n_shown, state_digest(autoencoder), digests])
+            kept = Checkpointer(checkpoint, key)
         history = _train(
             autoencoder,
             _Shares(train, autoencoder.preprocessing),
             _Shares(left, autoencoder.preprocessing),
             LoopSettings(
-                batch_size=batch_size, device=find_device(device), random_state=random_state
+                batch_size=batch_size,
+                precision=precision,
+                device=find_device(device),
+                random_state=random_state,
             ),
             _Changes(noise, mask),
             epochs,
             lr,
+            kept,
             watcher,
         )
+    if kept is not None:
+        kept.remove()
     autoencoder.to("cpu").eval()
     state = {k: v.contiguous() for k, v in network.state_dict().items()}
     for name in ("code", "decoder"):
@@ -212,7 +244,11 @@ def pretrain(
     return Pretrained(state, history, grid, settings | {"n_pictures": str(len(train))})
 
 
-SETTINGS = ("encoder", "n_code", "noise", "mask", "epochs", "lr", "batch_size", "random_state")
+SETTINGS = (
+    *("encoder", "weights", "size", "n_code", "noise", "mask"),
+    *("epochs", "lr", "batch_size", "precision", "random_state"),
+)
+STAGE = "pretrain"
 
 
 def make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
@@ -277,6 +313,7 @@ def _train(
     changes: _Changes,
     epochs: int,
     lr: float,
+    checkpoint: Checkpointer | None,
     watcher: Watcher,
 ) -> list[dict[str, Any]]:
     def make_optimizer(groups: Any, **more: Any) -> torch.optim.Optimizer:
@@ -285,7 +322,16 @@ def _train(
             group["peak"] = group["lr"]
         return optimizer
 
-    net = _Net(
+    def tell(stage: str, row: dict[str, Any]) -> None:
+        watcher.note(f"{stage} {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}")
+
+    callbacks: list[Any] = [
+        ("seeds", SeedEachEpoch(settings.random_state, STAGE)),
+        ("rates", ScheduleRates(settings, epochs, len(train))),  # type: ignore[arg-type]
+    ]
+    if checkpoint is not None:
+        callbacks.append(("checkpoint", KeepEachEpoch(checkpoint, autoencoder, STAGE, epochs)))
+    net = WatchedNet(
         autoencoder,
         criterion=nn.BCEWithLogitsLoss,
         optimizer=make_optimizer,
@@ -294,41 +340,17 @@ def _train(
         batch_size=settings.batch_size,
         iterator_train__shuffle=True,
         train_split=predefined_split(left),
-        callbacks=[
-            ("seeds", SeedEachEpoch(settings.random_state, "pretrain")),
-            ("rates", ScheduleRates(settings, epochs, len(train))),  # type: ignore[arg-type]
-        ],
+        callbacks=[*callbacks, ("tell", Tell(STAGE, tell))],
         callbacks__print_log=None,
         device=settings.device,
         verbose=0,
     )
-    net.changes, net.watcher = changes, watcher
+    net.mix, net.precision = changes, settings.precision
     net.initialize()
     net.partial_fit(train, None)
-    if len(net.history) < epochs or "valid_loss" not in net.history[-1]:
-        raise KeyboardInterrupt
+    check_ended(net, epochs)
     names = ("epoch", "train_loss", "valid_loss", "dur")
     return [{name: float(row[name]) for name in names} for row in net.history]
-
-
-class _Net(NeuralNet):
-    """skorch's net that changes what goes in, not what is wanted."""
-
-    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
-        self._set_training(True)
-        changed, wanted = self.changes(batch[0]), batch[1]
-        y_pred = self.infer(changed)
-        loss = self.get_loss(y_pred, wanted.to(self.device), X=changed, training=True)
-        if not torch.isfinite(loss):
-            raise TrainingError("The loss is not finite; try a learning rate of a tenth.")
-        loss.backward()
-        return {"loss": loss, "y_pred": y_pred}
-
-    def on_epoch_end(self, net: Any, **more: Any) -> None:
-        super().on_epoch_end(net, **more)
-        row = self.history[-1]
-        losses = np.average([b["train_loss"] for b in row["batches"] if "train_loss" in b])
-        self.watcher.note(f"pretrain {row['epoch']}/{self.max_epochs}: loss {losses:.4f}")
 
 
 class _Changes:
@@ -338,13 +360,14 @@ class _Changes:
         self.noise = noise
         self.mask = mask
 
-    def __call__(self, shares: Tensor) -> Tensor:
+    def __call__(self, shares: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes in, changed; what is wanted stays."""
         if self.noise:
             shares = (shares + self.noise * torch.randn_like(shares)).clamp(0, 1)
         if self.mask:
             kept = (torch.rand(len(shares), 1, PATCHES, PATCHES) >= self.mask).float()
-            shares = shares * nn.functional.interpolate(kept, shares.shape[2:]).to(shares.device)
-        return shares
+            shares = shares * nn.functional.interpolate(kept, shares.shape[2:])
+        return shares, wanted
 
 
 class _Shares(Dataset[tuple[Tensor, Tensor]]):

@@ -2,26 +2,21 @@
 
 skorch brings the loop, its history, early stopping with the best weights restored, and
 callbacks. What is added here: random state that follows from seed and epoch, so that a killed
-run goes on to the same weights bit for bit; one checkpoint file an epoch, replaced at once
-(skorch's own writes four files one after another, and a kill between them mixes epochs);
-warm-up and cosine by the step; modes of modules that a stage fixes; MixUp's labels.
+run goes on to the same weights bit for bit; warm-up and cosine by the step; modes of modules
+that a stage fixes; mixed precision; batches changed on their way in.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import pickle
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import unpack_data
 from skorch.helper import predefined_split
@@ -29,8 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from featx.errors import TrainingError
+from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch, scalars
 from featx.finetuning.policies import TrainingPlan
-from featx.finetuning.proof import Witness
 from featx.models.preprocessing import Preprocessing
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -39,7 +34,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda groups, **more: torch.optim.SGD(groups, momentum=0.9, nesterov=True, **more),
 }
 SCHEDULES = ("cosine", "constant")
-CHECKPOINT = "checkpoint.pt"
 HALF = {"bf16": torch.bfloat16}
 
 
@@ -141,8 +135,18 @@ class StagedNetwork(nn.Module):
         return self
 
 
-class Net(NeuralNetClassifier):
-    """skorch's classifier with mixed batches, mixed precision and a watched loss."""
+class WatchedNet(NeuralNet):
+    """skorch's net with changed batches, mixed precision and a watched loss.
+
+    Attributes
+    ----------
+    mix : callable, optional
+        Inputs and targets of a batch -> both as they are trained on.
+    precision : {"fp32", "bf16"}
+    """
+
+    mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    precision: str = "fp32"
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """One step; a loss that is not finite ends the run."""
@@ -150,7 +154,9 @@ class Net(NeuralNetClassifier):
         X, y = unpack_data(batch)
         if self.mix is not None:
             X, y = self.mix(X.float(), y)
-        with torch.autocast(X.device.type, HALF.get(self.precision), enabled=self.is_half):
+        with torch.autocast(
+            torch.device(self.device).type, HALF.get(self.precision), enabled=self.is_half
+        ):
             y_pred = self.infer(X.to(self.device), **fit_params)
             loss = self.get_loss(y_pred.float(), y.to(self.device), X=X, training=True)
         if not torch.isfinite(loss):
@@ -170,6 +176,10 @@ class Net(NeuralNetClassifier):
             f"The loss is not finite in epoch {len(self.history)} (learning rate {rate:.3g}): try "
             f"a rate of {rate / 10:.1g}, a longer warmup{half}, or look for broken pictures."
         )
+
+
+class Net(WatchedNet, NeuralNetClassifier):
+    """The same for classes."""
 
 
 def run_stage(
@@ -209,9 +219,10 @@ def run_stage(
         stopping = EarlyStopping("valid_loss", patience, load_best=True, sink=_silent)
         callbacks.append(("stopping", stopping))
     if checkpoint is not None:
-        callbacks.append(("checkpoint", _Checkpoint(checkpoint, stage, stopping)))
+        keep = KeepEachEpoch(checkpoint, staged.network, stage.name, stage.n_epochs, stopping)
+        callbacks.append(("checkpoint", keep))
     if on_epoch is not None:
-        callbacks.append(("tell", _Tell(stage.name, on_epoch)))
+        callbacks.append(("tell", Tell(stage.name, on_epoch)))
     net = _make_net(stage, staged, valid, settings, callbacks)
     net.mix = None if mix is None else mix.forward  # skorch takes a module for one to train.
     net.precision = settings.precision
@@ -219,87 +230,9 @@ def run_stage(
         warnings.filterwarnings("ignore", module="skorch")
         net.initialize()
         net.partial_fit(train, None)
-    _check_ended(net, stage, stopping)
+    check_ended(net, stage.n_epochs, stopping)
     staged.train(False)
-    return [_scalars(row) for row in net.history]
-
-
-class Checkpointer:
-    """The checkpoint of a run: a file in a folder, replaced as a whole after each epoch.
-
-    Parameters
-    ----------
-    folder : path
-    key : str
-        Digest of everything that decides the run: another run's checkpoint is refused.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], key: str) -> None:
-        self.file = Path(folder) / CHECKPOINT
-        self.key = key
-        self.begun: dict[str, Any] = {}
-        self.state: dict[str, Any] = {}
-        if self.file.is_file():
-            self.state = self._read()
-
-    def write(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint, all or nothing.
-
-        Raises
-        ------
-        TrainingError
-            If it cannot be written.
-        """
-        part = self.file.with_name(f".{CHECKPOINT}.part")
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                torch.save({**state, "key": self.key}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.file)
-        except OSError as error:
-            raise TrainingError(f"Cannot write {self.file}: {error.strerror}.") from error
-
-    def of_stage(self, name: str) -> dict[str, Any]:
-        """What was kept of a stage; empty where the run has not been there."""
-        return self.state if self.state.get("stage") == name else {}
-
-    def witness(self, stage: str, now: Witness) -> Witness:
-        """The witness that was taken when a stage began: `now` unless the run was there before."""
-        kept = self.of_stage(stage).get("witness")
-        found = Witness(**kept) if kept else now
-        self.begun = asdict(found)
-        return found
-
-    def finished(self, name: str) -> dict[str, Any] | None:
-        """What is known of a stage that is behind; None where it is not."""
-        found: dict[str, Any] | None = self.state.get("finished", {}).get(name)
-        return found
-
-    def finish(self, name: str, network: nn.Module, known: dict[str, Any]) -> None:
-        """Keep the weights that a stage ended with, and what is known of it."""
-        finished = {**self.state.get("finished", {}), name: known}
-        self.state = {"network": network.state_dict(), "finished": finished}
-        self.write(self.state)
-
-    def remove(self) -> None:
-        """Forget a run that has ended."""
-        self.file.unlink(missing_ok=True)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            state: dict[str, Any] = torch.load(self.file, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise TrainingError(
-                f"Checkpoint {self.file} cannot be read; remove it to begin again."
-            ) from error
-        if state.get("key") != self.key:
-            raise TrainingError(
-                f"Checkpoint {self.file} is of a run with other pictures or settings; remove it, "
-                "or name another folder."
-            )
-        return state
+    return [scalars(row) for row in net.history]
 
 
 def derive_seed(random_state: int, stage: str, epoch: int) -> int:
@@ -372,22 +305,16 @@ def _make_net(
     )
 
 
-def _check_ended(net: Net, stage: Stage, stopping: Any) -> None:
-    """Tell a stage that ended from one that the user stopped, which skorch takes for an end."""
+def check_ended(net: NeuralNet, n_epochs: int, stopping: Any = None) -> None:
+    """Tell a run that ended from one that the user stopped, which skorch takes for an end.
+
+    Raises
+    ------
+    KeyboardInterrupt
+    """
     has_stopped = stopping is not None and stopping.misses_ >= stopping.patience
-    if len(net.history) < stage.n_epochs and not has_stopped:
+    if len(net.history) < n_epochs and not has_stopped:
         raise KeyboardInterrupt
-
-
-def _scalars(row: Any) -> dict[str, Any]:
-    """Plain numbers of an epoch."""
-    plain = {key: _plain(value) for key, value in row.items()}
-    return {key: value for key, value in plain.items() if isinstance(value, int | float)}
-
-
-def _plain(value: Any) -> Any:
-    """A number of Python's own: NumPy's would not be read back from a checkpoint."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 class SeedEachEpoch(Callback):
@@ -436,55 +363,20 @@ class ScheduleRates(Callback):
             group["lr"] = group["peak"] * factor
 
 
-class _Tell(Callback):
-    """Tells each epoch's numbers."""
+class Tell(Callback):
+    """Tell each epoch's numbers.
+
+    Parameters
+    ----------
+    stage : str
+    on_epoch : callable
+        Gets the stage and the numbers.
+    """
 
     def __init__(self, stage: str, on_epoch: Callable[[str, dict[str, Any]], None]) -> None:
         self.stage = stage
         self.tell = on_epoch
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        self.tell(self.stage, _scalars(net.history[-1]))
-
-
-class _Checkpoint(Callback):
-    """Writes a checkpoint after each epoch, and begins from the one that is there."""
-
-    def __init__(self, checkpoint: Checkpointer, stage: Stage, stopping: Any) -> None:
-        self.checkpoint = checkpoint
-        self.stage = stage
-        self.stopping = stopping
-
-    def on_train_begin(self, net: Any, **_: Any) -> None:
-        kept = self.checkpoint.of_stage(self.stage.name)
-        if not kept:
-            return
-        net.module_.network.load_state_dict(kept["network"])
-        net.optimizer_.load_state_dict(kept["optimizer"])
-        for row in kept["history"]:
-            net.history.new_epoch()
-            for name, value in row.items():
-                net.history.record(name, value)
-        net.max_epochs = self.stage.n_epochs - len(net.history)
-        if self.stopping is not None:
-            vars(self.stopping).update(kept["stopping"])
-            if self.stopping.misses_ >= self.stopping.patience:
-                net.max_epochs = 0
-
-    def on_epoch_end(self, net: Any, **_: Any) -> None:
-        self._write(net)
-
-    def _write(self, net: Any) -> None:
-        stopping = {} if self.stopping is None else vars(self.stopping)
-        names = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
-        self.checkpoint.write(
-            {
-                "stage": self.stage.name,
-                "witness": self.checkpoint.begun,
-                "finished": self.checkpoint.state.get("finished", {}),
-                "network": net.module_.network.state_dict(),
-                "optimizer": net.optimizer_.state_dict(),
-                "history": [_scalars(row) for row in net.history],
-                "stopping": {name: _plain(stopping[name]) for name in names if name in stopping},
-            }
-        )
+        """Tell."""
+        self.tell(self.stage, scalars(net.history[-1]))

@@ -12,6 +12,7 @@ import numpy as np
 from featx.errors import SpecError
 from featx.extraction import extract
 from featx.finetuning.augmentation import Augmentation
+from featx.finetuning.checkpoints import remove_checkpoints
 from featx.finetuning.findings import Run, Runs, make_result
 from featx.finetuning.folders import check_folder, save_folder
 from featx.finetuning.heads import parse_sizes
@@ -79,7 +80,8 @@ def finetune(
         Folder for the network of the best strategy's first seed.
     force : bool, default=False
     checkpoint : path, optional
-        Folder with the state of each run; the same call goes on after a kill.
+        Folder with the state of each run; the same call goes on after a kill. It takes as much
+        as the weights for each run, until all have ended.
     store, n_jobs, watcher
         As in `featx.extract`.
     **parameters
@@ -127,6 +129,8 @@ def finetune(
         assert best.classifier is not None
         save_folder(best.classifier, output, provenance=result.provenance, force=force)
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
+    if checkpoint is not None:
+        remove_checkpoints(checkpoint)
     return result
 
 
@@ -240,13 +244,11 @@ def _run(
 ) -> Run:
     images, labels = task.part(task.train)
     tests, _ = task.part(task.test)
-    started = time.perf_counter()
     if strategy == "frozen":
         return _probe(task, seed, settings, store)
     classifier = FineTunedClassifier(**{**settings, "random_state": seed})
     valid = task.part(task.valid) if len(task.valid) else None
-    classifier.fit(images, labels, validation_data=valid, watcher=watcher)
-    seconds = time.perf_counter() - started
+    classifier.fit(images, labels, validation_data=valid, keep_checkpoint=True, watcher=watcher)
     stage = classifier.stages(classifier.prepared_)[-1]
     n_trainable = count_parameters(classifier.prepared_, stage.plan)["trainable"]
     shares = classifier.predict_proba(tests)
@@ -255,7 +257,7 @@ def _run(
         seed,
         shares,
         classifier.classes_,
-        seconds,
+        classifier.seconds_,
         classifier,
         n_trainable,
         len(task.train),
@@ -303,8 +305,8 @@ def _label_runs(
     truth = task.part(task.test)[1]
     for n in labels:
         part = task.thinned(n, seed)
-        free = {**settings, "checkpoint": None}
-        run = _run(part, strategy, seed, free, store, Watcher())
+        place = None if settings["checkpoint"] is None else f"{settings['checkpoint']}-{n}"
+        run = _run(part, strategy, seed, {**settings, "checkpoint": place}, store, Watcher())
         accuracy = float(np.mean(run.predicted == truth))
         rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
@@ -20,11 +21,11 @@ from featx.datasets import train_test_indices
 from featx.errors import DatasetError, TrainingError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
+from featx.finetuning.checkpoints import Checkpointer
 from featx.finetuning.heads import Head, Prepared, parse_sizes, prepare_network
 from featx.finetuning.loops import (
     OPTIMIZERS,
     SCHEDULES,
-    Checkpointer,
     LoopSettings,
     Stage,
     StagedNetwork,
@@ -138,6 +139,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         For each stage, what stayed bit for bit what it was.
     notes_ : list of str
         What the run decided and why.
+    seconds_ : float
+        Of the training, with the epochs before a kill.
 
     Raises
     ------
@@ -269,6 +272,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         y: Any,
         *,
         validation_data: tuple[Any, Any] | None = None,
+        keep_checkpoint: bool = False,
         watcher: Watcher | None = None,
     ) -> Self:
         """Train on pictures and their classes.
@@ -280,9 +284,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_images,)
         validation_data : (Images, array-like), optional
             Pictures to stop by, instead of a share of X.
+        keep_checkpoint : bool, default=False
+            Leave the checkpoint when all is done: the same call then ends at once.
         watcher : Watcher, optional
             Told what the run decides, and each epoch.
         """
+        started = time.perf_counter()
         self._validate_params()
         check_precision(self.precision, self.device)
         images, targets = self._read(X, y)
@@ -293,14 +300,16 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.surgeries_, self.report_ = self.prepared_.surgeries, self.prepared_.report
         train, valid = self._divide(images, targets, validation_data)
         checkpoint = self._checkpointer([*train, *(valid or ())])
+        seconds_before = 0.0 if checkpoint is None else checkpoint.seconds
         self._note(watcher, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
         self.history_: list[dict[str, Any]] = []
         self.proofs_: dict[str, Proof] = {}
         self._cut: tuple[Layer, torch.nn.Module] | None = None
         for stage in self.stages(self.prepared_):
             self._run(stage, train, valid, checkpoint, watcher)
-        if checkpoint is not None:
+        if checkpoint is not None and not keep_checkpoint:
             checkpoint.remove()
+        self.seconds_ = seconds_before + time.perf_counter() - started
         self.network_ = self.prepared_.network.to("cpu").eval().requires_grad_(False)
         return self
 

@@ -14,9 +14,10 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from featx.errors import DatasetError, TrainingError, WeightsError
-from featx.finetuning.loops import CHECKPOINT
+from featx.errors import DatasetError, ModelError, TrainingError, WeightsError
+from featx.finetuning.checkpoints import CHECKPOINT
 from featx.finetuning.training import FineTunedClassifier
+from featx.models.devices import check_precision
 from featx.models.own import state_digest
 from featx.store import FeatureStore
 from featx.watching import Watcher
@@ -101,6 +102,58 @@ def test_a_seed_repeats_a_run_bit_for_bit(photos: list[str], parameters: Any) ->
 
     assert len(digests) == 1
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def _has_bf16() -> bool:
+    try:
+        check_precision("bf16", "cpu")
+    except ModelError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_bf16(), reason="the processor has neither AMX nor AVX512-BF16")
+def test_half_precision_is_near_whole(photos: list[str]) -> None:
+    parameters: dict[str, Any] = {"train": "conv5", "augment": "light", "size": 64}
+    whole, half = (tuned(photos, **parameters, precision=p) for p in ("fp32", "bf16"))
+
+    assert {tensor.dtype for tensor in half.network_.parameters()} == {torch.float32}
+    assert state_digest(half.network_) != state_digest(whole.network_)
+    losses = [[row["train_loss"] for row in made.history_] for made in (whole, half)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+    assert not any(proof.moved for proof in half.proofs_.values())
+
+
+def test_half_precision_that_is_only_emulated_is_refused(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.models.devices._has", lambda probe: False)
+
+    with pytest.raises(ModelError, match="bf16"):
+        tuned(photos, precision="bf16")
+
+
+class Wanderer(nn.Module):
+    """A network with a buffer that moves whenever it runs."""
+
+    drift: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=4)
+        self.register_buffer("drift", torch.zeros(1))
+        self.fc = nn.Linear(4, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.drift.add_(1)
+        logits: torch.Tensor = self.fc(self.conv(x).relu().mean((2, 3)) + self.drift)
+        return logits
+
+
+@pytest.mark.parametrize("train", ["head", "fc"])
+def test_a_buffer_that_moves_is_caught_by_the_run(photos: list[str], train: str) -> None:
+    with pytest.raises(TrainingError, match=r"1 of .* moved: drift; nothing of this run"):
+        tuned(photos, model=Wanderer(), train=train, augment="light")
 
 
 def test_another_seed_gives_another_head(photos: list[str]) -> None:

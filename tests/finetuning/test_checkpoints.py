@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from featx import load_dataset
+from featx.datasets import ImageDataset
+from featx.errors import TrainingError
+from featx.finetuning.autoencoder import pretrain
+from featx.finetuning.checkpoints import CHECKPOINT, Checkpointer, remove_checkpoints
+from featx.finetuning.running import finetune
+from featx.watching import Watcher
+
+PRETRAINED: dict[str, Any] = {"epochs": 3, "n_shown": 4, "batch_size": 16, "noise": 0.2}
+KILLED = """
+import os, signal, sys
+from featx import load_dataset
+from featx.finetuning.autoencoder import pretrain
+from featx.watching import Watcher
+
+class Killer(Watcher):
+    def note(self, text):
+        if text.startswith("pretrain 2/"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+digits = load_dataset("digits").take(range(120))
+pretrain(digits, checkpoint=sys.argv[1], watcher=Killer(), **eval(sys.argv[2]))
+"""
+
+
+class Stopper(Watcher):
+    """Keeps what it is told, and stops where it is told to."""
+
+    def __init__(self, moment: str = "never") -> None:
+        self.moment = moment
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+        if re.search(self.moment, "\n".join(self.texts), re.DOTALL):
+            raise RuntimeError("stop")
+
+    @property
+    def n_epochs(self) -> int:
+        return sum("train loss" in text for text in self.texts)
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageDataset:
+    return load_dataset("digits").take(range(120))
+
+
+@pytest.mark.slow
+def test_killed_pretraining_goes_on_to_the_same_weights(
+    digits: ImageDataset, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), repr(PRETRAINED)]
+    killed = subprocess.run(command, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / CHECKPOINT).is_file()
+    watcher = Stopper()
+
+    resumed = pretrain(digits, checkpoint=tmp_path, watcher=watcher, **PRETRAINED)
+
+    through = pretrain(digits, **PRETRAINED)
+    assert [text.split(":")[0] for text in watcher.texts] == ["pretrain 3/3"]
+    assert resumed.state.keys() == through.state.keys()
+    assert all(torch.equal(resumed.state[name], through.state[name]) for name in through.state)
+    losses = [[row["train_loss"] for row in found.history] for found in (resumed, through)]
+    assert losses[0] == losses[1]
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_checkpoint_of_another_pretraining_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"):
+        pretrain(digits, checkpoint=tmp_path, watcher=Stopper("pretrain 1/"), **PRETRAINED)
+
+    with pytest.raises(TrainingError, match="other pictures or settings"):
+        pretrain(digits, checkpoint=tmp_path, **{**PRETRAINED, "lr": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("moment", "n_left"),
+    [("full, seed 1", 4), pytest.param("full, seed 1.*tune 1/", 1, marks=pytest.mark.slow)],
+)
+def test_seeds_that_have_ended_are_not_run_again(
+    digits: ImageDataset, tmp_path: Path, moment: str, n_left: int
+) -> None:
+    how: dict[str, Any] = {"compare": ["head", "full"], "seeds": 2, "size": 32, "store": None}
+    how |= {"head_epochs": 2, "epochs": 2, "labels": [4], "validation": 0}
+    through = finetune(digits, **how)
+    with pytest.raises(RuntimeError, match="stop"):
+        finetune(digits, **how, checkpoint=tmp_path, watcher=Stopper(moment))
+    watcher = Stopper()
+
+    resumed = finetune(digits, **how, checkpoint=tmp_path, watcher=watcher)
+
+    assert watcher.n_epochs == n_left  # Of two for the head and two for all layers.
+    for ours, theirs in zip(resumed.rows, through.rows, strict=True):
+        assert ours["spec"] == theirs["spec"]
+        assert ours["accuracies"] == theirs["accuracies"]
+        assert ours["train_seconds"] > 0
+    assert resumed.details["label_curves"] == through.details["label_curves"]
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_files_of_the_user_stay(tmp_path: Path) -> None:
+    Checkpointer(tmp_path / "head-0", "key").write({})
+    Checkpointer(tmp_path / "head-1", "key").write({})
+    (tmp_path / "head-1" / "notes.txt").write_text("mine")
+
+    remove_checkpoints(tmp_path)
+
+    assert [path.name for path in tmp_path.rglob("*")] == ["head-1", "notes.txt"]
+
+
+def test_a_checkpoint_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"half a file")
+
+    with pytest.raises(TrainingError, match="cannot be read; remove it to begin again"):
+        Checkpointer(tmp_path, "key")

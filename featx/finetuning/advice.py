@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.distances import SourceDistance, measure_distance, names_of
 from featx.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.models import list_layers
+from featx.models.sources import RANDOM
 from featx.probing import LinearProbe, SplitScores, score_splits
 from featx.protocols import find_protocol
 from featx.registry import spec_of
@@ -28,6 +29,9 @@ FEW = 100
 
 ENOUGH = 0.98
 """Accuracy of a linear head from which on nothing more is worth its cost."""
+
+CONTROLS = ("color", "pixels,image_size=16")
+TWIN = "random weights"
 
 N_DEPTHS = 5
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -47,6 +51,7 @@ class Evidence:
     scores : list of SplitScores
         One a layer.
     controls : dict of str to SplitScores
+        Shuffled labels, colours, pixels, and the best layer under random weights.
     """
 
     n_per_class: float
@@ -149,14 +154,21 @@ def advise(
         dataset, model=model, layer=layers, pooling="gap", store=store, watcher=watcher,
         **how, **parameters,
     )  # fmt: skip
-    color = extract(dataset, "color", store=store, watcher=watcher, **parameters)
+    others = {spec: extract(dataset, spec, store=store, watcher=watcher, **parameters)
+              for spec in CONTROLS}  # fmt: skip
+    if weights != RANDOM:
+        watcher.note("control: the same network with random weights")
+        others[TWIN] = extract(
+            dataset, model=model, layer=layers, pooling="gap", store=store, watcher=watcher,
+            **{**how, "weights": RANDOM}, **parameters,
+        )  # fmt: skip
     watcher.note("distance from the network's source")
     kept = np.isin(dataset.names, found.paths)
     distance = measure_distance(
         dataset.images.take(np.flatnonzero(kept).tolist()), model,
         weights=weights, size=size, device=device,
     )  # fmt: skip
-    evidence = _measure(found, color, layers, distance, random_state)
+    evidence = _measure(found, others, layers, distance, random_state)
     rows = _rows(evidence, found)
     words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
     protocol = {"n_per_class": evidence.n_per_class, "few_below": FEW, "random_state": random_state}
@@ -187,7 +199,11 @@ def choose_depths(table: LayerTable) -> list[str]:
 
 
 def _measure(
-    found: Any, color: Any, layers: Sequence[str], distance: SourceDistance, random_state: int
+    found: Any,
+    others: Mapping[str, Any],
+    layers: Sequence[str],
+    distance: SourceDistance,
+    random_state: int,
 ) -> Evidence:
     rules = find_protocol(None, found.splits, random_state=random_state)
     folds = rules.split(found.labels, found.splits)
@@ -202,10 +218,14 @@ def _measure(
             np.asarray(found.layer(list(found.blocks)[-1])), shuffled, folds, LinearProbe(C=0.01)
         )
     }
-    if list(color.paths) == list(found.paths):
-        controls["color"] = score_splits(np.asarray(color.X), found.labels, folds, probe)
     n_train = len(folds[0][0]) / len(set(found.labels[folds[0][0]]))
-    return Evidence(n_train, distance, list(layers), scores, controls)
+    evidence = Evidence(n_train, distance, list(layers), scores, controls)
+    place = evidence.best
+    for name, other in others.items():
+        if list(other.paths) == list(found.paths):
+            X = other.layer(list(other.blocks)[place]) if name == TWIN else other.X
+            controls[name] = score_splits(np.asarray(X), found.labels, folds, probe)
+    return evidence
 
 
 def _rows(evidence: Evidence, found: Any) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from featx.results import Result
 from featx.scores import bootstrap_interval, mcnemar, per_class
 
 N_MISTAKES = 24
+N_NAMED = 6
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Run:
         None for a linear classifier on frozen features.
     n_trainable : int
     n_train : int
+    valid_accuracy : float, optional
+        Of a linear classifier: on the pictures that a network with this seed is stopped by.
     """
 
     strategy: str
@@ -46,6 +49,14 @@ class Run:
     classifier: FineTunedClassifier | None = None
     n_trainable: int = 0
     n_train: int = 0
+    valid_accuracy: float | None = None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Numbers of each epoch; of a linear classifier the accuracy alone."""
+        if self.classifier is not None:
+            return self.classifier.history_
+        return [] if self.valid_accuracy is None else [{"valid_acc": self.valid_accuracy}]
 
     @property
     def predicted(self) -> npt.NDArray[np.str_]:
@@ -95,9 +106,7 @@ def make_result(
     """
     rows = [_row(everything, strategy) for strategy in everything.strategies]
     curves = [
-        curve_of(run.strategy, run.seed, run.classifier.history_)
-        for run in everything.runs
-        if run.classifier is not None
+        curve_of(run.strategy, run.seed, run.history) for run in everything.runs if run.history
     ]
     gains = measure_gains(curves)
     classifier = next((run.classifier for run in everything.runs if run.classifier), None)
@@ -112,6 +121,10 @@ def make_result(
     }
     source = everything.task.dataset.source
     sentences = _sentences(rows, everything) + say_gains(gains)
+    if "scratch" in everything.strategies and len(everything.strategies) > 1 and not gains:
+        sentences.append(
+            "No gains over scratch by epoch: no pictures were left out to stop by (validation 0)."
+        )
     return Result(
         "finetune",
         source,
@@ -140,6 +153,8 @@ def _row(everything: Runs, strategy: str) -> dict[str, Any]:
         "low": low,
         "high": high,
         "balanced_accuracy": balanced.mean,
+        "balanced_low": balanced.low,
+        "balanced_high": balanced.high,
         "macro_f1": float(np.mean([f1_score(truth, r.predicted, average="macro") for r in runs])),
         "log_loss": float(np.mean(losses)),
         "difference": None if is_best else test.difference,
@@ -244,13 +259,20 @@ def _tensor_sentences(everything: Runs) -> list[str]:
     if run is None or run.classifier is None:
         return []
     report = run.classifier.report_
-    if run.classifier.load is None:
-        return [f"Tensors of the weights: {report}."]
-    renamed = [f"{old} -> {new}" for old, new in report.renamed.items()]
     lists = {
         "loaded": report.loaded,
-        "renamed": renamed,
+        "renamed": [f"{old} -> {new}" for old, new in report.renamed.items()],
         "left out": report.skipped,
         "new": list(report.new),
     }
+    if run.classifier.load is None:
+        told = [_told(word, names) for word, names in lists.items() if names]
+        return [f"Tensors of the weights: {'; '.join(told)}."]
     return [f"Tensors {word}: {', '.join(names) or 'none'}." for word, names in lists.items()]
+
+
+def _told(word: str, names: list[str]) -> str:
+    """How many, and the first few by name but where all is as it should be."""
+    more = " …" if len(names) > N_NAMED else ""
+    which = "" if word == "loaded" else f" ({', '.join(names[:N_NAMED])}{more})"
+    return f"{len(names)} {word}{which}"

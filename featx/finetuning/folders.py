@@ -97,10 +97,12 @@ def make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
         If the network cannot be built again from a name.
     """
     free = ("model", "store", "checkpoint")
+    weights = classifier.prepared_.plan.weights
     settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in free}
     return {
         "featx": featx.__version__,
         "model": _root(classifier.prepared_.plan.source),
+        "weights": {"name": weights.name, "digest": weights.digest},
         "surgeries": classifier.surgeries_,
         "n_classes": len(classifier.classes_),
         "classes": classifier.classes_.tolist(),

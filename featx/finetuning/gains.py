@@ -25,7 +25,7 @@ def curve_of(name: str, seed: int, history: Sequence[Mapping[str, Any]]) -> dict
         "name": name,
         "seed": seed,
         "epoch": list(range(1, len(history) + 1)),
-        "train_loss": [row["train_loss"] for row in history],
+        "train_loss": [row.get("train_loss") for row in history],
         "valid_accuracy": [row.get("valid_acc") for row in history],
     }
 
@@ -46,7 +46,7 @@ def measure_gains(
     list of dict
         ``name``, ``gain`` (``start``: after the first epoch; ``slope``: accuracy gained an
         epoch until nine tenths of the rise; ``asymptote``: mean of the last epochs), ``mean``,
-        ``low``, ``high``.
+        ``low``, ``high``. A run of one epoch, or of none as a level has it, has no slope.
 
     Notes
     -----
@@ -54,16 +54,19 @@ def measure_gains(
     on Machine Learning Applications (2009).
     """
     by_name: dict[str, dict[int, dict[str, float]]] = {}
+    lengths: dict[str, int] = {}
     for curve in curves:
         values = [v for v in curve["valid_accuracy"] if v is not None]
         if values:
             by_name.setdefault(curve["name"], {})[curve["seed"]] = read_curve(values)
+            lengths[curve["name"]] = max(lengths.get(curve["name"], 0), len(values))
     base = by_name.get(reference, {})
     rows = []
     for name, seeds in by_name.items():
         shared = sorted(base.keys() & seeds.keys())
         for gain in ("start", "slope", "asymptote"):
-            if name == reference or not shared:
+            has_it = gain != "slope" or lengths[name] > 1
+            if name == reference or not shared or not has_it:
                 continue
             found = interval([seeds[seed][gain] - base[seed][gain] for seed in shared])
             rows.append({"name": name, "gain": gain, **found._asdict(), "n_seeds": len(shared)})
@@ -134,6 +137,22 @@ def has_values(curve: Mapping[str, Any], measure: str) -> bool:
     True
     """
     return any(value is not None for value in curve.get(measure) or ())
+
+
+def levels_of(means: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, float]:
+    """Curves of one value beside longer ones: features that do not train, by name.
+
+    Examples
+    --------
+    >>> levels_of({"frozen": ([1], [0.5]), "full": ([1, 2], [0.25, 0.75])})
+    {'frozen': 0.5}
+    """
+    longest = max((len(steps) for steps, _ in means.values()), default=0)
+    return {
+        name: values[0]
+        for name, (steps, values) in means.items()
+        if len(steps) == 1 and longest > 1
+    }
 
 
 def _mean_curve(runs: Sequence[Mapping[int, float]]) -> tuple[list[int], list[float]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from featx.errors import SpecError
 from featx.extraction import extract
@@ -18,7 +19,7 @@ from featx.finetuning.folders import check_folder, save_folder
 from featx.finetuning.heads import parse_sizes
 from featx.finetuning.summary import count_parameters
 from featx.finetuning.tasks import Task, load_task
-from featx.finetuning.training import FineTunedClassifier
+from featx.finetuning.training import FineTunedClassifier, divide, what_trains
 from featx.probing.linear import LinearProbe
 from featx.results import Result
 from featx.store import FeatureStore, open_store
@@ -108,6 +109,7 @@ def finetune(
     task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
     watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
                  f"({task.division})")  # fmt: skip
+    task.check_per_class([*labels, *([train_per_class] if train_per_class else [])])
     everything = Runs(task, model)
     chosen = [_strategy_of(base)] if not compare else list(compare)
     curves: list[dict[str, Any]] = []
@@ -127,7 +129,9 @@ def finetune(
         best = next(run for s in everything.strategies for run in everything.of(s)
                     if run.classifier is not None)  # fmt: skip
         assert best.classifier is not None
-        save_folder(best.classifier, output, provenance=result.provenance, force=force)
+        row = next(row for row in result.rows if row["spec"].endswith(f" {best.strategy}"))
+        known = {**result.provenance, "protocol": result.protocol, "result": row}
+        save_folder(best.classifier, output, provenance=known, force=force)
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
     if checkpoint is not None:
         remove_checkpoints(checkpoint)
@@ -159,8 +163,8 @@ def check_parameters(
         if name not in known:
             raise SpecError(f"finetune has no parameter {name!r}; see FineTunedClassifier.")
     base = {"model": model, **parameters}
-    if is_alone and base.get("weights") == "random":
-        base.setdefault("train", "all")
+    if is_alone:
+        base.setdefault("train", what_trains(base.get("weights")))
     made = FineTunedClassifier(**base)
     try:
         made._validate_params()
@@ -274,15 +278,38 @@ def _probe(task: Task, seed: int, settings: Mapping[str, Any], store: Any) -> Ru
     if extractor.get_params()["model"] is not None and _is_maps(extractor):
         extractor.set_params(pooling="gap")
     started = time.perf_counter()
-    parts = []
-    for places in (task.train, task.test):
-        parts.append(extract(task.dataset.take(places), extractor, store=store).X)
-    _, labels = task.part(task.train)
-    probe = LinearProbe(random_state=seed).fit(np.asarray(parts[0]), labels)
-    shares = probe.predict_proba(np.asarray(parts[1]))
-    n_trainable = int(probe.coef_.size + probe.intercept_.size)
+    rows = {}
+    for name, places in (("train", task.train), ("test", task.test), ("valid", task.valid)):
+        if len(places):
+            rows[name] = np.asarray(extract(task.dataset.take(places), extractor, store=store).X)
+    labels = task.part(task.train)[1]
+    probe = LinearProbe(random_state=seed).fit(rows["train"], labels)
     seconds = time.perf_counter() - started
-    return Run("frozen", seed, shares, probe.classes_, seconds, None, n_trainable, len(task.train))
+    if len(task.valid):
+        valid_accuracy = probe.score(rows["valid"], task.part(task.valid)[1])
+    else:
+        share = FineTunedClassifier(**{**settings, "random_state": seed}).validation
+        valid_accuracy = _left_out(probe, rows["train"], labels, share, seed)
+    return Run(
+        "frozen",
+        seed,
+        probe.predict_proba(rows["test"]),
+        probe.classes_,
+        seconds,
+        None,
+        int(probe.coef_.size + probe.intercept_.size),
+        len(task.train),
+        valid_accuracy,
+    )
+
+
+def _left_out(probe: LinearProbe, rows: Any, labels: Any, share: float, seed: int) -> float | None:
+    """Accuracy on the pictures that a network with this seed is stopped by."""
+    if not share:
+        return None
+    train, valid = divide(labels, share, seed)
+    again = clone(probe).fit(rows[train], labels[train])
+    return float(again.score(rows[valid], labels[valid]))
 
 
 def _is_maps(extractor: Any) -> bool:

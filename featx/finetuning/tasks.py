@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,22 @@ class Task:
         _, labels = self.part(self.train)
         kept, _ = train_test_indices(labels, train_size=n_per_class, random_state=random_state)
         return Task(self.dataset, self.train[kept], self.valid, self.test)
+
+    def check_per_class(self, wanted: Sequence[int]) -> None:
+        """Refuse more training pictures of each class than there are.
+
+        Raises
+        ------
+        DatasetError
+            With the smallest class.
+        """
+        names, counts = np.unique(self.part(self.train)[1], return_counts=True)
+        smallest = int(counts.argmin())
+        if wanted and not 1 <= min(wanted) <= max(wanted) < counts[smallest]:
+            raise DatasetError(
+                f"Wanted {', '.join(map(str, sorted(wanted)))} training pictures of each class; "
+                f"{names[smallest]} has {counts[smallest]}, so give 1 to {counts[smallest] - 1}."
+            )
 
 
 def load_task(

@@ -46,6 +46,7 @@ from featx.models.sources import RANDOM
 from featx.store import open_store
 from featx.watching import Watcher
 
+Places = npt.NDArray[np.intp]
 CACHED_BYTES = 2 << 30
 """Most that cached features may take; beyond it the network runs live."""
 
@@ -66,8 +67,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     weights : str or path, default="default"
     load : str, optional
         Pattern of the only tensors to take from the weights, such as ``conv*``.
-    train : str, default="head"
-        ``head`` (and what no weights gave), ``all``, or a layer: that one and all deeper.
+    train : str, optional
+        ``head`` (and what no weights gave), ``all``, or a layer: that one and all deeper. By
+        default the head, or all where the weights are random.
     freeze : sequence of str, default=()
         Layers that do not train in any case.
     rates : mapping of str to float, optional
@@ -163,7 +165,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "load": [str, None],
         "weights": [str, os.PathLike],
-        "train": [str],
+        "train": [str, None],
         "freeze": [str, list, tuple],
         "rates": [Mapping, None],
         "layer_decay": [Interval(numbers.Real, 0, 1, closed="right")],
@@ -197,7 +199,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         *,
         weights: str | os.PathLike[str] = "default",
         load: str | None = None,
-        train: str = "head",
+        train: str | None = None,
         freeze: Sequence[str] = (),
         rates: Mapping[str, float] | None = None,
         layer_decay: float = 1.0,
@@ -363,11 +365,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     def stages(self, prepared: Prepared) -> list[Stage]:
         """The head first, then what else is to train; from random weights all at once."""
         freeze = tuple(self.freeze.split(",") if isinstance(self.freeze, str) else self.freeze)
-        is_head_only = self.train == "head"
+        train = what_trains(self.weights) if self.train is None else self.train
+        is_head_only = train == "head"
         first = Policy("head", freeze, self.head_lr, batch_norm=self.batch_norm)
         lr = self.lr or (SCRATCH_LR if prepared.is_random else TUNE_LR)
         second = Policy(
-            self.train,
+            train,
             freeze,
             lr,
             rates=self.rates or {},
@@ -417,9 +420,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             return (images, targets), (self._images(given[0]), places)
         if not self.validation:
             return (images, targets), None
-        train, valid = train_test_indices(
-            targets.astype(str), train_size=1 - self.validation, random_state=self.random_state
-        )
+        train, valid = divide(targets.astype(str), self.validation, self.random_state)
         return (
             (images.take(train.tolist()), targets[train]),
             (images.take(valid.tolist()), targets[valid]),
@@ -572,6 +573,22 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             random_state=int(self.random_state),
             n_classes=len(self.classes_),
         )
+
+
+def what_trains(weights: Any) -> str:
+    """What trains where nothing is said: all layers where none has learned yet.
+
+    Examples
+    --------
+    >>> what_trains("default"), what_trains("random")
+    ('head', 'all')
+    """
+    return "all" if weights == RANDOM else "head"
+
+
+def divide(labels: Any, share: float, random_state: int) -> tuple[Places, Places]:
+    """Places of the pictures to train on, and of a share of each class to stop by."""
+    return train_test_indices(labels, train_size=1 - share, random_state=random_state)
 
 
 _Part = tuple[Images, npt.NDArray[np.int64]]

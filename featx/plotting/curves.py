@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from featx.finetuning.gains import has_values, mean_curves
+from featx.finetuning.gains import has_values, levels_of, mean_curves
 from featx.plotting.style import (
     INK,
     RANDOM,
@@ -170,12 +170,17 @@ def _draw_runs(
 ) -> None:
     runs = [run for run in runs if has_values(run, measure)]
     means = mean_curves(runs, measure, x)
-    for run in runs if len(runs) > len(means) else ():
+    levels = levels_of(means)
+    for name, level in levels.items():
+        axes.axhline(level, color=color_of(names.index(name)), linewidth=1.2, linestyle=(0, (4, 2)))
+    runs = [run for run in runs if str(run.get("name", "")) not in levels]
+    for run in runs if len(runs) > len(means) - len(levels) else ():
         color = color_of(names.index(str(run.get("name", ""))))
         values = [np.nan if value is None else value for value in run[measure]]
         axes.plot(run[x], values, color=color, linewidth=0.6, alpha=0.4)
-    for name, (steps, values) in means.items():
-        axes.plot(steps, values, color=color_of(names.index(name)), marker="o", markersize=2.4)
+    for name, curve in means.items():
+        if name not in levels:
+            axes.plot(*curve, color=color_of(names.index(name)), marker="o", markersize=2.4)
     axes.set_title(label, loc="left", pad=4)
     axes.set_xlabel(below)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featx.finetuning.gains import has_values, mean_curves
+from featx.finetuning.gains import has_values, levels_of, mean_curves
 from featx.reporting.palettes import UNKNOWN_COLOR, color_of
 from featx.reporting.plots import add_tip, empty_plot, name_ticks
 from featx.reporting.wording import column_label, number, plot_label
@@ -313,7 +313,7 @@ def curve_colors(curves: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) -> figure:
-    from bokeh.models import BasicTicker, ColumnDataSource
+    from bokeh.models import BasicTicker, ColumnDataSource, Span
 
     label = "Training pictures of each class" if x == "n_labels" else column_label(x)
     plot = empty_plot(f"figure-{x}-{name}-{key}", x_axis_label=label, height=270)
@@ -322,7 +322,11 @@ def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) 
         plot.yaxis.formatter = _percent()
     colors = curve_colors(curves)
     means = mean_curves(curves, name, x)
-    has_seeds = len(curves) > len(means)
+    has_seeds, levels = len(curves) > len(means), levels_of(means)
+    for kind, level in levels.items():
+        plot.add_layout(
+            Span(location=level, line_color=colors[kind], line_width=2, line_dash="dashed")
+        )
     for curve in curves:
         steps = curve.get(x) or range(1, 1 + len(curve[name]))
         columns = _curve_columns(steps, curve[name], curve, f"seed {curve.get('seed', '?')}")

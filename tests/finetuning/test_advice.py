@@ -78,7 +78,10 @@ def test_command_is_of_the_same_pictures_and_size(
 def test_advice_tells_what_was_measured_and_what_to_run() -> None:
     result = advise(SAMPLES, store=None)
 
-    assert [row["is_control"] for row in result.rows][-2:] == [True, True]
+    controls = [row["spec"] for row in result.rows if row["is_control"]]
+    assert controls == ["shuffled labels", "color", "pixels,image_size=16", "random weights"]
+    accuracies = {row["spec"]: row["accuracy"] for row in result.rows}
+    assert accuracies["shuffled labels"] < 0.5 < max(accuracies.values())
     text = "\n".join(result.sentences)
     assert "model card" in text
     assert f"Run: featx probe {SAMPLES} --model featxnet --layer" in text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from featx.errors import DatasetError, ModelError, SpecError
 from featx.finetuning.gains import measure_gains, read_curve
 from featx.finetuning.running import _settings, check_parameters, finetune, say_what_trains
 from featx.finetuning.tasks import load_task
+from featx.models.plans import find_plan
 
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
 
@@ -38,9 +40,15 @@ def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
     assert {row["spec"].split()[1] for row in result.rows} == {"scratch", "frozen", "head", "full"}
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in result.rows)
     assert len(result.failures) == 1
-    assert {curve["name"] for curve in result.details["curves"]} == {"scratch", "head", "full"}
+    lengths = {curve["name"]: len(curve["epoch"]) for curve in result.details["curves"]}
+    assert lengths == {"scratch": 5, "frozen": 1, "head": 3, "full": 5}
     assert len(result.details["label_curves"]) == 8
-    assert {row["gain"] for row in result.details["gains"]} == {"start", "slope", "asymptote"}
+    gains = {(row["name"], row["gain"]) for row in result.details["gains"]}
+    assert gains == {(n, g) for n in ("head", "full") for g in ("start", "slope", "asymptote")} | {
+        ("frozen", "start"),
+        ("frozen", "asymptote"),
+    }
+    assert all(0 <= row["balanced_low"] <= row["balanced_high"] <= 1 for row in result.rows)
     matrix = np.array(result.details["confusion"]["featxnet head"]["matrix"])
     assert matrix.sum() == 2 * 16
 
@@ -48,7 +56,10 @@ def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
 def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> None:
     result = finetune(ants_bees, output=tmp_path / "mine", train="fc7", **SMALL)
 
-    assert (tmp_path / "mine" / "model.json").is_file()
+    card = json.loads((tmp_path / "mine" / "model.json").read_text())
+    assert card["weights"]["digest"] == find_plan("featxnet").weights.digest
+    assert card["provenance"]["result"]["accuracy"] == result.rows[0]["accuracy"]
+    assert "2 new (fc8.weight, fc8.bias)" in " ".join(result.sentences)
     assert sum("bit for bit" in sentence for sentence in result.sentences) == 2
     assert result.details["tensors"]["new"] == {
         "fc8.weight": "the new head",
@@ -138,6 +149,47 @@ def test_wrong_parameters_are_one_line_before_any_picture_is_read(
     with pytest.raises((SpecError, ModelError), match=message) as error:
         finetune("no/such/folder", **parameters)
     assert "\n" not in str(error.value)
+
+
+def test_without_pictures_to_stop_by_there_are_no_gains_and_that_is_said(ants_bees: Path) -> None:
+    how = {**SMALL, "head_epochs": 1, "epochs": 1, "validation": 0}
+    result = finetune(ants_bees, compare=["scratch", "frozen"], **how)
+
+    assert result.details["gains"] == []
+    assert "No gains over scratch by epoch" in " ".join(result.sentences)
+
+
+@pytest.mark.parametrize("wish", [{"labels": [4, 12]}, {"train_per_class": 40}, {"labels": [0]}])
+def test_more_pictures_than_there_are_are_refused(ants_bees: Path, wish: Any) -> None:
+    with pytest.raises(DatasetError, match="ants has 12, so give 1 to 11"):
+        finetune(ants_bees, compare=["head"], **wish, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("model", "partial", "expected"),
+    [
+        ("featxnet", None, "res5.body.reduce"),
+        ("alexnet", None, "fc6"),
+        ("featxnet", "conv2", "conv2"),
+    ],
+)
+def test_a_part_is_the_last_third_unless_it_is_named(
+    model: str, partial: str | None, expected: str
+) -> None:
+    settings = _settings({"model": model}, "partial", partial, ["partial"])
+
+    assert settings["train"] == expected
+
+
+def test_frozen_features_are_measured_on_the_pictures_that_networks_stop_by(
+    ants_bees: Path,
+) -> None:
+    result = finetune(ants_bees, compare=["frozen"], seeds=3, **SMALL)
+
+    curves = result.details["curves"]
+    assert [curve["seed"] for curve in curves] == [0, 1, 2]
+    n_valid = 2 * 2  # A fifth of twelve pictures of each class.
+    assert all(4 * curve["valid_accuracy"][0] in range(n_valid + 1) for curve in curves)
 
 
 def test_scratch_has_the_epochs_of_both_stages() -> None:

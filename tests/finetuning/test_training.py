@@ -235,6 +235,15 @@ def test_loss_that_is_not_finite_says_what_to_try(photos: list[str]) -> None:
         tuned(photos, train="all", lr=1e30, optimizer="sgd", warmup=0, epochs=5)
 
 
+def test_random_weights_train_whole_by_default(photos: list[str]) -> None:
+    made = tuned(photos, weights="random", epochs=1)
+
+    assert list(made.proofs_) == ["tune"]
+    assert made.proofs_["tune"].n_parameters == 0
+    assert made.seconds_ > 0
+    assert clone(made).train is None
+
+
 def test_clone_keeps_every_parameter(photos: list[str]) -> None:
     made = FineTunedClassifier("alexnet", train="conv5", hidden=(8,), rates={"conv1": 0.0})
 

@@ -178,7 +178,8 @@ def _draw_runs(
         color = color_of(names.index(str(run.get("name", ""))))
         values = [np.nan if value is None else value for value in run[measure]]
         axes.plot(run[x], values, color=color, linewidth=0.6, alpha=0.4)
-    for name, curve in means.items():
+    # Short ones last: stages of the same name are the same, and would be hidden.
+    for name, curve in sorted(means.items(), key=lambda found: -len(found[1][0])):
         if name not in levels:
             axes.plot(*curve, color=color_of(names.index(name)), marker="o", markersize=2.4)
     axes.set_title(label, loc="left", pad=4)

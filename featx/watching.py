@@ -17,5 +17,8 @@ class Watcher:
     def plan(self, n_images: int, n_cached: int) -> None:
         """Called for each extractor before the first picture is decoded."""
 
+    def train(self, name: str, n_images: int) -> None:
+        """Called before a stage of training with the pictures of all its epochs together."""
+
     def advance(self, n_images: int) -> None:
         """Called as pictures are done."""

@@ -106,10 +106,14 @@ class Reporter(Watcher):
         shape = f", {columns} columns, {in_bytes(size)}" if columns else ""
         names = ", ".join(self._names)
         self.note(f"{names}: {n_images:,} pictures, {n_cached:,} cached{shape}")
+        self.train(names, n_images)
+
+    def train(self, name: str, n_images: int) -> None:
+        """Start the bar."""
         if self._progress is not None:
             if self._task is not None:
                 self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(", ".join(self._names), total=n_images)
+            self._task = self._progress.add_task(name, total=n_images)
 
     def advance(self, n_images: int) -> None:
         """Move the bar."""

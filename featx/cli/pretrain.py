@@ -51,7 +51,7 @@ def autoencoder_command(
     featx pretrain autoencoder torchvision:MNIST --encoder lenet
     featx finetune torchvision:MNIST --model lenet --weights autoencoder.safetensors --load 'conv*'
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.finetuning.autoencoder import pretrain
+    from featx.finetuning.autoencoder import files_of, pretrain
 
     with reporting(quiet=quiet) as reporter:
         if not pictures:
@@ -69,11 +69,12 @@ def autoencoder_command(
             max_pictures=max_pictures,
             size=size,
             random_state=random_state or 0,
+            output=output,
             checkpoint=checkpoint,
             watcher=reporter,
             **options.chosen(device=device, precision=precision),
         )
-    file, picture = found.save(output)
+    file, picture = files_of(output)
     if as_json:
         print_json("pretrain", found.history, weights=str(file), picture=str(picture))
         return

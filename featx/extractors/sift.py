@@ -51,7 +51,7 @@ def find(grey: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """
     found = [(np.empty((0, 4), np.float32), np.empty((0, 128), np.uint8))]
     for octave, maps in enumerate(scale_space(grey)):
-        places = find_extrema(maps)
+        places = _each_once(find_extrema(maps))
         if len(places):
             gradients = read_gradients(maps, _room.take("gradients", (2, *maps.shape)))
             points = find_angles(gradients, places)
@@ -91,6 +91,13 @@ def scale_space(grey: npt.NDArray[np.uint8]) -> Iterator[Floats]:
         yield maps
         height, width = height // 2, width // 2
         below = maps[N_SCALES, : 2 * height : 2, : 2 * width : 2].copy()
+
+
+def _each_once(places: Floats) -> Floats:
+    """Without those that two neighbours were refined to."""
+    _, first = np.unique(places, axis=0, return_index=True)
+    kept: Floats = places[np.sort(first)]
+    return kept
 
 
 class _Room(threading.local):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from featx.datasets import ImageDataset, load_dataset
-from featx.errors import TrainingError
+from featx.errors import DatasetError, TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
 from featx.finetuning.heads import build_network, last_maps
 from featx.finetuning.loops import (
@@ -25,6 +25,7 @@ from featx.finetuning.loops import (
     Tell,
     WatchedNet,
     check_ended,
+    devices_of,
 )
 from featx.fingerprints import fingerprint
 from featx.images import Images, Pixels
@@ -114,10 +115,7 @@ class Pretrained:
         from PIL import Image
         from safetensors.torch import save_file
 
-        path = Path(path)
-        if path.suffix != ".safetensors":
-            raise TrainingError(f"{path}: weights are saved as .safetensors.")
-        picture = path.with_suffix(".png")
+        path, picture = files_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(self.state, path, {key: str(v) for key, v in self.settings.items()})
@@ -125,6 +123,20 @@ class Pretrained:
         except OSError as error:
             raise TrainingError(f"Cannot write {path}: {error.strerror}.") from error
         return path, picture
+
+
+def files_of(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Files of the weights and of the reconstructions.
+
+    Raises
+    ------
+    TrainingError
+        If weights are not saved under such a name.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise TrainingError(f"{path}: weights are saved as .safetensors; name such a file.")
+    return path, path.with_suffix(".png")
 
 
 def pretrain(
@@ -144,6 +156,7 @@ def pretrain(
     precision: str = "fp32",
     device: str = "auto",
     random_state: int = 0,
+    output: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     watcher: Watcher | None = None,
 ) -> Pretrained:
@@ -173,15 +186,19 @@ def pretrain(
     precision : {"fp32", "bf16"}, default="fp32"
     device : str, default="auto"
     random_state : int, default=0
+    output : path, optional
+        File to save the weights in, see `Pretrained.save`.
     checkpoint : path, optional
         Folder to keep the state of each epoch in. The same call goes on from there after a kill,
-        to the same weights bit for bit.
+        to the same weights bit for bit, on a processor.
     watcher : Watcher, optional
 
     Raises
     ------
     TrainingError
-        If the loss is not finite, or a checkpoint is another run's.
+        If the loss is not finite, a checkpoint is another run's, or `output` cannot be written.
+    DatasetError
+        If there are no pictures but those to draw.
 
     Notes
     -----
@@ -203,19 +220,29 @@ def pretrain(
     ((56, 112, 3), torch.Size([20, 1, 5, 5]))
     """
     watcher = watcher or Watcher()
+    if precision not in PRECISIONS:
+        raise TrainingError(f"precision is fp32 or bf16; got {precision!r}.")
     check_precision(precision, device)
+    if output is not None:
+        files_of(output)
     dataset = data if isinstance(data, ImageDataset) else load_dataset(data)
     images = _choose(dataset, max_pictures, random_state)
     settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
-    with torch.random.fork_rng(devices=[]):
+    n_left = max(n_shown, len(images) // 20)
+    if len(images) <= n_left:
+        raise DatasetError(
+            f"{dataset.source}: {len(images)} pictures, of which {n_left} are left out to draw; "
+            "give more, or lower n_shown."
+        )
+    with torch.random.fork_rng(devices=devices_of(find_device(device))):
         torch.manual_seed(random_state)
         autoencoder, network = _build(encoder, weights, size, n_code)
-        n_left = max(n_shown, len(images) // 20)
         train, left = images.take(range(n_left, len(images))), images.take(range(n_left))
         kept = None
         if checkpoint is not None:
             digests = [images.digest(i) for i in range(len(images))]
-            key = fingerprint([settings, n_shown, state_digest(autoencoder), digests])
+            structure = [repr(network), asdict(autoencoder.preprocessing)]
+            key = fingerprint([settings, n_shown, structure, state_digest(autoencoder), digests])
             kept = Checkpointer(checkpoint, key)
         history = _train(
             autoencoder,
@@ -233,15 +260,18 @@ def pretrain(
             kept,
             watcher,
         )
-    if kept is not None:
-        kept.remove()
     autoencoder.to("cpu").eval()
     state = {k: v.contiguous() for k, v in network.state_dict().items()}
     for name in ("code", "decoder"):
         part = autoencoder.get_submodule(name).state_dict(prefix=f"{name}.")
         state |= {key: tensor.contiguous() for key, tensor in part.items()}
     grid = draw_reconstructions(autoencoder, left.take(range(n_shown)))
-    return Pretrained(state, history, grid, settings | {"n_pictures": str(len(train))})
+    found = Pretrained(state, history, grid, settings | {"n_pictures": str(len(train))})
+    if output is not None:
+        found.save(output)
+    if kept is not None:
+        kept.remove()
+    return found
 
 
 SETTINGS = (
@@ -249,6 +279,7 @@ SETTINGS = (
     *("epochs", "lr", "batch_size", "precision", "random_state"),
 )
 STAGE = "pretrain"
+PRECISIONS = ("fp32", "bf16")
 
 
 def make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
@@ -322,9 +353,6 @@ def _train(
             group["peak"] = group["lr"]
         return optimizer
 
-    def tell(stage: str, row: dict[str, Any]) -> None:
-        watcher.note(f"{stage} {row['epoch']}/{epochs}: loss {row['train_loss']:.4f}")
-
     callbacks: list[Any] = [
         ("seeds", SeedEachEpoch(settings.random_state, STAGE)),
         ("rates", ScheduleRates(settings, epochs, len(train))),  # type: ignore[arg-type]
@@ -340,7 +368,7 @@ def _train(
         batch_size=settings.batch_size,
         iterator_train__shuffle=True,
         train_split=predefined_split(left),
-        callbacks=[*callbacks, ("tell", Tell(STAGE, tell))],
+        callbacks=[*callbacks, ("tell", Tell(watcher, STAGE, epochs, len(train)))],  # type: ignore[arg-type]
         callbacks__print_log=None,
         device=settings.device,
         verbose=0,

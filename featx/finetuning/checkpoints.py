@@ -7,6 +7,7 @@ between them mixes epochs.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -98,6 +99,7 @@ class Checkpointer:
     def _read(self) -> dict[str, Any]:
         try:
             state: dict[str, Any] = torch.load(self.file, weights_only=True, map_location="cpu")
+            _ = state["key"], state.get("finished")
         except Exception as error:  # Unpickling may fail in any way.
             raise TrainingError(
                 f"Checkpoint {self.file} cannot be read; remove it to begin again."
@@ -110,17 +112,17 @@ class Checkpointer:
         return state
 
 
-def remove_checkpoints(folder: str | os.PathLike[str]) -> None:
-    """Remove the checkpoints in the folders within a folder, and those of them left empty.
+def remove_checkpoints(folders: Iterable[str | os.PathLike[str]]) -> None:
+    """Remove the checkpoints in some folders, and those of the folders that are empty then.
 
     Parameters
     ----------
-    folder : path
+    folders : iterable of path
     """
-    for file in Path(folder).glob(f"*/{CHECKPOINT}"):
-        file.unlink(missing_ok=True)
-        with suppress(OSError):  # The user has files of their own there.
-            file.parent.rmdir()
+    for folder in map(Path, folders):
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        with suppress(OSError):  # There are files of the user, or there is no such folder.
+            folder.rmdir()
 
 
 class KeepEachEpoch(Callback):

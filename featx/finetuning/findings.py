@@ -106,7 +106,9 @@ def make_result(
     """
     rows = [_row(everything, strategy) for strategy in everything.strategies]
     curves = [
-        curve_of(run.strategy, run.seed, run.history) for run in everything.runs if run.history
+        curve_of(run.strategy, run.seed, run.history, is_level=run.classifier is None)
+        for run in everything.runs
+        if run.history
     ]
     gains = measure_gains(curves)
     classifier = next((run.classifier for run in everything.runs if run.classifier), None)
@@ -174,12 +176,11 @@ def _label_curves(rows: list[dict[str, Any]], everything: Runs) -> list[dict[str
     """Accuracy by number of training pictures of each class, one curve a strategy and seed."""
     if not rows:
         return []
-    _, labels = everything.task.part(everything.task.train)
-    n_all = round(len(labels) / len(set(labels)))
     curves = []
     for run in everything.runs:
         own = [r for r in rows if (r["name"], r["seed"]) == (run.strategy, run.seed)]
         full = float(np.mean(run.predicted == everything.truth))
+        n_all = round(run.n_train / len(run.classes))
         points = sorted([(r["n_labels"], r["accuracy"]) for r in own] + [(n_all, full)])
         curves.append(
             {

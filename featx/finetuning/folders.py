@@ -101,7 +101,7 @@ def make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
     settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in free}
     return {
         "featx": featx.__version__,
-        "model": _root(classifier.prepared_.plan.source),
+        "model": find_root(classifier.prepared_.plan.source),
         "weights": {"name": weights.name, "digest": weights.digest},
         "surgeries": classifier.surgeries_,
         "n_classes": len(classifier.classes_),
@@ -210,8 +210,14 @@ def softmax(logits: Any) -> npt.NDArray[np.float64]:
     return shares
 
 
-def _root(source: Source) -> str:
-    """Name that the network is built from, before any surgery."""
+def find_root(source: Source) -> str:
+    """Name that the network is built from, before any surgery.
+
+    Raises
+    ------
+    ModelError
+        If it has none.
+    """
     if isinstance(source, FolderSource):
         return str(source.card["model"])
     if type(source) is ModuleSource:

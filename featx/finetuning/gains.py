@@ -13,8 +13,12 @@ N_LAST = 3
 """Epochs at the end of a curve whose mean is its asymptote."""
 
 
-def curve_of(name: str, seed: int, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def curve_of(
+    name: str, seed: int, history: Sequence[Mapping[str, Any]], *, is_level: bool = False
+) -> dict[str, Any]:
     """One training run as a curve for a report; stages follow one another.
+
+    A level is the accuracy of features that do not train, which has no epochs.
 
     Examples
     --------
@@ -24,6 +28,7 @@ def curve_of(name: str, seed: int, history: Sequence[Mapping[str, Any]]) -> dict
     return {
         "name": name,
         "seed": seed,
+        "is_level": is_level,
         "epoch": list(range(1, len(history) + 1)),
         "train_loss": [row.get("train_loss") for row in history],
         "valid_accuracy": [row.get("valid_acc") for row in history],
@@ -46,7 +51,7 @@ def measure_gains(
     list of dict
         ``name``, ``gain`` (``start``: after the first epoch; ``slope``: accuracy gained an
         epoch until nine tenths of the rise; ``asymptote``: mean of the last epochs), ``mean``,
-        ``low``, ``high``. A run of one epoch, or of none as a level has it, has no slope.
+        ``low``, ``high``. A run of one epoch has no slope, and a level neither.
 
     Notes
     -----
@@ -65,7 +70,7 @@ def measure_gains(
     for name, seeds in by_name.items():
         shared = sorted(base.keys() & seeds.keys())
         for gain in ("start", "slope", "asymptote"):
-            has_it = gain != "slope" or lengths[name] > 1
+            has_it = gain != "slope" or min(lengths[name], lengths.get(reference, 0)) > 1
             if name == reference or not shared or not has_it:
                 continue
             found = interval([seeds[seed][gain] - base[seed][gain] for seed in shared])
@@ -139,20 +144,17 @@ def has_values(curve: Mapping[str, Any], measure: str) -> bool:
     return any(value is not None for value in curve.get(measure) or ())
 
 
-def levels_of(means: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, float]:
-    """Curves of one value beside longer ones: features that do not train, by name.
+def levels_of(curves: Sequence[Mapping[str, Any]], measure: str) -> dict[str, float]:
+    """Means of the curves that are levels, by name.
 
     Examples
     --------
-    >>> levels_of({"frozen": ([1], [0.5]), "full": ([1, 2], [0.25, 0.75])})
+    >>> curves = [curve_of("frozen", seed, [{"valid_acc": 0.5}], is_level=True) for seed in (0, 1)]
+    >>> levels_of(curves, "valid_accuracy")
     {'frozen': 0.5}
     """
-    longest = max((len(steps) for steps, _ in means.values()), default=0)
-    return {
-        name: values[0]
-        for name, (steps, values) in means.items()
-        if len(steps) == 1 and longest > 1
-    }
+    levels = [curve for curve in curves if curve.get("is_level")]
+    return {name: values[0] for name, (_, values) in mean_curves(levels, measure).items()}
 
 
 def _mean_curve(runs: Sequence[Mapping[int, float]]) -> tuple[list[int], list[float]]:

@@ -15,7 +15,7 @@ from featx.layers import CONVOLUTIONS, LINEARS, RECTIFIERS, Layer, LayerTable, N
 from featx.models.graphs import Traced
 from featx.models.heads import Surgery, operate
 from featx.models.networks import Plan, needed_tensors, switch_off_in_place
-from featx.models.own import FolderSource, ModuleSource
+from featx.models.own import FolderSource
 from featx.models.recording import record
 from featx.models.sources import RANDOM
 from featx.models.weights import LoadReport, check_complete, fit_state
@@ -177,8 +177,6 @@ def build_network(plan: Plan) -> tuple[nn.Module, LoadReport]:
     """The network of a plan with its weights, and what became of each of their tensors."""
     source, weights = plan.source, plan.weights
     network = source.build(weights)
-    if weights.name == RANDOM and isinstance(source, ModuleSource):
-        network.apply(_reset)
     if weights.read is not None:
         report = fit_state(network, weights.read(), load=plan.load)
     elif weights.name == RANDOM:
@@ -223,12 +221,6 @@ def design_head(
     entered = table.recording.entered
     removed = [path for path in _leaves(table) if entered[path] > entered[first.name]]
     return {"at": first.name, "layers": layers, "removed": removed}
-
-
-def _reset(module: nn.Module) -> None:
-    reset: Any = getattr(module, "reset_parameters", None)
-    if reset is not None:
-        reset()
 
 
 def _check_weights(plan: Plan, network: nn.Module, report: LoadReport, at: str) -> None:

@@ -27,6 +27,7 @@ from featx.errors import TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch, scalars
 from featx.finetuning.policies import TrainingPlan
 from featx.models.preprocessing import Preprocessing
+from featx.watching import Watcher
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -191,7 +192,7 @@ def run_stage(
     *,
     mix: Any = None,
     checkpoint: Checkpointer | None = None,
-    on_epoch: Callable[[str, dict[str, Any]], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> list[dict[str, Any]]:
     """Train one stage, from where a checkpoint of it left off.
 
@@ -221,12 +222,12 @@ def run_stage(
     if checkpoint is not None:
         keep = KeepEachEpoch(checkpoint, staged.network, stage.name, stage.n_epochs, stopping)
         callbacks.append(("checkpoint", keep))
-    if on_epoch is not None:
-        callbacks.append(("tell", Tell(stage.name, on_epoch)))
+    told = watcher or Watcher()
+    callbacks.append(("tell", Tell(told, stage.name, stage.n_epochs, len(train))))  # type: ignore[arg-type]
     net = _make_net(stage, staged, valid, settings, callbacks)
     net.mix = None if mix is None else mix.forward  # skorch takes a module for one to train.
     net.precision = settings.precision
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=_devices(settings.device)):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=devices_of(settings.device)):
         warnings.filterwarnings("ignore", module="skorch")
         net.initialize()
         net.partial_fit(train, None)
@@ -271,7 +272,8 @@ def _silent(*_: Any, **__: Any) -> None:
     """Where skorch's messages go: featx has its own."""
 
 
-def _devices(device: torch.device) -> list[int]:
+def devices_of(device: torch.device) -> list[int]:
+    """Accelerators whose random state a run must put back."""
     return [device.index or 0] if device.type == "cuda" else []
 
 
@@ -364,19 +366,37 @@ class ScheduleRates(Callback):
 
 
 class Tell(Callback):
-    """Tell each epoch's numbers.
+    """Tell how far a stage is, and each epoch's numbers.
 
     Parameters
     ----------
+    watcher : Watcher
     stage : str
-    on_epoch : callable
-        Gets the stage and the numbers.
+    n_epochs, n_images : int
     """
 
-    def __init__(self, stage: str, on_epoch: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(self, watcher: Watcher, stage: str, n_epochs: int, n_images: int) -> None:
+        self.watcher = watcher
         self.stage = stage
-        self.tell = on_epoch
+        self.n_epochs = n_epochs
+        self.n_images = n_images
+
+    def on_train_begin(self, net: Any, **_: Any) -> None:
+        """Tell how long the stage is, and what is behind."""
+        self.watcher.train(self.stage, self.n_epochs * self.n_images)
+        self.watcher.advance(len(net.history) * self.n_images)
+
+    def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
+        """Move on."""
+        if training:
+            self.watcher.advance(len(batch[0]))
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
-        """Tell."""
-        self.tell(self.stage, scalars(net.history[-1]))
+        """Tell its numbers."""
+        row = net.history[-1]
+        text = f"{self.stage} {row['epoch']}/{self.n_epochs}: train loss {row['train_loss']:.4f}"
+        if "valid_loss" in row:
+            text += f", valid loss {row['valid_loss']:.4f}"
+        if "valid_acc" in row:
+            text += f", accuracy {row['valid_acc']:.3f}"
+        self.watcher.note(f"{text}, {row['dur']:.1f} s")

@@ -15,11 +15,12 @@ from featx.extraction import extract
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import remove_checkpoints
 from featx.finetuning.findings import Run, Runs, make_result
-from featx.finetuning.folders import check_folder, save_folder
+from featx.finetuning.folders import check_folder, find_root, save_folder
 from featx.finetuning.heads import parse_sizes
 from featx.finetuning.summary import count_parameters
 from featx.finetuning.tasks import Task, load_task
 from featx.finetuning.training import FineTunedClassifier, divide, what_trains
+from featx.models.sources import find_source
 from featx.probing.linear import LinearProbe
 from featx.results import Result
 from featx.store import FeatureStore, open_store
@@ -62,10 +63,10 @@ def finetune(
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
     compare : sequence of str, optional
-        Strategies side by side: ``scratch`` (all layers from random weights, for the epochs of
-        both stages), ``frozen`` (a linear classifier on the features before the classes),
-        ``head``, ``partial`` (see `partial`), ``full`` (all layers). By default the one that
-        the parameters say: the head, or all layers where the weights are random.
+        Strategies side by side: ``scratch`` (all layers from random weights, at the rate of
+        such, for the epochs of both stages), ``frozen`` (a linear classifier on the features
+        before the classes), ``head``, ``partial`` (see `partial`), ``full`` (all layers). By
+        default the one that the parameters say: the head, or all layers of random weights.
     partial : str, optional
         Layer from which ``partial`` trains; by default the last third of the layers with
         weights.
@@ -100,30 +101,34 @@ def finetune(
         If a strategy or parameter is not known.
     """
     watcher = watcher or Watcher()
-    if output is not None:
-        check_folder(output, force=force)
+    base = check_parameters(model, parameters, is_alone=not compare)
     cache = FeatureStore() if store == "default" else open_store(store)
-    base = check_parameters(model, parameters, is_alone=not compare) | {"store": cache}
+    base["store"] = cache
+    chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
+    settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
+    if output is not None:
+        _check_output(output, model, chosen, force=force)
     for note in say_what_trains(base, parameters) if not compare else ():
         watcher.note(note)
     task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
     watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
                  f"({task.division})")  # fmt: skip
-    task.check_per_class([*labels, *([train_per_class] if train_per_class else [])])
+    task.check_per_class(labels, train_per_class)
+    if len(chosen) > 1:
+        _check_layers(task, settings)
+    study = _Study(cache, checkpoint, watcher)
     everything = Runs(task, model)
-    chosen = [_strategy_of(base)] if not compare else list(compare)
     curves: list[dict[str, Any]] = []
     for strategy in chosen:
         for seed in range(random_state, random_state + seeds):
-            place = None if checkpoint is None else os.path.join(checkpoint, f"{strategy}-{seed}")
-            settings = _settings(base, strategy, partial, compare) | {"checkpoint": place}
             watcher.note(f"{strategy}, seed {seed}")
             part = task.thinned(train_per_class, seed) if train_per_class else task
-            everything.runs.append(_run(part, strategy, seed, settings, cache, watcher))
-            curves += _label_runs(part, strategy, seed, settings, cache, labels)
-    rules = _protocol(base, task, seeds, random_state) | {"train_per_class": train_per_class}
+            everything.runs.append(study.run(part, strategy, settings[strategy], seed))
+            curves += study.run_fewer(part, strategy, settings[strategy], seed, labels)
+    rules = _protocol(base, task, seeds, random_state)
+    rules |= {"n_train": everything.runs[0].n_train, "train_per_class": train_per_class}
     if "scratch" in (compare or ()):
-        rules["scratch_epochs"] = _settings(base, "scratch", partial, compare)["epochs"]
+        rules["scratch_epochs"] = settings["scratch"]["epochs"]
     result = make_result(everything, rules, curves)
     if output is not None:
         best = next(run for s in everything.strategies for run in everything.of(s)
@@ -133,8 +138,7 @@ def finetune(
         known = {**result.provenance, "protocol": result.protocol, "result": row}
         save_folder(best.classifier, output, provenance=known, force=force)
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
-    if checkpoint is not None:
-        remove_checkpoints(checkpoint)
+    remove_checkpoints(study.places)
     return result
 
 
@@ -163,8 +167,8 @@ def check_parameters(
         if name not in known:
             raise SpecError(f"finetune has no parameter {name!r}; see FineTunedClassifier.")
     base = {"model": model, **parameters}
-    if is_alone:
-        base.setdefault("train", what_trains(base.get("weights")))
+    if is_alone and base.get("train") is None:
+        base["train"] = what_trains(base.get("weights"))
     made = FineTunedClassifier(**base)
     try:
         made._validate_params()
@@ -222,8 +226,8 @@ def _settings(
     if strategy == "scratch":
         made = FineTunedClassifier(**base)  # As many epochs as two stages have together.
         n_epochs = made.head_epochs + made.epochs
-        whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs}
-        return {**base, **whole}
+        whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs, "lr": None}
+        return {**base, **whole, "freeze": (), "rates": None, "layer_decay": 1.0}
     if strategy == "partial":
         return {**base, "train": partial or _last_third(base)}
     return {**base, "train": "all" if strategy == "full" else "head"}
@@ -243,29 +247,89 @@ def _last_third(base: Mapping[str, Any]) -> str:
     return layer.alias or layer.node
 
 
-def _run(
-    task: Task, strategy: str, seed: int, settings: Mapping[str, Any], store: Any, watcher: Watcher
-) -> Run:
-    images, labels = task.part(task.train)
-    tests, _ = task.part(task.test)
-    if strategy == "frozen":
-        return _probe(task, seed, settings, store)
-    classifier = FineTunedClassifier(**{**settings, "random_state": seed})
-    valid = task.part(task.valid) if len(task.valid) else None
-    classifier.fit(images, labels, validation_data=valid, keep_checkpoint=True, watcher=watcher)
-    stage = classifier.stages(classifier.prepared_)[-1]
-    n_trainable = count_parameters(classifier.prepared_, stage.plan)["trainable"]
-    shares = classifier.predict_proba(tests)
-    return Run(
-        strategy,
-        seed,
-        shares,
-        classifier.classes_,
-        classifier.seconds_,
-        classifier,
-        n_trainable,
-        len(task.train),
-    )
+def _check_output(
+    output: str | os.PathLike[str], model: Any, strategies: Sequence[str], *, force: bool
+) -> None:
+    """Refuse before any training what could not be kept after it."""
+    check_folder(output, force=force)
+    if set(strategies) == {"frozen"}:
+        raise SpecError("frozen trains no network to keep; leave output out, or compare head too.")
+    find_root(find_source(model))
+
+
+def _check_layers(task: Task, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Find every layer that a strategy names before the first of them trains for hours."""
+    n_classes = len(set(task.part(task.train)[1]))
+    for strategy, parameters in settings.items():
+        if strategy != "frozen":
+            classifier = FineTunedClassifier(**parameters)
+            classifier.stages(classifier.prepare(n_classes, with_values=False))
+
+
+class _Study:
+    """What all runs share, and the checkpoints that they leave."""
+
+    def __init__(
+        self,
+        store: FeatureStore | None,
+        checkpoint: str | os.PathLike[str] | None,
+        watcher: Watcher,
+    ) -> None:
+        self.store = store
+        self.checkpoint = checkpoint
+        self.watcher = watcher
+        self.places: list[str] = []
+
+    def run(self, task: Task, strategy: str, settings: Mapping[str, Any], seed: int) -> Run:
+        """A strategy on all training pictures of a task."""
+        return self._run(task, strategy, settings, seed, self.watcher)
+
+    def run_fewer(
+        self,
+        task: Task,
+        strategy: str,
+        settings: Mapping[str, Any],
+        seed: int,
+        labels: Sequence[int],
+    ) -> list[dict[str, Any]]:
+        """Accuracy with fewer training pictures of each class."""
+        rows, truth = [], task.part(task.test)[1]
+        for n in labels:
+            run = self._run(task.thinned(n, seed), strategy, settings, seed, Watcher(), f"-{n}")
+            accuracy = float(np.mean(run.predicted == truth))
+            rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
+        return rows
+
+    def _run(
+        self,
+        task: Task,
+        strategy: str,
+        settings: Mapping[str, Any],
+        seed: int,
+        watcher: Watcher,
+        suffix: str = "",
+    ) -> Run:
+        if strategy == "frozen":
+            return _probe(task, seed, settings, self.store)
+        place = None
+        if self.checkpoint is not None:
+            place = os.path.join(self.checkpoint, f"{strategy}-{seed}{suffix}")
+            self.places.append(place)
+        classifier = FineTunedClassifier(**{**settings, "random_state": seed, "checkpoint": place})
+        images, labels = task.part(task.train)
+        valid = task.part(task.valid) if len(task.valid) else None
+        classifier.fit(images, labels, validation_data=valid, keep_checkpoint=True, watcher=watcher)
+        stage = classifier.stages(classifier.prepared_)[-1]
+        return Run(
+            strategy,
+            seed,
+            shares=classifier.predict_proba(task.part(task.test)[0]),
+            classes=classifier.classes_,
+            seconds=classifier.seconds_,
+            classifier=classifier,
+            n_trainable=count_parameters(classifier.prepared_, stage.plan)["trainable"],
+            n_train=len(task.train),
+        )
 
 
 def _probe(task: Task, seed: int, settings: Mapping[str, Any], store: Any) -> Run:
@@ -293,21 +357,20 @@ def _probe(task: Task, seed: int, settings: Mapping[str, Any], store: Any) -> Ru
     return Run(
         "frozen",
         seed,
-        probe.predict_proba(rows["test"]),
-        probe.classes_,
-        seconds,
-        None,
-        int(probe.coef_.size + probe.intercept_.size),
-        len(task.train),
-        valid_accuracy,
+        shares=probe.predict_proba(rows["test"]),
+        classes=probe.classes_,
+        seconds=seconds,
+        n_trainable=int(probe.coef_.size + probe.intercept_.size),
+        n_train=len(task.train),
+        valid_accuracy=valid_accuracy,
     )
 
 
 def _left_out(probe: LinearProbe, rows: Any, labels: Any, share: float, seed: int) -> float | None:
     """Accuracy on the pictures that a network with this seed is stopped by."""
-    if not share:
-        return None
     train, valid = divide(labels, share, seed)
+    if not share or not len(valid):
+        return None
     again = clone(probe).fit(rows[train], labels[train])
     return float(again.score(rows[valid], labels[valid]))
 
@@ -317,26 +380,6 @@ def _is_maps(extractor: Any) -> bool:
 
     size = extractor.get_params()["size"]
     return len(list_layers(extractor.model, size=size).find("-1").shape) == 3
-
-
-def _label_runs(
-    task: Task,
-    strategy: str,
-    seed: int,
-    settings: Mapping[str, Any],
-    store: Any,
-    labels: Sequence[int],
-) -> list[dict[str, Any]]:
-    """Accuracy with fewer training pictures of each class."""
-    rows = []
-    truth = task.part(task.test)[1]
-    for n in labels:
-        part = task.thinned(n, seed)
-        place = None if settings["checkpoint"] is None else f"{settings['checkpoint']}-{n}"
-        run = _run(part, strategy, seed, {**settings, "checkpoint": place}, store, Watcher())
-        accuracy = float(np.mean(run.predicted == truth))
-        rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
-    return rows
 
 
 def _protocol(base: Mapping[str, Any], task: Task, seeds: int, random_state: int) -> dict[str, Any]:

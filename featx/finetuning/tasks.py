@@ -48,10 +48,15 @@ class Task:
     def thinned(self, n_per_class: int, random_state: int) -> Task:
         """The same with so many training pictures of each class, drawn at random."""
         _, labels = self.part(self.train)
-        kept, _ = train_test_indices(labels, train_size=n_per_class, random_state=random_state)
+        generator = np.random.default_rng(random_state)
+        drawn = [
+            generator.permutation(np.flatnonzero(labels == label))[:n_per_class]
+            for label in np.unique(labels)
+        ]
+        kept = np.sort(np.concatenate(drawn))
         return Task(self.dataset, self.train[kept], self.valid, self.test)
 
-    def check_per_class(self, wanted: Sequence[int]) -> None:
+    def check_per_class(self, labels: Sequence[int], train_per_class: int | None) -> None:
         """Refuse more training pictures of each class than there are.
 
         Raises
@@ -61,10 +66,16 @@ class Task:
         """
         names, counts = np.unique(self.part(self.train)[1], return_counts=True)
         smallest = int(counts.argmin())
-        if wanted and not 1 <= min(wanted) <= max(wanted) < counts[smallest]:
+        wanted = [*labels, *([] if train_per_class is None else [train_per_class])]
+        if train_per_class is not None and max(wanted) > train_per_class:
+            raise DatasetError(
+                f"labels {', '.join(map(str, labels))} are more than train_per_class="
+                f"{train_per_class}; give fewer."
+            )
+        if wanted and not 1 <= min(wanted) <= max(wanted) <= counts[smallest]:
             raise DatasetError(
                 f"Wanted {', '.join(map(str, sorted(wanted)))} training pictures of each class; "
-                f"{names[smallest]} has {counts[smallest]}, so give 1 to {counts[smallest] - 1}."
+                f"{names[smallest]} has {counts[smallest]}, so give 1 to {counts[smallest]}."
             )
 
 

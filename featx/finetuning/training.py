@@ -116,7 +116,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         Of the head, the order of pictures, and everything else that is random.
     checkpoint : path, optional
         Folder to keep the state of each epoch in. The same call goes on from there after a kill,
-        to the same weights bit for bit.
+        to the same weights bit for bit, on a processor.
     store : path, FeatureStore or None
         Where features of frozen layers are kept.
     image_shape, value_range, max_pixels
@@ -420,7 +420,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             return (images, targets), (self._images(given[0]), places)
         if not self.validation:
             return (images, targets), None
-        train, valid = divide(targets.astype(str), self.validation, self.random_state)
+        train, valid = divide(targets, self.validation, self.random_state)
+        if not len(valid):  # There is one picture of each class.
+            return (images, targets), None
         return (
             (images.take(train.tolist()), targets[train]),
             (images.take(valid.tolist()), targets[valid]),
@@ -432,11 +434,16 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             return None
         free = {"checkpoint", "store", "device", "model"}
         settings = {k: str(v) for k, v in self.get_params(deep=False).items() if k not in free}
-        network = state_digest(self.prepared_.network)  # Its weights and its new head.
+        prepared = self.prepared_
+        network = state_digest(prepared.network)  # Its weights and its new head.
+        nodes = [(node.name, node.kind, node.source) for node in prepared.table.recording.nodes]
+        structure = [prepared.plan.source.identity, nodes, asdict(prepared.plan.preprocessing)]
         images = [part for part in parts if isinstance(part, Images)]
         digests = [part.digest(i) for part in images for i in range(len(part))]
         targets = [part.tolist() for part in parts if not isinstance(part, Images)]
-        return Checkpointer(self.checkpoint, fingerprint([settings, network, digests, targets]))
+        return Checkpointer(
+            self.checkpoint, fingerprint([settings, network, structure, digests, targets])
+        )
 
     def _note(self, watcher: Watcher, text: str) -> None:
         self.notes_.append(text)
@@ -455,6 +462,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         done = None if checkpoint is None else checkpoint.finished(stage.name)
         if checkpoint is not None and done is not None:
             network.load_state_dict(checkpoint.state["network"])
+            self._cut = self._find_cut(stage, self._augmentation(), train, valid, watcher)
             rows, proof = done["rows"], Proof(**done["proof"])
         else:
             witness = Witness.of(network, moving=stage.plan.moving)
@@ -477,7 +485,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         checkpoint: Checkpointer | None,
         watcher: Watcher,
     ) -> list[dict[str, Any]]:
-        augmentation = Augmentation.parse(self.augment, flip=self.flip)
+        augmentation = self._augmentation()
         cut = self._find_cut(stage, augmentation, train, valid, watcher)
         self._cut = cut
         tail = None if cut is None else cut[1]
@@ -491,8 +499,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             self._loop_settings(),
             mix=augmentation.batches(len(self.classes_)),
             checkpoint=checkpoint,
-            on_epoch=lambda name, row: watcher.note(_epoch_line(name, stage.n_epochs, row)),
+            watcher=watcher,
         )
+
+    def _augmentation(self) -> Augmentation:
+        return Augmentation.parse(self.augment, flip=self.flip)
 
     def _find_cut(
         self,
@@ -588,14 +599,8 @@ def what_trains(weights: Any) -> str:
 
 def divide(labels: Any, share: float, random_state: int) -> tuple[Places, Places]:
     """Places of the pictures to train on, and of a share of each class to stop by."""
-    return train_test_indices(labels, train_size=1 - share, random_state=random_state)
+    numbers = np.unique(labels, return_inverse=True)[1]
+    return train_test_indices(numbers, train_size=1 - share, random_state=random_state)
 
 
 _Part = tuple[Images, npt.NDArray[np.int64]]
-
-
-def _epoch_line(stage: str, n_epochs: int, row: Mapping[str, Any]) -> str:
-    text = f"{stage} {row['epoch']}/{n_epochs}: train loss {row['train_loss']:.4f}"
-    if "valid_loss" in row:
-        text += f", valid loss {row['valid_loss']:.4f}, accuracy {row['valid_acc']:.3f}"
-    return f"{text}, {row['dur']:.1f} s"

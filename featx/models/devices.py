@@ -6,6 +6,8 @@ import torch
 
 from featx.errors import ModelError
 
+HALVES = ("bf16", "fp16")
+
 
 def find_device(wish: str) -> torch.device:
     """Device of a wish: ``auto`` is an accelerator where there is one, else the processor.
@@ -38,6 +40,8 @@ def check_precision(precision: str, wish: str) -> None:
     """
     if precision == "fp32":
         return
+    if precision not in HALVES:
+        raise ModelError(f"precision is fp32, bf16 or fp16; got {precision!r}.")
     device = find_device(wish)
     reason = _lacking(precision, device)
     if reason:

@@ -25,7 +25,7 @@ from featx.models.hooks import HookedNetwork
 from featx.models.own import ModuleSource, copy_module
 from featx.models.preprocessing import Preprocessing
 from featx.models.recording import record
-from featx.models.sources import RANDOM, RANDOM_SEED, Source, Weights, skip_initialisation
+from featx.models.sources import RANDOM_SEED, Source, Weights, skip_initialisation
 from featx.models.weights import LoadReport, check_complete, fit_state
 
 if TYPE_CHECKING:
@@ -331,16 +331,7 @@ def _build(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
         if skip:
             with skip_initialisation():
                 return source.build(weights).eval()
-        module = source.build(weights).eval()
-        if weights.name == RANDOM and isinstance(source, ModuleSource):
-            module.apply(_reset)
-        return module
-
-
-def _reset(module: nn.Module) -> None:
-    reset: Any = getattr(module, "reset_parameters", None)
-    if reset is not None:
-        reset()
+        return source.build(weights).eval()
 
 
 def _skeleton(source: Source, weights: Weights) -> nn.Module:

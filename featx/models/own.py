@@ -16,7 +16,7 @@ from featx.errors import ModelError, WeightsError
 from featx.fingerprints import DIGEST_BYTES, fingerprint
 from featx.models.heads import operate
 from featx.models.preprocessing import Preprocessing
-from featx.models.sources import DEFAULT, Source, Weights
+from featx.models.sources import DEFAULT, RANDOM, Source, Weights
 
 N_SAMPLED = 8
 
@@ -39,8 +39,9 @@ class ModuleSource(Source):
         return f"{kind.__module__}.{kind.__qualname__}:{fingerprint(repr(self.module))}"
 
     def build(self, weights: Weights) -> nn.Module:
-        """A copy of the module without its hooks."""
-        return copy_module(self.module)
+        """A copy of the module without its hooks; drawn anew where weights are random."""
+        module = copy_module(self.module)
+        return module.apply(_reset) if weights.name == RANDOM else module
 
     def published(self, wish: str) -> Weights:
         """The module's own parameters."""
@@ -52,6 +53,13 @@ class ModuleSource(Source):
     def preprocessing(self) -> Preprocessing:
         """What the module says, else ImageNet's."""
         return _preprocessing_of(self.module)
+
+
+def _reset(module: nn.Module) -> None:
+    for name in ("reset_parameters", "_reset_parameters"):
+        reset: Any = getattr(module, name, None)
+        if reset is not None:
+            reset()
 
 
 class CallableSource(ModuleSource):

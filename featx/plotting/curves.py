@@ -170,7 +170,7 @@ def _draw_runs(
 ) -> None:
     runs = [run for run in runs if has_values(run, measure)]
     means = mean_curves(runs, measure, x)
-    levels = levels_of(means)
+    levels = levels_of(runs, measure)
     for name, level in levels.items():
         axes.axhline(level, color=color_of(names.index(name)), linewidth=1.2, linestyle=(0, (4, 2)))
     runs = [run for run in runs if str(run.get("name", "")) not in levels]

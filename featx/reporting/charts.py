@@ -322,7 +322,7 @@ def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) 
         plot.yaxis.formatter = _percent()
     colors = curve_colors(curves)
     means = mean_curves(curves, name, x)
-    has_seeds, levels = len(curves) > len(means), levels_of(means)
+    has_seeds, levels = len(curves) > len(means), levels_of(curves, name)
     for kind, level in levels.items():
         plot.add_layout(
             Span(location=level, line_color=colors[kind], line_width=2, line_dash="dashed")

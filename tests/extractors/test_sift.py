@@ -34,6 +34,7 @@ def test_points_and_values_are_opencvs_but_for_roundings(grey: np.ndarray) -> No
     theirs, their_values = _by_opencv(grey)
 
     assert len(points) == pytest.approx(len(theirs), rel=0.01)
+    assert len(np.unique(points, axis=0)) == len(points)
     near = _nearest(theirs, points)
     steps = np.abs(points[near] - theirs)
     steps[:, 3] = np.minimum(steps[:, 3], 2 * np.pi - steps[:, 3])

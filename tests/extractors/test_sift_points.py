@@ -40,9 +40,26 @@ def test_places_are_extrema_of_differences_as_numpy_finds_them() -> None:
     places = find_extrema(maps)
 
     assert len(places) > 20
-    for scale, y, x, _ in places:  # Refined from one of them, by less than a few steps.
-        steps = np.abs(np.stack([scales - scale, rows - y, columns - x])).max(axis=0)
-        assert steps.min() < 2
+    found = np.stack([scales, rows, columns], axis=1)
+    steps = np.abs(found[:, None] - places[:, :3]).max(axis=2)
+    assert steps.min(axis=0).max() < 2  # Each is refined from one of them.
+    is_inner = ((found[:, 1:] >= 6) & (found[:, 1:] < np.array(maps.shape[1:]) - 6)).all(axis=1)
+    values = np.abs(differences[scales, rows, columns])
+    is_plain = is_inner & (values > 4) & (_curvature(differences, found) < 8)
+    assert is_plain.sum() > 10
+    # Those with contrast, off edges, are found, but where the way to the top leads out.
+    assert (steps[is_plain].min(axis=1) < 1.5).mean() > 0.9
+
+
+def _curvature(differences: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Square of the trace over the determinant of the Hessian in the plane; 4 for a round one."""
+    s, y, x = places.T
+    d = differences
+    xx = d[s, y, x + 1] + d[s, y, x - 1] - 2 * d[s, y, x]
+    yy = d[s, y + 1, x] + d[s, y - 1, x] - 2 * d[s, y, x]
+    xy = (d[s, y + 1, x + 1] - d[s, y + 1, x - 1] - d[s, y - 1, x + 1] + d[s, y - 1, x - 1]) / 4
+    determinant = xx * yy - xy**2
+    return np.where(determinant > 0, (xx + yy) ** 2 / np.maximum(determinant, 1e-9), np.inf)
 
 
 def test_no_place_without_contrast_and_none_on_an_edge() -> None:

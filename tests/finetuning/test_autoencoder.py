@@ -10,11 +10,20 @@ from safetensors.torch import load_file
 
 from featx import load_dataset
 from featx.datasets import ImageDataset
-from featx.errors import TrainingError
+from featx.errors import DatasetError, ModelError, TrainingError
 from featx.finetuning.autoencoder import make_decoder, pretrain
 from featx.finetuning.training import FineTunedClassifier
+from featx.models.devices import check_precision
 
 SMALL: dict[str, Any] = {"epochs": 2, "n_shown": 4, "batch_size": 16, "lr": 3e-3}
+
+
+def has_bf16() -> bool:
+    try:
+        check_precision("bf16", "cpu")
+    except ModelError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +84,36 @@ def test_bundled_network_can_be_the_encoder(photos: list[str]) -> None:
 
     assert found.grid.shape == (128, 128, 3)
     assert "res5.body.spatial.weight" in found.state
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"output": "weights.pt"}, "weights are saved as .safetensors"),
+        ({"precision": "fp16"}, "precision is fp32 or bf16"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_training(
+    digits: ImageDataset, wish: Any, message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        pretrain(digits, **wish, **{**SMALL, "epochs": 1000})
+
+
+def test_pictures_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:
+    with pytest.raises(DatasetError, match="4 pictures, of which 4 are left out to draw"):
+        pretrain(digits.take(range(4)), **SMALL)
+
+
+@pytest.mark.skipif(not has_bf16(), reason="the processor has neither AMX nor AVX512-BF16")
+def test_half_precision_is_near_whole(digits: ImageDataset) -> None:
+    whole, half = (pretrain(digits, precision=p, **SMALL) for p in ("fp32", "bf16"))
+
+    assert {tensor.dtype for tensor in half.state.values()} == {torch.float32}
+    assert not torch.equal(half.state["conv1.weight"], whole.state["conv1.weight"])
+    assert half.history[-1]["train_loss"] == pytest.approx(
+        whole.history[-1]["train_loss"], rel=0.02
+    )
 
 
 def test_decoder_covers_sizes_that_are_no_power_of_two() -> None:

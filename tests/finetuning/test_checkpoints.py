@@ -67,8 +67,10 @@ def test_killed_pretraining_goes_on_to_the_same_weights(
     assert (tmp_path / CHECKPOINT).is_file()
     watcher = Stopper()
 
-    resumed = pretrain(digits, checkpoint=tmp_path, watcher=watcher, **PRETRAINED)
+    file = tmp_path / "auto.safetensors"
+    resumed = pretrain(digits, output=file, checkpoint=tmp_path, watcher=watcher, **PRETRAINED)
 
+    assert file.is_file()
     through = pretrain(digits, **PRETRAINED)
     assert [text.split(":")[0] for text in watcher.texts] == ["pretrain 3/3"]
     assert resumed.state.keys() == through.state.keys()
@@ -107,22 +109,31 @@ def test_seeds_that_have_ended_are_not_run_again(
         assert ours["spec"] == theirs["spec"]
         assert ours["accuracies"] == theirs["accuracies"]
         assert ours["train_seconds"] > 0
+        assert ours["log_loss"] == theirs["log_loss"]
     assert resumed.details["label_curves"] == through.details["label_curves"]
     assert not list(tmp_path.rglob("*"))
 
 
 def test_files_of_the_user_stay(tmp_path: Path) -> None:
-    Checkpointer(tmp_path / "head-0", "key").write({})
-    Checkpointer(tmp_path / "head-1", "key").write({})
+    for name in ("head-0", "head-1", "gan"):
+        Checkpointer(tmp_path / name, "key").write({})
     (tmp_path / "head-1" / "notes.txt").write_text("mine")
 
-    remove_checkpoints(tmp_path)
+    remove_checkpoints([tmp_path / "head-0", tmp_path / "head-1", tmp_path / "head-2"])
 
-    assert [path.name for path in tmp_path.rglob("*")] == ["head-1", "notes.txt"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
+        f"gan/{CHECKPOINT}",
+        "head-1/notes.txt",
+    ]
+    assert not (tmp_path / "head-0").exists()
 
 
-def test_a_checkpoint_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT).write_bytes(b"half a file")
+@pytest.mark.parametrize("content", [b"half a file", torch.zeros(3)], ids=["half", "tensor"])
+def test_a_checkpoint_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: Any) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / CHECKPOINT).write_bytes(content)
+    else:
+        torch.save(content, tmp_path / CHECKPOINT)
 
     with pytest.raises(TrainingError, match="cannot be read; remove it to begin again"):
         Checkpointer(tmp_path, "key")

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
-from featx.errors import DatasetError, ModelError, SpecError
-from featx.finetuning.gains import measure_gains, read_curve
+from featx.errors import DatasetError, FeatxError, ModelError, SpecError
+from featx.finetuning.gains import curve_of, levels_of, measure_gains, read_curve
 from featx.finetuning.running import _settings, check_parameters, finetune, say_what_trains
 from featx.finetuning.tasks import load_task
+from featx.finetuning.training import FineTunedClassifier, divide
 from featx.models.plans import find_plan
+from featx.watching import Watcher
 
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
 
@@ -159,10 +162,58 @@ def test_without_pictures_to_stop_by_there_are_no_gains_and_that_is_said(ants_be
     assert "No gains over scratch by epoch" in " ".join(result.sentences)
 
 
-@pytest.mark.parametrize("wish", [{"labels": [4, 12]}, {"train_per_class": 40}, {"labels": [0]}])
+@pytest.mark.parametrize("wish", [{"labels": [4, 13]}, {"train_per_class": 40}, {"labels": [0]}])
 def test_more_pictures_than_there_are_are_refused(ants_bees: Path, wish: Any) -> None:
-    with pytest.raises(DatasetError, match="ants has 12, so give 1 to 11"):
+    with pytest.raises(DatasetError, match="ants has 12, so give 1 to 12"):
         finetune(ants_bees, compare=["head"], **wish, **SMALL)
+
+
+def test_more_labels_than_are_trained_on_are_refused(ants_bees: Path) -> None:
+    with pytest.raises(DatasetError, match=r"labels 6 are more than train_per_class=4"):
+        finetune(ants_bees, compare=["head"], labels=[6], train_per_class=4, **SMALL)
+
+
+def test_points_of_a_label_curve_stand_where_they_were_measured(ants_bees: Path) -> None:
+    result = finetune(
+        ants_bees, compare=["head", "frozen"], labels=[1, 2], train_per_class=4, **SMALL
+    )
+
+    assert [curve["n_labels"] for curve in result.details["label_curves"]] == [[1, 2, 4]] * 2
+    assert result.protocol["n_train"] == 8
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"compare": ["head", "foo"]}, "'foo' is not one of"),
+        ({"compare": ["head", "partial"], "partial": "conv99"}, "conv99"),
+        ({"compare": ["frozen"], "output": "there"}, "frozen trains no network to keep"),
+        ({"model": nn.Linear(3, 2), "output": "there"}, "cannot be built again"),
+    ],
+)
+def test_mistakes_are_found_before_anything_trains(
+    ants_bees: Path, tmp_path: Path, wish: Any, message: str
+) -> None:
+    class Told(Watcher):
+        def note(self, text: str) -> None:
+            assert "train loss" not in text
+
+    if "output" in wish:
+        wish = {**wish, "output": tmp_path / wish["output"]}
+    with pytest.raises(FeatxError, match=message):
+        finetune(ants_bees, watcher=Told(), **wish, **SMALL)
+
+
+def test_scratch_is_held_back_by_nothing() -> None:
+    base = {"freeze": ("conv1",), "layer_decay": 0.5, "rates": {"conv2": 0.0}, "lr": 1e-6}
+
+    settings = _settings({"model": "featxnet", **base}, "scratch", None, ["scratch"])
+
+    classifier = FineTunedClassifier(**settings)
+    prepared = classifier.prepare(3)
+    (stage,) = classifier.stages(prepared)
+    assert set(stage.plan.rates.values()) == {1e-3}
+    assert stage.plan.rates.keys() == dict(prepared.network.named_parameters()).keys()
 
 
 @pytest.mark.parametrize(
@@ -187,9 +238,33 @@ def test_frozen_features_are_measured_on_the_pictures_that_networks_stop_by(
     result = finetune(ants_bees, compare=["frozen"], seeds=3, **SMALL)
 
     curves = result.details["curves"]
+    assert all(curve["is_level"] for curve in curves)
     assert [curve["seed"] for curve in curves] == [0, 1, 2]
     n_valid = 2 * 2  # A fifth of twelve pictures of each class.
     assert all(4 * curve["valid_accuracy"][0] in range(n_valid + 1) for curve in curves)
+
+
+def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_pictures() -> None:
+    names = np.repeat([f"class {i}" for i in range(12)], 8)
+    made = FineTunedClassifier(random_state=3)
+    images = made._images(np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4))
+    _, targets = made._read(images, names)
+    train, valid = made._divide(images, targets, None)
+
+    places = divide(names, made.validation, 3)
+
+    assert valid is not None
+    for part, place in zip((train, valid), places, strict=True):
+        np.testing.assert_array_equal(made.classes_[part[1]], names[place])
+        found = [int(part[0].pixels(i)[0, 0, 0]) for i in range(len(part[1]))]
+        assert found == place.tolist()
+
+
+def test_a_network_of_one_epoch_is_no_level() -> None:
+    curves = [curve_of("head", 0, [{"valid_acc": 0.5}])]
+    curves.append(curve_of("full", 0, [{"valid_acc": 0.5}, {"valid_acc": 0.6}]))
+
+    assert levels_of(curves, "valid_accuracy") == {}
 
 
 def test_scratch_has_the_epochs_of_both_stages() -> None:

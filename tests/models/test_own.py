@@ -15,6 +15,7 @@ from torchvision import models
 
 from featx.errors import ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
+from featx.finetuning.heads import build_network
 from featx.models.own import copy_module, state_digest, state_stamp
 from featx.models.plans import find_plan
 from featx.models.weights import read_state
@@ -141,6 +142,25 @@ def test_callable_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "someones_nets", sys.modules[__name__])
     named = CNNFeatures("someones_nets:small", "0").fit_transform(IMAGES)
     assert np.array_equal(named, CNNFeatures(small(), "0").fit_transform(IMAGES))
+
+
+def trained() -> nn.Module:
+    network = small()
+    nn.init.constant_(network[0].weight, 0.123)
+    return network
+
+
+def test_random_weights_of_a_folder_are_not_those_that_its_callable_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "someones_nets", sys.modules[__name__])
+    card = {"model": "someones_nets:trained", "surgeries": [], "classes": ["a", "b"]}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    save_file(trained().state_dict(), tmp_path / "weights.safetensors")
+
+    for name in ("someones_nets:trained", str(tmp_path)):
+        network, _ = build_network(find_plan(name, weights="random", size=32))
+        assert float(network.get_submodule("0").weight.std()) > 0.05  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

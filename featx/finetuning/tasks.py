@@ -110,7 +110,30 @@ def load_task(
     failures = dict(_unreadable(dataset.images, n_jobs))
     readable = np.array([i for i in range(len(dataset)) if i not in failures], np.intp)
     named = [(dataset.names[i], reason) for i, reason in sorted(failures.items())]
-    return _divide(dataset.take(readable), named, random_state)
+    task = _divide(dataset.take(readable), named, random_state)
+    for part in (task.valid, task.test):
+        check_known(task.part(part)[1], task.part(task.train)[1])
+    return task
+
+
+def check_known(labels: Any, learned: Any) -> None:
+    """Refuse pictures to measure with whose classes nothing is learned of.
+
+    Raises
+    ------
+    DatasetError
+        With the classes.
+
+    Examples
+    --------
+    >>> check_known(["ant"], ["ant", "bee"])
+    """
+    strange = sorted(set(np.asarray(labels).tolist()) - set(np.asarray(learned).tolist()))
+    if strange:
+        raise DatasetError(
+            f"No pictures to train on of {', '.join(map(str, strange))}, which other pictures are "
+            "to be measured by; add some, or leave those out."
+        )
 
 
 def _divide(dataset: ImageDataset, failures: list[tuple[str, str]], random_state: int) -> Task:

@@ -35,6 +35,7 @@ from featx.finetuning.pictures import FeatureRows, PictureSet
 from featx.finetuning.policies import Policy, plan_training
 from featx.finetuning.proof import Proof, Witness
 from featx.finetuning.tails import find_tail
+from featx.finetuning.tasks import check_known
 from featx.fingerprints import fingerprint
 from featx.images import MAX_PIXELS, Images
 from featx.layers import Layer
@@ -415,8 +416,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     ) -> tuple[_Part, _Part | None]:
         """Pictures to train on, and those to stop by."""
         if given is not None:
-            names = {name: place for place, name in enumerate(self.classes_.tolist())}
-            places = np.array([names[name] for name in np.asarray(given[1]).tolist()], np.int64)
+            check_known(given[1], self.classes_)
+            places = np.searchsorted(self.classes_, np.asarray(given[1])).astype(np.int64)
             return (images, targets), (self._images(given[0]), places)
         if not self.validation:
             return (images, targets), None

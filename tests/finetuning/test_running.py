@@ -173,6 +173,14 @@ def test_more_labels_than_are_trained_on_are_refused(ants_bees: Path) -> None:
         finetune(ants_bees, compare=["head"], labels=[6], train_per_class=4, **SMALL)
 
 
+def test_classes_that_nothing_is_learned_of_are_refused(ants_bees: Path, tmp_path: Path) -> None:
+    shutil.copytree(ants_bees, tmp_path / "data")
+    shutil.copytree(ants_bees / "val" / "bees", tmp_path / "data" / "val" / "wasps")
+
+    with pytest.raises(DatasetError, match="No pictures to train on of wasps"):
+        finetune(tmp_path / "data", **SMALL)
+
+
 def test_points_of_a_label_curve_stand_where_they_were_measured(ants_bees: Path) -> None:
     result = finetune(
         ants_bees, compare=["head", "frozen"], labels=[1, 2], train_per_class=4, **SMALL

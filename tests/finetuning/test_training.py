@@ -297,6 +297,13 @@ def test_weights_of_another_network_are_refused(
         tuned(photos, weights=shared("weights/squeezenet1_0-imagenet.pth"))
 
 
+def test_classes_to_stop_by_are_among_those_to_learn(photos: list[str]) -> None:
+    made = FineTunedClassifier(**SMALL)
+
+    with pytest.raises(DatasetError, match="No pictures to train on of wasp"):
+        made.fit(photos, LABELS, validation_data=(photos[:2], ["ant", "wasp"]))
+
+
 def test_one_class_is_not_enough(photos: list[str]) -> None:
     with pytest.raises(DatasetError, match="One class only"):
         FineTunedClassifier(**SMALL).fit(photos, ["ant"] * 12)

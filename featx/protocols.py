@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.datasets import fold_numbers, train_test_indices
-from featx.errors import DatasetError, SpecError
+from featx.errors import DatasetError, FeatxWarning, SpecError
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 Split: TypeAlias = tuple[Indices, Indices]
@@ -121,6 +122,14 @@ class Protocol:
             raise DatasetError(
                 f"Protocol 'holdout' needs training and test pictures; got "
                 f"{int(train.sum())} to train on and {int(test.sum())} to test on."
+            )
+        unlearned = sorted(set(labels[test]) - set(labels[train]))
+        if unlearned:
+            warnings.warn(
+                f"{int(np.isin(labels[test], unlearned).sum())} test pictures of "
+                f"{', '.join(unlearned)} take no part: there are none to train on.",
+                FeatxWarning,
+                stacklevel=4,
             )
         return np.flatnonzero(train), np.flatnonzero(test)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.errors import DatasetError, SpecError
+from featx.errors import DatasetError, FeatxWarning, SpecError
 from featx.protocols import PROTOCOLS, Protocol, find_protocol
 
 LABELS = np.array(["a"] * 40 + ["b"] * 43 + ["c"] * 50)
@@ -112,3 +112,13 @@ def test_protocol_of_ones_own_is_taken_as_it_is() -> None:
     mine = Protocol("mine", splits="random", n_splits=2, train_per_class=5)
 
     assert find_protocol(mine) == mine
+
+
+def test_classes_that_none_is_trained_on_take_no_part_and_that_is_told() -> None:
+    labels = np.array(["ant", "bee", "ant", "bee", "wasp"])
+    splits = np.array(["train", "train", "test", "test", "test"])
+
+    with pytest.warns(FeatxWarning, match="1 test pictures of wasp take no part"):
+        ((_, test),) = PROTOCOLS["holdout"].split(labels, splits)
+
+    assert test.tolist() == [2, 3]

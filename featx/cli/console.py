@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -123,10 +124,27 @@ class Reporter(Watcher):
 
 @contextmanager
 def reporting(*, quiet: bool) -> Iterator[Reporter]:
-    """A `Reporter` whose progress bar lives while the block runs; none off a terminal."""
+    """A `Reporter` whose progress bar lives while the block runs; none off a terminal.
+
+    Warnings become its notes, each once.
+    """
     reporter = Reporter(quiet=quiet)
-    if quiet or not sys.stderr.isatty():
+    told: set[str] = set()
+
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            reporter.note(f"note: {message}")
+
+    with warnings.catch_warnings(), _bar_of(reporter, quiet=quiet):
+        warnings.showwarning = tell
         yield reporter
+
+
+@contextmanager
+def _bar_of(reporter: Reporter, *, quiet: bool) -> Iterator[None]:
+    if quiet or not sys.stderr.isatty():
+        yield
         return
     from rich.console import Console
     from rich.progress import (
@@ -147,7 +165,7 @@ def reporting(*, quiet: bool) -> Iterator[Reporter]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         reporter._progress = bar
-        yield reporter
+        yield
 
 
 def _cell(value: Any) -> str:

@@ -79,8 +79,6 @@ def extract_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     if output == "-" and no_store:
         raise typer.BadParameter("-o - fills the store only, and --no-store has none.")
-    import warnings
-
     from featx.extraction import extract
 
     given = options.chosen(
@@ -97,8 +95,7 @@ def extract_command(
     )
     path = None if output == "-" else Path(output or DEFAULT_OUTPUT)
     started = time.perf_counter()
-    with reporting(quiet=quiet) as reporter, warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: reporter.note(f"note: {message}")
+    with reporting(quiet=quiet) as reporter:
         if not images:
             reporter.note("No pictures named: the built-in digits of scikit-learn.")
         features = extract(

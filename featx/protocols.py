@@ -126,10 +126,9 @@ class Protocol:
         unlearned = sorted(set(labels[test]) - set(labels[train]))
         if unlearned:
             warnings.warn(
-                f"{int(np.isin(labels[test], unlearned).sum())} test pictures of "
-                f"{', '.join(unlearned)} take no part: there are none to train on.",
+                f"Test pictures of {', '.join(unlearned)} take no part: none to train on.",
                 FeatxWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         return np.flatnonzero(train), np.flatnonzero(test)
 

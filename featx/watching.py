@@ -22,3 +22,23 @@ class Watcher:
 
     def advance(self, n_images: int) -> None:
         """Called as pictures are done."""
+
+
+class BarOnly(Watcher):
+    """Hands on how far training is, and no notes.
+
+    Parameters
+    ----------
+    watcher : Watcher
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+
+    def train(self, name: str, n_images: int) -> None:
+        """Hand it on."""
+        self.watcher.train(name, n_images)
+
+    def advance(self, n_images: int) -> None:
+        """Hand it on."""
+        self.watcher.advance(n_images)

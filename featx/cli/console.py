@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from featx import __version__
+from featx.errors import FeatxWarning
 from featx.watching import Watcher
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Reporter(Watcher):
 def reporting(*, quiet: bool) -> Iterator[Reporter]:
     """A `Reporter` whose progress bar lives while the block runs; none off a terminal.
 
-    Warnings become its notes, each once.
+    Warnings become notes, each once; those of featx are told when it is quiet, too.
     """
     reporter = Reporter(quiet=quiet)
     told: set[str] = set()
@@ -134,7 +135,8 @@ def reporting(*, quiet: bool) -> Iterator[Reporter]:
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in told:
             told.add(str(message))
-            reporter.note(f"note: {message}")
+            speaker = Reporter() if isinstance(message, FeatxWarning) else reporter
+            speaker.note(f"note: {message}")
 
     with warnings.catch_warnings(), _bar_of(reporter, quiet=quiet):
         warnings.showwarning = tell

@@ -159,7 +159,7 @@ class SiftDescriber(LocalDescriber):
     """
 
     name = "sift"
-    version = 2
+    version = 3
     n_values = 128
     dtype = "u1"
     is_histogram = True

@@ -113,6 +113,7 @@ class Pretrained:
             If they cannot be written.
         """
         from PIL import Image
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path, picture = files_of(path)
@@ -120,8 +121,8 @@ class Pretrained:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(self.state, path, {key: str(v) for key, v in self.settings.items()})
             Image.fromarray(self.grid).save(picture)
-        except OSError as error:
-            raise TrainingError(f"Cannot write {path}: {error.strerror}.") from error
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(f"Cannot write {path}: {error}.") from error
         return path, picture
 
 
@@ -136,6 +137,8 @@ def files_of(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise TrainingError(f"{path}: weights are saved as .safetensors; name such a file.")
+    if path.is_dir():
+        raise TrainingError(f"{path} is a folder; name a file.")
     return path, path.with_suffix(".png")
 
 
@@ -232,7 +235,7 @@ def pretrain(
     if len(images) <= n_left:
         raise DatasetError(
             f"{dataset.source}: {len(images)} pictures, of which {n_left} are left out to draw; "
-            "give more, or lower n_shown."
+            "give more."
         )
     with torch.random.fork_rng(devices=devices_of(find_device(device))):
         torch.manual_seed(random_state)

@@ -124,9 +124,7 @@ def make_result(
     source = everything.task.dataset.source
     sentences = _sentences(rows, everything) + say_gains(gains)
     if "scratch" in everything.strategies and len(everything.strategies) > 1 and not gains:
-        sentences.append(
-            "No gains over scratch by epoch: no pictures were left out to stop by (validation 0)."
-        )
+        sentences.append("No gains over scratch by epoch: no pictures were left out to stop by.")
     return Result(
         "finetune",
         source,

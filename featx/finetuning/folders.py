@@ -51,6 +51,7 @@ def save_folder(
     ModelError
         If the network cannot be built again from a name.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(folder)
@@ -67,8 +68,8 @@ def save_folder(
         save_file(tensors, parts[1])
         for part, name in zip(reversed(parts), reversed(FOLDER_FILES)):
             part.replace(path / name)
-    except OSError as error:
-        raise TrainingError(f"Cannot write {path}: {error.strerror}.") from error
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"Cannot write {path}: {error}.") from error
     return path
 
 

@@ -384,12 +384,21 @@ class Tell(Callback):
     def on_train_begin(self, net: Any, **_: Any) -> None:
         """Tell how long the stage is, and what is behind."""
         self.watcher.train(self.stage, self.n_epochs * self.n_images)
-        self.watcher.advance(len(net.history) * self.n_images)
+        self._left = self.n_epochs * self.n_images
+        self._advance(len(net.history) * self.n_images)
+
+    def on_train_end(self, net: Any, **_: Any) -> None:
+        """Early stopping leaves nothing to wait for."""
+        self._advance(self._left)
+
+    def _advance(self, n_images: int) -> None:
+        self._left -= n_images
+        self.watcher.advance(n_images)
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
         """Move on."""
         if training:
-            self.watcher.advance(len(batch[0]))
+            self._advance(len(batch[0]))
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Tell its numbers."""

@@ -19,18 +19,21 @@ from featx.finetuning.folders import check_folder, find_root, save_folder
 from featx.finetuning.heads import parse_sizes
 from featx.finetuning.summary import count_parameters
 from featx.finetuning.tasks import Task, load_task
-from featx.finetuning.training import FineTunedClassifier, divide, what_trains
+from featx.finetuning.training import SCRATCH_LR, FineTunedClassifier, divide, what_trains
 from featx.models.sources import find_source
 from featx.probing.linear import LinearProbe
 from featx.results import Result
 from featx.store import FeatureStore, open_store
-from featx.watching import Watcher
+from featx.watching import BarOnly, Watcher
 
 LATER = ("epochs", "lr", "rates", "layer_decay")
 """Parameters of the stage after the head's."""
 
 EARLIER = ("head_epochs", "head_lr")
 """Parameters of the head's stage, which random weights have not."""
+
+UNHINDERED: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
+"""Parameters of fine-tuning that would hold back training from scratch beside it."""
 
 STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
@@ -108,7 +111,8 @@ def finetune(
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
     if output is not None:
         _check_output(output, model, chosen, force=force)
-    for note in say_what_trains(base, parameters) if not compare else ():
+    notes = say_of_scratch(parameters) if compare else say_what_trains(base, parameters)
+    for note in notes if not compare or "scratch" in chosen else ():
         watcher.note(note)
     task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
     watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
@@ -128,7 +132,7 @@ def finetune(
     rules = _protocol(base, task, seeds, random_state)
     rules |= {"n_train": everything.runs[0].n_train, "train_per_class": train_per_class}
     if "scratch" in (compare or ()):
-        rules["scratch_epochs"] = settings["scratch"]["epochs"]
+        rules |= {"scratch_epochs": settings["scratch"]["epochs"], "scratch_lr": SCRATCH_LR}
     result = make_result(everything, rules, curves)
     if output is not None:
         best = next(run for s in everything.strategies for run in everything.of(s)
@@ -207,6 +211,18 @@ def say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterat
         )
 
 
+def say_of_scratch(given: Mapping[str, Any]) -> Iterator[str]:
+    """What of the parameters does not concern training from scratch beside the others.
+
+    Parameters
+    ----------
+    given : mapping
+    """
+    idle = [name for name in UNHINDERED if name in given]
+    if idle:
+        yield f"note: {', '.join(idle)}: for the others; scratch trains all at {SCRATCH_LR:g}."
+
+
 def _strategy_of(base: Mapping[str, Any]) -> str:
     """What a run without a comparison is called."""
     if base.get("weights") == "random" and base.get("train") == "all":
@@ -226,8 +242,8 @@ def _settings(
     if strategy == "scratch":
         made = FineTunedClassifier(**base)  # As many epochs as two stages have together.
         n_epochs = made.head_epochs + made.epochs
-        whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs, "lr": None}
-        return {**base, **whole, "freeze": (), "rates": None, "layer_decay": 1.0}
+        whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs}
+        return {**base, **whole, **UNHINDERED}
     if strategy == "partial":
         return {**base, "train": partial or _last_third(base)}
     return {**base, "train": "all" if strategy == "full" else "head"}
@@ -294,8 +310,11 @@ class _Study:
     ) -> list[dict[str, Any]]:
         """Accuracy with fewer training pictures of each class."""
         rows, truth = [], task.part(task.test)[1]
-        for n in labels:
-            run = self._run(task.thinned(n, seed), strategy, settings, seed, Watcher(), f"-{n}")
+        for n in dict.fromkeys(labels):
+            part = task.thinned(n, seed)
+            if len(part.train) == len(task.train):
+                continue  # That is the run with all.
+            run = self._run(part, strategy, settings, seed, BarOnly(self.watcher), f"-{n}")
             accuracy = float(np.mean(run.predicted == truth))
             rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
         return rows

@@ -41,9 +41,9 @@ from featx.images import MAX_PIXELS, Images
 from featx.layers import Layer
 from featx.models.devices import check_precision, find_device
 from featx.models.networks import needed_tensors
-from featx.models.own import state_digest
+from featx.models.own import ModuleSource, state_digest
 from featx.models.plans import find_plan
-from featx.models.sources import RANDOM
+from featx.models.sources import RANDOM, find_source
 from featx.store import open_store
 from featx.watching import Watcher
 
@@ -104,7 +104,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         Epochs without a lower validation loss before a stage ends; None goes to the end. The
         weights of the lowest are restored in any case.
     validation : float, default=0.2
-        Share of the pictures of each class to stop by; zero trains on all to the end.
+        Share of the pictures of each class to stop by; zero trains on all to the end, and so
+        does one picture of each class.
     augment : str, default="none"
         Preset and changes to it, see `featx.finetuning.augmentation.Augmentation`.
     flip : bool, default=True
@@ -347,7 +348,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         with_values : bool, default=True
             Without them whole weights are not read, only taken as loaded: enough for a summary.
         """
-        is_read = with_values or self.load is not None
+        has_own = isinstance(find_source(self.model), ModuleSource)
+        is_read = with_values or has_own or self.load is not None
         plan = find_plan(
             self.model,
             weights=self.weights if is_read else RANDOM,
@@ -422,7 +424,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if not self.validation:
             return (images, targets), None
         train, valid = divide(targets, self.validation, self.random_state)
-        if not len(valid):  # There is one picture of each class.
+        if not len(valid):
+            self.notes_.append("one picture of each class: none is left out to stop by")
             return (images, targets), None
         return (
             (images.take(train.tolist()), targets[train]),

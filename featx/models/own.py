@@ -58,8 +58,14 @@ class ModuleSource(Source):
 def _reset(module: nn.Module) -> None:
     for name in ("reset_parameters", "_reset_parameters"):
         reset: Any = getattr(module, name, None)
-        if reset is not None:
+        if reset is None:
+            continue
+        try:
             reset()
+        except TypeError as error:
+            raise ModelError(
+                f"{type(module).__name__}.{name} wants arguments; random weights need one without."
+            ) from error
 
 
 class CallableSource(ModuleSource):

@@ -106,7 +106,7 @@ class Source(ABC):
         """
         if wish == RANDOM:
             how = self.preprocessing()
-            return Weights(RANDOM, f"random:{RANDOM_SEED}", how, options=self.options(how))
+            return Weights(RANDOM, f"random:{RANDOM_SEED}:2", how, options=self.options(how))
         if is_weights_file(wish):
             return self.of_file(os.path.expanduser(os.fspath(wish)))
         return self.published(str(wish))

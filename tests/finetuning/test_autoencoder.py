@@ -90,6 +90,7 @@ def test_bundled_network_can_be_the_encoder(photos: list[str]) -> None:
     ("wish", "message"),
     [
         ({"output": "weights.pt"}, "weights are saved as .safetensors"),
+        ({"output": "."}, "saved as .safetensors"),
         ({"precision": "fp16"}, "precision is fp32 or bf16"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from featx import load_dataset
 from featx.datasets import ImageDataset
@@ -16,6 +17,7 @@ from featx.errors import TrainingError
 from featx.finetuning.autoencoder import pretrain
 from featx.finetuning.checkpoints import CHECKPOINT, Checkpointer, remove_checkpoints
 from featx.finetuning.running import finetune
+from featx.finetuning.training import FineTunedClassifier
 from featx.watching import Watcher
 
 PRETRAINED: dict[str, Any] = {"epochs": 3, "n_shown": 4, "batch_size": 16, "noise": 0.2}
@@ -112,6 +114,70 @@ def test_seeds_that_have_ended_are_not_run_again(
         assert ours["log_loss"] == theirs["log_loss"]
     assert resumed.details["label_curves"] == through.details["label_curves"]
     assert not list(tmp_path.rglob("*"))
+
+
+class Bar(Watcher):
+    """What a progress bar gets."""
+
+    def __init__(self) -> None:
+        self.wanted: list[tuple[str, int]] = []
+        self.done: list[int] = []
+
+    def train(self, name: str, n_images: int) -> None:
+        self.wanted.append((name, n_images))
+        self.done.append(0)
+
+    def advance(self, n_images: int) -> None:
+        self.done[-1] += n_images
+
+
+def test_progress_comes_to_its_end_however_the_stage_does(
+    digits: ImageDataset, tmp_path: Path
+) -> None:
+    how = {**PRETRAINED, "epochs": 2}
+    with pytest.raises(RuntimeError, match="stop"):
+        pretrain(digits, checkpoint=tmp_path, watcher=Stopper("pretrain 1/"), **how)
+    bars = Bar(), Bar()
+
+    pretrain(digits, checkpoint=tmp_path, watcher=bars[0], **how)
+    made = FineTunedClassifier("lenet", weights="random", epochs=40, lr=0.5, patience=1)
+    made.fit(digits.images, digits.labels, watcher=bars[1])
+
+    assert bars[0].wanted == [("pretrain", 2 * 114)]
+    assert len(made.history_) < 40
+    assert all(bar.done == [n for _, n in bar.wanted] for bar in bars)
+
+
+class Own(nn.Module):
+    """A network of a user, whose code may change under a checkpoint."""
+
+    def __init__(self, step: nn.Module, mean: float = 0.5) -> None:
+        super().__init__()
+        self.conv, self.step, self.fc = nn.Conv2d(3, 4, 3), step, nn.Linear(4, 10)
+        numbers = {"mean": [mean] * 3, "std": [0.25] * 3}
+        self.preprocessing = {"resize": 28, "crop": [28, 28], **numbers}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(self.step(self.conv(x)).mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("changed", [(nn.GELU(), 0.5), (nn.ReLU(), 0.4)], ids=["code", "pixels"])
+def test_checkpoint_of_a_network_that_was_changed_is_refused(
+    digits: ImageDataset, tmp_path: Path, changed: tuple[nn.Module, float]
+) -> None:
+    torch.manual_seed(0)
+    first = Own(nn.ReLU())
+    other = Own(*changed)
+    other.load_state_dict(first.state_dict())
+    how: dict[str, Any] = {"head_epochs": 3, "checkpoint": tmp_path}
+    with pytest.raises(RuntimeError, match="stop"):
+        FineTunedClassifier(first, **how).fit(
+            digits.images, digits.labels, watcher=Stopper("head 1/")
+        )
+
+    with pytest.raises(TrainingError, match="other pictures or settings"):
+        FineTunedClassifier(other, **how).fit(digits.images, digits.labels)
 
 
 def test_files_of_the_user_stay(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ from torch import nn
 
 from featx.errors import DatasetError, FeatxError, ModelError, SpecError
 from featx.finetuning.gains import curve_of, levels_of, measure_gains, read_curve
-from featx.finetuning.running import _settings, check_parameters, finetune, say_what_trains
+from featx.finetuning.running import (
+    _settings,
+    check_parameters,
+    finetune,
+    say_of_scratch,
+    say_what_trains,
+)
 from featx.finetuning.tasks import load_task
 from featx.finetuning.training import FineTunedClassifier, divide
 from featx.models.plans import find_plan
@@ -129,6 +135,13 @@ def test_gains_are_differences_of_start_slope_and_asymptote() -> None:
     assert gains["start"]["n_seeds"] == 2
 
 
+def test_one_epoch_of_scratch_has_no_slope_to_compare_with() -> None:
+    curves = [curve_of("scratch", 0, [{"valid_acc": 0.5}])]
+    curves.append(curve_of("full", 0, [{"valid_acc": 0.5}, {"valid_acc": 0.6}]))
+
+    assert [row["gain"] for row in measure_gains(curves)] == ["start", "asymptote"]
+
+
 def test_flat_curve_has_no_slope() -> None:
     assert read_curve([0.5, 0.5])["slope"] == 0
 
@@ -183,10 +196,11 @@ def test_classes_that_nothing_is_learned_of_are_refused(ants_bees: Path, tmp_pat
 
 def test_points_of_a_label_curve_stand_where_they_were_measured(ants_bees: Path) -> None:
     result = finetune(
-        ants_bees, compare=["head", "frozen"], labels=[1, 2], train_per_class=4, **SMALL
+        ants_bees, compare=["head", "frozen"], labels=[1, 2, 2, 4], train_per_class=4, **SMALL
     )
 
     assert [curve["n_labels"] for curve in result.details["label_curves"]] == [[1, 2, 4]] * 2
+    assert "scratch_lr" not in result.protocol
     assert result.protocol["n_train"] == 8
 
 
@@ -217,6 +231,7 @@ def test_scratch_is_held_back_by_nothing() -> None:
 
     settings = _settings({"model": "featxnet", **base}, "scratch", None, ["scratch"])
 
+    assert "lr, freeze, rates, layer_decay: for the others" in next(say_of_scratch(base))
     classifier = FineTunedClassifier(**settings)
     prepared = classifier.prepare(3)
     (stage,) = classifier.stages(prepared)

@@ -16,7 +16,7 @@ from torchvision import models
 from featx.errors import ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.heads import build_network
-from featx.models.own import copy_module, state_digest, state_stamp
+from featx.models.own import ModuleSource, copy_module, state_digest, state_stamp
 from featx.models.plans import find_plan
 from featx.models.weights import read_state
 
@@ -161,6 +161,33 @@ def test_random_weights_of_a_folder_are_not_those_that_its_callable_gives(
     for name in ("someones_nets:trained", str(tmp_path)):
         network, _ = build_network(find_plan(name, weights="random", size=32))
         assert float(network.get_submodule("0").weight.std()) > 0.05  # type: ignore[arg-type]
+
+
+class Picky(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+
+    def reset_parameters(self, std: float) -> None:
+        nn.init.normal_(self.fc.weight, std=std)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.fc(x.mean((2, 3)))
+        return logits
+
+
+def test_parts_that_cannot_be_drawn_anew_are_named() -> None:
+    with pytest.raises(ModelError, match=r"Picky.reset_parameters wants arguments"):
+        build_network(find_plan(Picky(), weights="random", size=32))
+
+
+def test_attention_is_drawn_anew() -> None:
+    source = ModuleSource(nn.MultiheadAttention(8, 2))
+    nn.init.constant_(source.module.in_proj_weight, 0.123)
+
+    network = source.build(source.weights("random"))
+
+    assert float(network.in_proj_weight.std()) > 0.05  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

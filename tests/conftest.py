@@ -57,6 +57,18 @@ def photos(shared: Callable[[str], Path]) -> list[str]:
 
 
 @pytest.fixture
+def bf16() -> None:
+    """The test is skipped where the hardware only emulates bfloat16."""
+    from featx.errors import ModelError
+    from featx.models.devices import check_precision
+
+    try:
+        check_precision("bf16", "auto")
+    except ModelError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     """Empty store."""
     return FeatureStore(tmp_path / "store")

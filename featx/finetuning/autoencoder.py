@@ -241,12 +241,7 @@ def pretrain(
         torch.manual_seed(random_state)
         autoencoder, network = _build(encoder, weights, size, n_code)
         train, left = images.take(range(n_left, len(images))), images.take(range(n_left))
-        kept = None
-        if checkpoint is not None:
-            digests = [images.digest(i) for i in range(len(images))]
-            structure = [repr(network), asdict(autoencoder.preprocessing)]
-            key = fingerprint([settings, n_shown, structure, state_digest(autoencoder), digests])
-            kept = Checkpointer(checkpoint, key)
+        kept = _checkpointer(checkpoint, autoencoder, images, [settings, n_shown])
         history = _train(
             autoencoder,
             _Shares(train, autoencoder.preprocessing),
@@ -264,10 +259,7 @@ def pretrain(
             watcher,
         )
     autoencoder.to("cpu").eval()
-    state = {k: v.contiguous() for k, v in network.state_dict().items()}
-    for name in ("code", "decoder"):
-        part = autoencoder.get_submodule(name).state_dict(prefix=f"{name}.")
-        state |= {key: tensor.contiguous() for key, tensor in part.items()}
+    state = _state_of(autoencoder, network)
     grid = draw_reconstructions(autoencoder, left.take(range(n_shown)))
     found = Pretrained(state, history, grid, settings | {"n_pictures": str(len(train))})
     if output is not None:
@@ -337,6 +329,25 @@ def _build(
     switch_off_in_place(network)
     autoencoder = Autoencoder(network, plan.preprocessing, plan.table, n_code)
     return autoencoder, network
+
+
+def _checkpointer(
+    folder: str | os.PathLike[str] | None, autoencoder: Autoencoder, images: Images, settings: Any
+) -> Checkpointer | None:
+    """The checkpoint of exactly this run; None where none is kept."""
+    if folder is None:
+        return None
+    digests = [images.digest(i) for i in range(len(images))]
+    structure = [repr(autoencoder), asdict(autoencoder.preprocessing), state_digest(autoencoder)]
+    return Checkpointer(folder, fingerprint([settings, structure, digests]))
+
+
+def _state_of(autoencoder: Autoencoder, network: nn.Module) -> dict[str, Tensor]:
+    """The network's own tensors under their own names, then those of code and decoder."""
+    state = network.state_dict()
+    for name in ("code", "decoder"):
+        state |= autoencoder.get_submodule(name).state_dict(prefix=f"{name}.")
+    return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
 def _train(

@@ -10,20 +10,11 @@ from safetensors.torch import load_file
 
 from featx import load_dataset
 from featx.datasets import ImageDataset
-from featx.errors import DatasetError, ModelError, TrainingError
+from featx.errors import DatasetError, TrainingError
 from featx.finetuning.autoencoder import make_decoder, pretrain
 from featx.finetuning.training import FineTunedClassifier
-from featx.models.devices import check_precision
 
 SMALL: dict[str, Any] = {"epochs": 2, "n_shown": 4, "batch_size": 16, "lr": 3e-3}
-
-
-def has_bf16() -> bool:
-    try:
-        check_precision("bf16", "cpu")
-    except ModelError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +97,7 @@ def test_pictures_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset
         pretrain(digits.take(range(4)), **SMALL)
 
 
-@pytest.mark.skipif(not has_bf16(), reason="the processor has neither AMX nor AVX512-BF16")
+@pytest.mark.usefixtures("bf16")
 def test_half_precision_is_near_whole(digits: ImageDataset) -> None:
     whole, half = (pretrain(digits, precision=p, **SMALL) for p in ("fp32", "bf16"))
 

@@ -17,7 +17,6 @@ from torch import nn
 from featx.errors import DatasetError, ModelError, TrainingError, WeightsError
 from featx.finetuning.checkpoints import CHECKPOINT
 from featx.finetuning.training import FineTunedClassifier
-from featx.models.devices import check_precision
 from featx.models.own import state_digest
 from featx.store import FeatureStore
 from featx.watching import Watcher
@@ -104,15 +103,7 @@ def test_a_seed_repeats_a_run_bit_for_bit(photos: list[str], parameters: Any) ->
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def _has_bf16() -> bool:
-    try:
-        check_precision("bf16", "cpu")
-    except ModelError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not _has_bf16(), reason="the processor has neither AMX nor AVX512-BF16")
+@pytest.mark.usefixtures("bf16")
 def test_half_precision_is_near_whole(photos: list[str]) -> None:
     parameters: dict[str, Any] = {"train": "conv5", "augment": "light", "size": 64}
     whole, half = (tuned(photos, **parameters, precision=p) for p in ("fp32", "bf16"))

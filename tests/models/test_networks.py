@@ -215,15 +215,7 @@ def test_building_a_network_leaves_the_generator_alone() -> None:
     assert torch.equal(torch.rand(1), wanted)
 
 
-def has_bf16() -> bool:
-    try:
-        check_precision("bf16", "auto")
-    except ModelError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not has_bf16(), reason="the processor has neither AMX nor AVX512-BF16")
+@pytest.mark.usefixtures("bf16")
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_bf16_is_near_fp32(how: str) -> None:
     exact = run(find_plan("resnet18", weights="random", size=SIZE), "-1")[0]

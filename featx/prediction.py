@@ -10,6 +10,7 @@ import numpy as np
 
 from featx.extraction import extract
 from featx.persistence import load_pipeline
+from featx.probing.evaluation import probe_classes
 from featx.results import Result
 from featx.watching import Watcher
 
@@ -51,7 +52,7 @@ def predict(
         from featx.finetuning import predict_folder
 
         return predict_folder(model, images, store=store, watcher=watcher, **parameters)
-    pipeline = load_pipeline(model)
+    pipeline = load_pipeline(model, classes=probe_classes())
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
     features = extract(images, extractor, store=store, watcher=watcher, **parameters)
     shares = probe.predict_proba(np.asarray(features.X))

@@ -6,26 +6,19 @@ A SPEC is an extractor in one word, ``NAME[:ARG…][,key=value…]``: ``hog``, `
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
 import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+import featx.extractors
 from featx.errors import FeatxError, SpecError
-
-BUILT_IN = {
-    "pixels": "featx.extractors.pixels:RawPixels",
-    "mean_color": "featx.extractors.color:MeanColor",
-    "color": "featx.extractors.color:ColorHistogram",
-    "hog": "featx.extractors.hog:HOG",
-    "bovw": "featx.extractors.bovw:BagOfVisualWords",
-    "cnn": "featx.extractors.cnn:CNNFeatures",
-}
-"""Name -> where the class is. A new extractor of featx is one more line here."""
+from featx.extractors.names import distribution_of, list_plugins, plugin_name, registered_name
 
 WORDS = {"true": True, "false": False, "none": None}
 QUOTES = "\"'"
@@ -58,13 +51,10 @@ def list_extractors() -> list[Entry]:
 
     Examples
     --------
-    >>> [entry.name for entry in list_extractors()][:3]
-    ['pixels', 'mean_color', 'color']
+    >>> [entry.name for entry in list_extractors() if entry.source == "featx"]
+    ['bovw', 'cnn', 'color', 'mean_color', 'hog', 'pixels']
     """
-    return [
-        Entry(name, target, source, _summary(target))
-        for name, (target, source) in _targets().items()
-    ]
+    return [*_built_in().values(), *_plugins().values()]
 
 
 def make_extractor(spec: str, **parameters: Any) -> Any:
@@ -115,13 +105,25 @@ def extractor_class(name: str) -> type[Any]:
     SpecError
         If there is none of this name, with the nearest ones.
     """
-    targets = _targets()
-    if name not in targets:
-        near = difflib.get_close_matches(name, targets, n=2, cutoff=0.5)
+    entries = _built_in() | _plugins()
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=2, cutoff=0.5)
         guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise SpecError(f"Extractor {name!r} is not known.{guess} See `featx extractors`.")
-    module, _, attribute = targets[name][0].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return _load(entries[name].target)
+
+
+def registered_class(name: str) -> type[Any] | None:
+    """Class whose `registered_name` this is; None where no installed extractor has it.
+
+    Examples
+    --------
+    >>> registered_class("hog")
+    <class 'featx.extractors.hog.HOG'>
+    """
+    targets = {name: entry.target for name, entry in _built_in().items()}
+    targets |= {plugin_name(point): point.value for point in list_plugins().values()}
+    return _load(targets[name]) if name in targets else None
 
 
 def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
@@ -185,42 +187,73 @@ def spec_of(extractor: Any, *, is_full: bool = False) -> str:
     return ",".join([":".join([_name_of(cls), *places]), *pairs])
 
 
-def _targets() -> dict[str, tuple[str, str]]:
-    """Name -> (target, source); third parties cannot take a built-in name."""
-    others = {point.name: (point.value, _source(point)) for point in _points()}
-    return {name: (target, "featx") for name, target in BUILT_IN.items()} | {
-        name: found for name, found in others.items() if name not in BUILT_IN
+@functools.cache
+def _built_in() -> dict[str, Entry]:
+    """Extractors of featx: each class in its sources that has a `spec_name`.
+
+    The sources are read, not imported: a list of names must not cost scikit-learn's start.
+    """
+    entries = {}
+    for path in sorted(Path(featx.extractors.__path__[0]).rglob("*.py")):
+        for node, name in _named_classes(path):
+            parts = path.relative_to(featx.extractors.__path__[0]).with_suffix("").parts
+            module = ".".join([featx.extractors.__name__, *parts]).removesuffix(".__init__")
+            entries[name] = Entry(name, f"{module}:{node.name}", "featx", _summary(node))
+    return entries
+
+
+def _named_classes(path: Path) -> Iterator[tuple[ast.ClassDef, str]]:
+    """Classes in a source file that set `spec_name`, and what they set it to."""
+    source = path.read_text("utf-8")
+    if "spec_name" not in source:
+        return
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            yield from ((node, name) for line in node.body if (name := _spec_name(line)))
+
+
+def _spec_name(line: ast.stmt) -> str:
+    """What a line of a class sets `spec_name` to; empty if it sets something else."""
+    if not isinstance(line, ast.AnnAssign) or not isinstance(line.value, ast.Constant):
+        return ""
+    is_name = isinstance(line.target, ast.Name) and line.target.id == "spec_name"
+    return str(line.value.value) if is_name else ""
+
+
+def _plugins() -> dict[str, Entry]:
+    """Extractors of other packages; none can take a built-in name."""
+    return {
+        name: Entry(name, point.value, distribution_of(point), _plugin_summary(point.value))
+        for name, point in list_plugins().items()
+        if name not in _built_in()
     }
 
 
-def _points() -> Iterator[EntryPoint]:
-    yield from sorted(entry_points(group="featx.extractors"), key=lambda point: point.name)
-
-
-def _source(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "?"
-
-
-def _summary(target: str) -> str:
+def _plugin_summary(target: str) -> str:
     """First docstring line of a class, read without importing what it needs."""
-    import ast
-
     module, _, attribute = target.partition(":")
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return ""
     for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
+            return _summary(node)
     return ""
 
 
+def _summary(node: ast.ClassDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _load(target: str) -> type[Any]:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def _name_of(cls: type[Any]) -> str:
-    target = f"{cls.__module__}:{cls.__qualname__}"
-    for name, (known, _) in _targets().items():
-        if known == target:
-            return name
-    return cls.__qualname__
+    """Name of a class in SPECs; that of the class itself where it is not registered."""
+    name = registered_name(cls)
+    return name.rpartition(":")[2] if registered_class(name) is cls else cls.__qualname__
 
 
 def _by_place(cls: type[Any], places: list[str], spec: str) -> dict[str, str]:

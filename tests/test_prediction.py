@@ -12,6 +12,7 @@ import pytest
 from featx import load_dataset, predict, probe
 from featx.errors import FeatureFileError
 from featx.persistence import load_pipeline, save_extractor
+from featx.probing.evaluation import probe_classes
 from featx.registry import make_extractor
 
 SAMPLES = "data/samples/photo"
@@ -26,7 +27,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_saved_probe_says_what_its_pipeline_says(saved: Path) -> None:
     dataset = load_dataset(SAMPLES)
-    pipeline = load_pipeline(saved)
+    pipeline = load_pipeline(saved, classes=probe_classes())
 
     rows = predict(saved, SAMPLES, store=None).rows
 
@@ -65,8 +66,9 @@ def test_type_that_is_not_trusted_is_refused(saved: Path, tmp_path: Path) -> Non
     bad = tmp_path / "bad.skops"
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(bad, "w") as new:
         for name in old.namelist():
-            new.writestr(name, old.read(name).replace(b'"LinearProbe"', b'"Popen"').replace(
-                b'"featx.probing.linear"', b'"subprocess"'))  # fmt: skip
+            ours = b'"__class__": "LinearProbe", "__module__": "featx"'
+            theirs = b'"__class__": "Popen", "__module__": "subprocess"'
+            new.writestr(name, old.read(name).replace(ours, theirs))
 
     with pytest.raises(FeatureFileError, match=r"refused.*subprocess\.Popen"):
         predict(bad, SAMPLES, store=None)
@@ -75,7 +77,7 @@ def test_type_that_is_not_trusted_is_refused(saved: Path, tmp_path: Path) -> Non
 def test_extractor_alone_is_no_probe(tmp_path: Path) -> None:
     path = save_extractor(make_extractor("color"), tmp_path / "color.skops")
 
-    with pytest.raises(FeatureFileError, match="wanted a probe"):
+    with pytest.raises(FeatureFileError, match="expected a probe"):
         predict(path, SAMPLES, store=None)
 
 

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
-import importlib.metadata
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+from typing import TypeAlias
 
 import pytest
 
 from featx.errors import SpecError
+from featx.extractors import names
 from featx.extractors.cnn import CNNFeatures
 from featx.extractors.color import ColorHistogram
 from featx.extractors.hog import HOG
-from featx.registry import list_extractors, make_extractor, parse_spec, spec_of
+from featx.registry import (
+    list_extractors,
+    make_extractor,
+    parse_spec,
+    registered_class,
+    spec_of,
+)
+
+Plugins: TypeAlias = Callable[[dict[str, str]], None]
 
 
 def test_spec_gives_parameters_their_types() -> None:
@@ -65,13 +76,31 @@ def test_every_built_in_has_a_summary() -> None:
     assert all(entry.summary.endswith(".") for entry in list_extractors())
 
 
-def test_entry_points_add_extractors(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = importlib.metadata.EntryPoint(
-        "mine", "featx.extractors.color:ColorHistogram", "featx.extractors"
-    )
-    shadow = importlib.metadata.EntryPoint(
-        "hog", "featx.extractors.color:ColorHistogram", "featx.extractors"
-    )
-    monkeypatch.setattr("featx.registry.entry_points", lambda group: [point, shadow])
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins]:
+    """Lets a test say which entry points are installed: name -> target."""
+
+    def install(targets: dict[str, str]) -> None:
+        points = [EntryPoint(*item, names.GROUP) for item in targets.items()]
+        monkeypatch.setattr(names, "entry_points", lambda group: points)
+        names.list_plugins.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    names.list_plugins.cache_clear()
+
+
+def test_entry_points_add_extractors(plugins: Plugins) -> None:
+    color = "featx.extractors.color:ColorHistogram"
+    plugins({"mine": color, "hog": color})
     assert isinstance(make_extractor("mine,n_bins=4"), ColorHistogram)
     assert isinstance(make_extractor("hog"), HOG)
+
+
+def test_registered_classes_are_found_by_their_name() -> None:
+    assert registered_class(names.registered_name(HOG)) is HOG
+
+
+@pytest.mark.parametrize("name", ["featx.extractors.hog.HOG", "os.system", "", "?:hog"])
+def test_nothing_else_is_a_registered_class(name: str) -> None:
+    assert registered_class(name) is None

@@ -9,7 +9,7 @@ import pytest
 from featx.errors import BrokenLawError, ImageError
 from featx.extractors.base import Extractor
 from featx.extractors.color import ColorHistogram, MeanColor
-from featx.registry import BUILT_IN, make_extractor
+from featx.registry import list_extractors, make_extractor
 from featx.testing import LAWS, check_extractor, make_images
 
 BUILT_IN_CASES: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ def test_real_photographs_keep_the_laws_too(photos: list[str]) -> None:
 def test_every_built_in_extractor_is_checked() -> None:
     checked = {type(make_extractor(spec)) for spec in BUILT_IN_CASES}
     assert {cls.__name__ for cls in checked} == {
-        target.rpartition(":")[2] for target in BUILT_IN.values()
+        entry.target.rpartition(":")[2] for entry in list_extractors() if entry.source == "featx"
     }
 
 

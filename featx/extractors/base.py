@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from featx.extractors.names import registered_name
 from featx.fingerprints import fingerprint
 from featx.images import MAX_PIXELS, PIXELS_VERSION, Images, Pixels
 from featx.store import FeatureStore
@@ -59,6 +60,9 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     n_features_in_ : int
         Length of a flattened image; set only when `fit` got a 2-D array.
     """
+
+    spec_name: ClassVar[str] = ""
+    """Name of a class of featx in SPECs and cache keys; plug-ins have their entry point's."""
 
     feature_version: ClassVar[int] = 1
     """Raised by hand whenever the same settings give other numbers."""
@@ -185,7 +189,7 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         hidden = INPUT_PARAMETERS | SPEED_PARAMETERS
         parameters = self.get_params(deep=False).items()
         return {
-            "extractor": f"{type(self).__module__}.{type(self).__qualname__}",
+            "extractor": registered_name(type(self)),
             "feature_version": self.feature_version,
             "pixels": {"version": PIXELS_VERSION, "contract": "exact"},
             "parameters": {name: value for name, value in parameters if name not in hidden},

@@ -148,6 +148,7 @@ class BagOfVisualWords(Extractor):
     (4, 20)
     """
 
+    spec_name: ClassVar[str] = "bovw"
     positional: ClassVar[tuple[str, ...]] = ("detector",)
     batch_length: ClassVar[int] = 16
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from featx.extractors.base import Extractor
+from featx.extractors.names import registered_name
 from featx.images import MAX_PIXELS, PIXELS_VERSION, Pixels
 from featx.streaming import Matrix
 
@@ -117,6 +118,7 @@ class CNNFeatures(Extractor):
     (2, 3136)
     """
 
+    spec_name: ClassVar[str] = "cnn"
     positional: ClassVar[tuple[str, ...]] = ("model", "layer")
     runs_in_parent: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -270,7 +272,7 @@ class CNNFeatures(Extractor):
         plan = self._plan()
         name = layer or self.layers[0]
         return {
-            "extractor": f"{type(self).__module__}.{type(self).__qualname__}",
+            "extractor": registered_name(type(self)),
             "feature_version": self.feature_version,
             "pixels": {"version": PIXELS_VERSION, "contract": self._contract},
             "model": plan.source.identity,

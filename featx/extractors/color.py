@@ -55,6 +55,7 @@ class ColorHistogram(Extractor):
     (2, 12)
     """
 
+    spec_name: ClassVar[str] = "color"
     positional: ClassVar[tuple[str, ...]] = ("n_bins",)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,
@@ -119,6 +120,8 @@ class MeanColor(Extractor):
     >>> MeanColor().fit_transform(np.full((1, 4, 4, 3), 7, np.uint8))
     array([[7., 7., 7.]], dtype=float32)
     """
+
+    spec_name: ClassVar[str] = "mean_color"
 
     @property
     def _n_features_out(self) -> int:

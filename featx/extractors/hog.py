@@ -82,6 +82,7 @@ class HOG(Extractor):
     (2, 324)
     """
 
+    spec_name: ClassVar[str] = "hog"
     positional: ClassVar[tuple[str, ...]] = ("image_size",)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,

@@ -52,6 +52,7 @@ class RawPixels(Extractor):
     array([[1., 1., 1., 1., 1., 1.]], dtype=float32)
     """
 
+    spec_name: ClassVar[str] = "pixels"
     positional: ClassVar[tuple[str, ...]] = ("image_size",)
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,

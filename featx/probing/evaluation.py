@@ -232,6 +232,14 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
     )
 
 
+def probe_classes() -> tuple[type[Any], ...]:
+    """Classifiers of featx that `make_probe` makes, which a saved probe may hold."""
+    from featx.probing.linear import LinearProbe
+    from featx.probing.nearest import MeanProbe, NeighborProbe
+
+    return LinearProbe, MeanProbe, NeighborProbe
+
+
 def take_rows(X: Any, places: Column) -> Any:
     """Some rows of features; in a temporary file where they are large."""
     if X.dtype != np.float32:

@@ -14,7 +14,7 @@ from featx.errors import SpecError
 from featx.extraction import extract, must_learn
 from featx.persistence import portable, save_pipeline
 from featx.planning import plan_jobs
-from featx.probing.evaluation import make_probe
+from featx.probing.evaluation import make_probe, probe_classes
 from featx.protocols import Protocol
 from featx.registry import spec_of
 from featx.streaming import store_descriptors
@@ -78,4 +78,5 @@ def save_probe(
     is_known = rows.labels != ""
     probe = make_probe(protocol, C=C)
     probe.fit(np.asarray(rows.X[is_known]), rows.labels[is_known])
-    return save_pipeline(Pipeline([("features", learner), ("probe", probe)]), path)
+    pipeline = Pipeline([("features", learner), ("probe", probe)])
+    return save_pipeline(pipeline, path, classes=probe_classes())

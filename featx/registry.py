@@ -52,7 +52,7 @@ def list_extractors() -> list[Entry]:
     Examples
     --------
     >>> [entry.name for entry in list_extractors() if entry.source == "featx"]
-    ['bovw', 'cnn', 'color', 'mean_color', 'hog', 'pixels']
+    ['bovw', 'cnn', 'color', 'hog', 'mean_color', 'pixels']
     """
     return [*_built_in().values(), *_plugins().values()]
 
@@ -199,7 +199,7 @@ def _built_in() -> dict[str, Entry]:
             parts = path.relative_to(featx.extractors.__path__[0]).with_suffix("").parts
             module = ".".join([featx.extractors.__name__, *parts]).removesuffix(".__init__")
             entries[name] = Entry(name, f"{module}:{node.name}", "featx", _summary(node))
-    return entries
+    return dict(sorted(entries.items()))
 
 
 def _named_classes(path: Path) -> Iterator[tuple[ast.ClassDef, str]]:

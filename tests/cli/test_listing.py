@@ -57,5 +57,5 @@ def test_extractors_are_listed_with_a_line_each(
 ) -> None:
     lines = printed(monkeypatch, capsys, "extractors").splitlines()
     assert [line.split()[0] for line in lines[1:]][:6] == [
-        "pixels", "mean_color", "color", "hog", "bovw", "cnn",
+        "bovw", "cnn", "color", "hog", "mean_color", "pixels",
     ]  # fmt: skip

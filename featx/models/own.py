@@ -6,6 +6,7 @@ import copy
 import hashlib
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,20 @@ class FolderSource(Source):
     ``model.json`` names the network that the weights fit (``model``), and what a picture goes
     through (``preprocessing``), with ``n_classes`` of its head, or the ``surgeries`` that made
     it (see `featx.models.heads.operate`).
+
+    Parameters
+    ----------
+    name : str
+        The folder.
+    resolve : callable
+        Gives the source of the network that ``model.json`` names.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, resolve: Callable[[str], Source]) -> None:
         super().__init__(name)
         self.folder = Path(name).expanduser()
         self.card: dict[str, Any] = json.loads((self.folder / FOLDER_FILES[0]).read_text("utf-8"))
+        self._resolve = resolve
 
     @property
     def identity(self) -> str:
@@ -114,16 +123,11 @@ class FolderSource(Source):
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
         """What the network that the folder names is built with."""
-        from featx.models.sources import find_source
-
-        return find_source(self.card["model"]).options(preprocessing)
+        return self._resolve(self.card["model"]).options(preprocessing)
 
     def build(self, weights: Weights) -> nn.Module:
         """The network, with a head for the folder's classes."""
-        from featx.models.sources import find_source
-
-        source = find_source(self.card["model"])
-        network = source.build(weights)
+        network = self._resolve(self.card["model"]).build(weights)
         if self.surgeries:
             return operate(network, self.surgeries)
         n_classes = self.card.get("n_classes")

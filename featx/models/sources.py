@@ -142,7 +142,7 @@ def find_source(model: Any) -> Source:
     if (Path(name).expanduser() / "model.json").is_file():
         from featx.models.own import FolderSource
 
-        return FolderSource(name)
+        return FolderSource(name, resolve=find_source)
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", name):
         from featx.models.own import CallableSource
 

@@ -1,0 +1,182 @@
+"""How large the package is and how easy it is to find one's way in it: a table, printed.
+
+    python scripts/measure_code.py [--root CHECKOUT] [--files]
+
+Code lines are those that are neither blank nor comment nor docstring. A *public-looking* name is
+a function, class or constant of a module without a leading underscore; an *unshared* one is
+named by no other module and is neither exported by ``featx`` nor part of the plug-in interface,
+so it should have the underscore. An *option declaration* is a parameter of a command or a field
+of a group of options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import re
+import statistics
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PLUGIN_MODULES = {"featx.extractors.base", "featx.testing"}
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A source file, parsed."""
+
+    name: str
+    path: Path
+    source: str
+    tree: ast.Module
+
+    @property
+    def names(self) -> list[str]:
+        """Names that the module defines at top level."""
+        return [name for node in self.tree.body for name in _defined(node)]
+
+    @property
+    def words(self) -> set[str]:
+        """Every name that the module's code mentions."""
+        return set(re.findall(r"[A-Za-z_]\w*", self.source))
+
+    @property
+    def n_comments(self) -> int:
+        """Lines that hold a comment."""
+        tokens = tokenize.generate_tokens(io.StringIO(self.source).readline)
+        return len({token.start[0] for token in tokens if token.type == tokenize.COMMENT})
+
+    @property
+    def n_code(self) -> int:
+        """Lines of code."""
+        docstrings = {line for node in ast.walk(self.tree) for line in _docstring_lines(node)}
+        lines = enumerate(self.source.splitlines(), 1)
+        return sum(
+            bool(line.strip()) and not line.lstrip().startswith("#") and number not in docstrings
+            for number, line in lines
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
+    parser.add_argument("--files", action="store_true", help="Also print a line for each file.")
+    arguments = parser.parse_args()
+    modules = read_modules(arguments.root)
+    for label, value in summarize(modules, arguments.root):
+        print(f"{label:44} {value:>8}")
+    if arguments.files:
+        print(f"\n{'file':56} {'code':>6} {'comments':>9} {'share':>7}")
+        for module in modules:
+            print(_file_line(module, arguments.root))
+
+
+def read_modules(root: Path) -> list[Module]:
+    """Modules of the package in a checkout, sorted by name."""
+    modules = []
+    for path in sorted((root / "featx").rglob("*.py")):
+        name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        source = path.read_text("utf-8")
+        modules.append(Module(name, path, source, ast.parse(source)))
+    return modules
+
+
+def summarize(modules: list[Module], root: Path) -> list[tuple[str, object]]:
+    """Labels and figures of the table."""
+    code = [module.n_code for module in modules]
+    comments = sum(module.n_comments for module in modules)
+    stems = [module.path.stem for module in modules if _must_be_unique(module)]
+    bodies = [_body_lines(node) for module in modules for node in _functions(module.tree)]
+    return [
+        ("modules", len(modules)),
+        ("root modules", sum(module.path.parent == root / "featx" for module in modules)),
+        ("file stems that occur twice", len(stems) - len(set(stems))),
+        ("code lines", sum(code)),
+        ("longest file, code lines", max(code)),
+        ("function bodies, median lines", int(statistics.median(bodies))),
+        ("function bodies, longest", max(bodies)),
+        ("names exported by featx", len(_exported(root))),
+        ("public-looking names", sum(not n.startswith("_") for m in modules for n in m.names)),
+        ("unshared public-looking names", len(list(unshared_names(modules, root)))),
+        ("option declarations", sum(map(count_options, modules))),
+        ("comment share", f"{comments / (comments + sum(code)):.1%}"),
+    ]
+
+
+def unshared_names(modules: list[Module], root: Path) -> Iterator[str]:
+    """Public-looking names that no other module of the package needs, as ``module.name``."""
+    words = {module.name: module.words for module in modules}
+    exported = _exported(root)
+    for module in modules:
+        if module.name in PLUGIN_MODULES or module.path.stem == "__main__":
+            continue
+        for name in module.names:
+            is_shared = any(name in words[other] for other in words if other != module.name)
+            if not name.startswith("_") and name not in exported and not is_shared:
+                yield f"{module.name}.{name}"
+
+
+def count_options(module: Module) -> int:
+    """Parameters of commands and fields of groups of options that a module declares."""
+    if not module.name.startswith("featx.cli"):
+        return 0
+    n_options = 0
+    for node in ast.walk(module.tree):
+        decorators = " ".join(map(ast.unparse, getattr(node, "decorator_list", ())))
+        if isinstance(node, ast.FunctionDef) and "command" in f"{node.name} {decorators}":
+            n_options += len([*node.args.args, *node.args.kwonlyargs])
+        elif isinstance(node, ast.ClassDef) and "dataclass" in decorators:
+            n_options += sum(isinstance(line, ast.AnnAssign) for line in node.body)
+    return n_options
+
+
+def _file_line(module: Module, root: Path) -> str:
+    n_comments, n_code = module.n_comments, module.n_code
+    share = n_comments / max(1, n_comments + n_code)
+    return f"{module.path.relative_to(root)!s:56} {n_code:6} {n_comments:9} {share:7.1%}"
+
+
+def _must_be_unique(module: Module) -> bool:
+    is_command = module.path.parent.name == "cli"
+    return not is_command and module.path.stem not in {"__init__", "__main__", "base"}
+
+
+def _exported(root: Path) -> set[str]:
+    tree = ast.parse((root / "featx" / "__init__.pyi").read_text("utf-8"))
+    return {
+        alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, DEFINITIONS):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    names = [name for target in targets if target is not None for name in ast.walk(target)]
+    is_assignment = isinstance(node, ast.Assign | ast.AnnAssign)
+    return [name.id for name in names if is_assignment and isinstance(name, ast.Name)]
+
+
+def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def _body_lines(node: ast.FunctionDef) -> int:
+    first = node.body[1:] if ast.get_docstring(node) else node.body
+    return (first[-1].end_lineno or 0) - first[0].lineno + 1 if first else 0
+
+
+def _docstring_lines(node: ast.AST) -> Iterator[int]:
+    """Lines of a text that stands alone: docstrings, and those below a constant."""
+    is_alone = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    if is_alone and isinstance(node.value.value, str):
+        yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,8 +13,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from featx._files import to_plain
 from featx.errors import FeatureFileError
-from featx.feature_files import Content, Matrix, find_format, new_matrix, plain
+from featx.feature_files import Content, Matrix, find_format, new_matrix
 
 Strings = npt.NDArray[np.str_]
 
@@ -309,7 +310,7 @@ def _prints(provenance: dict[str, Any]) -> list[Any]:
     """Fingerprints of the extractors, as JSON has them."""
     # Settings without what was learned: a codebook of more pictures is still the same wish.
     return [
-        plain(extractor.get("settings_fingerprint", extractor["fingerprint"]))
+        to_plain(extractor.get("settings_fingerprint", extractor["fingerprint"]))
         for extractor in provenance.get("extractors", [])
     ]
 

@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
+import numpy.typing as npt
 
+from featx._files import to_plain
 from featx.errors import StoreError
 from featx.safety import full_disk, make_private, store_errors
 from featx.shards import Shard
@@ -136,13 +137,14 @@ class Index:
     def add(self, shard: Shard, settings: Mapping[str, Any]) -> bool:
         """Enter a shard's rows, except for pictures that have some; whether any was new."""
         now, producer = time.time(), json.dumps(dict(shard.producer))
+        plain = to_plain(settings, array=_array_type)
         with self._write() as db:
             if not (self.folder / shard.file).exists():  # Cleared away by another process.
                 return False
             db.execute(
                 "INSERT OR IGNORE INTO settings (fingerprint, settings, created, used) "
                 "VALUES (?, ?, ?, ?)",
-                (shard.fingerprint, json.dumps(settings, default=_plain), now, now),
+                (shard.fingerprint, json.dumps(plain), now, now),
             )
             setting = _setting_id(db, shard.fingerprint)
             shard_id = db.execute(
@@ -370,10 +372,5 @@ def _drop_empty(db: sqlite3.Connection) -> list[str]:
     return files
 
 
-def _plain(value: Any) -> Any:
-    """What JSON cannot hold, told in short: an array by type and shape."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)}"
-    return str(value)
+def _array_type(array: npt.NDArray[Any]) -> str:
+    return f"{array.dtype}{list(array.shape)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 import tempfile
 import urllib.error
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from platformdirs import user_cache_path
 
+from featx._files import atomic_write
 from featx.errors import DatasetError
 from featx.fingerprints import digest_bytes
 
@@ -42,8 +42,6 @@ def fetch_photographs(url: str = URL) -> Path:
     folder = user_cache_path("featx") / "ants_bees"
     if folder.is_dir():
         return folder
-    part = folder.with_name("ants_bees.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
         pictures = dict(_pictures(_download(url)))
         found = digest_bytes("".join(sorted(map(digest_bytes, pictures.values()))).encode())
@@ -51,10 +49,10 @@ def fetch_photographs(url: str = URL) -> Path:
             raise DatasetError(
                 f"{url} does not hold the photographs wanted (digest {found}, wanted {DIGEST})."
             )
-        for name, content in pictures.items():
-            (part / name).parent.mkdir(parents=True, exist_ok=True)
-            (part / name).write_bytes(content)
-        part.rename(folder)
+        with atomic_write(folder) as temporary:
+            for name, content in pictures.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).write_bytes(content)
     except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:120]
         raise DatasetError(

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 import featx
+from featx._files import to_plain
 from featx.fingerprints import fingerprint
 from featx.planning import Job
 from featx.registry import spec_of
@@ -67,19 +68,12 @@ def _entries(job: Job) -> Iterable[dict[str, Any]]:
             "spec": spec_of(job.extractor) if layer == "" else name,
             "fingerprint": fingerprint(settings),
             "settings_fingerprint": fingerprint({**settings, "state": None}),
-            "settings": _plain(settings),
+            "settings": to_plain(settings, array=_array_digest),
         }
 
 
-def _plain(value: Any) -> Any:
-    """Settings as JSON has them, an array by its digest."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return f"array {value.shape} {fingerprint(value)}"
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+def _array_digest(array: npt.NDArray[Any]) -> str:
+    return f"array {array.shape} {fingerprint(array)}"
 
 
 def _versions() -> Iterable[tuple[str, str]]:

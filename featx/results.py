@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import featx
+from featx._files import atomic_write, to_plain
 from featx.errors import ResultFileError
-from featx.feature_files import plain
 
 RESULTS_FILE = "results.json"
 TABLE_FILE = "table.csv"
@@ -68,7 +67,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The public part as plain values: what ``--json`` prints."""
         everything = asdict(self)
-        return {name: plain_json(everything[name]) for name in PUBLIC}
+        return {name: to_plain(everything[name], allow_nan=False) for name in PUBLIC}
 
     def to_csv(self) -> str:
         """The table as comma-separated values, names first; a cell that is a dict is spread."""
@@ -113,13 +112,13 @@ class Result:
             If it cannot be written.
         """
         folder = Path(folder)
-        text = json.dumps(plain_json(asdict(self)), ensure_ascii=False, allow_nan=False)
+        plain = to_plain(asdict(self), allow_nan=False)
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in ((RESULTS_FILE, text), (TABLE_FILE, self.to_csv())):
-                part = folder / f".{name}.part"
-                part.write_text(content, "utf-8", "surrogatepass")
-                part.replace(folder / name)
+                with atomic_write(folder / name) as temporary:
+                    temporary.write_text(content, "utf-8", "surrogatepass")
         except OSError as error:
             raise ResultFileError(f"Cannot write {folder}: {error.strerror}.") from error
         return folder
@@ -146,19 +145,6 @@ class Result:
             raise ResultFileError(
                 f"{file} is damaged or was not written by featx: {error}."
             ) from error
-
-
-def plain_json(value: Any) -> Any:
-    """Value with NumPy's types, paths and tuples made plain; what is not finite becomes None."""
-    return _finite(plain(value))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A folder safe to keep pickles in: private, on disk when it says so, clear about what is wrong."""
+"""A folder safe to keep pickles in: private, and clear about what is wrong."""
 
 from __future__ import annotations
 
@@ -71,14 +71,3 @@ def full_disk(folder: Path) -> StoreError:
         f"No room left on the disk of the store in {folder}; what is stored stays good. "
         "Free some space (`featx cache prune`) or name another folder by --store or FEATX_STORE."
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's names on disk, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

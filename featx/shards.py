@@ -23,7 +23,8 @@ import numpy.typing as npt
 from zlib_ng import zlib_ng
 
 import featx
-from featx.safety import store_errors, sync_folder
+from featx._files import atomic_write
+from featx.safety import store_errors
 
 SHARD_FOLDER = "shards"
 SHARD_SUFFIX = ".joblib"
@@ -173,21 +174,13 @@ def is_abandoned(path: Path, now: float | None = None) -> bool:
 
 
 def _publish(array: npt.NDArray[Any], path: Path) -> int:
-    """Save under a temporary name, sync, rename, sync the folder; size of the file."""
+    """Save an array in a new file, whole or not at all; size of the file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    try:
-        with open(temporary, "xb") as file:
-            joblib.dump(array, file)
-            file.flush()
-            os.fsync(file.fileno())
-            n_bytes = file.tell()
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-    return n_bytes
+    # A name that says who writes, so that what a killed process left is found to be abandoned.
+    part = path.with_name(path.name + TEMPORARY_SUFFIX)
+    with atomic_write(path, temporary=part), part.open("xb") as file:
+        joblib.dump(array, file)
+        return file.tell()
 
 
 def _new_name(fingerprint: str) -> str:

@@ -24,6 +24,7 @@ from featxnet_card import write_model
 from torch import nn
 from torch.nn import functional
 
+from featx._files import atomic_write
 from featx.errors import ModelError
 from featx.models.devices import check_precision
 from featx.models.featxnet import PREPROCESSING, trainable_featxnet, weights_path
@@ -165,8 +166,9 @@ class Training:
         """Write the checkpoint: complete, or not at all."""
         state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in self._parts}
         state |= {"step": self.step, "seconds": self.seconds}
-        torch.save(state, self.file.with_suffix(".partial"))
-        self.file.with_suffix(".partial").rename(self.file)
+        part = self.file.with_suffix(".partial")
+        with atomic_write(self.file, temporary=part), part.open("wb") as file:
+            torch.save(state, file)
 
     def resume(self) -> None:
         """Take up the checkpoint of an earlier run, where there is one."""

@@ -19,12 +19,11 @@ from featx.feature_files.content import (
     Content,
     Matrix,
     new_matrix,
-    plain,
     read_sidecar_meta,
     sidecar,
 )
 
-__all__ = ["FORMATS", "Content", "Format", "Matrix", "find_format", "new_matrix", "plain"]
+__all__ = ["FORMATS", "Content", "Format", "Matrix", "find_format", "new_matrix"]
 
 
 @dataclass(frozen=True)

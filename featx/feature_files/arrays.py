@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from featx._files import atomic_write
 from featx.feature_files.content import (
     Content,
     Matrix,
     read_json,
-    replacing,
     row_chunks,
     sidecar,
     write_array,
@@ -24,8 +24,8 @@ from featx.feature_files.content import (
 
 def write_npy(content: Content, path: Path) -> None:
     """Write the matrix, and names and meta to ``PATH.json`` beside it."""
-    # Both are on disk before either takes its place.
-    with replacing(sidecar(path)) as names, replacing(path) as matrix:
+    # Both are written before either takes its place.
+    with atomic_write(sidecar(path)) as names, atomic_write(path) as matrix:
         with matrix.open("wb") as file:
             write_array(file, content.X)
         write_sidecar(content, names)
@@ -40,7 +40,7 @@ def read_npy(path: Path) -> Content:
 def write_npz(content: Content, path: Path) -> None:
     """Write arrays that plain NumPy reads: ``X``, ``paths``, ``labels``, ..., and ``meta``."""
     columns = {f"{key}s": np.asarray(c, np.str_) for key, c in content.columns.items()}
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open(_entry("X", zipfile.ZIP_STORED), "w", force_zip64=True) as file:
             write_array(file, content.X)
         for name, values in {**columns, "meta": np.array(content.meta)}.items():
@@ -90,7 +90,7 @@ def write_safetensors(content: Content, path: Path) -> None:
     }
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)  # So that the matrix is aligned, and can be mapped.
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for rows in row_chunks(content.X):
             file.write(rows.data)

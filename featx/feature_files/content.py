@@ -1,12 +1,10 @@
-"""What every file of features holds, and how files are written whole or not at all."""
+"""What every file of features holds."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -14,6 +12,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx._files import to_plain
 from featx.errors import FeatureFileError
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -51,9 +50,9 @@ class Content:
                 "format": "featx features",
                 "format_version": FORMAT_VERSION,
                 "shape": list(self.X.shape),
-                "blocks": plain(self.blocks),
-                "failures": plain(self.failures),
-                "provenance": plain(self.provenance),
+                "blocks": to_plain(self.blocks),
+                "failures": to_plain(self.failures),
+                "provenance": to_plain(self.provenance),
             },
             ensure_ascii=False,
         )
@@ -71,23 +70,6 @@ class Content:
         blocks = {name: (int(start), int(stop)) for name, (start, stop) in meta["blocks"].items()}
         failures = [(path, reason) for path, reason in meta["failures"]]
         return cls(X, columns, blocks, failures, meta["provenance"])
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Temporary file beside `path` that takes its place when the ``with`` block is left.
-
-    It is on disk before it does; after an error it is removed and `path` is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def row_chunks(X: Matrix, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Matrix]:
@@ -112,25 +94,6 @@ def new_matrix(folder: Path, shape: tuple[int, int]) -> Matrix:
     if 0 in shape:
         return np.zeros(shape, np.float32)
     return np.lib.format.open_memmap(name, "w+", np.float32, shape)
-
-
-def plain(value: Any) -> Any:
-    """Nested value as JSON has it: texts, numbers, lists and dicts.
-
-    Examples
-    --------
-    >>> plain({"size": (np.int64(2), Path("a"))})
-    {'size': [2, 'a']}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(map(plain, value))
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def sidecar(path: Path) -> Path:
@@ -159,14 +122,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FeatureFileError(f"{path} is missing; it holds the names of the rows.")
     return dict(json.loads(path.read_text("utf-8")))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a rename to disk, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

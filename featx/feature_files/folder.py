@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from featx._files import atomic_write
 from featx.feature_files.arrays import open_array
 from featx.feature_files.content import (
     SCRATCH_PREFIX,
     Content,
     Matrix,
     read_json,
-    replacing,
     write_array,
 )
 from featx.feature_files.tables import read_columns, write_columns
@@ -24,9 +24,9 @@ def write_folder(content: Content, path: Path) -> None:
     """Write ``features.npy``, ``manifest.parquet`` and ``meta.json``; other files there stay."""
     path.mkdir(exist_ok=True)
     with (
-        replacing(path / "meta.json") as meta,
-        replacing(path / "manifest.parquet") as manifest,
-        replacing(path / "features.npy") as matrix,
+        atomic_write(path / "meta.json") as meta,
+        atomic_write(path / "manifest.parquet") as manifest,
+        atomic_write(path / "features.npy") as matrix,
     ):
         _place_matrix(content.X, matrix)
         write_columns(content, manifest)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx._files import atomic_write
 from featx.errors import FeatureFileError
-from featx.feature_files.content import Content, replacing
+from featx.feature_files.content import Content
 
 MAX_MAT_BYTES = 2**31 - 2**20
 """What MATLAB's format 5 holds in one variable: 2 GB with its header."""
@@ -31,7 +32,7 @@ def write_mat(content: Content, path: Path) -> None:
     # Texts as bytes too: what reads a cell back may drop spaces at its end.
     texts = {"meta": content.meta, "columns": content.names}
     coded = {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         savemat(file, {"X": np.asarray(content.X), **cells, **coded}, do_compression=False)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from featx._files import atomic_write
 from featx.errors import FeatureFileError
 from featx.feature_files.content import (
     Content,
     Matrix,
     read_json,
-    replacing,
     row_chunks,
     sidecar,
     write_sidecar,
@@ -59,7 +59,7 @@ def write_parquet(content: Content, path: Path) -> None:
         metadata={META_KEY: content.meta.encode()},
     )
     with (
-        replacing(path) as temporary,
+        atomic_write(path) as temporary,
         parquet.ParquetWriter(temporary, schema, use_dictionary=COLUMNS[1:]) as writer,
     ):
         first = 0
@@ -103,7 +103,7 @@ def write_hdf5(content: Content, path: Path) -> None:
     """Write one data set a block, in the group ``blocks``."""
     h5py = require_h5py()
     try:
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             _fill_hdf5(file, content)
     except RuntimeError as error:  # What closing the file raises on a full disk.
         raise OSError(str(error)) from error
@@ -154,7 +154,7 @@ def write_csv(content: Content, path: Path) -> None:
             f"{path} cannot hold {n_columns:,} features, CSV takes at most {MAX_CSV_COLUMNS:,}; "
             "write .npz or .parquet, or ask for fewer (--pooling gap)."
         )
-    with replacing(sidecar(path)) as names, replacing(path) as temporary:
+    with atomic_write(sidecar(path)) as names, atomic_write(path) as temporary:
         batches = _csv_batches(content)
         first = next(batches)
         with csv.CSVWriter(temporary, first.schema) as writer:

@@ -14,6 +14,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from featx._files import atomic_write
 from featx.datasets import ImageDataset, load_dataset
 from featx.errors import DatasetError, TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
@@ -119,8 +120,9 @@ class Pretrained:
         path, picture = files_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(self.state, path, {key: str(v) for key, v in self.settings.items()})
-            Image.fromarray(self.grid).save(picture)
+            with atomic_write(path) as weights, atomic_write(picture) as grid:
+                save_file(self.state, weights, {key: str(v) for key, v in self.settings.items()})
+                Image.fromarray(self.grid).save(grid, "PNG")
         except (OSError, SafetensorError) as error:
             raise TrainingError(f"Cannot write {path}: {error}.") from error
         return path, picture

@@ -18,10 +18,12 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
+from featx._files import atomic_write, to_plain
 from featx.errors import TrainingError
 from featx.finetuning.proof import Witness
 
 CHECKPOINT = "checkpoint.pt"
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 class Checkpointer:
@@ -59,14 +61,12 @@ class Checkpointer:
         TrainingError
             If it cannot be written.
         """
+        # Under one name: kills would else fill the folder with halves of networks.
         part = self.file.with_name(f".{CHECKPOINT}.part")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with atomic_write(self.file, temporary=part), part.open("wb") as file:
                 torch.save({**state, "key": self.key}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.file)
         except OSError as error:
             raise TrainingError(f"Cannot write {self.file}: {error.strerror}.") from error
 
@@ -171,8 +171,6 @@ class KeepEachEpoch(Callback):
 
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Write."""
-        stopping = {} if self.stopping is None else vars(self.stopping)
-        names = ("misses_", "dynamic_threshold_", "best_epoch_", "best_model_weights_")
         self.checkpoint.write(
             {
                 "stage": self.stage,
@@ -181,17 +179,21 @@ class KeepEachEpoch(Callback):
                 "network": self.network.state_dict(),
                 "optimizer": net.optimizer_.state_dict(),
                 "history": [scalars(row) for row in net.history],
-                "stopping": {name: plain(stopping[name]) for name in names if name in stopping},
+                "stopping": {} if self.stopping is None else _stopping_state(self.stopping),
             }
         )
 
 
 def scalars(row: Any) -> dict[str, Any]:
-    """Plain numbers of an epoch."""
-    found = {key: plain(value) for key, value in row.items()}
-    return {key: value for key, value in found.items() if isinstance(value, int | float)}
+    """Numbers of an epoch, as Python has them: NumPy's would not be read back."""
+    found = {key: value for key, value in row.items() if isinstance(value, _NUMBERS)}
+    return dict(to_plain(found))
 
 
-def plain(value: Any) -> Any:
-    """A number of Python's own: NumPy's would not be read back from a checkpoint."""
-    return value.item() if isinstance(value, np.generic) else value
+def _stopping_state(stopping: Any) -> dict[str, Any]:
+    """What early stopping remembers from epoch to epoch; the weights stay tensors."""
+    known = vars(stopping)
+    names = ("misses_", "dynamic_threshold_", "best_epoch_")
+    numbers = to_plain({name: known[name] for name in names if name in known})
+    weights = {name: known[name] for name in ("best_model_weights_",) if name in known}
+    return {**numbers, **weights}

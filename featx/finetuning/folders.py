@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import featx
+from featx._files import atomic_write, to_plain
 from featx.errors import ModelError, TrainingError
 from featx.extraction import extract
 from featx.extractors.cnn import CNNFeatures
@@ -21,7 +22,7 @@ from featx.models.own import FOLDER_FILES, FolderSource, ModuleSource
 from featx.models.plans import find_plan
 from featx.models.sources import Source
 from featx.prediction import prediction_rows
-from featx.results import Result, plain_json
+from featx.results import Result
 from featx.watching import Watcher
 
 
@@ -57,17 +58,18 @@ def save_folder(
     path = Path(folder)
     check_folder(path, force=force)
     card = make_card(classifier) | {"provenance": provenance or {}}
+    plain = to_plain(card, allow_nan=False)
     tensors = {
         name: tensor.detach().contiguous().clone()
         for name, tensor in classifier.network_.state_dict().items()
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        parts = [path / f".{name}.part" for name in FOLDER_FILES]
-        parts[0].write_text(json.dumps(plain_json(card), indent=1, ensure_ascii=False), "utf-8")
-        save_file(tensors, parts[1])
-        for part, name in zip(reversed(parts), reversed(FOLDER_FILES)):
-            part.replace(path / name)
+        # Left in reverse: the card, by which a model is known, appears when the weights are there.
+        card_file, weights_file = (path / name for name in FOLDER_FILES)
+        with atomic_write(card_file) as described, atomic_write(weights_file) as weights:
+            described.write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+            save_file(tensors, weights)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Cannot write {path}: {error}.") from error
     return path

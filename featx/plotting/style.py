@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from featx._files import atomic_write
 from featx.errors import ResultFileError
 from featx.registry import parse_spec
 
@@ -111,10 +112,8 @@ def save_figure(
         base.parent.mkdir(parents=True, exist_ok=True)
         for form in formats:
             file = base.with_name(f"{base.name.removesuffix(f'.{form}')}.{form}")
-            part = file.with_name(f".{file.name}.part")
-            with house_style():
-                figure.savefig(part, format=form, metadata=_metadata(form), facecolor="white")
-            part.replace(file)
+            with atomic_write(file) as temporary, house_style():
+                figure.savefig(temporary, format=form, metadata=_metadata(form), facecolor="white")
             written.append(file)
     except OSError as error:
         raise ResultFileError(f"Cannot write {base}: {error.strerror}.") from error

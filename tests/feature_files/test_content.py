@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.feature_files.content import replacing, row_chunks
+from featx.feature_files.content import row_chunks
 
 SAVE_BIG = """
 import resource, sys
@@ -42,12 +42,3 @@ def test_chunks_are_the_rows_in_order() -> None:
 
 def test_row_wider_than_a_chunk_is_one_chunk() -> None:
     assert len(list(row_chunks(np.zeros((3, 9), np.float32), chunk_bytes=8))) == 3
-
-
-def test_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "f.txt"
-    path.write_text("old")
-    with pytest.raises(AttributeError), replacing(path) as temporary:
-        temporary.write_text("half").no_number_has_this()
-    assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
-    assert path.read_text() == "old"

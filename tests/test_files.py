@@ -1,0 +1,146 @@
+"""Atomic writes and plain values."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx._files import atomic_write, fsync_folder, to_plain
+
+
+def test_a_written_file_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["f.txt"]
+
+
+def stop_halfway(path: Path, inner: str = "") -> None:
+    """Stop after half a file, or half a folder with a file in it."""
+    with atomic_write(path) as temporary:
+        if inner:
+            temporary.mkdir()
+        (temporary / inner).write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_an_error_while_writing_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        stop_halfway(path)
+    assert os.listdir(tmp_path) == ["f.txt"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(OSError, match="No space"), atomic_write(path) as temporary:
+        temporary.write_text("new")
+    assert os.listdir(tmp_path) == ["f.txt"]
+    assert path.read_text() == "old"
+
+
+def test_nothing_is_renamed_before_it_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for name in ("fsync", "replace"):
+        act = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _n=name, _f=act: (calls.append(_n), _f(*a))[1])
+    with atomic_write(tmp_path / "f.txt") as temporary:
+        temporary.write_text("new")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "f.txt"
+    with atomic_write(path) as first, atomic_write(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # The one that was closed last.
+
+
+def test_what_a_killed_process_left_under_a_fixed_name_is_reused(tmp_path: Path) -> None:
+    part = tmp_path / "f.part"
+    part.write_text("half, and longer than the whole")
+    with atomic_write(tmp_path / "f.txt", temporary=part) as temporary:
+        temporary.write_text("whole")
+    assert os.listdir(tmp_path) == ["f.txt"]
+    assert (tmp_path / "f.txt").read_text() == "whole"
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "folder") as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "inner" / "f.txt").write_text("new")
+    assert (tmp_path / "folder" / "inner" / "f.txt").read_text() == "new"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_is_not_finished_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        stop_halfway(tmp_path / "folder", "f.txt")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="Windows syncs no folder")
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.EINVAL, nullcontext()), (errno.EIO, pytest.raises(OSError, match=r"I/O|Input"))],
+)
+def test_only_a_file_system_that_cannot_sync_folders_is_forgiven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: Any
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with expected:
+        fsync_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), True),
+        (np.str_("a"), "a"),
+        (np.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
+        (np.array(["a", Path("b")], object), ["a", "b"]),
+        ({1: {"b", "a"}, None: ()}, {"1": ["a", "b"], "None": []}),
+        ([None, True, 1, 0.5, "x"], [None, True, 1, 0.5, "x"]),
+    ],
+)
+def test_plain_values_are_those_of_json(value: object, plain: object) -> None:
+    assert repr(to_plain(value)) == repr(plain)  # Tells 1 from True.
+    assert json.loads(json.dumps(to_plain(value))) == plain
+
+
+def test_not_finite_numbers_become_none_only_where_asked() -> None:
+    values = {"a": [np.float32("nan"), np.array([np.inf, 1])]}
+    assert to_plain(values, allow_nan=False) == {"a": [None, [None, 1.0]]}
+    assert json.dumps(to_plain(values)) == '{"a": [NaN, [Infinity, 1.0]]}'
+
+
+def test_arrays_become_what_the_caller_says_however_deep() -> None:
+    values = {"a": [np.zeros((2, 3)), np.int64(1)]}
+    assert to_plain(values, array=lambda a: f"{a.shape}") == {"a": ["(2, 3)", 1]}

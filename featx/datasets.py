@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from featx.errors import DatasetError
+from featx.errors import DatasetError, did_you_mean
 from featx.images import MAX_PIXELS, Images
 from featx.listings import (
     Listing,
@@ -21,7 +21,6 @@ from featx.listings import (
     keep_places,
     list_source,
     name_of,
-    nearest,
 )
 
 logger = logging.getLogger(__name__)
@@ -238,7 +237,7 @@ def _keep_domains(listing: Listing, domains: bool | Sequence[str]) -> Listing:
     for domain in wanted:
         if domain not in there:
             raise DatasetError(
-                f"Domain {domain!r} is not in the data.{nearest(domain, there)} "
+                f"Domain {domain!r} is not in the data.{did_you_mean(domain, there)} "
                 f"There are: {', '.join(there)}."
             )
     return keep_places(listing, [i for i, domain in enumerate(listing.domains) if domain in wanted])

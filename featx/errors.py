@@ -26,7 +26,10 @@ what they expect.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher, get_close_matches
+
+_N_NEAREST, _CUTOFF = 3, 0.6
 
 
 class FeatxError(Exception):
@@ -89,7 +92,7 @@ class LayerError(FeatxError, ValueError):
         self.nearest = tuple(nearest)
 
     def __str__(self) -> str:
-        guess = f" Did you mean {' or '.join(map(repr, self.nearest))}?" if self.nearest else ""
+        guess = _question(self.nearest)
         return (
             f"Layer {self.layer!r} is not in {self.model}.{guess} See `featx layers {self.model}`."
         )
@@ -149,3 +152,64 @@ class DamagedRowWarning(FeatxWarning):
 
 class EmptyRowsWarning(FeatxWarning):
     """Pictures without any key point got rows of zeros."""
+
+
+def did_you_mean(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:
+    """Question whether one of the nearest names was meant; empty where none is near.
+
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+    candidates : iterable of str
+        What is known.
+    prefix : str
+        Stands before each name that is offered, and does not count in the comparison.
+
+    Returns
+    -------
+    str
+        Begins with a space: to be put after the sentence that says what is wrong.
+
+    Examples
+    --------
+    >>> did_you_mean("alexent", ["alexnet", "vgg11"])
+    " Did you mean 'alexnet'?"
+    >>> did_you_mean("resnet", ["vgg11"])
+    ''
+    """
+    return _question([prefix + near for near in nearest_names(name, candidates)])
+
+
+def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
+    """Candidates most like a name, whatever the case of their letters, in the order given.
+
+    At most three, all equally near: a second best would be a guess beside a better one.
+
+    Examples
+    --------
+    >>> nearest_names("VGG1", ["vgg11", "vgg13", "alexnet"])
+    ['vgg11', 'vgg13']
+    """
+    lowered: dict[str, str] = {}
+    for candidate in candidates:
+        lowered.setdefault(candidate.lower(), candidate)
+    near = get_close_matches(name.lower(), lowered, _N_NEAREST, _CUTOFF)
+    ratios = {match: SequenceMatcher(None, match, name.lower()).ratio() for match in near}
+    tied = {match for match in ratios if ratios[match] == max(ratios.values())}
+    return [candidate for lower, candidate in lowered.items() if lower in tied]
+
+
+def one_line(error: BaseException) -> str:
+    r"""What an error says, on one line; the name of its class where it says nothing.
+
+    Examples
+    --------
+    >>> one_line(ValueError("two\n  lines")), one_line(KeyError())
+    ('two lines', 'KeyError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _question(names: Sequence[str]) -> str:
+    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._files import to_plain
-from featx.errors import FeatureFileError
+from featx.errors import FeatureFileError, did_you_mean, one_line
 from featx.feature_files import Content, Matrix, find_format, new_matrix
 
 Strings = npt.NDArray[np.str_]
@@ -104,10 +103,8 @@ class FeatureSet:
             If there is no such block.
         """
         if name not in self.blocks:
-            near = get_close_matches(name, self.blocks, 1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
             raise FeatureFileError(
-                f"Block {name!r} is not among these features.{guess} "
+                f"Block {name!r} is not among these features.{did_you_mean(name, self.blocks)} "
                 f"There are: {', '.join(self.blocks)}."
             )
         return self.X[:, slice(*self.blocks[name])]
@@ -326,4 +323,4 @@ def _reason(error: BaseException) -> str:
         return error.strerror[0].lower() + error.strerror[1:]
     if isinstance(error, KeyError):
         return f"it has no {error}"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return one_line(error).rstrip(".")

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from featx.errors import ImageError
+from featx.errors import ImageError, one_line
 from featx.fingerprints import digest_bytes, fingerprint
 from featx.jpegs import decode_jpeg, reduction
 from featx.opencv import load_opencv
@@ -534,5 +534,4 @@ def _reason(error: BaseException) -> str:
     """One line of why, without the path that the name already gives."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+    return one_line(error)

@@ -6,14 +6,13 @@ torch. `featx.models.list_layers` is the way in for a user.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from featx.errors import LayerError
+from featx.errors import LayerError, nearest_names
 
 CONVOLUTIONS = frozenset(
     f"{kind}{n}d" for kind in ("Conv", "conv", "ConvTranspose", "conv_transpose") for n in (1, 2, 3)
@@ -29,7 +28,6 @@ RECTIFIERS = frozenset(
     | {"relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "mish"}
 )
 PAPER_NUMBERED = frozenset({"AlexNet", "VGG"})
-N_NEAREST, CUTOFF = 3, 0.6
 
 
 @dataclass(frozen=True)
@@ -197,11 +195,7 @@ class LayerTable(Sequence[Layer]):
     def nearest(self, name: str) -> list[str]:
         """Names most like `name`, best first."""
         aliases = [layer.alias for layer in self._layers if layer.alias]
-        known = dict.fromkeys([*aliases, "penultimate", "logits", *self._places])
-        lowered = {known_name.lower(): known_name for known_name in reversed(known)}
-        close = difflib.get_close_matches(name.lower(), lowered, N_NEAREST, CUTOFF)
-        likeness = [difflib.SequenceMatcher(None, match, name.lower()).ratio() for match in close]
-        return [lowered[c] for c, alike in zip(close, likeness) if alike == likeness[0]]
+        return nearest_names(name, [*aliases, "penultimate", "logits", *self._places])
 
     def _from_the_end(self, name: str) -> Layer:
         """``-1`` is the penultimate layer, ``-2`` the layer with an alias before it."""

@@ -7,14 +7,13 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from featx.errors import DatasetError
+from featx.errors import DatasetError, did_you_mean
 from featx.folders import PICTURE_SUFFIXES, Tree, place_folders, read_tree
 from featx.images import printable
 from featx.manifests import MANIFEST_SUFFIXES, read_manifest
@@ -235,23 +234,11 @@ def _not_found(path: str) -> DatasetError:
         there = sorted(os.listdir(folder or "."))
     except OSError:
         there = []
-    names = [os.path.join(folder, name) for name in there if not name.startswith(".")]
+    names = [name_of(name) for name in there if not name.startswith(".")]
     if not folder:
         names.append("digits")
-    guess = nearest(path, names) if base else ""
+    guess = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
     return DatasetError(
         f"No file, folder or data set {name_of(path)!r}.{guess} Wanted a folder, files, a manifest "
         "(.csv .tsv .parquet), '-', 'digits' or 'torchvision:NAME'."
     )
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Question whether the nearest of `names` was meant; empty where none is near.
-
-    Examples
-    --------
-    >>> nearest("digts", ["digits", "photos"])
-    " Did you mean 'digits'?"
-    """
-    near = get_close_matches(name, names, 1, 0.7)
-    return f" Did you mean {name_of(near[0])!r}?" if near else ""

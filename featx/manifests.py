@@ -8,11 +8,10 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from featx.errors import DatasetError
+from featx.errors import DatasetError, did_you_mean, one_line
 from featx.folders import normalize_split
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -106,8 +105,7 @@ def _read_parquet(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[An
         wanted = [name for name in names if _normal(name) in COLUMNS]
         table = parquet.read_table(file, columns=wanted)
     except pa.ArrowException as error:
-        reason = " ".join(str(error).split())
-        raise DatasetError(f"Manifest {file} is no parquet file: {reason}") from error
+        raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
     if not wanted:
         return names, ()
     rows = zip(*(column.to_pylist() for column in table.columns))
@@ -179,8 +177,7 @@ def _values(
 def _split(file: str, where: str, name: str) -> str:
     split = normalize_split(name.strip())
     if split is None:
-        near = get_close_matches(name.lower(), ["train", "val", "test"], 1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
+        guess = did_you_mean(name, ["train", "val", "test"])
         raise DatasetError(
             f"Manifest {file}, {where}, column 'split': {name!r} is no split; wanted train, val "
             f"or test.{guess}"

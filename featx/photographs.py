@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from platformdirs import user_cache_path
 
 from featx._files import atomic_write
-from featx.errors import DatasetError
+from featx.errors import DatasetError, one_line
 from featx.fingerprints import digest_bytes
 
 URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
@@ -54,7 +54,7 @@ def fetch_photographs(url: str = URL) -> Path:
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / name).write_bytes(content)
     except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error)[:120]
         raise DatasetError(
             f"Photographs cannot be downloaded from {url} ({reason}); name a folder of your own."
         ) from error

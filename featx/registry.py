@@ -7,7 +7,6 @@ A SPEC is an extractor in one word, ``NAME[:ARG…][,key=value…]``: ``hog``, `
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import importlib
 import importlib.util
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import featx.extractors
-from featx.errors import FeatxError, SpecError
+from featx.errors import FeatxError, SpecError, did_you_mean, one_line
 from featx.extractors.names import distribution_of, list_plugins, plugin_name, registered_name
 
 WORDS = {"true": True, "false": False, "none": None}
@@ -107,8 +106,7 @@ def extractor_class(name: str) -> type[Any]:
     """
     entries = _built_in() | _plugins()
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, n=2, cutoff=0.5)
-        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        guess = did_you_mean(name, entries)
         raise SpecError(f"Extractor {name!r} is not known.{guess} See `featx extractors`.")
     return _load(entries[name].target)
 
@@ -271,8 +269,7 @@ def _check_names(cls: type[Any], named: Mapping[str, Any], spec: str) -> None:
     known = cls._get_param_names()
     for key in named:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=2, cutoff=0.5)
-            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            guess = did_you_mean(key, known)
             raise SpecError(
                 f"SPEC {spec!r}: {_name_of(cls)} has no parameter {key!r}.{guess} "
                 f"It has {', '.join(known)}."
@@ -287,7 +284,7 @@ def _checked(extractor: Any, spec: str) -> Any:
     except FeatxError:
         raise
     except ValueError as error:
-        raise SpecError(f"SPEC {spec!r}: {' '.join(str(error).split())}") from error
+        raise SpecError(f"SPEC {spec!r}: {one_line(error)}") from error
     return extractor
 
 

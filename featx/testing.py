@@ -25,7 +25,7 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, Options, make_constraint
 
-from featx.errors import BrokenLawError, ImageError
+from featx.errors import BrokenLawError, ImageError, one_line
 from featx.extractors.base import INPUT_PARAMETERS, SPEED_PARAMETERS, Extractor
 from featx.images import Pixels, decode
 
@@ -180,7 +180,7 @@ def _why_broken(check: Callable[[Case], None], case: Case) -> str:
     except _BrokenError as error:
         return str(error)
     except Exception as error:  # Whatever a stranger's extractor raises is the finding.
-        return f"wanted no error; came {type(error).__name__}: {' '.join(str(error).split())}"
+        return f"wanted no error; came {type(error).__name__}: {one_line(error)}"
     return ""
 
 

@@ -9,14 +9,13 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import platformdirs
 
-from featx.errors import DatasetError, ImageError
+from featx.errors import DatasetError, ImageError, did_you_mean, one_line
 from featx.importing import import_torchvision
 
 SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test", ("test",)))
@@ -67,7 +66,7 @@ class TorchvisionPictures(Sequence[Any]):
         try:
             return self.parts[part][index - int(self.starts[part])][0]
         except Exception as error:  # A broken file may raise anything inside a codec; it is data.
-            return ImageError(self.names[index], " ".join(str(error).split()))
+            return ImageError(self.names[index], one_line(error))
 
 
 def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> TorchvisionPictures:
@@ -139,9 +138,7 @@ def _find_class(name: str) -> Any:
     kind = getattr(datasets, name, None)
     if name in datasets.__all__ and isinstance(kind, type):
         return kind
-    by_lower = {known.lower(): known for known in datasets.__all__}
-    near = get_close_matches(name.lower(), by_lower, 1)
-    guess = f" Did you mean 'torchvision:{by_lower[near[0]]}'?" if near else ""
+    guess = did_you_mean(name, datasets.__all__, prefix="torchvision:")
     raise DatasetError(f"torchvision has no data set {name!r}.{guess}")
 
 
@@ -201,7 +198,7 @@ def _downloads(kind: Any) -> bool:
 
 def _absent(kind: Any, arguments: dict[str, Any], error: Exception) -> DatasetError:
     """Error that says which files are wanted where."""
-    reason = " ".join(str(error).split())
+    reason = one_line(error)
     return DatasetError(
         f"torchvision:{kind.__name__} is not in {arguments.get('root')} and could not be had "
         f"from the network ({reason}). Wanted: {_wanted(kind, Path(str(arguments.get('root'))))}."

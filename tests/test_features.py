@@ -126,7 +126,10 @@ def test_output_is_checked_without_being_touched(tmp_path: Path, kind: str) -> N
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("f.npx", r"'\.npx' of .* is no format .*Did you mean '\.np[zy]'\? Known are \.npz \.npy"),
+        (
+            "f.npx",
+            r"'\.npx' of .* is no format .*Did you mean '\.npz' or '\.npy'\? Known are \.npz",
+        ),
         ("f.jpg/g.npz", "is no folder"),
         ("f.jpg", "is no format for features"),
     ],

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from featx.errors import FeatureFileError
+from featx.errors import FeatureFileError, did_you_mean
 from featx.feature_files import arrays, folder, matlab, tables
 from featx.feature_files.content import (
     Content,
@@ -70,8 +69,7 @@ def find_format(path: Path) -> Format:
         return FORMATS[suffix]
     if not suffix or path.is_dir():
         return FOLDER
-    near = get_close_matches(suffix, FORMATS, 1)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    guess = did_you_mean(suffix, FORMATS)
     raise FeatureFileError(
         f"Suffix {suffix!r} of {path} is no format for features.{guess} Known are "
         f"{' '.join(FORMATS)}, and a name without a suffix for a folder."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from featx.errors import SpecError
+from featx.errors import SpecError, one_line
 from featx.extraction import extract
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import remove_checkpoints
@@ -177,7 +177,7 @@ def check_parameters(
     try:
         made._validate_params()
     except ValueError as error:  # Of scikit-learn.
-        raise SpecError(" ".join(str(error).split())) from error
+        raise SpecError(one_line(error)) from error
     Augmentation.parse(made.augment, flip=made.flip)
     parse_sizes(made.hidden)
     return base

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from featx.errors import ModelError
+from featx.errors import ModelError, one_line
 from featx.layers import Layer, LayerTable, Recording
 from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap, Traced
@@ -112,7 +112,7 @@ class Plan:
         except NotImplementedError:
             raise
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             if "meta tensor" in reason:
                 raise NotImplementedError from error
             height, width = self.preprocessing.crop

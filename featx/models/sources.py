@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from featx.errors import ModelError, WeightsError
+from featx.errors import ModelError, WeightsError, did_you_mean
 from featx.importing import import_torchvision
 from featx.models.preprocessing import Preprocessing
 from featx.models.weights import State, fetch, file_digest, is_weights_file, read_state
@@ -286,13 +286,9 @@ def _torchvision_preprocessing(weights: Any) -> Preprocessing:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, 3, 0.6)
-    guess = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (
-        f"Model {name!r} is not known.{guess} See `featx models`; other networks are given as "
-        "timm/NAME, package.module:callable, or a folder."
+        f"Model {name!r} is not known.{did_you_mean(name, known)} See `featx models`; other "
+        "networks are given as timm/NAME, package.module:callable, or a folder."
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from featx.errors import WeightsError
+from featx.errors import WeightsError, one_line
 from featx.fingerprints import DIGEST_BYTES
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def read_state(path: str | os.PathLike[str]) -> State:
             "save `model.state_dict()` instead."
         ) from error
     except Exception as error:  # A damaged file may raise anything inside the reader.
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise WeightsError(f"Weights file {path} cannot be read: {reason}") from error
     return _unnest(content, path)
 
@@ -243,7 +243,7 @@ def fetch(url: str, *, hash_prefix: str | None = None) -> Path:
     try:
         torch.hub.download_url_to_file(url, str(path), hash_prefix, progress=sys.stderr.isatty())
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error)[:120]
         raise WeightsError(
             f"Weights {path.name} are not on this machine and cannot be downloaded ({reason}). "
             f"Fetch {url} elsewhere and put it at {path}, or give a file: weights=FILE.pth."

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from featx._files import to_plain
 from featx.errors import FeatureFileError, did_you_mean, one_line
 from featx.feature_files import Content, Matrix, find_format, new_matrix
+from featx.manifests import COLUMNS
 
 Strings = npt.NDArray[np.str_]
 
-COLUMNS = {"paths": "path", "labels": "label", "splits": "split", "domains": "domain"}
+_ATTRIBUTES = {f"{column}s": column for column in COLUMNS}
 """Attribute of a `FeatureSet` -> name of its column in files and manifests."""
 
 
@@ -73,7 +74,7 @@ class FeatureSet:
             raise ValueError(f"X must be of shape (n_images, n_features); got {self.X.shape}.")
         if self.X.dtype != np.float32:
             self.X = np.asarray(self.X, np.float32)
-        for name in COLUMNS:
+        for name in _ATTRIBUTES:
             setattr(self, name, _column(name, getattr(self, name), len(self.X)))
         n_columns = self.X.shape[1]
         self.blocks = {name: (int(a), int(b)) for name, (a, b) in self.blocks.items()}
@@ -176,7 +177,7 @@ class FeatureSet:
             ) from error
 
     def _content(self) -> Content:
-        columns = {column: getattr(self, name) for name, column in COLUMNS.items()}
+        columns = {column: getattr(self, name) for name, column in _ATTRIBUTES.items()}
         return Content(
             X=self.X,
             columns={column: values for column, values in columns.items() if values is not None},
@@ -187,7 +188,7 @@ class FeatureSet:
 
     @classmethod
     def _from_content(cls, content: Content) -> Self:
-        columns = {name: content.columns.get(column) for name, column in COLUMNS.items()}
+        columns = {name: content.columns.get(column) for name, column in _ATTRIBUTES.items()}
         return cls(
             content.X,
             **columns,

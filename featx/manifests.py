@@ -17,6 +17,7 @@ from featx.folders import normalize_split
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 MANIFEST_SUFFIXES = frozenset({*DELIMITERS, ".parquet"})
 COLUMNS = ("path", "label", "split", "domain")
+"""What is known of an image, in manifests and feature files alike."""
 
 
 @dataclass

@@ -166,6 +166,23 @@ def test_file_of_another_kind_is_one_line(tmp_path: Path, kind: str, held: bytes
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "missing", "holds"),
+    [
+        (".npy", "f.npy.json", "the names of the rows"),
+        (".csv", "f.csv.json", "the names of the rows"),
+        ("", "f/meta.json", "the blocks"),
+    ],
+)
+def test_missing_second_file_is_named_with_what_it_holds(
+    tmp_path: Path, kind: str, missing: str, holds: str
+) -> None:
+    made().save(tmp_path / f"f{kind}")
+    (tmp_path / missing).unlink()
+    with pytest.raises(FeatureFileError, match=f"{missing} is missing; it holds {holds} and how"):
+        FeatureSet.load(tmp_path / f"f{kind}")
+
+
 def test_missing_file_is_named() -> None:
     with pytest.raises(FeatureFileError, match=r"No feature file nowhere.npz"):
         FeatureSet.load("nowhere.npz")

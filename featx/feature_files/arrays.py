@@ -14,12 +14,13 @@ from featx._files import atomic_write
 from featx.feature_files.content import (
     Content,
     Matrix,
-    read_json,
+    read_sidecar,
     row_chunks,
     sidecar,
     write_array,
     write_sidecar,
 )
+from featx.manifests import COLUMNS
 
 
 def write_npy(content: Content, path: Path) -> None:
@@ -33,7 +34,7 @@ def write_npy(content: Content, path: Path) -> None:
 
 def read_npy(path: Path) -> Content:
     """Read what `write_npy` wrote, the matrix memory-mapped."""
-    held = read_json(sidecar(path))
+    held = read_sidecar(path)
     return Content.of(open_array(path), held["columns"], held["meta"])
 
 
@@ -61,9 +62,8 @@ def read_npz(path: Path) -> Content:
     # A file of our own: numpy leaves its open where the archive is broken.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         held = {name: archive[name] for name in archive.files}
-    columns = {f"{key}s": key for key in ("path", "label", "split", "domain")}
-    found = {columns[name]: values for name, values in held.items() if name in columns}
-    return Content.of(held["X"], found, json.loads(str(held["meta"])))
+    columns = {name: held[f"{name}s"] for name in COLUMNS if f"{name}s" in held}
+    return Content.of(held["X"], columns, json.loads(str(held["meta"])))
 
 
 def read_npz_meta(path: Path) -> dict[str, Any]:

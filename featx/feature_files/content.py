@@ -106,13 +106,24 @@ def write_sidecar(content: Content, path: Path) -> None:
     path.write_text(f'{{"meta": {content.meta},\n"columns": {content.names}}}', "utf-8")
 
 
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Meta and columns in the file beside `path`."""
+    return read_json(sidecar(path), "the names of the rows and how they were made")
+
+
 def read_sidecar_meta(path: Path) -> dict[str, Any]:
     """Meta in the file beside `path`."""
-    return dict(read_json(sidecar(path))["meta"])
+    return dict(read_sidecar(path)["meta"])
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, holds: str) -> dict[str, Any]:
     """Object in a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+    holds : str
+        What is in it, for the error.
 
     Raises
     ------
@@ -120,5 +131,5 @@ def read_json(path: Path) -> dict[str, Any]:
         If the file is not there.
     """
     if not path.exists():
-        raise FeatureFileError(f"{path} is missing; it holds the names of the rows.")
+        raise FeatureFileError(f"{path} is missing; it holds {holds}.")
     return dict(json.loads(path.read_text("utf-8")))

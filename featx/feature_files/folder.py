@@ -35,14 +35,14 @@ def write_folder(content: Content, path: Path) -> None:
 
 def read_folder(path: Path) -> Content:
     """Read what `write_folder` wrote, the matrix memory-mapped."""
-    meta = read_json(path / "meta.json")
+    meta = read_folder_meta(path)
     columns = read_columns(path / "manifest.parquet")
     return Content.of(open_array(path / "features.npy"), columns, meta)
 
 
 def read_folder_meta(path: Path) -> dict[str, Any]:
     """Meta of a folder of features."""
-    return read_json(path / "meta.json")
+    return read_json(path / "meta.json", "the blocks and how the features were made")
 
 
 def _place_matrix(X: Matrix, path: Path) -> None:

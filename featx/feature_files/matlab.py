@@ -16,8 +16,6 @@ from featx.feature_files.content import Content
 MAX_MAT_BYTES = 2**31 - 2**20
 """What MATLAB's format 5 holds in one variable: 2 GB with its header."""
 
-COLUMNS = ("path", "label", "split", "domain")
-
 
 def write_mat(content: Content, path: Path) -> None:
     """Write ``X``, cells of text ``paths``, ``labels``, ``splits``, ``domains``, and ``meta``."""

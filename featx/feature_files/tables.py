@@ -14,16 +14,16 @@ from featx.errors import FeatureFileError
 from featx.feature_files.content import (
     Content,
     Matrix,
-    read_json,
+    read_sidecar,
     row_chunks,
     sidecar,
     write_sidecar,
 )
+from featx.manifests import COLUMNS
 
 META_KEY = b"featx"
 MAX_CSV_COLUMNS = 10_000
 CSV_BLOCK_BYTES = 16 * 2**20
-COLUMNS = ("path", "label", "split", "domain")
 
 
 def write_columns(content: Content, path: Path) -> None:
@@ -169,7 +169,7 @@ def read_csv(path: Path) -> Content:
     import pyarrow as pa
     from pyarrow import csv
 
-    held = read_json(sidecar(path))
+    held = read_sidecar(path)
     columns = {name: pa.string() for name in held["columns"]}
     features = dict.fromkeys(_feature_names(held["meta"]["blocks"]), pa.float32())
     reader = csv.open_csv(

@@ -16,20 +16,7 @@ from featx._files import to_plain
 from featx.fingerprints import fingerprint
 from featx.planning import Job
 from featx.registry import spec_of
-
-PACKAGES = (
-    "numpy",
-    "scikit-learn",
-    "scikit-image",
-    "opencv-python-headless",
-    "mahotas",
-    "pillow",
-    "simplejpeg",
-    "torch",
-    "torchvision",
-    "openvino",
-)
-"""What may have decoded, described or computed."""
+from featx.shards import PRODUCERS
 
 
 def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[str, Any]:
@@ -77,7 +64,7 @@ def _array_digest(array: npt.NDArray[Any]) -> str:
 
 
 def _versions() -> Iterable[tuple[str, str]]:
-    for package in PACKAGES:
+    for package in PRODUCERS.values():
         try:
             yield package, version(package)
         except PackageNotFoundError:

@@ -29,18 +29,18 @@ from featx.safety import store_errors
 SHARD_FOLDER = "shards"
 SHARD_SUFFIX = ".joblib"
 TEMPORARY_SUFFIX = ".tmp"
-PRODUCERS = (
-    "numpy",
-    "PIL",
-    "simplejpeg",
-    "cv2",
-    "mahotas",
-    "torch",
-    "torchvision",
-    "timm",
-    "openvino",
-)
-"""Packages whose versions a shard records where they are loaded."""
+PRODUCERS = {
+    "numpy": "numpy",
+    "sklearn": "scikit-learn",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "simplejpeg": "simplejpeg",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "openvino": "openvino",
+}
+"""Packages that may have made the numbers: name of the module -> of the distribution."""
 
 ABANDONED_S = 3600.0
 """Age at which an uncommitted file is nobody's, whatever its writer does."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 
 import numpy as np
 
@@ -12,4 +13,5 @@ def test_provenance_says_what_was_run() -> None:
     [entry] = provenance["extractors"]
     assert entry["spec"] == "color:4"
     assert entry["settings"]["parameters"] == {"n_bins": 4}
+    assert provenance["versions"]["numpy"] == version("numpy")
     assert provenance["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ import joblib
 import numpy as np
 import pytest
 
+import featx
 from featx.errors import StoreError
 from featx.shards import (
+    PRODUCERS,
     Shard,
     is_abandoned,
     open_shard,
@@ -79,6 +82,12 @@ def test_a_shard_pickles_and_names_what_made_it(tmp_path: Path, matrix: np.ndarr
     assert shard.n_bytes == (tmp_path / shard.file).stat().st_size
     joblib.dump(shard, tmp_path / "pickled")
     assert joblib.load(tmp_path / "pickled") == shard
+
+
+def test_every_package_that_a_shard_may_name_is_one_that_featx_imports() -> None:
+    code = "\n".join(file.read_text("utf-8") for file in Path(featx.__file__).parent.rglob("*.py"))
+    imported = set(re.findall(r"(?:\n *(?:import|from) |import_module\(\")(\w+)", code))
+    assert set(PRODUCERS) - imported == set()
 
 
 def test_no_two_shards_share_a_file(tmp_path: Path, matrix: np.ndarray) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from featx._files import to_plain
 from featx.errors import FeatureFileError, did_you_mean, one_line
-from featx.feature_files import Content, Matrix, find_format, new_matrix
+from featx.feature_files import Content, Matrix, find_format
 from featx.manifests import COLUMNS
 
 Strings = npt.NDArray[np.str_]
@@ -238,34 +237,6 @@ def check_output(
     if not is_same:
         raise _refusal(given, "holds features of other extractor settings")
     return target
-
-
-@contextmanager
-def matrix_on_disk(
-    folder: str | os.PathLike[str], shape: tuple[int, int]
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Matrix in a temporary file that goes away after the ``with`` block.
-
-    For features that are larger than memory: fill its rows, make a `FeatureSet` of it and save
-    that. Saved to `folder` itself it is moved into place rather than copied.
-
-    Parameters
-    ----------
-    folder : path
-        Where there is room for it; made if need be.
-    shape : tuple of int
-
-    Yields
-    ------
-    array of float32, zeros at first
-    """
-    matrix = new_matrix(Path(folder), shape)
-    name = getattr(matrix, "filename", None)
-    try:
-        yield matrix
-    finally:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
 
 
 def _column(name: str, values: Any, n_rows: int) -> Strings | None:

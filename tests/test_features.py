@@ -11,7 +11,7 @@ import pytest
 
 from featx.errors import FeatureFileError
 from featx.feature_files import FORMATS, content
-from featx.features import FeatureSet, check_output, matrix_on_disk
+from featx.features import FeatureSet, check_output
 
 KINDS = [*FORMATS, ""]
 HARD_NAMES = ["a.jpg", "dir/ü 漢字 😀.jpg", 'c,"q".png', "d\ne.png", " e ", "caf\\xe9.jpg", "g'"]
@@ -217,23 +217,6 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, kind: str) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(raised.value)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-def test_matrix_on_disk_is_moved_into_its_folder(tmp_path: Path) -> None:
-    with matrix_on_disk(tmp_path / "f", (7, 5)) as X:
-        X[:] = made().X
-        inode = os.stat(X.filename).st_ino
-        FeatureSet(X, HARD_NAMES).save(tmp_path / "f", force=True)
-    assert os.stat(tmp_path / "f/features.npy").st_ino == inode
-    np.testing.assert_array_equal(FeatureSet.load(tmp_path / "f").X, made().X)
-
-
-def test_part_of_a_matrix_on_disk_is_copied_and_the_rest_removed(tmp_path: Path) -> None:
-    with matrix_on_disk(tmp_path / "f", (9, 5)) as X:
-        X[:7] = made().X
-        FeatureSet(X[:7], HARD_NAMES).save(tmp_path / "f", force=True)
-    assert len(os.listdir(tmp_path / "f")) == 3
-    np.testing.assert_array_equal(FeatureSet.load(tmp_path / "f").X, made().X)
 
 
 @pytest.mark.parametrize("kind", [".npy", ".safetensors", ""])

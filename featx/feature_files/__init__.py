@@ -17,12 +17,11 @@ from featx.feature_files import arrays, folder, matlab, tables
 from featx.feature_files.content import (
     Content,
     Matrix,
-    new_matrix,
     read_sidecar_meta,
     sidecar,
 )
 
-__all__ = ["FORMATS", "Content", "Format", "Matrix", "find_format", "new_matrix"]
+__all__ = ["FORMATS", "Content", "Format", "Matrix", "find_format"]
 
 
 @dataclass(frozen=True)

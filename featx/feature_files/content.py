@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ Matrix: TypeAlias = npt.NDArray[np.float32]
 FORMAT_VERSION = 1
 CHUNK_BYTES = 16 * 2**20
 SIDECAR_SUFFIX = ".json"
-SCRATCH_PREFIX = ".features-"
 
 
 @dataclass
@@ -85,15 +83,6 @@ def write_array(file: BinaryIO | Any, X: Matrix) -> None:
     np.lib.format.write_array_header_1_0(file, header)
     for rows in row_chunks(X):
         file.write(rows.data)
-
-
-def new_matrix(folder: Path, shape: tuple[int, int]) -> Matrix:
-    """Matrix of zeros in a new temporary ``.npy`` file in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = folder / f"{SCRATCH_PREFIX}{secrets.token_hex(6)}.npy"
-    if 0 in shape:
-        return np.zeros(shape, np.float32)
-    return np.lib.format.open_memmap(name, "w+", np.float32, shape)
 
 
 def sidecar(path: Path) -> Path:

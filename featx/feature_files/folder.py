@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from featx._files import atomic_write
 from featx.feature_files.arrays import open_array
 from featx.feature_files.content import (
-    SCRATCH_PREFIX,
     Content,
-    Matrix,
     read_json,
     write_array,
 )
@@ -28,7 +23,8 @@ def write_folder(content: Content, path: Path) -> None:
         atomic_write(path / "manifest.parquet") as manifest,
         atomic_write(path / "features.npy") as matrix,
     ):
-        _place_matrix(content.X, matrix)
+        with matrix.open("wb") as file:
+            write_array(file, content.X)
         write_columns(content, manifest)
         meta.write_text(content.meta, "utf-8")
 
@@ -43,16 +39,3 @@ def read_folder(path: Path) -> Content:
 def read_folder_meta(path: Path) -> dict[str, Any]:
     """Meta of a folder of features."""
     return read_json(path / "meta.json", "the blocks and how the features were made")
-
-
-def _place_matrix(X: Matrix, path: Path) -> None:
-    """Move a matrix that lies in the same folder already, copy any other."""
-    name = getattr(X, "filename", None)
-    source = Path(name) if name else path
-    is_whole = isinstance(X, np.memmap) and isinstance(X.base, type(X._mmap))  # type: ignore[attr-defined]
-    if is_whole and source.parent == path.parent and source.name.startswith(SCRATCH_PREFIX):
-        X.flush()  # type: ignore[attr-defined]
-        os.replace(source, path)
-        return
-    with path.open("wb") as file:
-        write_array(file, X)

@@ -293,18 +293,6 @@ def last_maps(table: LayerTable) -> Layer:
     return spatial[-1] if spatial and spatial[-1].axes == "chw" else last
 
 
-def describe_head(surgery: Surgery) -> str:
-    """A surgery in words, such as ``classifier.1: conv 512 2 1``.
-
-    Examples
-    --------
-    >>> describe_head({"at": "fc", "layers": [["logits", "linear", 512, 2]]})
-    'fc: linear 512 2'
-    """
-    layers = [" ".join(map(str, layer[1:])) for layer in surgery["layers"]]
-    return f"{surgery['at']}: {', '.join(layers)}"
-
-
 def parse_sizes(text: str | Sequence[int]) -> tuple[int, ...]:
     """Sizes of dense layers: ``256,64`` or the numbers themselves.
 

@@ -228,34 +228,8 @@ def intrinsic_dimension(space: Space) -> float | None:
 MIN_RATIOS = 10
 
 
-def linear_cka(X: npt.ArrayLike, Y: npt.ArrayLike) -> float:
-    """Likeness of two spaces of the same pictures, whatever their rotation and scale [1]_.
-
-    Parameters
-    ----------
-    X, Y : array of shape (n_samples, n_features)
-        The numbers of columns may differ.
-
-    Returns
-    -------
-    float between 0 and 1
-
-    References
-    ----------
-    .. [1] Kornblith et al., "Similarity of Neural Network Representations Revisited",
-       ICML 2019.
-
-    Examples
-    --------
-    >>> X = np.random.default_rng(0).normal(size=(20, 3))
-    >>> round(linear_cka(X, -2 * X[:, ::-1]), 6)
-    1.0
-    """
-    return float(cka_matrix([Space(X), Space(Y)])[0, 1])
-
-
 def cka_matrix(spaces: Sequence[Space]) -> Values:
-    """Linear CKA of each space with each; see `linear_cka`.
+    """Linear CKA of each space with each: likeness whatever the rotation and scale [1]_.
 
     Parameters
     ----------
@@ -265,7 +239,18 @@ def cka_matrix(spaces: Sequence[Space]) -> Values:
     Returns
     -------
     array of shape (n_spaces, n_spaces)
-        0 for a space in which all rows are equal.
+        Between 0 and 1; 0 for a space in which all rows are equal.
+
+    References
+    ----------
+    .. [1] Kornblith et al., "Similarity of Neural Network Representations Revisited",
+       ICML 2019.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(20, 3))
+    >>> round(float(cka_matrix([Space(X), Space(-2 * X[:, ::-1])])[0, 1]), 6)
+    1.0
     """
     forms = [_centered(space) for space in spaces]
     shared = np.zeros((len(spaces), len(spaces)))

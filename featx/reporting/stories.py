@@ -167,10 +167,6 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs if value]
 
 
-def _moment(iso: str) -> str:
-    return iso.replace("T", " ").replace("+00:00", " UTC")
-
-
 def _counts(result: Result) -> str:
     """Pictures, classes, domains and failures that the result tells of."""
     points = result.details.get("points") or {}

@@ -13,7 +13,6 @@ from featx.projection.measures import (
     cka_matrix,
     find_clusters,
     intrinsic_dimension,
-    linear_cka,
     measure,
     neighborhood_purity,
     silhouette,
@@ -73,8 +72,8 @@ def test_cka_is_that_of_the_definition(n_columns: int) -> None:
     center = np.eye(40) - 1 / 40
     K, L = center @ X @ X.T @ center, center @ Y @ Y.T @ center
     expected = (K * L).sum() / np.sqrt((K * K).sum() * (L * L).sum())
-    assert linear_cka(X, Y) == pytest.approx(expected, rel=1e-4)
-    assert linear_cka(Y, X) == pytest.approx(expected, rel=1e-4)
+    matrix = cka_matrix([Space(X), Space(Y)])
+    np.testing.assert_allclose(matrix, [[1, expected], [expected, 1]], rtol=1e-4)
 
 
 def test_cka_of_wide_with_wide_features_is_that_of_the_definition() -> None:
@@ -82,7 +81,7 @@ def test_cka_of_wide_with_wide_features_is_that_of_the_definition() -> None:
     wide = [rng.normal(size=(20, n)) for n in (50, 70)]
     K, L = [(X - X.mean(0)) @ (X - X.mean(0)).T for X in wide]
     expected = (K * L).sum() / np.sqrt((K * K).sum() * (L * L).sum())
-    assert linear_cka(*wide) == pytest.approx(expected, rel=1e-4)
+    assert cka_matrix(list(map(Space, wide)))[0, 1] == pytest.approx(expected, rel=1e-4)
 
 
 def test_cka_with_a_dead_layer_is_zero() -> None:

@@ -21,7 +21,8 @@ from zipfile import ZipFile
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from featx.errors import FeatureFileError
+from featx._files import atomic_write
+from featx.errors import FeatureFileError, one_line
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 from featx.registry import registered_class
@@ -134,13 +135,11 @@ def _write(model: Any, path: Path, what: str, classes: Mapping[str, type[Any]]) 
     if path.suffix != ".skops":
         raise FeatureFileError(f"{path}: {what} is saved as .skops; got {path.suffix!r}.")
     data = _with_schema(skops.io.dumps(model), lambda schema: _hide_classes(schema, classes))
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise FeatureFileError(f"{path}: cannot be written ({error.strerror}).") from error
     return path
 
@@ -162,7 +161,7 @@ def _read(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
         strangers = [str(error)]
     except Exception as error:  # A broken archive may raise anything inside the reader.
         raise FeatureFileError(
-            f"{path}: not {what} saved by featx ({' '.join(str(error).split())[:200]})."
+            f"{path}: not {what} saved by featx ({one_line(error)[:200]})."
         ) from error
     raise FeatureFileError(
         f"{path}: refused, it holds types that featx does not trust: {', '.join(strangers)}. "

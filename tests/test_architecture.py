@@ -18,7 +18,7 @@ LEVELS = [
     {"images", "jpegs", "opencv", "fingerprints", "layers", "compiling", "importing"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
     | {"features", "feature_files", "results"},
-    {"extractors.base", "streaming", "chunks", "watching"}
+    {"extractors.base", "extractors.names", "streaming", "chunks", "watching"}
     | {"store", "index", "shards", "upkeep", "safety"},
     {"extractors", "models"},
     {"extraction", "planning", "provenance", "registry", "persistence", "testing"},

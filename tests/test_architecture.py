@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LEVELS = [
-    {"errors", "_files"},
+    {"errors", "_files", "_lists"},
     {"images", "jpegs", "opencv", "fingerprints", "layers", "compiling", "importing"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
     | {"features", "feature_files", "results"},

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from featx.errors import ModelError
+from featx._lists import parse_integers
+from featx.errors import ModelError, SpecError
 from featx.layers import CONVOLUTIONS, LINEARS, RECTIFIERS, Layer, LayerTable, Node
 from featx.models.graphs import Traced
 from featx.models.heads import Surgery, operate
@@ -306,8 +307,9 @@ def parse_sizes(text: str | Sequence[int]) -> tuple[int, ...]:
     >>> parse_sizes("256,64")
     (256, 64)
     """
-    words = text.split(",") if isinstance(text, str) else map(str, text)
-    sizes = [word.strip() for word in words if word.strip()]
-    if not all(size.isdecimal() and int(size) for size in sizes):
-        raise ModelError(f"hidden must be sizes of dense layers, such as 256,64; got {text!r}.")
-    return tuple(map(int, sizes))
+    try:
+        return tuple(parse_integers(text or (), minimum=1))
+    except SpecError as error:
+        raise ModelError(
+            f"hidden must be sizes of dense layers, such as 256,64; got {text!r}."
+        ) from error

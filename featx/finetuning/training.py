@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader, Dataset
 
+from featx._lists import parse_names
 from featx.datasets import train_test_indices
 from featx.errors import DatasetError, TrainingError
 from featx.extractors.cnn import CNNFeatures
@@ -367,7 +368,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
 
     def stages(self, prepared: Prepared) -> list[Stage]:
         """The head first, then what else is to train; from random weights all at once."""
-        freeze = tuple(self.freeze.split(",") if isinstance(self.freeze, str) else self.freeze)
+        freeze = tuple(parse_names(self.freeze))
         train = what_trains(self.weights) if self.train is None else self.train
         is_head_only = train == "head"
         first = Policy("head", freeze, self.head_lr, batch_norm=self.batch_norm)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx._lists import parse_names
 from featx.datasets import ImageDataset, load_dataset
 from featx.errors import DatasetError, ProjectionError
 from featx.extraction import extract
@@ -338,9 +339,10 @@ def _labelled(data: Any, domains: Any, max_pixels: int, watcher: Watcher) -> Ima
 def _check_maps(method: str, maps: Any, names: list[str]) -> None:
     if method not in METHODS:
         raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
-    if isinstance(maps, str) and maps in ("auto", "all", "none"):
+    chosen = parse_names(maps)
+    if chosen in (["auto"], ["all"], ["none"]):
         return
-    for name in _listed(maps):
+    for name in chosen:
         if name not in names:
             raise ProjectionError(
                 f"maps must be auto, all, none, or layers among {', '.join(names)}; got {name!r}."
@@ -350,16 +352,12 @@ def _check_maps(method: str, maps: Any, names: list[str]) -> None:
 def _mapped(maps: Any, rows: list[dict[str, Any]]) -> list[str]:
     """Layers to map, in order of execution."""
     names = [row["layer"] for row in rows]
-    if maps == "auto":
+    chosen = parse_names(maps)
+    if chosen == ["auto"]:
         return [names[place] for place in choose_apart([row["purity"] for row in rows], N_MAPS)]
-    if isinstance(maps, str) and maps in ("all", "none"):
-        return names if maps == "all" else []
-    return [name for name in names if name in _listed(maps)]
-
-
-def _listed(names: Any) -> list[str]:
-    listed = names.split(",") if isinstance(names, str) else names
-    return [str(name).strip() for name in listed]
+    if chosen == ["all"]:
+        return names
+    return [name for name in names if name in chosen]  # None of them is called "none".
 
 
 def _same_pictures(twin: FeatureSet, features: FeatureSet) -> FeatureSet:

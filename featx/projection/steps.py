@@ -8,6 +8,7 @@ from itertools import count
 
 import numpy as np
 
+from featx._lists import parse_names
 from featx.errors import LayerError
 from featx.layers import Layer, LayerTable
 
@@ -31,6 +32,8 @@ def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> lis
     ------
     LayerError
         If a layer is not in the network.
+    SpecError
+        If a name is empty.
 
     Examples
     --------
@@ -38,11 +41,11 @@ def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> lis
     >>> choose_layers(list_layers("alexnet"))[-4:]
     ['relu_conv5', 'pool5', 'relu_fc6', 'relu_fc7']
     """
-    if layers == "all":
+    names = parse_names(layers)
+    if names == ["all"]:
         return _steps(table)
-    names = layers.split(",") if isinstance(layers, str) else [str(name) for name in layers]
     found: dict[int, str] = {}
-    for name in filter(None, map(str.strip, names)):
+    for name in names:
         found.setdefault(table.find(name).index, name)
     if not found:
         raise LayerError("", table.model, [layer.alias for layer in table if layer.alias][:1])

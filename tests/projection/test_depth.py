@@ -8,7 +8,7 @@ import pytest
 
 from featx import load_dataset
 from featx.datasets import ImageDataset
-from featx.errors import DatasetError, LayerError
+from featx.errors import DatasetError, LayerError, SpecError
 from featx.projection.depth import depth_profile, draw_evenly
 from featx.results import Result
 from featx.store import FeatureStore
@@ -102,6 +102,8 @@ def test_what_is_wrong_is_said_before_anything_is_computed(digits: ImageDataset)
         depth_profile(digits, layers="pol1", store=None)
     with pytest.raises(ValueError, match="layers among pool1; got 'fc7'"):
         depth_profile(digits, layers="pool1", maps="fc7", store=None)
+    with pytest.raises(SpecError, match="Expected names separated by commas, got 'pool1,'"):
+        depth_profile(digits, layers="pool1", maps="pool1,", store=None)
     with pytest.raises(ValueError, match="one of umap, pca, tsne; got 'mds'"):
         depth_profile(digits, layers="pool1", method="mds", store=None)
     one_class = digits.take(np.flatnonzero(digits.labels == "1"))

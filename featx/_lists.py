@@ -1,0 +1,70 @@
+"""Lists written as text, with commas between their items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from featx.errors import SpecError
+
+
+def parse_names(text: str | Iterable[Any]) -> list[str]:
+    """Names in a text with commas between them, or in several such texts.
+
+    Parameters
+    ----------
+    text : str or iterable of str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    SpecError
+        If a name is empty.
+
+    Examples
+    --------
+    >>> parse_names("photo, sketch"), parse_names(["pool1,fc6", "fc7"])
+    (['photo', 'sketch'], ['pool1', 'fc6', 'fc7'])
+    """
+    names = _split(text)
+    if not all(names):
+        raise SpecError(f"Expected names separated by commas, got {text!r}.")
+    return names
+
+
+def parse_integers(text: str | Iterable[Any], *, minimum: int = 0) -> list[int]:
+    """Whole numbers in a text with commas between them, or in several such texts.
+
+    Parameters
+    ----------
+    text : str or iterable of str or int
+    minimum : int, default=0
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    SpecError
+        If one is no whole number, or is below the minimum.
+
+    Examples
+    --------
+    >>> parse_integers("1, 2,5"), parse_integers([256, 64], minimum=1)
+    ([1, 2, 5], [256, 64])
+    """
+    words = _split(text)
+    if not all(word.isdecimal() and int(word) >= minimum for word in words):
+        raise SpecError(
+            f"Expected whole numbers from {minimum} on, separated by commas; got {text!r}."
+        )
+    return [int(word) for word in words]
+
+
+def _split(text: str | Iterable[Any]) -> list[str]:
+    texts = [text] if isinstance(text, str) else text
+    return [word.strip() for item in texts for word in str(item).split(",")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -13,8 +14,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from featx.errors import SpecError
-from featx.images import Pixels
+from featx.images import Images, Pixels
 from featx.models.preprocessing import Preprocessing, resized_shape
+from featx.models.sources import find_source
 
 PRESETS: dict[str, dict[str, float]] = {
     "none": {},
@@ -181,6 +183,52 @@ def prepare_whole(pixels: Pixels, preprocessing: Preprocessing) -> Tensor:
     shape = resized_shape(pixels.shape[:2], preprocessing.resize)
     prepared = replace(preprocessing, crop=shape).prepare(pixels)
     return torch.from_numpy(np.ascontiguousarray(prepared)).permute(2, 0, 1)  # (3, h, w)
+
+
+def preview_augmentations(
+    images: Sequence[str | os.PathLike[str]],
+    presets: Sequence[str] = tuple(PRESETS),
+    *,
+    model: Any = "featxnet",
+    size: int | None = None,
+    flip: bool = True,
+    n_views: int = 8,
+    random_state: int = 0,
+) -> Pixels:
+    """Grid of images as a network would see them in training: a row for each augmentation.
+
+    Parameters
+    ----------
+    images : sequence of path
+    presets : sequence of str, default=all
+        Presets and changes to them, as in `Augmentation.parse`.
+    model : str, path or torch.nn.Module, default="featxnet"
+        Network whose input size is used.
+    size : int, optional
+        Another side length in px.
+    flip : bool, default=True
+        Whether presets mirror images.
+    n_views : int, default=8
+        Random views per row, after the image itself.
+    random_state : int, default=0
+
+    Returns
+    -------
+    ndarray of shape (n_presets * h, (1 + n_views) * w, 3), uint8
+
+    Raises
+    ------
+    SpecError
+        If an augmentation is not known.
+    """
+    decoded = Images(images)
+    return draw_grid(
+        [decoded.pixels(i) for i in range(len(decoded))],
+        [Augmentation.parse(text, flip=flip) for text in presets],
+        find_source(model).preprocessing().override(size=size),
+        n_views=n_views,
+        random_state=random_state,
+    )
 
 
 def draw_grid(

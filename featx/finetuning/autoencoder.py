@@ -228,6 +228,8 @@ def pretrain(
     if precision not in PRECISIONS:
         raise TrainingError(f"precision is fp32 or bf16; got {precision!r}.")
     check_precision(precision, device)
+    if epochs < 1:
+        raise TrainingError(f"epochs must be 1 or more; got {epochs}.")
     if output is not None:
         files_of(output)
     dataset = data if isinstance(data, ImageDataset) else load_dataset(data)

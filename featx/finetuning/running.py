@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from featx.datasets import ImageDataset, load_dataset
 from featx.errors import SpecError, one_line
 from featx.extraction import extract
 from featx.finetuning.augmentation import Augmentation
@@ -17,7 +18,7 @@ from featx.finetuning.checkpoints import remove_checkpoints
 from featx.finetuning.findings import Run, Runs, make_result
 from featx.finetuning.folders import check_folder, find_root, save_folder
 from featx.finetuning.heads import parse_sizes
-from featx.finetuning.summary import count_parameters
+from featx.finetuning.summary import StageSummary, count_parameters, summarize
 from featx.finetuning.tasks import Task, load_task
 from featx.finetuning.training import SCRATCH_LR, FineTunedClassifier, divide, what_trains
 from featx.models.sources import find_source
@@ -144,6 +145,53 @@ def finetune(
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
     remove_checkpoints(study.places)
     return result
+
+
+def summarize_training(
+    data: Any,
+    model: Any = "featxnet",
+    *,
+    domains: Any = None,
+    compare: Sequence[str] | None = None,
+    **parameters: Any,
+) -> list[StageSummary]:
+    """Layers of a network with a head for the classes of some images, for each training stage.
+
+    Nothing is trained, and no weights are loaded.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+    model : str, path or torch.nn.Module, default="featxnet"
+    domains : bool or list of str, optional
+    compare : sequence of str, optional
+        As in `finetune`, where each strategy says what it trains.
+    **parameters
+        Of `featx.finetuning.training.FineTunedClassifier`.
+
+    Returns
+    -------
+    list of StageSummary
+
+    Raises
+    ------
+    SpecError
+        If a parameter is not known.
+
+    Examples
+    --------
+    >>> head, tune = summarize_training("digits", "lenet", train="all")
+    >>> tune.name, tune.n_epochs, tune.rows[-3]["layer"]
+    ('tune', 15, 'total')
+    """
+    classifier = FineTunedClassifier(**check_parameters(model, parameters, is_alone=not compare))
+    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
+    classes = set() if dataset.labels is None else set(dataset.labels.tolist()) - {""}
+    prepared = classifier.prepare(max(2, len(classes)), with_values=False)
+    return [
+        StageSummary(stage.name, stage.n_epochs, summarize(prepared, stage.plan))
+        for stage in classifier.stages(prepared)
+    ]
 
 
 def check_parameters(

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from featx.finetuning.heads import Prepared
 from featx.finetuning.policies import TrainingPlan
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """A network as one stage trains it, layer by layer.
+
+    Attributes
+    ----------
+    name : str
+        ``head`` or ``tune``.
+    n_epochs : int
+    rows : list of dict
+        As `summarize` gives them.
+    """
+
+    name: str
+    n_epochs: int
+    rows: list[dict[str, Any]]
 
 
 def summarize(prepared: Prepared, plan: TrainingPlan) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,71 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from featx.filters import Exciting
+from featx.errors import ProjectionError
+from featx.filters import Exciting, find_exciting, read_kernels
 from featx.plotting.style import QUIET, WIDTH, house_style, place_axes, shortened
+from featx.results import Result
 
 MOST_KERNELS = 256
 TILE_PX, GAP_PX = 96, 4
 MARGIN, HEAD, CAPTION, SPACE = 0.06, 0.34, 0.34, 0.14
 """Inches: around all, above all, above each block, and between blocks."""
+
+
+def draw_filters(
+    model: Any = "featxnet",
+    data: Any = None,
+    layer: str | None = None,
+    *,
+    channels: Sequence[int] | None = None,
+    weights: Any = "default",
+    **parameters: Any,
+) -> tuple[Figure, Result]:
+    """What a network's layers see: its first kernels or, with data, what activates channels most.
+
+    Parameters
+    ----------
+    model : str, path or torch.nn.Module, default="featxnet"
+    data : str, path, list of these, or ImageDataset, optional
+    layer, channels, **parameters
+        As in `featx.filters.find_exciting`; only with data.
+    weights : str or path, default="default"
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    result : Result
+        A row for each channel, or one for the kernels; the first sentence says what is drawn.
+
+    Raises
+    ------
+    ProjectionError
+        If a layer or channels are given without data.
+
+    Examples
+    --------
+    >>> figure, result = draw_filters("featxnet")
+    >>> result.sentences
+    ['32 kernels of 5x5 px']
+    """
+    if data is not None:
+        options = {"channels": channels, "weights": weights, **parameters}
+        result, found = find_exciting(data, model, layer, **options)
+        row = result.rows[0]
+        field = "x".join(map(str, row["field_px"]))
+        title = f"{model}, {row['layer']}: what {field} px excite each channel most"
+        said = f"{len(found)} channels of {row['layer']}"
+        return draw_exciting(found, title), replace(result, sentences=[said, *result.sentences])
+    if layer is not None or channels is not None:
+        raise ProjectionError("A layer and channels are drawn by the images that activate them; "
+                              "give data too.")  # fmt: skip
+    kernels = read_kernels(model, weights=weights)
+    n, height, width, _ = kernels.shape
+    row = {"n_kernels": n, "size_px": [height, width]}
+    said = f"{n} kernels of {height}x{width} px"
+    return draw_kernels(kernels, f"{model}, first kernels"), Result(
+        "filters", "", [row], sentences=[said]
+    )
 
 
 def draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:

@@ -83,13 +83,14 @@ def test_bundled_network_can_be_the_encoder(photos: list[str]) -> None:
         ({"output": "weights.pt"}, "weights are saved as .safetensors"),
         ({"output": "."}, "saved as .safetensors"),
         ({"precision": "fp16"}, "precision is fp32 or bf16"),
+        ({"epochs": 0}, "epochs must be 1 or more; got 0"),
     ],
 )
 def test_wrong_wishes_are_refused_before_training(
     digits: ImageDataset, wish: Any, message: str
 ) -> None:
     with pytest.raises(TrainingError, match=message):
-        pretrain(digits, **wish, **{**SMALL, "epochs": 1000})
+        pretrain(digits, **{**SMALL, "epochs": 1000, **wish})
 
 
 def test_pictures_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:

@@ -18,6 +18,7 @@ from featx.finetuning.running import (
     finetune,
     say_of_scratch,
     say_what_trains,
+    summarize_training,
 )
 from featx.finetuning.tasks import load_task
 from featx.finetuning.training import FineTunedClassifier, divide
@@ -140,6 +141,18 @@ def test_one_epoch_of_scratch_has_no_slope_to_compare_with() -> None:
     curves.append(curve_of("full", 0, [{"valid_acc": 0.5}, {"valid_acc": 0.6}]))
 
     assert [row["gain"] for row in measure_gains(curves)] == ["start", "asymptote"]
+
+
+def test_summary_counts_what_each_stage_trains(photos: list[str]) -> None:
+    head, tune = summarize_training(photos, train="all", size=32, epochs=7)
+    counts = [{row["layer"]: row["parameters"] for row in s.rows[-3:]} for s in (head, tune)]
+    assert (head.name, tune.name, tune.n_epochs) == ("head", "tune", 7)
+    assert 0 < counts[0]["trainable"] < counts[0]["total"] == counts[1]["trainable"]
+
+
+def test_summary_refuses_wrong_parameters_before_any_image_is_read() -> None:
+    with pytest.raises(SpecError, match="'optimizer' parameter"):
+        summarize_training("no/such/folder", optimizer="foo", compare=["head"])
 
 
 def test_flat_curve_has_no_slope() -> None:

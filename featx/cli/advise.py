@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from featx.cli import options
 from featx.cli.console import conclude, print_result, reporting
 
@@ -18,25 +16,15 @@ COLUMNS = {
 }
 
 
+@options.expand_groups
 def advise_command(
     data: options.Data,
-    model: Annotated[str, typer.Option(help="A network, see `featx models`.")] = "featxnet",
-    weights: options.Weights = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in px.", min=1)] = None,
-    device: options.Device = None,
-    domains: options.Domains = None,
-    random_state: options.Seed = None,
-    store: options.Store = None,
-    no_store: options.NoStore = False,
-    n_jobs: options.Jobs = None,
-    report: options.Report = None,
-    as_json: options.Json = False,
-    as_csv: options.Csv = False,
-    as_markdown: options.Markdown = False,
-    strict: options.Strict = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No notes, no progress.")] = False,
+    network: Annotated[options.FeatureOptions, options.Only("model", "weights", "size", "device")],
+    rules: options.Seed,
+    run: options.RunOptions,
+    printed: options.PrintOptions,
 ) -> None:
-    """Frozen, in part, all of it or from scratch: what suits your pictures, by measurement.
+    """How to use a network for your images: frozen, partly or fully trained, or from scratch.
 
     \b
     featx advise photos/
@@ -44,17 +32,7 @@ def advise_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     from featx.finetuning.advice import advise
 
-    given = options.chosen(
-        weights=weights, size=size, device=device, random_state=random_state, n_jobs=n_jobs
-    )
-    with reporting(quiet=quiet) as reporter:
-        result = advise(
-            data,
-            model,
-            domains=options.chosen_domains(domains),
-            store=options.chosen_store(store, no_store=no_store),
-            watcher=reporter,
-            **given,
-        )
-    print_result(result, COLUMNS, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    conclude(result, report, strict=strict)
+    with reporting(quiet=printed.quiet) as reporter:
+        result = advise(data, **network.given(), **rules.given(), **run.given(), watcher=reporter)
+    print_result(result, COLUMNS, **printed.formats)
+    conclude(result, printed.report, strict=printed.strict)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featx.cli import options
 from featx.cli.console import in_bytes, print_json, print_table
 
 if TYPE_CHECKING:
@@ -18,22 +19,15 @@ if TYPE_CHECKING:
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
-Store = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", help="The store; by default the user's cache.", envvar="FEATX_STORE"
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
-
 app = typer.Typer(help="Look after the store of extracted features.", no_args_is_help=True)
 
 
 @app.command("info")
-def info_command(store: Store = None, as_json: Json = False) -> None:
+@options.expand_groups
+def info_command(run: options.Cache, printed: options.Json) -> None:
     """Where the store is and how much is in it."""
-    info = asdict(_open(store).info())
-    if as_json:
+    info = asdict(_open(run.store).info())
+    if printed.as_json:
         print_json("cache info", [info])
         return
     for name, value in info.items():
@@ -42,10 +36,11 @@ def info_command(store: Store = None, as_json: Json = False) -> None:
 
 
 @app.command("ls")
-def ls_command(store: Store = None, as_json: Json = False) -> None:
+@options.expand_groups
+def ls_command(run: options.Cache, printed: options.Json) -> None:
     """Every extractor setting (and layer) that has rows, the last used first."""
-    settings = _open(store).ls()
-    if as_json:
+    settings = _open(run.store).ls()
+    if printed.as_json:
         print_json("cache ls", [asdict(setting) for setting in settings])
         return
     if not settings:
@@ -54,44 +49,54 @@ def ls_command(store: Store = None, as_json: Json = False) -> None:
 
 
 @app.command("verify")
-def verify_command(store: Store = None, as_json: Json = False) -> None:
+@options.expand_groups
+def verify_command(run: options.Cache, printed: options.Json) -> None:
     """Read every row and drop those that are damaged, to be computed when next wanted."""
-    found = _open(store).verify()
-    if as_json:
+    found = _open(run.store).verify()
+    if printed.as_json:
         print_json("cache verify", [asdict(found)])
     else:
         print(f"{found.n_rows:,} rows read, {found.n_damaged:,} damaged and dropped")
 
 
 @app.command("prune")
+@options.expand_groups
 def prune_command(
-    store: Store = None,
+    *,
+    run: options.Cache,
     unused_days: Annotated[
-        float | None, typer.Option(help="Remove what was not used for so many days.", min=0)
+        float | None, typer.Option(help="Remove features not used for so many days.", min=0)
     ] = None,
     max_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Keep at most this much, such as 20G.")
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Keep at most this much, such as 20G, of what was used last."
+        ),
     ] = None,
-    as_json: Json = False,
+    printed: options.Json,
 ) -> None:
     """Remove what killed runs left behind, and what is asked for."""
     max_bytes = None if max_size is None else _bytes(max_size)
     _report(
-        "prune", lambda: _open(store).prune(unused_days=unused_days, max_bytes=max_bytes), as_json
+        "prune",
+        lambda: _open(run.store).prune(unused_days=unused_days, max_bytes=max_bytes),
+        printed,
     )
 
 
 @app.command("clear")
+@options.expand_groups
 def clear_command(
-    store: Store = None,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
-    as_json: Json = False,
+    *,
+    run: options.Cache,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Remove without asking.")] = False,
+    printed: options.Json,
 ) -> None:
     """Remove everything from the store."""
-    opened = _open(store)
+    opened = _open(run.store)
     if not yes:
         typer.confirm(f"Remove all features stored in {opened.folder}?", abort=True, err=True)
-    _report("clear", opened.clear, as_json)
+    _report("clear", opened.clear, printed)
 
 
 def _open(store: str | None) -> FeatureStore:
@@ -100,9 +105,9 @@ def _open(store: str | None) -> FeatureStore:
     return FeatureStore(store)
 
 
-def _report(name: str, act: Callable[[], Any], as_json: bool) -> None:
+def _report(name: str, act: Callable[[], Any], printed: options.PrintOptions) -> None:
     gone = act()
-    if as_json:
+    if printed.as_json:
         print_json(f"cache {name}", [asdict(gone)])
         return
     print(

@@ -9,34 +9,31 @@ import typer
 from featx.cli import options
 from featx.cli.console import reporting
 
-DEFAULT_REPORT = "featx-demo"
 
-
+@options.expand_groups
 def demo_command(
     data: Annotated[
         str,
         typer.Argument(metavar="[DATA]", help="A folder of your own; by default the digits."),
     ] = "digits",
-    model: options.Model = None,
-    weights: options.Weights = None,
-    report: Annotated[
-        str, typer.Option(metavar="DIR", help="Where the report goes.")
-    ] = DEFAULT_REPORT,
+    *,
+    network: Annotated[options.FeatureOptions, options.Only("model", "weights")],
+    printed: Annotated[options.PrintOptions, options.Only("report")],
     online: Annotated[
         bool,
         typer.Option(
             "--online",
-            help="Photographs of ants and bees and an ImageNet network, both downloaded.",
+            help="Use photographs of ants and bees and an ImageNet network, both downloaded.",
         ),
     ] = False,
     all_images: Annotated[
-        bool, typer.Option("--all", help="All pictures, not 500 drawn evenly.")
+        bool, typer.Option("--all", help="Use all images, not 500 drawn evenly.")
     ] = False,
-    store: options.Store = None,
-    no_store: options.NoStore = False,
-    n_jobs: options.Jobs = None,
+    run: options.StoredOnly,
 ) -> None:
     """The whole story in two minutes: features, which win, how depth helps, a report.
+
+    The report goes to featx-demo/ unless --report names another folder.
 
     \b
     featx demo
@@ -48,14 +45,12 @@ def demo_command(
     with reporting(quiet=True) as silent:
         tell_story(
             fetch_photographs() if online else data,
-            model=model or ("squeezenet1_0" if online else "featxnet"),
-            weights=weights or "default",
-            report=report,
             max_images=None if all_images else N_IMAGES,
-            store=options.chosen_store(store, no_store=no_store),
             tell=_print,
             watcher=silent,
-            **options.chosen(n_jobs=n_jobs),
+            **({"model": "squeezenet1_0"} if online else {}) | network.given(),
+            **printed.given(),
+            **run.given(),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
 DEFAULT_OUTPUT = "features.npz"
 
 
+@dataclass(frozen=True)
+class ExtractOptions(options.OptionGroup):
+    """How images are read and computed, where only extraction has a say."""
+
+    resize: Annotated[
+        str | None,
+        typer.Option(help="pillow (bit-identical to Pillow, default) or torch (tensor resize)."),
+    ] = None
+    decode: Annotated[
+        str | None,
+        typer.Option(help="full (default) or scaled: large JPEGs reduced as they are decoded."),
+    ] = None
+    backend: Annotated[
+        str | None, typer.Option(help="What runs the network: auto, torch or openvino.")
+    ] = None
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse images of more pixels than this.", min=1)
+    ] = None
+    reproducible: Annotated[
+        bool,
+        typer.Option("--reproducible", help="Fix the network's batch size and back end."),
+    ] = False
+    save_extractor: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Save the fitted extractor (.skops).")
+    ] = None
+
+
+@options.expand_groups
 def extract_command(
     images: Annotated[
         list[str] | None,
@@ -27,22 +56,12 @@ def extract_command(
             "digits, or torchvision:NAME. None: the built-in digits.",
         ),
     ] = None,
-    extractor: options.Extractors = None,
-    model: options.Model = None,
-    layer: options.Layers = None,
-    weights: options.Weights = None,
-    pooling: options.Pooling = None,
-    resize: Annotated[
-        str | None, typer.Option(help="pillow (its very numbers; the default) or torch (tensors).")
-    ] = None,
-    decode: Annotated[
-        str | None,
-        typer.Option(help="full (default) or scaled: large JPEGs reduced as they are decoded."),
-    ] = None,
-    precision: options.Precision = None,
-    device: options.Device = None,
-    backend: options.Backend = None,
-    domains: options.Domains = None,
+    *,
+    features: Annotated[
+        options.FeatureOptions,
+        options.Only("extractor", "model", "layer", "weights", "pooling", "precision", "device"),
+    ],
+    extraction: ExtractOptions,
     output: Annotated[
         str | None,
         typer.Option(
@@ -53,69 +72,41 @@ def extract_command(
             f"the store is filled. By default {DEFAULT_OUTPUT}.",
         ),
     ] = None,
-    save_extractor: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Keep the fitted extractor (.skops).")
-    ] = None,
-    store: options.Store = None,
-    no_store: options.NoStore = False,
-    n_jobs: options.Jobs = None,
-    max_pixels: Annotated[
-        int | None, typer.Option(help="Larger pictures are refused.", min=1)
-    ] = None,
-    reproducible: Annotated[
-        bool, typer.Option("--reproducible", help="Fix the network's batch and back end.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace any existing output.")] = False,
-    strict: options.Strict = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    force: options.Force = False,
+    run: options.RunOptions,
+    printed: options.Printed,
 ) -> None:
-    """Features of pictures to a file, cached on disk: run it again and only news is computed.
+    """Features of images to a file; on the next run only new or changed images are computed.
 
     \b
-    featx extract photos/ --layer pool1 --layer fc7
+    featx extract photos/ --layer pool1,fc7
     featx extract photos/ -e hog -e bovw:surf -o features.parquet
     featx extract photos/ --model alexnet --layer -1 --pooling gap -o fc7.npz
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    if output == "-" and no_store:
+    if output == "-" and run.no_store:
         raise typer.BadParameter("-o - fills the store only, and --no-store has none.")
     from featx.extraction import extract
 
-    given = options.chosen(
-        weights=weights,
-        pooling=pooling,
-        resize=resize,
-        decode=decode,
-        precision=precision,
-        backend=backend,
-        device=device,
-        n_jobs=n_jobs,
-        max_pixels=max_pixels,
-        reproducible=reproducible or None,
-    )
     path = None if output == "-" else Path(output or DEFAULT_OUTPUT)
     started = time.perf_counter()
-    with reporting(quiet=quiet) as reporter:
+    with reporting(quiet=printed.quiet) as reporter:
         if not images:
             reporter.note("No pictures named: the built-in digits of scikit-learn.")
-        features = extract(
+        found = extract(
             images or "digits",
-            extractor or None,
-            model=model,
-            layer=layer or None,
-            domains=options.chosen_domains(domains),
+            features.extractor,
             output=path,
             force=force,
-            store=options.chosen_store(store, no_store=no_store),
-            save_extractor=save_extractor,
             collect=path is not None,
             watcher=reporter,
-            **given,
+            **features.given(),
+            **extraction.given(),
+            **run.given(),
         )
     seconds = time.perf_counter() - started
-    _print(features, path, seconds, as_json=as_json)
-    print_failures(features.failures)
-    if strict and features.failures:
+    _print(found, path, seconds, as_json=printed.as_json)
+    print_failures(found.failures)
+    if printed.strict and found.failures:
         raise typer.Exit(STRICT_EXIT)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from featx.cli import options
 from featx.cli.console import conclude, print_json, print_result, print_table, reporting
+
+if TYPE_CHECKING:
+    from featx.finetuning.summary import StageSummary
 
 COLUMNS = {
     "spec": "strategy",
@@ -23,174 +28,183 @@ COLUMNS = {
 }
 
 
-def finetune_command(
-    data: options.Data,
-    model: Annotated[
-        str, typer.Option(help="A network, see `featx models`, or a folder of featx finetune.")
-    ] = "featxnet",
-    weights: options.Weights = None,
+@dataclass(frozen=True)
+class FineTuneOptions(options.OptionGroup):
+    """What is trained of the network, and how."""
+
     load: Annotated[
-        str | None, typer.Option(help="Only these tensors of the weights, as 'conv*'.")
-    ] = None,
+        str | None, typer.Option(help="Load only the weights whose names match, such as 'conv*'.")
+    ] = None
     train: Annotated[
-        str | None, typer.Option(help="head, or all (the default of random weights).")
-    ] = None,
+        str | None, typer.Option(help="Train the head, or all (the default of random weights).")
+    ] = None
     train_from: Annotated[
-        str | None, typer.Option(metavar="LAYER", help="Train this layer and all deeper.")
-    ] = None,
+        str | None, typer.Option(metavar="LAYER", help="Train this layer and all deeper ones.")
+    ] = None
     freeze: Annotated[
-        str | None, typer.Option(metavar="LAYERS", help="Layers that stay, as conv1,conv2.")
-    ] = None,
+        list[str] | None,
+        options.name_list(
+            "--freeze", metavar="L,L,…", help="Never train these layers, such as conv1,conv2."
+        ),
+    ] = None
     rate: Annotated[
         list[str] | None,
-        typer.Option(metavar="LAYER=RATE", help="Rate of a layer; zero freezes. Repeat."),
-    ] = None,
+        typer.Option(
+            metavar="LAYER=RATE", help="Learning rate of one layer; zero freezes it. Repeat."
+        ),
+    ] = None
     layer_decay: Annotated[
-        float | None, typer.Option(help="Factor on the rate from each layer to the one before.")
-    ] = None,
-    batch_norm: Annotated[str | None, typer.Option(help="frozen (default) or adapt.")] = None,
+        float | None,
+        typer.Option(help="Factor on the learning rate from each layer to the one before it."),
+    ] = None
+    batch_norm: Annotated[
+        str | None, typer.Option(help="Batch norm statistics: frozen (default) or adapt.")
+    ] = None
     head_layer: Annotated[
-        str | None, typer.Option(metavar="LAYER", help="Layer that a dense head takes.")
-    ] = None,
+        str | None, typer.Option(metavar="LAYER", help="Layer that feeds the dense head.")
+    ] = None
     hidden: Annotated[
-        str | None, typer.Option(metavar="SIZES", help="New dense layers, as 256,64.")
-    ] = None,
-    dropout: Annotated[float | None, typer.Option(help="Before each dense layer.")] = None,
-    head_norm: Annotated[
-        bool, typer.Option("--head-norm", help="Batch norm before each dense layer.")
-    ] = False,
-    head_epochs: Annotated[int | None, typer.Option(help="Of the head alone.", min=0)] = None,
-    head_lr: Annotated[float | None, typer.Option(help="Rate of the head alone.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of the layers chosen.", min=0)] = None,
-    lr: Annotated[float | None, typer.Option(help="Rate of the layers chosen.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    warmup: Annotated[float | None, typer.Option(help="Epochs of climbing rate.", min=0)] = None,
-    schedule: Annotated[str | None, typer.Option(help="cosine or constant.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Epochs without progress before a stage ends.", min=1)
-    ] = None,
-    validation: Annotated[
-        float | None, typer.Option(help="Share of pictures to stop by; 0 trains on all.", min=0)
-    ] = None,
-    augment: Annotated[
         str | None,
-        typer.Option(help="none, light, standard, strong; changes to it: strong,mixup=0."),
-    ] = None,
-    no_flip: Annotated[
-        bool, typer.Option("--no-flip", help="Mirror no picture: left and right matter.")
-    ] = False,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in px.", min=1)] = None,
+        typer.Option(metavar="SIZES", help="Sizes of new dense layers, such as 256,64."),
+    ] = None
+    dropout: Annotated[float | None, typer.Option(help="Dropout rate before each dense layer.")] = (
+        None
+    )
+    head_norm: Annotated[
+        bool, typer.Option("--head-norm", help="Add batch norm before each dense layer.")
+    ] = False
+    head_epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs in which only the head is trained.", min=0)
+    ] = None
+    head_lr: Annotated[
+        float | None, typer.Option(help="Learning rate while only the head is trained.")
+    ] = None
+    optimizer: Annotated[str | None, typer.Option(help="adam (default), adamw or sgd.")] = None
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay of the optimizer.", min=0)
+    ] = None
+    warmup: Annotated[float | None, typer.Option(help="Number of warm-up epochs.", min=0)] = None
+    schedule: Annotated[
+        str | None, typer.Option(help="Learning rate schedule: cosine (default) or constant.")
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Epochs without improvement before a stage ends early.", min=1),
+    ] = None
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of images held out for early stopping; 0 trains on all images.", min=0
+        ),
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """Options that were given, under the names of `FineTunedClassifier`."""
+        values = super().given()
+        if "train_from" in values:
+            values["train"] = values.pop("train_from")
+        if "rate" in values:
+            from featx.finetuning.policies import parse_rates
+
+            values["rates"] = parse_rates(values.pop("rate"))
+        return values
+
+
+@dataclass(frozen=True)
+class ComparisonOptions(options.OptionGroup):
+    """What is compared."""
+
     compare: Annotated[
-        str | None, typer.Option(help="Strategies: scratch,frozen,head,partial,full.")
-    ] = None,
+        list[str] | None,
+        options.name_list(
+            "--compare",
+            metavar="S,S,…",
+            help="Compare strategies: scratch, frozen, head, partial, full.",
+        ),
+    ] = None
     labels: Annotated[
-        str | None, typer.Option(help="Curve by training pictures of each class, as 5,10,20.")
-    ] = None,
-    train_per_class: Annotated[
-        int | None, typer.Option(help="Training pictures of each class.", min=1)
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Repetitions.", min=1)] = 1,
-    random_state: Annotated[int, typer.Option(help="The first seed.")] = 0,
+        list[int] | None,
+        options.integer_list(
+            "--labels",
+            metavar="N,N,…",
+            minimum=1,
+            help="Learning curve by numbers of training images per class, such as 5,10,20.",
+        ),
+    ] = None
+
+
+@options.expand_groups
+def finetune_command(
+    data: options.Data,
+    network: Annotated[
+        options.FeatureOptions, options.Only("model", "weights", "size", "precision", "device")
+    ],
+    tuning: FineTuneOptions,
+    training: options.TrainingOptions,
+    augmentation: options.AugmentationOptions,
+    comparison: ComparisonOptions,
+    rules: Annotated[
+        options.ProtocolOptions, options.Only("train_per_class", "seeds", "random_state")
+    ],
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Keep the network there.")
+        str | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Save the network there."),
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Keep each epoch; go on after a kill.")
-    ] = None,
+    force: options.Force = False,
     summary: Annotated[
-        bool, typer.Option("--summary", help="Only print the layers and what trains.")
+        bool,
+        typer.Option("--summary", help="Only print the layers and which of them are trained."),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write into any folder.")] = False,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
-    device: options.Device = None,
-    domains: options.Domains = None,
-    store: options.Store = None,
-    no_store: options.NoStore = False,
-    n_jobs: options.Jobs = None,
-    report: options.Report = None,
-    as_json: options.Json = False,
-    as_csv: options.Csv = False,
-    as_markdown: options.Markdown = False,
-    strict: options.Strict = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No notes, no progress.")] = False,
+    *,
+    run: options.RunOptions,
+    printed: options.PrintOptions,
 ) -> None:
-    """Fine-tune a network on your pictures: the head, or from a layer on, or all of it.
+    """Fine-tune a network on your images: the head, or from a layer on, or all of it.
 
     \b
     featx finetune photos/ --model squeezenet1_0 -o mine/
     featx finetune photos/ --train-from conv5 --augment standard -o mine/
     featx finetune photos/ --compare scratch,frozen,head,full --seeds 3 --report report/
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    if train and train_from:
+    if tuning.train and tuning.train_from:
         raise typer.BadParameter("--train and --train-from say the same; give one.")
-    from featx.finetuning.policies import parse_rates
-
-    given = options.chosen(
-        weights=weights, load=load, train=train_from or train, freeze=_names(freeze),
-        rates=parse_rates(rate) if rate else None, layer_decay=layer_decay,
-        batch_norm=batch_norm, head_layer=head_layer, hidden=hidden, dropout=dropout,
-        head_norm=head_norm or None, head_epochs=head_epochs, head_lr=head_lr, epochs=epochs,
-        lr=lr, optimizer=optimizer, weight_decay=weight_decay, batch_size=batch_size,
-        warmup=warmup, schedule=schedule, patience=patience, validation=validation, augment=augment,
-        flip=False if no_flip else None, size=size, precision=precision, device=device,
-    )  # fmt: skip
+    options.take_single("--train-per-class", rules.train_per_class)
+    parameters = network.given() | tuning.given() | training.given()
+    if preset := options.take_single("--augment", augmentation.augment):
+        parameters["augment"] = preset
+    if augmentation.no_flip:
+        parameters["flip"] = False
     if summary:
-        if not compare:
-            from featx.finetuning.running import check_parameters
+        from featx.finetuning.running import summarize_training
 
-            given = check_parameters(model, given)
-            given.pop("model")
-        _print_summary(data, model, given, domains, as_json=as_json)
+        domains = run.given().get("domains")
+        stages = summarize_training(data, domains=domains, compare=comparison.compare, **parameters)
+        _print_stages(stages, as_json=printed.as_json)
         return
     from featx.finetuning.running import finetune
 
-    with reporting(quiet=quiet) as reporter:
+    with reporting(quiet=printed.quiet) as reporter:
         result = finetune(
             data,
-            model,
-            domains=options.chosen_domains(domains),
-            compare=_names(compare),
-            partial=train_from,
-            labels=[int(n) for n in _names(labels) or ()],
-            train_per_class=train_per_class,
-            seeds=seeds,
-            random_state=random_state,
+            partial=tuning.train_from,
             output=output,
             force=force,
-            checkpoint=checkpoint,
-            store=options.chosen_store(store, no_store=no_store),
-            n_jobs=n_jobs,
             watcher=reporter,
-            **given,
+            **parameters,
+            **comparison.given(),
+            **rules.given(),
+            **run.given(),
         )
-    print_result(result, COLUMNS, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-    conclude(result, report, strict=strict)
+    print_result(result, COLUMNS, **printed.formats)
+    conclude(result, printed.report, strict=printed.strict)
 
 
-def _names(text: str | None) -> list[str] | None:
-    """Words with commas between them."""
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _print_summary(
-    data: list[str], model: str, given: dict[str, Any], domains: str | None, *, as_json: bool
-) -> None:
-    """The network layer by layer, for as many classes as the data has; nothing is trained."""
-    from featx.datasets import load_dataset
-    from featx.finetuning.summary import summarize
-    from featx.finetuning.training import FineTunedClassifier
-
-    dataset = load_dataset(data, domains=options.chosen_domains(domains))
-    classes = set() if dataset.labels is None else set(dataset.labels.tolist()) - {""}
-    classifier = FineTunedClassifier(model, **given)
-    prepared = classifier.prepare(max(2, len(classes)), with_values=False)
-    for stage in classifier.stages(prepared):
-        rows = summarize(prepared, stage.plan)
+def _print_stages(stages: Sequence[StageSummary], *, as_json: bool) -> None:
+    """A table of layers for each stage."""
+    for stage in stages:
         if as_json:
-            print_json("finetune", rows, stage=stage.name, n_epochs=stage.n_epochs)
+            print_json("finetune", stage.rows, stage=stage.name, n_epochs=stage.n_epochs)
             continue
         print(f"{stage.name}: {stage.n_epochs} epochs")
-        print_table(rows, right=["parameters", "lr"])
+        print_table(stage.rows, right=["parameters", "lr"])
         print()

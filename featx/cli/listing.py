@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from featx.cli import options
 from featx.cli.console import print_json, print_table
 
 BUNDLED = "featxnet"
 
-Json = Annotated[bool, typer.Option("--json", help="The table as JSON.")]
 
-
+@options.expand_groups
 def layers_command(
-    model: Annotated[str, typer.Argument(help="A network; see `featx models`.")],
-    as_json: Json = False,
+    model: Annotated[str, typer.Argument(help="Network, see `featx models`.")],
+    *,
+    printed: options.Json,
 ) -> None:
     """Every layer of a network that features can be taken from, in order of execution."""
     from featx.models import list_layers
@@ -35,22 +36,24 @@ def layers_command(
         }
         for layer in layers
     ]
-    if as_json:
+    if printed.as_json:
         print_json("layers", [asdict(layer) for layer in layers], model=model)
         return
     print_table(rows, right=("n_features", "n_pooled", "cost"))
 
 
+@options.expand_groups
 def models_command(
     pattern: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name.")] = "",
-    as_json: Json = False,
+    *,
+    printed: options.Json,
 ) -> None:
     """Networks by name: where they come from, and whether their weights are here."""
     from featx.models import list_models
 
     rows = [asdict(model) for model in list_models(pattern)]
     is_bundled = [row["name"] for row in rows] == [BUNDLED]
-    if as_json:
+    if printed.as_json:
         print_json("models", rows, **({"card": _card()} if is_bundled else {}))
         return
     shown = [{**row, "weights": ", ".join(row["weights"])} for row in rows]
@@ -88,12 +91,13 @@ def _print_card(card: dict[str, Any]) -> None:
     print_table(rows, right=list(card["table"][0]["accuracy"]))
 
 
-def extractors_command(as_json: Json = False) -> None:
+@options.expand_groups
+def extractors_command(printed: options.Json) -> None:
     """Extractors by name: what a SPEC can begin with."""
     from featx.registry import list_extractors
 
     rows = [asdict(entry) for entry in list_extractors()]
-    if as_json:
+    if printed.as_json:
         print_json("extractors", rows)
         return
     print_table([{key: row[key] for key in ("name", "summary", "source")} for row in rows])

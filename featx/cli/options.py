@@ -1,94 +1,388 @@
-"""Options that several commands share, and what becomes of them."""
+"""Options that several commands share, each declared once, in groups that a command takes whole.
+
+A command names a group as a parameter and gets it as one object; `expand_groups` writes the group's
+options into the command's signature, where typer reads them.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+from featx._lists import parse_integers, parse_names
+from featx.errors import ResultFileError, SpecError
+
+Value = TypeVar("Value")
 
 DATA_HELP = (
     "A folder (its folders name the classes; train/ val/ test/ above them the splits), files, a "
     "manifest (.csv .tsv .parquet), digits, or torchvision:NAME."
 )
-
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)]
-Extractors = Annotated[
-    list[str] | None,
-    typer.Option("-e", "--extractor", metavar="SPEC", help="NAME[:ARG…][,key=value…]; repeat."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(help="A network, see `featx models`; short for -e cnn:MODEL."),
-]
-Layers = Annotated[
-    list[str] | None,
-    typer.Option(help="A layer of the network, see `featx layers MODEL`; repeat."),
-]
-Weights = Annotated[str | None, typer.Option(help="default, a name, a file, or random.")]
-Pooling = Annotated[
-    str | None, typer.Option(help="flatten, gap, max, gem, grid=N; of tokens cls, mean.")
-]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Backend = Annotated[str | None, typer.Option(help="auto, torch or openvino.")]
-Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
-ProtocolName = Annotated[
-    str | None,
-    typer.Option(
-        "--protocol",
-        help="cv, holdout, random, decaf, kornblith or razavian. By default holdout where the "
-        "data has folders to split by, else cv.",
-    ),
-]
-Classifier = Annotated[
-    str | None, typer.Option(help="logistic (default), svm, ridge, knn or nearest_mean.")
-]
-Scale = Annotated[str | None, typer.Option(help="standard (default), l2 or none.")]
-Strength = Annotated[
-    float | None,
-    typer.Option("-C", "--C", help="A fixed strength; by default it is chosen.", min=1e-12),
-]
-Metric = Annotated[str | None, typer.Option(help="accuracy or balanced_accuracy.")]
-Splits = Annotated[int | None, typer.Option("--n-splits", help="Folds or repetitions.", min=1)]
-Seed = Annotated[int | None, typer.Option("--random-state", help="Seed of the splits.")]
-Domains = Annotated[
-    str | None,
-    typer.Option(help="The folder above the class is the domain; those wanted, or 'all'."),
-]
-Store = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR",
-        help="Where rows are kept; by default the user's cache.",
-        envvar="FEATX_STORE",
-    ),
-]
-NoStore = Annotated[bool, typer.Option("--no-store", help="Keep no rows.")]
-Jobs = Annotated[int | None, typer.Option("-j", "--n-jobs", help="Jobs; by default all cores.")]
-Report = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DIR", help="Write report.html, results.json, table.csv and figures there."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
-Csv = Annotated[bool, typer.Option("--csv", help="The table as CSV.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="The table in Markdown.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 if a picture could not be read.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No notes, no progress.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite any existing output.")]
 
 
-def chosen_store(store: str | None, *, no_store: bool) -> str | None:
-    """What the library takes as `store`."""
-    return None if no_store else store or "default"
+class Only:
+    """Annotation for a command that takes some options of a group: ``Only("store", "n_jobs")``."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
 
 
-def chosen_domains(text: str | None) -> bool | list[str] | None:
-    """What the library takes as `domains`: ``all``, or names with commas between them."""
-    if text is None or text == "all":
-        return None if text is None else True
-    return [name.strip() for name in text.split(",") if name.strip()]
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that a command gets as one object: a field for each, annotated as typer wants it."""
+
+    def given(self) -> dict[str, Any]:
+        """Options that were given, under the names that the library has for them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and value is not False
+        }
 
 
-def chosen(**given: Any) -> dict[str, Any]:
-    """Options that were given."""
-    return {name: value for name, value in given.items() if value is not None}
+def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Command with each group of options in its signature replaced by the group's options."""
+    groups: dict[str, tuple[type[OptionGroup], Sequence[str]]] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        group = getattr(parameter.annotation, "__origin__", parameter.annotation)
+        if not (isinstance(group, type) and issubclass(group, OptionGroup)):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        options = {option.name: option for option in _parameters_of(group)}
+        [only] = getattr(parameter.annotation, "__metadata__", [Only(*options)])
+        groups[parameter.name] = group, only.names
+        parameters += [options[name] for name in only.names]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        taken = {
+            name: group(**{option: values.pop(option) for option in names})
+            for name, (group, names) in groups.items()
+        }
+        command(**values, **taken)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _parameters_of(group: type[OptionGroup]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]
+
+
+def name_list(*flags: str, **details: Any) -> Any:
+    """Option for names: it repeats, and takes several with commas between them."""
+    return typer.Option(*flags, parser=_strict(parse_names), callback=_joined, **details)
+
+
+def integer_list(*flags: str, minimum: int = 0, **details: Any) -> Any:
+    """Option for whole numbers: it repeats, and takes several with commas between them."""
+    parser = _strict(lambda text: parse_integers(text, minimum=minimum))
+    return typer.Option(*flags, parser=parser, callback=_joined, **details)
+
+
+def _strict(parse: Callable[[str], list[Value]]) -> Callable[[str], list[Value]]:
+    """Parser whose errors are those of a command line."""
+
+    def parsed(text: str) -> list[Value]:
+        try:
+            return parse(text)
+        except SpecError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parsed
+
+
+def _joined(lists: list[list[Any]] | None) -> list[Any] | None:
+    return [item for items in lists for item in items] if lists else None
+
+
+def take_single(flag: str, values: Sequence[Value] | None) -> Value | None:
+    """The value of a list option where a command takes one at most.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there are several.
+    """
+    if values and len(values) > 1:
+        raise typer.BadParameter(f"Expected one value here, got {len(values)}.", param_hint=flag)
+    return values[0] if values else None
+
+
+def check_suffix(output: str, suffixes: Sequence[str]) -> Path:
+    """Path of an output, whose suffix says how it is written.
+
+    Raises
+    ------
+    ResultFileError
+        If it has another suffix.
+    """
+    path = Path(output)
+    if path.suffix.lower() not in suffixes:
+        raise ResultFileError(
+            f"{output}: expected a name that ends in {', '.join(suffixes)}; got "
+            f"{path.suffix or 'no suffix'}."
+        )
+    return path
+
+
+@dataclass(frozen=True)
+class FeatureOptions(OptionGroup):
+    """Which features: extractors, or a network and its layers."""
+
+    extractor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-e",
+            "--extractor",
+            metavar="SPEC",
+            help="NAME[:ARG…][,key=value…], see `featx extractors`; repeat for several. "
+            "--model MODEL --layer LAYER is short for -e cnn:MODEL:LAYER.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Network, see `featx models`, or a folder that `featx finetune` wrote. Default: "
+            "featxnet."
+        ),
+    ] = None
+    layer: Annotated[
+        list[str] | None,
+        name_list(
+            "--layer",
+            "--layers",
+            metavar="L,L,…",
+            help="Layers of the network, see `featx layers MODEL`: several with commas, or repeat.",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None, typer.Option(help="Weights of the network: default, a name, a file, or random.")
+    ] = None
+    pooling: Annotated[
+        str | None,
+        typer.Option(
+            help="How feature maps are pooled: flatten, gap (global average), max, gem or grid=N; "
+            "tokens: cls or mean."
+        ),
+    ] = None
+    size: Annotated[
+        int | None, typer.Option(help="Side length of the network's input in px.", min=1)
+    ] = None
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16, or fp16 where nothing is trained.")
+    ] = None
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
+
+    def given(self) -> dict[str, Any]:
+        """Options of the network that were given; extractors are an argument of their own."""
+        return {name: value for name, value in super().given().items() if name != "extractor"}
+
+
+@dataclass(frozen=True)
+class ProtocolOptions(OptionGroup):
+    """How accuracy is measured."""
+
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="cv, holdout, random, decaf, kornblith or razavian. By default holdout where the "
+            "data has folders to split by, else cv.",
+        ),
+    ] = None
+    classifier: Annotated[
+        str | None, typer.Option(help="logistic (default), svm, ridge, knn or nearest_mean.")
+    ] = None
+    scale: Annotated[
+        str | None, typer.Option(help="How features are scaled: standard (default), l2 or none.")
+    ] = None
+    C: Annotated[
+        float | None,
+        typer.Option(
+            "-C",
+            "--C",
+            help="Inverse of the regularization strength. By default it is chosen on the training "
+            "images.",
+            min=1e-12,
+        ),
+    ] = None
+    metric: Annotated[
+        str | None,
+        typer.Option(help="accuracy or balanced_accuracy. By default that of the protocol."),
+    ] = None
+    train_per_class: Annotated[
+        list[int] | None,
+        integer_list(
+            "--train-per-class",
+            metavar="N",
+            minimum=1,
+            help="Number of training images per class; in `featx probe`, several such as 1,2,5,10 "
+            "give a learning curve.",
+        ),
+    ] = None
+    n_splits: Annotated[
+        int | None, typer.Option(help="Number of folds or random splits.", min=1)
+    ] = None
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of repetitions, each with the next seed.", min=1)
+    ] = None
+    random_state: Annotated[
+        int | None, typer.Option(help="Seed of everything random: the first where there are more.")
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """Options that were given; one number of training images is not a list."""
+        values = super().given()
+        if len(sizes := values.get("train_per_class", ())) == 1:
+            values["train_per_class"] = sizes[0]
+        return values
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions(OptionGroup):
+    """How images are embedded in two dimensions."""
+
+    method: Annotated[
+        str | None, typer.Option(help="Embedding by umap, pca or tsne. Default: umap.")
+    ] = None
+    max_images: Annotated[
+        int | None,
+        typer.Option(
+            help="Maximum number of images to embed and measure, drawn from all classes alike; a "
+            "probe uses all of them. Default: 5000.",
+            min=10,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions(OptionGroup):
+    """How a network is trained."""
+
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of epochs; in `featx finetune`, after those of the head alone.", min=0
+        ),
+    ] = None
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate; in `featx finetune`, after the epochs of the head alone.", min=0
+        ),
+    ] = None
+    batch_size: Annotated[int | None, typer.Option(help="Images per training step.", min=1)] = None
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Save a checkpoint there after each epoch, and resume from it."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class AugmentationOptions(OptionGroup):
+    """How images change at random."""
+
+    augment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Preset none, light, standard or strong, and changes to it: strong,mixup=0."
+        ),
+    ] = None
+    no_flip: Annotated[
+        bool, typer.Option("--no-flip", help="Never mirror images: left and right matter.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class RunOptions(OptionGroup):
+    """Which domains, the store, and how many jobs."""
+
+    domains: Annotated[
+        list[str] | None,
+        name_list(
+            "--domains",
+            metavar="A,B,…",
+            help="Read the folder above the class as the domain, and take these domains, or all.",
+        ),
+    ] = None
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the feature store. By default in the user's cache.",
+            envvar="FEATX_STORE",
+        ),
+    ] = None
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Neither read nor write stored features.")
+    ] = False
+    n_jobs: Annotated[
+        int | None, typer.Option("-j", "--n-jobs", help="Number of jobs. By default all cores.")
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """Options as the library takes them: ``domains`` where given, ``store``, ``n_jobs``."""
+        values = super().given() | {"store": None if self.no_store else self.store or "default"}
+        values.pop("no_store", None)
+        if self.domains == ["all"]:
+            values["domains"] = True
+        return values
+
+
+@dataclass(frozen=True)
+class PrintOptions(OptionGroup):
+    """How a result is printed, and its report."""
+
+    report: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Write report.html, results.json, table.csv and figures there."
+        ),
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table in Markdown.")
+    ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 3 if an image could not be read.")
+    ] = False
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print no notes and no progress.")
+    ] = False
+
+    @property
+    def formats(self) -> dict[str, bool]:
+        """How the table is printed."""
+        return {name: getattr(self, name) for name in ("as_json", "as_csv", "as_markdown")}
+
+
+Features = Annotated[
+    FeatureOptions, Only("extractor", "model", "layer", "weights", "pooling", "device")
+]
+Seed = Annotated[ProtocolOptions, Only("random_state")]
+Cache = Annotated[RunOptions, Only("store")]
+StoredOnly = Annotated[RunOptions, Only("store", "no_store", "n_jobs")]
+Printed = Annotated[PrintOptions, Only("as_json", "strict", "quiet")]
+Json = Annotated[PrintOptions, Only("as_json")]

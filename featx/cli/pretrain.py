@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -12,40 +13,64 @@ from featx.cli.console import print_json, reporting
 app = typer.Typer(help="Train a network's layers on pictures without labels.", no_args_is_help=True)
 
 
-@app.command("autoencoder")
-def autoencoder_command(
-    pictures: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PICTURES", help=f"{options.DATA_HELP} None: torchvision:MNIST."),
-    ] = None,
+@dataclass(frozen=True)
+class AutoencoderOptions(options.OptionGroup):
+    """What is trained, on what."""
+
     encoder: Annotated[
-        str, typer.Option(help="The network whose layers up to the last maps are trained.")
-    ] = "lenet",
-    weights: Annotated[str, typer.Option(help="What they begin with.")] = "random",
+        str | None,
+        typer.Option(
+            help="Network of which the layers up to the last feature maps are trained. Default: "
+            "lenet."
+        ),
+    ] = None
+    n_code: Annotated[
+        int | None, typer.Option(help="Size of the bottleneck code. Default: 10.", min=1)
+    ] = None
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of noise added to pixels in 0 to 1. Default: 0.0.", min=0
+        ),
+    ] = None
+    mask: Annotated[
+        float | None,
+        typer.Option(help="Fraction of patches blanked out. Default: 0.0.", min=0, max=1),
+    ] = None
+    max_pictures: Annotated[
+        int | None, typer.Option(help="Maximum number of images, drawn at random.", min=1)
+    ] = None
+
+
+@app.command("autoencoder")
+@options.expand_groups
+def autoencoder_command(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGES", help=f"{options.DATA_HELP} None: torchvision:MNIST."),
+    ] = None,
     output: Annotated[
         str,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Weights; reconstructions as a .png beside."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Weights (.safetensors); reconstructions go to a .png beside them.",
         ),
     ] = "autoencoder.safetensors",
-    n_code: Annotated[int, typer.Option(help="Numbers that a picture becomes.", min=1)] = 10,
-    noise: Annotated[float, typer.Option(help="Deviation of added noise, 0 to 1.", min=0)] = 0.0,
-    mask: Annotated[float, typer.Option(help="Share of patches blanked out.", min=0, max=1)] = 0.0,
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
-    lr: Annotated[float, typer.Option(min=0)] = 1e-3,
-    batch_size: Annotated[int, typer.Option(min=1)] = 64,
-    max_pictures: Annotated[int | None, typer.Option(help="Take so many at random.", min=1)] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in px.", min=1)] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Keep each epoch; go on after a kill.")
-    ] = None,
-    device: options.Device = None,
-    random_state: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No notes, no progress.")] = False,
+    *,
+    autoencoder: AutoencoderOptions,
+    network: Annotated[
+        options.FeatureOptions, options.Only("weights", "size", "precision", "device")
+    ],
+    training: options.TrainingOptions,
+    rules: options.Seed,
+    printed: Annotated[options.PrintOptions, options.Only("as_json", "quiet")],
 ) -> None:
-    """A convolutional autoencoder: pictures to a few numbers and back, no labels needed.
+    """A convolutional autoencoder: images to a short code and back, without labels.
+
+    The encoder starts from random weights, unless --weights names others. It is trained for ten
+    epochs on batches of 64 images, at a learning rate of 0.001.
 
     \b
     featx pretrain autoencoder torchvision:MNIST --encoder lenet
@@ -53,29 +78,20 @@ def autoencoder_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     from featx.finetuning.autoencoder import files_of, pretrain
 
-    with reporting(quiet=quiet) as reporter:
-        if not pictures:
+    with reporting(quiet=printed.quiet) as reporter:
+        if not images:
             reporter.note("No pictures named: MNIST.")
         found = pretrain(
-            pictures or "torchvision:MNIST",
-            encoder=encoder,
-            weights=weights,
-            n_code=n_code,
-            noise=noise,
-            mask=mask,
-            epochs=epochs,
-            lr=lr,
-            batch_size=batch_size,
-            max_pictures=max_pictures,
-            size=size,
-            random_state=random_state or 0,
+            images or "torchvision:MNIST",
             output=output,
-            checkpoint=checkpoint,
             watcher=reporter,
-            **options.chosen(device=device, precision=precision),
+            **autoencoder.given(),
+            **network.given(),
+            **training.given(),
+            **rules.given(),
         )
     file, picture = files_of(output)
-    if as_json:
+    if printed.as_json:
         print_json("pretrain", found.history, weights=str(file), picture=str(picture))
         return
     last = found.history[-1]

@@ -14,11 +14,11 @@ def report_command(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR…", help="What --report left: folders with results.json, or of such ones."
+            metavar="DIR…", help="Folders that --report wrote, or folders of such ones."
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the page goes.")
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the page.")
     ] = Path(DEFAULT_FOLDER),
 ) -> None:
     """Join what earlier commands left into one page that opens without a network.

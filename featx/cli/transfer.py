@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,43 +30,42 @@ COLUMNS = {
 }
 
 
+@dataclass(frozen=True)
+class TransferOptions(options.OptionGroup):
+    """How domains are split and aligned."""
+
+    train_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of each class of each domain to train on. Default: 0.7.",
+            min=0.01,
+            max=0.99,
+        ),
+    ] = None
+    regularization: Annotated[
+        float | None,
+        typer.Option(help="What CORAL adds to the variance of every feature. Default: 1.0."),
+    ] = None
+
+
+@options.expand_groups
 def transfer_command(
     data: options.Data,
-    extractor: options.Extractors = None,
-    model: options.Model = None,
-    layer: options.Layers = None,
-    weights: options.Weights = None,
-    pooling: options.Pooling = None,
-    device: options.Device = None,
-    domains: Annotated[
-        str,
-        typer.Option(help="The folder above the class is the domain; those wanted, as A,B, or all"),
-    ] = "all",
-    seeds: Annotated[int, typer.Option(help="Splits of each domain, each another.", min=1)] = 5,
-    train_share: Annotated[
-        float, typer.Option(help="Of each class of each domain, to train on.", min=0.01, max=0.99)
-    ] = 0.7,
-    classifier: options.Classifier = None,
-    scale: options.Scale = None,
-    C: options.Strength = None,
-    regularization: Annotated[
-        float, typer.Option(help="Of CORAL: added to the variance of every feature.")
-    ] = 1.0,
-    random_state: options.Seed = None,
+    features: options.Features,
+    splits: TransferOptions,
+    rules: Annotated[
+        options.ProtocolOptions, options.Only("classifier", "scale", "C", "seeds", "random_state")
+    ],
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Show each pair of more than two domains, too.")
     ] = False,
-    store: options.Store = None,
-    no_store: options.NoStore = False,
-    n_jobs: options.Jobs = None,
-    report: options.Report = None,
-    as_json: options.Json = False,
-    as_csv: options.Csv = False,
-    as_markdown: options.Markdown = False,
-    strict: options.Strict = False,
-    quiet: options.Quiet = False,
+    *,
+    run: options.RunOptions,
+    printed: options.PrintOptions,
 ) -> None:
-    """Train on one domain, test on another: what each kind of features keeps, and CORAL adds.
+    """Train on one domain, test on another: what each feature set keeps, and CORAL adds.
+
+    By default between all domains, over five random splits of each.
 
     \b
     featx transfer data/samples --domains photo,sketch
@@ -74,32 +73,23 @@ def transfer_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     from featx.probing import transfer
 
-    given = options.chosen(
-        model=model, layer=layer or None, weights=weights, pooling=pooling, device=device,
-        n_jobs=n_jobs, classifier=classifier, scale=scale, random_state=random_state,
-    )  # fmt: skip
-    with reporting(quiet=quiet) as reporter:
+    with reporting(quiet=printed.quiet) as reporter:
         result = transfer(
             data,
-            extractor or None,
-            domains=options.chosen_domains(domains) or True,
-            seeds=seeds,
-            train_share=train_share,
-            C=C,
-            regularization=regularization,
-            store=options.chosen_store(store, no_store=no_store),
+            features.extractor,
             watcher=reporter,
-            **given,
+            **features.given(),
+            **splits.given(),
+            **rules.given(),
+            **run.given(),
         )
-    for_people = not (as_json or as_csv)
+    for_people = not (printed.as_json or printed.as_csv)
     print_result(
         _readable(result, has_pairs=pairs) if for_people else result,
         COLUMNS,
-        as_json=as_json,
-        as_csv=as_csv,
-        as_markdown=as_markdown,
+        **printed.formats,
     )
-    conclude(result, report, strict=strict)
+    conclude(result, printed.report, strict=printed.strict)
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:

@@ -10,7 +10,6 @@ import typer
 
 from featx.cli import options
 from featx.cli.console import conclude, print_failures, print_json, reporting
-from featx.errors import ResultFileError
 
 if TYPE_CHECKING:
     from featx.results import Result
@@ -18,80 +17,54 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
 
+@options.expand_groups
 def umap_command(
     data: options.Data,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help=".png, .svg, .pdf or .html.")
     ] = "map.png",
-    extractor: Annotated[
-        str | None,
-        typer.Option("-e", "--extractor", metavar="SPEC", help="NAME[:ARG…][,key=value…]."),
-    ] = None,
-    model: options.Model = None,
-    layer: Annotated[
-        str | None, typer.Option(help="A layer of the network, see `featx layers MODEL`.")
-    ] = None,
-    weights: options.Weights = None,
-    pooling: options.Pooling = None,
-    device: options.Device = None,
+    *,
+    features: options.Features,
     color: Annotated[
         str | None,
         typer.Option(
-            help="class (the default where it is known), domain, split, or correct: whether a "
-            "linear probe gets it right."
+            help="What colours the points: class (default where it is known), domain, split, or "
+            "correct (whether a linear probe gets it right)."
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="umap, pca or tsne.")] = "umap",
-    protocol: options.ProtocolName = None,
-    max_images: Annotated[int, typer.Option(help="At most so many are mapped.", min=10)] = 5000,
-    random_state: Annotated[int, typer.Option(help="The same seed, the same map.")] = 0,
-    domains: options.Domains = None,
-    store: options.Store = None,
-    no_store: options.NoStore = False,
-    n_jobs: options.Jobs = None,
-    as_json: options.Json = False,
-    strict: options.Strict = False,
-    quiet: options.Quiet = False,
+    rules: Annotated[options.ProtocolOptions, options.Only("protocol", "random_state")],
+    embedding: options.EmbeddingOptions,
+    run: options.RunOptions,
+    printed: options.Printed,
 ) -> None:
-    """One map of pictures in two dimensions, by one kind of features.
+    """One embedding of images in two dimensions, by one set of features.
 
     \b
     featx umap photos/ -e cnn:featxnet:fc7 -o map.png
     featx umap photos/ -e hog --color correct -o map.html
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    file = Path(output)
-    if file.suffix.lower() not in SUFFIXES:
-        raise ResultFileError(
-            f"{output}: a map is written to {', '.join(SUFFIXES)}; got "
-            f"{file.suffix or 'no suffix'}."
-        )
+    file = options.check_suffix(output, SUFFIXES)
     from featx.projection.single import map_pictures
 
-    given = options.chosen(
-        model=model, layer=layer, weights=weights, pooling=pooling, device=device, n_jobs=n_jobs
-    )
-    with reporting(quiet=quiet) as reporter:
+    with reporting(quiet=printed.quiet) as reporter:
         result = map_pictures(
             data,
-            extractor,
-            method=method,
+            features.extractor,
             color=color,
-            protocol=protocol,
-            max_images=max_images,
-            random_state=random_state,
-            domains=options.chosen_domains(domains),
-            store=options.chosen_store(store, no_store=no_store),
             watcher=reporter,
-            **given,
+            **features.given(),
+            **rules.given(),
+            **embedding.given(),
+            **run.given(),
         )
     _write(result, file)
-    if as_json:
+    if printed.as_json:
         print_json("umap", result.rows, data=result.data, protocol=result.protocol, output=output)
     else:
         print(f"{output}: {result.sentences[0]}")
     sys.stdout.flush()
     print_failures(result.failures)
-    conclude(result, strict=strict)
+    conclude(result, strict=printed.strict)
 
 
 def _write(result: Result, file: Path) -> None:

@@ -44,6 +44,21 @@ def test_json_has_a_row_for_each_layer(
     assert found["rows"][0]["purity"] > 0.9
 
 
+@pytest.mark.parametrize(
+    "layers", [["--layer", "fc7,pool1"], ["--layer", "pool1", "--layers", "fc7"]]
+)
+def test_layers_repeat_and_take_commas(
+    layers: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = [*layers, "--maps", "none", "--no-controls", "--json", "-q"]
+    assert run(monkeypatch, "depth", str(folder), *options) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["layer"] for row in rows] == ["pool1", "fc7"]
+
+
 def test_a_report_has_its_figures(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,15 @@ def test_json_holds_the_result(
     assert result["failures"][0]["path"] == "pictures/dark/broken.png"
 
 
+def test_layers_repeat_and_take_commas(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = ("--layer", "pool1,fc7", "--layer", "pool2")
+    assert run(monkeypatch, "extract", "pictures", *layers, "--pooling", "gap", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["layer"] for row in rows] == ["pool1", "fc7", "pool2"]
+
+
 def test_strict_exits_3_when_a_picture_failed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,14 @@ def test_kernels_are_drawn_without_pictures(
     assert "32 kernels of 5x5 px" in capsys.readouterr().out
 
 
+def test_kernels_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-o", str(tmp_path / "kernels.png"), "--json"]
+    assert run(monkeypatch, "filters", "featxnet", *options) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == [{"n_kernels": 32, "size_px": [5, 5]}]
+
+
 def test_what_excites_channels_is_drawn_and_told(
     photos: list[str],
     tmp_path: Path,
@@ -41,9 +49,10 @@ def test_what_excites_channels_is_drawn_and_told(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["-o", "a.gif"], 1, "a.gif: filters are drawn to .png, .svg, .pdf; got .gif"),
+        (["-o", "a.gif"], 1, "a.gif: expected a name that ends in .png, .svg, .pdf; got .gif"),
         (["--layer", "conv5"], 2, "name DATA too"),
-        (["digits", "--channels", "a"], 2, "takes numbers"),
+        (["digits", "--layer", "pool1,pool2"], 2, "Expected one value"),
+        (["digits", "--channels", "a"], 2, "Expected whole numbers"),
     ],
 )
 def test_what_is_wrong_is_said(

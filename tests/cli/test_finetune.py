@@ -69,3 +69,20 @@ def test_augment_draws_a_row_for_each_preset(
     with Image.open(grid) as image:
         assert image.size == (9 * 64, 4 * 64)
     assert "rows none, light, standard, strong" in capsys.readouterr().out
+
+
+def test_augment_checks_its_output_before_it_reads_an_image(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "augment", "no/such.jpg", "-o", "grid.gif") == 1
+    assert "grid.gif: expected a name that ends in .png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--augment", "light", "--augment", "strong"), ("--train-per-class", "2,5")]
+)
+def test_finetune_takes_one_value_where_others_take_several(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 2
+    assert "Expected one value here, got 2" in capsys.readouterr().err

@@ -57,10 +57,14 @@ def test_json_says_how_far_the_map_can_be_trusted(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-o", "map.gif"], "map.gif: a map is written to .png, .svg, .pdf, .html; got .gif"),
+        (
+            ["-o", "map.gif"],
+            "map.gif: expected a name that ends in .png, .svg, .pdf, .html; got .gif",
+        ),
         (["-e", "color", "--color", "domain"], "nothing is known to colour by domain; wanted"),
         (["-e", "color", "--color", "hue"], "color must be one of class, domain, split, correct"),
         (["--layer", "fc7", "-e", "hog", "--model", "featxnet"], "shows one kind of features"),
+        (["--layer", "fc6,fc7"], "shows one kind of features; got fc6, fc7"),
     ],
 )
 def test_what_is_wrong_is_one_line(

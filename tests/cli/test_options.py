@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import inspect
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+import pytest
+import typer
+
+from featx.cli import app, options
+from featx.demo import tell_story
+from featx.finetuning import advise, finetune
+from featx.finetuning.augmentation import preview_augmentations
+from featx.finetuning.autoencoder import pretrain
+from featx.probing import transfer
+from featx.projection.depth import depth_profile
+from featx.projection.single import map_pictures
+
+OWN = {"output": "each command writes another kind of file, under another default name"}
+"""Options that share only their flags, and why."""
+
+LIBRARY: dict[str, Callable[..., Any]] = {
+    "demo": tell_story,
+    "transfer": transfer,
+    "depth": depth_profile,
+    "umap": map_pictures,
+    "finetune": finetune,
+    "advise": advise,
+    "augment": preview_augmentations,
+    "autoencoder": pretrain,
+}
+"""Functions whose defaults hold for a command."""
+
+
+def commands(of: typer.Typer = app) -> Iterator[tuple[str, Callable[..., None]]]:
+    """Name and function of every command."""
+    for command in of.registered_commands:
+        assert command.name
+        assert command.callback
+        yield command.name, command.callback
+    for group in of.registered_groups:
+        assert group.typer_instance
+        yield from commands(group.typer_instance)
+
+
+def declared_options(
+    function: Callable[..., None],
+) -> Iterator[tuple[inspect.Parameter, typer.models.OptionInfo]]:
+    """Options that typer reads from a command's signature."""
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        [info] = parameter.annotation.__metadata__
+        if isinstance(info, typer.models.OptionInfo):
+            yield parameter, info
+
+
+def grouped_names() -> Iterator[str]:
+    """Options of all groups."""
+    for group in options.OptionGroup.__subclasses__():
+        yield from (field.name for field in fields(group))
+
+
+def test_a_shared_option_is_in_one_group() -> None:
+    assert [name for name, n in Counter(grouped_names()).items() if n > 1] == []
+
+
+def test_no_command_declares_a_shared_option_again() -> None:
+    for name, function in commands():
+        written = inspect.signature(inspect.unwrap(function)).parameters
+        again = {p.name for p, _ in declared_options(function)} & {*written} & {*grouped_names()}
+        assert again == set(), name
+
+
+def test_an_option_has_the_same_help_and_default_in_every_command() -> None:
+    found: dict[str, set[Any]] = defaultdict(set)
+    for _, function in commands():
+        for parameter, info in declared_options(function):
+            found[parameter.name].add((info.help, parameter.default, info.param_decls))
+    assert {name for name, kinds in found.items() if len(kinds) > 1} == set(OWN)
+
+
+def test_every_option_says_what_it_does() -> None:
+    for name, function in commands():
+        for parameter, info in declared_options(function):
+            assert re.fullmatch(r"[\w.].*\.", info.help or ""), (name, parameter.name)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_defaults_in_help_are_those_of_the_library(name: str) -> None:
+    library = inspect.signature(LIBRARY[name]).parameters
+    for parameter, info in declared_options(dict(commands())[name]):
+        said = re.search(r"Default: (\S+)\.$", info.help or "")
+        known = library.get(parameter.name)
+        if said and known and known.default is not None:
+            assert said[1] == str(known.default), parameter.name
+
+
+def test_a_group_is_expanded_in_its_place_and_arrives_as_one_object() -> None:
+    @dataclass(frozen=True)
+    class Pair(options.OptionGroup):
+        first: Annotated[int | None, typer.Option()] = None
+        second: Annotated[int | None, typer.Option()] = None
+        third: Annotated[bool, typer.Option()] = False
+
+    got: list[Any] = []
+
+    def command(pair: Annotated[Pair, options.Only("second", "third")], last: int = 0) -> None:
+        got.extend([pair, last])
+
+    command.__annotations__ |= {"pair": Annotated[Pair, options.Only("second", "third")]}
+    expanded = options.expand_groups(command)
+    assert list(inspect.signature(expanded).parameters) == ["second", "third", "last"]
+    expanded(second=0, third=False, last=3)
+    assert got == [Pair(second=0), 3]
+    assert got[0].given() == {"second": 0}
+
+
+def test_the_store_is_a_folder_the_default_or_none() -> None:
+    assert options.RunOptions(domains=["all"]).given() == {"domains": True, "store": "default"}
+    assert options.RunOptions(store="rows", n_jobs=2).given() == {"store": "rows", "n_jobs": 2}
+    assert options.RunOptions(store="rows", no_store=True).given() == {"store": None}
+
+
+def test_one_number_of_training_images_is_no_curve() -> None:
+    assert options.ProtocolOptions(train_per_class=[5]).given() == {"train_per_class": 5}
+    assert options.ProtocolOptions(train_per_class=[1, 5]).given() == {"train_per_class": [1, 5]}

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from featx._imports import load_opencv
 from featx.errors import ImageError, one_line
 from featx.fingerprints import digest_bytes, fingerprint
 from featx.jpegs import decode_jpeg, reduction
-from featx.opencv import load_opencv
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"

@@ -15,6 +15,7 @@ from typing import Any, overload
 import numpy as np
 import platformdirs
 
+from featx._imports import import_torchvision
 from featx.errors import DatasetError, ImageError, did_you_mean, one_line
 from featx.importing import import_torchvision
 

@@ -6,7 +6,7 @@ Code lines are those that are neither blank nor comment nor docstring. A *public
 a function, class or constant of a module without a leading underscore; an *unshared* one is
 named by no other module and is neither exported by ``featx`` nor part of the plug-in interface,
 so it should have the underscore. An *option declaration* is a parameter of a command or a field
-of a group of options.
+of a group of options; a group that a command takes is none.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def summarize(modules: list[Module], root: Path) -> list[tuple[str, object]]:
         ("names exported by featx", len(_exported(root))),
         ("public-looking names", sum(not n.startswith("_") for m in modules for n in m.names)),
         ("unshared public-looking names", len(list(unshared_names(modules, root)))),
-        ("option declarations", sum(map(count_options, modules))),
+        ("option declarations", count_options(modules)),
         ("comment share", f"{comments / (comments + sum(code)):.1%}"),
     ]
 
@@ -121,18 +121,31 @@ def unshared_names(modules: list[Module], root: Path) -> Iterator[str]:
                 yield f"{module.name}.{name}"
 
 
-def count_options(module: Module) -> int:
-    """Parameters of commands and fields of groups of options that a module declares."""
-    if not module.name.startswith("featx.cli"):
-        return 0
-    n_options = 0
-    for node in ast.walk(module.tree):
-        decorators = " ".join(map(ast.unparse, getattr(node, "decorator_list", ())))
-        if isinstance(node, ast.FunctionDef) and "command" in f"{node.name} {decorators}":
-            n_options += len([*node.args.args, *node.args.kwonlyargs])
-        elif isinstance(node, ast.ClassDef) and "dataclass" in decorators:
-            n_options += sum(isinstance(line, ast.AnnAssign) for line in node.body)
-    return n_options
+def count_options(modules: list[Module]) -> int:
+    """Options that commands and groups of options declare; a group in a command is none."""
+    commands = [module for module in modules if module.name.startswith("featx.cli")]
+    groups = {name for module in commands for name in _option_groups(module.tree)}
+    return sum(_declared(node, groups) for module in commands for node in ast.walk(module.tree))
+
+
+def _option_groups(tree: ast.Module) -> Iterator[str]:
+    """Names of classes of options, and of what a module calls some options of a class."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and "OptionGroup" in map(ast.unparse, node.bases):
+            yield node.name
+        elif isinstance(node, ast.Assign) and "Options, Only(" in ast.unparse(node.value):
+            yield from _defined(node)
+
+
+def _declared(node: ast.AST, groups: set[str]) -> int:
+    decorators = " ".join(map(ast.unparse, getattr(node, "decorator_list", ())))
+    if isinstance(node, ast.FunctionDef) and "command" in f"{node.name} {decorators}":
+        parameters = [*node.args.args, *node.args.kwonlyargs]
+        annotations = [ast.unparse(item.annotation or item) for item in parameters]
+        return sum(not groups & set(re.findall(r"\w+", text)) for text in annotations)
+    if isinstance(node, ast.ClassDef) and node.name in groups:
+        return sum(isinstance(line, ast.AnnAssign) for line in node.body)
+    return 0
 
 
 def _file_line(module: Module, root: Path) -> str:

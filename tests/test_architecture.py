@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LEVELS = [
-    {"errors", "_files", "_lists"},
-    {"images", "jpegs", "opencv", "fingerprints", "layers", "compiling", "importing"}
+    {"errors", "_files", "_imports", "_linalg", "_lists"},
+    {"images", "jpegs", "fingerprints", "layers"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
     | {"features", "feature_files", "results"},
     {"extractors.base", "extractors.names", "streaming", "chunks", "watching"}

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx._imports import load_opencv
 from featx.extractors.descriptors import Grey, LocalDescriber
 from featx.extractors.patches import (
     N_BINS,
@@ -179,7 +180,5 @@ def _centres(side: int, step_px: int, patch_px: float) -> npt.NDArray[np.intp]:
 
 def _blur(grey: Grey, bin_px: float) -> npt.NDArray[np.float32]:
     """Picture at the scale of which a bin is three deviations wide; 0.5 px it has already."""
-    import cv2
-
     sigma = np.sqrt(max((bin_px / 3) ** 2 - 0.25, 0.01))
-    return np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), float(sigma)))
+    return np.asarray(load_opencv().GaussianBlur(grey.astype(np.float32), (0, 0), float(sigma)))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx._imports import load_opencv
 from featx.extractors import sift
 from featx.extractors.base import Describer
 from featx.extractors.surf import find_points
@@ -87,12 +88,11 @@ class LocalDescriber(Describer):
         return places, take_root(values) if self.is_histogram and is_rooted else values
 
     def _prepare(self, pixels: Pixels) -> Grey:
-        import cv2
-
+        cv2 = load_opencv()
         height, width = pixels.shape[:2]
         scale = self.image_size / max(height, width)
         size = max(1, round(height * scale)), max(1, round(width * scale))
-        return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size)  # type: ignore[arg-type]
+        return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size)
 
     def _describe(self, prepared: Grey) -> Rows:
         if min(prepared.shape) < MIN_SIDE_PX:
@@ -194,14 +194,13 @@ class OrbDescriber(LocalDescriber):
     is_binary = True
 
     def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        import cv2
-
+        cv2 = load_opencv()
         # Made here: OpenCV's objects do not pickle.
-        orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)  # type: ignore[attr-defined]
+        orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)
         points, values = orb.detectAndCompute(grey, None)
         if values is None:
             return np.empty((0, 2)), np.empty((0, self.n_values))
-        return np.array(cv2.KeyPoint_convert(points)), values  # type: ignore[attr-defined]
+        return np.array(cv2.KeyPoint_convert(points)), values
 
 
 def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled
 from featx.images import GREY_WEIGHTS
 
 L1, L1_SQRT, L2, L2_HYS = range(4)

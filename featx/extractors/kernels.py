@@ -16,7 +16,7 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled
 
 Array = npt.NDArray[Any]
 BLOCK_ROWS = 2048

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled, load_opencv
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
@@ -52,10 +52,8 @@ def haar_maps(grey: npt.NDArray[np.uint8], side_px: int) -> Floats:
         Response along x, its size, response along y, its size, in mean grey levels; zero
         where the wavelet does not fit.
     """
-    import cv2
-
     half = side_px // 2
-    sums = cv2.integral(grey)  # (h + 1, w + 1)
+    sums = load_opencv().integral(grey)  # (h + 1, w + 1)
     columns = sums[:, half:] - sums[:, :-half]
     rows = sums[half:] - sums[:-half]
     upright = columns[side_px:] - columns[:-side_px]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from featx._imports import load_opencv
 from featx.extractors.sift_points import N_SCALES, SIGMA, Floats, find_angles, find_extrema
 from featx.extractors.sift_values import describe, read_gradients
 
@@ -75,8 +76,7 @@ def scale_space(grey: npt.NDArray[np.uint8]) -> Iterator[Floats]:
         Sigma grows by the third root of 2 from one map to the next, and each octave has half
         the side of the one before, whose memory it takes.
     """
-    import cv2
-
+    cv2 = load_opencv()
     height, width = (2 * side for side in grey.shape)
     ratio = 2 ** (1 / N_SCALES)
     below = _room.take("below", (height, width))

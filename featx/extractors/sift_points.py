@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled
 from featx.extractors.surf import step_to_top
 
 Floats: TypeAlias = npt.NDArray[np.float32]

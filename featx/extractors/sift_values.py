@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled
 from featx.extractors.patches import N_BINS, N_ORIENTATIONS, to_bytes
 from featx.extractors.sift_points import N_SCALES, Floats, in_lanes
 

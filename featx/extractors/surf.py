@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled, load_opencv
 
 Doubles = npt.NDArray[np.float64]
 
@@ -83,13 +83,11 @@ def hessian_maps(grey: npt.NDArray[np.uint8], octave: int) -> Doubles:
     ndarray of shape (6, n_rows, n_columns), float64
         From `octave_margin` pixels after the border to as many before it; may be empty.
     """
-    import cv2
-
     step, margin = 2**octave, octave_margin(octave)
     shape = [max(0, -(-(side - 2 * margin) // step)) for side in grey.shape]
     maps = np.zeros((N_SCALES, *shape))
     if maps.size:
-        _fill_maps(_phases(cv2.integral(grey), step), step, margin, maps)
+        _fill_maps(_phases(load_opencv().integral(grey), step), step, margin, maps)
     return maps
 
 

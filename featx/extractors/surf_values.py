@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled, load_opencv
 
 Doubles = npt.NDArray[np.float64]
 
@@ -84,9 +84,7 @@ def describe(grey: npt.NDArray[np.uint8], points: Doubles, angles: Doubles) -> D
 
 
 def _sum_area(grey: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    import cv2
-
-    return np.asarray(cv2.integral(grey))
+    return np.asarray(load_opencv().integral(grey))
 
 
 @compiled()

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from featx._imports import has_openvino
 from featx.errors import ModelError
 from featx.layers import Layer
-from featx.models.compiled import has_openvino
 from featx.models.devices import check_precision, find_device
 from featx.models.graphs import Tap
 from featx.models.hooks import HookedNetwork

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from featx.importing import import_torchvision
+from featx._imports import import_torchvision
 from featx.models.weights import download_folder
 
 

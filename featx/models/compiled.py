@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
+from featx._imports import load_openvino
 from featx.errors import ModelError
 from featx.models.graphs import Tap
 from featx.models.preprocessing import Preprocessing
@@ -23,25 +22,6 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 TOLERANCES = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
 """Largest length of a row's deviation from torch's in fp32, as a share of the row's length."""
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def load_openvino() -> Any:
-    """OpenVINO, kept from telling an analytics service that it was imported.
-
-    Its package ``openvino_telemetry`` opens connections at import unless a file in the user's
-    home forbids it. Where that package cannot be imported OpenVINO does without, and so it is
-    made not to be. What a program that imported OpenVINO before has chosen stays.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
 
 
 class CompiledNetwork:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from featx._imports import skip_initialization
 from featx.errors import ModelError, one_line
 from featx.layers import Layer, LayerTable, Recording
 from featx.models.devices import check_precision, find_device
@@ -25,7 +26,7 @@ from featx.models.hooks import HookedNetwork
 from featx.models.own import ModuleSource, copy_module
 from featx.models.preprocessing import Preprocessing
 from featx.models.recording import record
-from featx.models.sources import RANDOM_SEED, Source, Weights, skip_initialisation
+from featx.models.sources import RANDOM_SEED, Source, Weights
 from featx.models.weights import LoadReport, check_complete, fit_state
 
 if TYPE_CHECKING:
@@ -329,7 +330,7 @@ def _build(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         if skip:
-            with skip_initialisation():
+            with skip_initialization():
                 return source.build(weights).eval()
         return source.build(weights).eval()
 
@@ -339,7 +340,7 @@ def _skeleton(source: Source, weights: Weights) -> nn.Module:
     if isinstance(source, ModuleSource):
         return copy_module(source.module, on_meta=True)
     try:
-        with torch.device("meta"), skip_initialisation():
+        with torch.device("meta"), skip_initialization():
             return source.build(weights).eval()
     except (RuntimeError, NotImplementedError, TypeError):
         return _build(source, weights, skip=True).to("meta")

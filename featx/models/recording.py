@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from featx._imports import WithoutCompilerMixin
 from featx.layers import Container, Node, Recording
 from featx.models.axes import AXES, note_axes, settle_axes
 
@@ -220,17 +221,12 @@ class Walk(TorchFunctionMode):
         return leave
 
 
-class _MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _MacCounter(WithoutCompilerMixin, TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the multiply-adds of whatever runs under it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here, for which torch would import its compiler: a second."""
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

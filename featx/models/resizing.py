@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.compiling import compiled
+from featx._imports import compiled, load_opencv
 from featx.images import Pixels
-from featx.opencv import load_opencv
 
 PRECISION_BITS = 32 - 8 - 2
 HALF = 1 << (PRECISION_BITS - 1)

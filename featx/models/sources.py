@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
+from featx._imports import import_torchvision
 from featx.errors import ModelError, WeightsError, did_you_mean
 from featx.importing import import_torchvision
 from featx.models.preprocessing import Preprocessing
@@ -290,23 +290,3 @@ def _unknown(name: str, known: list[str]) -> str:
         f"Model {name!r} is not known.{did_you_mean(name, known)} See `featx models`; other "
         "networks are given as timm/NAME, package.module:callable, or a folder."
     )
-
-
-RANDOM_FILLS = (Tensor.normal_, Tensor.uniform_)
-
-
-class skip_initialisation(TorchFunctionMode):  # noqa: N801
-    """While it is on, `torch.nn.init` leaves tensors as they are: weights follow anyway.
-
-    So do the methods that fill parameters with random numbers, which some of its functions
-    call without being seen; of tensors without values, PyTorch would import its compiler for them.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        is_random_fill = func in RANDOM_FILLS and (
-            args[0].is_meta or isinstance(args[0], nn.Parameter)
-        )
-        if is_random_fill or getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)

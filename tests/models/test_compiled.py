@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from featx._imports import has_openvino
 from featx.errors import ModelError
 from featx.extractors.cnn import CNNFeatures
 from featx.images import Images
 from featx.models import compiled, networks
-from featx.models.compiled import deviations, has_openvino
+from featx.models.compiled import deviations
 from featx.models.networks import Network
 
 pytestmark = pytest.mark.skipif(not has_openvino(), reason="OpenVINO is not installed")

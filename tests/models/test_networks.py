@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from featx._imports import skip_initialization
 from featx.errors import ModelError, WeightsError
 from featx.models import list_models
 from featx.models.devices import check_precision, find_device
@@ -17,7 +18,7 @@ from featx.models.graphs import Tap
 from featx.models.hooks import HookedNetwork
 from featx.models.networks import Network, Plan
 from featx.models.plans import find_plan
-from featx.models.sources import Source, Weights, skip_initialisation
+from featx.models.sources import Source, Weights
 
 SIZE = 64
 
@@ -236,7 +237,7 @@ def test_device_that_is_not_there() -> None:
 
 def cheap(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
     """Network with random weights that are drawn quickly: initialisers take a minute."""
-    with skip_initialisation():
+    with skip_initialization():
         network = source.build(weights).eval()
     generator = torch.manual_seed(0)
     for tensor in network.parameters():

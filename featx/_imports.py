@@ -1,0 +1,189 @@
+"""Every import that needs a trick: heavy, clashing or chatty dependencies.
+
+Nothing heavy is imported before one of these functions is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any
+
+from featx.errors import FeatxWarning
+
+_COMPILER = "torch._dynamo.utils"
+_OPENCV_WHEELS = (
+    "opencv-python-headless",
+    "opencv-python",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+"""Distributions that all write the same folder ``cv2``."""
+
+
+def import_torchvision() -> Any:
+    """Module ``torchvision``, imported without PyTorch's compiler.
+
+    `torchvision.ops` takes a single function from the compiler, which alone takes longer to
+    import than all of torchvision. A stand-in that imports the compiler on first use takes its
+    place in `sys.modules` meanwhile.
+    """
+    if _COMPILER in sys.modules or "torchvision" in sys.modules:
+        return importlib.import_module("torchvision")
+    stand_in = _StandIn(_COMPILER)
+    sys.modules[_COMPILER] = stand_in
+    try:
+        return importlib.import_module("torchvision")
+    finally:
+        stand_in.remove()
+
+
+@lru_cache(maxsize=1)
+def load_opencv() -> Any:
+    """Module ``cv2``; cached, so that it may be called for each image.
+
+    Warns
+    -----
+    FeatxWarning
+        If several of OpenCV's wheels are installed in different versions: the one installed
+        last has overwritten files of the other.
+
+    Examples
+    --------
+    >>> hasattr(load_opencv(), "SIFT_create")
+    True
+    """
+    versions = {name: number for name in _OPENCV_WHEELS if (number := _version(name)) is not None}
+    if len(set(versions.values())) > 1:
+        names = " and ".join(f"{name} {number}" for name, number in versions.items())
+        warnings.warn(
+            f"{names} are both installed and overwrite each other's files; uninstall all but "
+            "one, then reinstall that one.",
+            FeatxWarning,
+            stacklevel=2,
+        )
+    import cv2
+
+    return cv2
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed; it is not imported to find out."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def load_openvino() -> Any:
+    """Module ``openvino`` with its telemetry disabled.
+
+    Its package ``openvino_telemetry`` opens connections at import unless a file in the user's
+    home forbids it. OpenVINO does without where that package cannot be imported, so its import
+    is blocked. A program that imported OpenVINO earlier keeps its own choice.
+    """
+    if "openvino" not in sys.modules:
+        # None in `sys.modules` makes `import openvino_telemetry` raise ImportError.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator that compiles a function with numba when it is first called.
+
+    The GIL is released. Machine code is cached on disk beside the function's file or in the
+    user's cache folder; where neither can be written, each process compiles for itself.
+
+    Parameters
+    ----------
+    **options
+        Further options of `numba.njit`.
+
+    Examples
+    --------
+    >>> @compiled()
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(4)
+    8
+    """
+    import numba
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # No cache folder can be written.
+            return numba.njit(nogil=True, **options)(function)
+
+    return decorate
+
+
+def skip_initialization() -> AbstractContextManager[Any]:
+    """Context in which layers are built without initialization, as weights are loaded afterwards.
+
+    Random functions of `torch.nn.init` leave their tensor as it is. So do the methods that fill
+    parameters with random numbers, which some of these functions call unseen; for tensors on
+    ``meta`` PyTorch would import its compiler to run them.
+    """
+    from torch import Tensor, nn
+    from torch.overrides import TorchFunctionMode
+
+    random_fills = (Tensor.normal_, Tensor.uniform_)
+
+    class SkipInitialization(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            is_random_fill = func in random_fills and (
+                args[0].is_meta or isinstance(args[0], nn.Parameter)
+            )
+            if is_random_fill or getattr(func, "__module__", None) == "torch.nn.init":
+                return kwargs["tensor"] if "tensor" in kwargs else args[0]
+            return func(*args, **kwargs)
+
+    return SkipInitialization()
+
+
+class WithoutCompilerMixin:
+    """Mixin, named before `TorchDispatchMode`: PyTorch does not import its compiler for the class.
+
+    By default each mode is wrapped to be left out of compiled code, and the wrapper imports the
+    compiler when it is first called, which takes a second.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _StandIn(ModuleType):
+    """A module that is imported when one of its attributes is used."""
+
+    def remove(self) -> None:
+        """Make room for the module itself."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+    def is_compile_supported(self, *arguments: Any) -> Any:
+        """Result of the compiler's function of that name, which torchvision keeps."""
+        return self.__getattr__("is_compile_supported")(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # What the import system looks for.
+            raise AttributeError(name)
+        self.remove()
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

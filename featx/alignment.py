@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -13,12 +12,10 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from featx._linalg import column_blocks, gram, principal_axes, row_blocks
+
 Matrix: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
-
-RELATIVE_RANK = 1e-12
-"""Axes with less than this share of the largest variance are rounding errors."""
-CHUNK_BYTES = 32 * 2**20
 
 
 class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -166,7 +163,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = self._checked(X, reset=False)
         moved = np.empty_like(X)
-        for rows in _row_blocks(X):
+        for rows in row_blocks(X):
             standard = self.source_.standardize(X[rows])
             white = self.source_.stretch(standard, -0.5, self.regularization)
             colored = self.target_.stretch(white, 0.5, self.regularization)
@@ -209,7 +206,7 @@ class Spread:
         """Learn from rows (n, n_features), a block of columns at a time."""
         if len(X) < 2:
             raise ValueError(f"CORAL needs at least 2 rows of each domain; got {len(X)}.")
-        blocks = list(_column_blocks(X))
+        blocks = list(column_blocks(X))
         moments = [_moments(X[:, columns]) for columns in blocks]
         mean = np.concatenate([part[0] for part in moments])
         deviation = np.concatenate([part[1] for part in moments])
@@ -218,10 +215,10 @@ class Spread:
         empty = cls(mean, deviation, np.empty((0, X.shape[1]), X.dtype), np.empty(0))
         if len(X) > X.shape[1]:
             rows = empty.standardize(X.astype(np.float64))
-            variances, vectors = _principal(rows.T @ rows)
+            variances, vectors = principal_axes(rows.T @ rows)
             return empty._with(vectors.T.astype(X.dtype), variances, len(X))
         parts = (_columns(empty, X, columns) for columns in blocks)
-        variances, vectors = _principal(sum(part @ part.T for part in parts))
+        variances, vectors = principal_axes(gram(parts, len(X)))
         weights = (vectors / np.sqrt(variances)).T  # (n_axes, n)
         axes = np.empty((len(weights), X.shape[1]), X.dtype)
         for columns in blocks:
@@ -263,28 +260,3 @@ def _columns(spread: Spread, X: Matrix, columns: slice) -> Floats:
     """Some columns, standardised, in float64."""
     part = Spread(spread.mean[columns], spread.deviation[columns], X[:0, columns], np.empty(0))
     return part.standardize(np.asarray(X[:, columns], np.float64))
-
-
-def _principal(product: Any) -> tuple[Floats, Floats]:
-    """Eigenvalues that are more than rounding, the largest first, and their vectors."""
-    from scipy.linalg import eigh
-
-    values, vectors = eigh(product, overwrite_a=True, check_finite=False, driver="evd")
-    kept = np.flatnonzero(values > RELATIVE_RANK * max(values[-1], 0.0))[::-1]
-    return values[kept], vectors[:, kept]
-
-
-def _row_blocks(X: Matrix) -> Iterator[slice]:
-    """Slices of the rows that take at most `CHUNK_BYTES` each in float64."""
-    return _slices(len(X), X.shape[1])
-
-
-def _column_blocks(X: Matrix) -> Iterator[slice]:
-    """Slices of the columns that take at most `CHUNK_BYTES` each in float64."""
-    return _slices(X.shape[1], len(X))
-
-
-def _slices(length: int, width: int) -> Iterator[slice]:
-    step = max(1, CHUNK_BYTES // (8 * max(1, width)))
-    for start in range(0, length, step):
-        yield slice(start, start + step)

@@ -21,11 +21,11 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
+from featx._linalg import rows_per_chunk
 from featx.errors import ImageError
 from featx.images import Images
 from featx.shards import Shard, write_shard
 
-CHUNK_BYTES = 32 * 2**20
 CHUNKS_AHEAD = 2
 N_WRITERS = 2
 """Threads that write shards: while one waits for the disk, the other copies."""
@@ -263,4 +263,4 @@ def _chunk_length(producer: Any) -> int:
     """Pictures in a chunk: the producer's batch, or what 32 MiB of rows hold."""
     widths = [producer.n_features(layer) for layer in producer.layers]
     row_bytes = 4 * max(sum(widths), 1)
-    return int(max(1, min(producer.batch_length, CHUNK_BYTES // row_bytes)))
+    return int(max(1, min(producer.batch_length, rows_per_chunk(row_bytes))))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx.errors import FeatureFileError
-from featx.feature_files import FORMATS, content
+from featx.feature_files import FORMATS
 from featx.features import FeatureSet, check_output
 
 KINDS = [*FORMATS, ""]
@@ -61,7 +61,7 @@ def test_features_of_no_picture_at_all_round_trip(tmp_path: Path, kind: str) -> 
 def test_rows_written_in_many_chunks_are_the_same(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content.row_chunks, "__kwdefaults__", {"chunk_bytes": 40})
+    monkeypatch.setattr("featx._linalg.CHUNK_BYTES", 80)
     made().save(tmp_path / f"f{kind}")
     np.testing.assert_array_equal(FeatureSet.load(tmp_path / f"f{kind}").X, made().X)
 

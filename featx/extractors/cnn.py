@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from featx._linalg import rows_per_chunk
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 from featx.images import MAX_PIXELS, PIXELS_VERSION, Pixels
@@ -220,7 +221,7 @@ class CNNFeatures(Extractor):
     def batch_length(self) -> int:  # type: ignore[override]
         """Pictures extracted and stored at a time: whole passes, no more than 32 MiB of rows."""
         n_features = sum(map(self.n_features, self.layers))
-        bound = max(1, min(MAX_BATCH, CHUNK_BYTES // (4 * n_features)))
+        bound = min(MAX_BATCH, rows_per_chunk(4 * n_features))
         n_pass = self._fixed_batch or 1
         return n_pass * max(1, bound // n_pass)
 
@@ -383,7 +384,6 @@ class CNNFeatures(Extractor):
         }
 
 
-CHUNK_BYTES = 32 * 2**20
 PLAN_PARAMETERS = (
     "model",
     "weights",

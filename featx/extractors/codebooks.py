@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
-from featx.extractors.kernels import hamming, map_blocks, product, sum_by_label
+from featx._linalg import map_blocks, reproducible_axes
+from featx.extractors.kernels import hamming, product, sum_by_label
 
 Labels: TypeAlias = npt.NDArray[np.intp]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -171,13 +171,7 @@ def learn_projection(X: npt.NDArray[Any], n_components: int) -> tuple[Doubles, D
     """
     mean = _mean(X)
     scatters = map_blocks(lambda block: _scatter(block - mean), X)
-    covariance = sum(scatters) / len(X)
-    # One thread: LAPACK's rounding may depend on their number.
-    with threadpool_limits(1, user_api="blas"):
-        axes = np.linalg.eigh(covariance)[1][:, ::-1][:, :n_components]
-    largest = np.abs(axes).argmax(axis=0)
-    signs = np.sign(axes[largest, np.arange(axes.shape[1])])
-    return mean, np.ascontiguousarray(axes * signs)
+    return mean, reproducible_axes(sum(scatters) / len(X), n_components)
 
 
 def _mean(X: npt.NDArray[Any]) -> Doubles:

@@ -8,18 +8,14 @@ They release the GIL and are compiled once and kept on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 
 from featx._imports import compiled
 
 Array = npt.NDArray[Any]
-BLOCK_ROWS = 2048
 
 
 def product(A: Array, B: Array) -> Array:
@@ -91,13 +87,6 @@ def sum_by_label(X: Array, labels: npt.NDArray[np.intp], n_labels: int) -> npt.N
     out = np.zeros((n_labels, X.shape[1]))
     _add_by_label(np.ascontiguousarray(X), np.asarray(labels, np.intp), out)
     return out
-
-
-def map_blocks(function: Callable[[Array], Any], X: Array) -> Iterator[Any]:
-    """Results of `function` for blocks of rows of fixed length, in order, by all cores."""
-    blocks = (X[start : start + BLOCK_ROWS] for start in range(0, len(X), BLOCK_ROWS))
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        yield from pool.map(function, blocks)
 
 
 def _as_words(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx._linalg import map_blocks
 from featx.extractors.codebooks import learn_words, nearest_words
-from featx.extractors.kernels import map_blocks, product, sum_by_label
+from featx.extractors.kernels import product, sum_by_label
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 

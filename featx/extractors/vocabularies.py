@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx._linalg import map_blocks
 from featx.extractors import codebooks, encodings
-from featx.extractors.kernels import hamming, map_blocks, product
+from featx.extractors.kernels import hamming, product
 from featx.extractors.mixtures import Mixture, learn_mixture, posteriors
 
 Doubles: TypeAlias = npt.NDArray[np.float64]

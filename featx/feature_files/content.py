@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._files import to_plain
+from featx._linalg import row_blocks
 from featx.errors import FeatureFileError
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 
 FORMAT_VERSION = 1
-CHUNK_BYTES = 16 * 2**20
 SIDECAR_SUFFIX = ".json"
 
 
@@ -70,11 +70,10 @@ class Content:
         return cls(X, columns, blocks, failures, meta["provenance"])
 
 
-def row_chunks(X: Matrix, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Matrix]:
+def row_chunks(X: Matrix) -> Iterator[Matrix]:
     """Rows a few megabytes at a time, C-contiguous, little-endian float32."""
-    step = max(1, chunk_bytes // max(1, 4 * X.shape[1]))
-    for start in range(0, len(X), step):
-        yield np.ascontiguousarray(X[start : start + step], "<f4")
+    for rows in row_blocks(X):
+        yield np.ascontiguousarray(X[rows], "<f4")
 
 
 def write_array(file: BinaryIO | Any, X: Matrix) -> None:

@@ -15,16 +15,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx._linalg import column_blocks, gram, principal_axes
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Matrix: TypeAlias = npt.NDArray[Any]
 Scale: TypeAlias = Literal["standard", "l2", "none"]
 
-CHUNK_BYTES = 64 * 2**20
 MAX_RANK = 12_000
 """More coordinates than these are not rotated: the rotation would cost more than it saves."""
 SMALL = 1000
-RELATIVE_RANK = 1e-12
-"""Principal axes with less than this share of the largest variance are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Scaler:
         shift, factor = np.zeros(n_features), np.ones(n_features)
         if kind != "standard":
             return cls(kind, shift, factor)
-        for columns in column_blocks(X):
+        for columns in _column_blocks(X):
             block = np.asarray(X[:, columns], np.float64)
             shift[columns] = block.mean(0)
             variance, eps = block.var(0), len(X) * np.finfo(np.float64).eps
@@ -64,7 +63,7 @@ class Scaler:
         if self.kind != "l2":
             return np.ones((len(X), 1))
         squares = np.zeros(len(X))
-        for columns in column_blocks(X):
+        for columns in _column_blocks(X):
             block = np.asarray(X[:, columns], np.float64)
             squares += np.einsum("ij,ij->i", block, block)
         lengths = np.sqrt(squares)[:, None]
@@ -122,7 +121,9 @@ class RowSpace:
 
     @classmethod
     def _of_gram(cls, X: Matrix, scaler: Scaler) -> RowSpace:
-        variances, vectors = _principal(gram(X, scaler))
+        row_lengths = scaler.lengths(X)
+        blocks = (scaler.block(X, columns, row_lengths) for columns in _column_blocks(X))
+        variances, vectors = _principal(gram(blocks, len(X)))
         lengths = np.sqrt(variances)
         return cls(vectors * lengths, scaler, vectors / lengths, True)
 
@@ -148,35 +149,17 @@ class RowSpace:
             shares = self._basis @ weights  # (n_samples, n_outputs)
             lengths = self.scaler.lengths(X)
             found = np.concatenate(
-                [self.scaler.block(X, columns, lengths).T @ shares for columns in column_blocks(X)]
+                [self.scaler.block(X, columns, lengths).T @ shares for columns in _column_blocks(X)]
             )
         return found * self.scaler.factor[:, None]
 
 
-def gram(X: Matrix, scaler: Scaler) -> Floats:
-    """Products of all pairs of rows as the model sees them: (n_samples, n_samples)."""
-    found = np.zeros((len(X), len(X)))
-    lengths = scaler.lengths(X)
-    for columns in column_blocks(X):
-        block = scaler.block(X, columns, lengths)
-        found += block @ block.T
-    return found
-
-
-def column_blocks(X: Matrix) -> Iterator[slice]:
-    """Slices of the columns that take at most `CHUNK_BYTES` each in float64."""
-    width = max(1, CHUNK_BYTES // (8 * max(1, X.shape[0])))
-    for start in range(0, X.shape[1], width):
-        yield slice(start, start + width)
-
-
-def _principal(product: Floats) -> tuple[Floats, Floats]:
-    """Eigenvalues that are more than rounding, the largest first, and their vectors."""
-    from scipy.linalg import eigh
-    from threadpoolctl import threadpool_limits
-
+def _principal(scatter: Floats) -> tuple[Floats, Floats]:
     # Threads wait for each other longer than such a small matrix takes, above all on busy cores.
-    with threadpool_limits(1 if len(product) < SMALL else None):
-        values, vectors = eigh(product, overwrite_a=True, check_finite=False, driver="evd")
-    kept = np.flatnonzero(values > RELATIVE_RANK * max(values[-1], 0))[::-1]
-    return values[kept], np.ascontiguousarray(vectors[:, kept])
+    variances, axes = principal_axes(scatter, n_threads=1 if len(scatter) < SMALL else None)
+    return variances, np.ascontiguousarray(axes)
+
+
+def _column_blocks(X: Matrix) -> Iterator[slice]:
+    """Two chunks each: with other blocks the sums, and the weights with them, round otherwise."""
+    return column_blocks(X, n_chunks=2)

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx.projection.spaces import Array, Space, blocks
+from featx._linalg import fix_signs, leading_axes, slices
+from featx.projection.spaces import N_ROWS, Array, Space
 
 N_EPOCHS_FIRST, N_EPOCHS_NEXT = 300, 200
 LEARNING_RATE = 0.5
@@ -68,7 +69,7 @@ class NeighborLayout:
         """Mean of the places of the nearest fitted rows, weighted by likeness."""
         space, places = self._space, []
         fitted = space.X * space.scales[:, None]
-        for rows in blocks(len(X)):
+        for rows in slices(len(X), N_ROWS):
             apart = np.maximum(1 - _unit(X[rows]) @ fitted.T, 0)
             near = np.argsort(apart, axis=1, kind="stable")[:, : self.n_neighbors]
             weights = _likeness(np.take_along_axis(apart, near, 1))
@@ -130,15 +131,12 @@ def _principal_axes(space: Space, n_wanted: int) -> tuple[Array, Array]:
     n_found = min(n_wanted, n_rows - 1, n_columns)
     find = _axes_of_products if n_columns > n_rows else _axes_of_columns
     axes[:n_found] = find(space, center, n_found)
-    # An axis and its opposite are equally good: the largest entry is positive.
-    largest = np.abs(axes).argmax(axis=1)
-    axes *= np.where(np.take_along_axis(axes, largest[:, None], 1) < 0, -1, 1)
-    return center, axes
+    return center, fix_signs(axes.T).T
 
 
 def _axes_of_columns(space: Space, center: Array, n_wanted: int) -> Array:
     rows = space.X * space.scales[:, None] - center
-    _, axes = _largest_directions(rows.T @ rows, n_wanted)
+    _, axes = leading_axes(rows.T @ rows, n_wanted)
     return np.asarray(axes.T, np.float32)
 
 
@@ -147,24 +145,10 @@ def _axes_of_products(space: Space, center: Array, n_wanted: int) -> Array:
     gram = space.cosines()
     mean = gram.mean(axis=0)
     gram += mean.mean() - mean - mean[:, None]
-    squares, weights = _largest_directions(gram, n_wanted)
+    squares, weights = leading_axes(gram, n_wanted)
     weights /= np.sqrt(np.maximum(squares, TINY))
     axes = (weights * space.scales[:, None]).T @ space.X
     return np.asarray(axes - weights.sum(axis=0)[:, None] * center, np.float32)
-
-
-def _largest_directions(matrix: Array, n_wanted: int) -> tuple[Any, Any]:
-    """The largest eigenvalues of a symmetric matrix, in descending order, and their vectors."""
-    from scipy.linalg import eigh
-    from scipy.sparse.linalg import eigsh
-
-    n = len(matrix)
-    if n <= N_DENSE or not matrix.any():
-        values, vectors = eigh(matrix.astype(np.float64), subset_by_index=[n - n_wanted, n - 1])
-    else:
-        # A fixed start: by default it is drawn at random, and with it the last digits.
-        values, vectors = eigsh(matrix.astype(np.float64), n_wanted, v0=np.cos(np.arange(n)))
-    return values[::-1], vectors[:, ::-1]
 
 
 def _onto(axes: tuple[Array, Array], X: Array) -> Array:
@@ -214,4 +198,3 @@ def _likeness(apart: Array) -> Array:
 
 
 TINY = 1e-6
-N_DENSE = 600

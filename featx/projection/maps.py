@@ -10,10 +10,11 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from featx._linalg import slices
 from featx.errors import ProjectionError
 from featx.features import FeatureSet
 from featx.projection.layouts import LAYOUTS, Layout
-from featx.projection.spaces import Array, Indices, Space, blocks
+from featx.projection.spaces import N_ROWS, Array, Indices, Space
 
 METHODS = tuple(LAYOUTS)
 N_NEIGHBORS = 15
@@ -235,7 +236,7 @@ def judge_map(space: Space, coordinates: Array, n_neighbors: int = N_JUDGED) -> 
     near, _ = space.neighbors(k)
     mapped = _nearest_places(coordinates, k)
     excess = 0.0
-    for rows in blocks(n):
+    for rows in slices(n, N_ROWS):
         ranks = _ranks(space.cosines(rows), mapped[rows], rows.start)
         excess += float(np.maximum(ranks - k, 0).sum())
     kept = np.mean([len(np.intersect1d(a, b)) for a, b in zip(near, mapped)]) / k

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx._linalg import slices
 from featx.errors import ProjectionError
-from featx.projection.spaces import Array, Indices, Space, blocks
+from featx.projection.spaces import N_ROWS, Array, Indices, Space
 from featx.scores import bootstrap_interval
 
 N_NEIGHBORS = 10
@@ -117,7 +118,7 @@ def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
         raise ProjectionError(f"silhouette needs two or more classes; got {len(classes)}.")
     members = np.eye(len(classes), dtype=np.float32)[own]  # (n, n_classes)
     sizes = members.sum(axis=0, dtype=np.float64)
-    sums = np.concatenate([space.cosines(rows) @ members for rows in blocks(len(space))])
+    sums = np.concatenate([space.cosines(rows) @ members for rows in slices(len(space), N_ROWS)])
     sums = sums.astype(np.float64)
     places = np.arange(len(space))
     to_itself = (space.scales > 0).astype(np.float64)

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from featx._linalg import gram, slices
 from featx.errors import ProjectionError
 
 Array = npt.NDArray[np.float32]
@@ -51,11 +52,7 @@ class Space:
     def products(self) -> Array:
         """Inner products of all pairs of rows less their mean, (n_samples, n_samples)."""
         # Of rows as they are, all near their mean, the products would be mostly rounding.
-        total = np.zeros((len(self), len(self)), np.float32)
-        for slab in self._slabs():
-            slab -= slab.mean(axis=0)
-            total += slab @ slab.T
-        return total
+        return gram(map(_centered, self._slabs()), len(self), np.float32)
 
     def forget(self) -> None:
         """Give back the memory of the products, where they are soon made again."""
@@ -106,7 +103,7 @@ class Space:
         n_neighbors = min(n_neighbors, len(self) - 1)
         indices = np.empty((len(self), n_neighbors), np.intp)
         distances = np.empty((len(self), n_neighbors), np.float32)
-        for rows in blocks(len(self)):
+        for rows in slices(len(self), N_ROWS):
             apart = 1 - self.cosines(rows)
             indices[rows], distances[rows] = _smallest(apart, n_neighbors, rows.start)
         return indices, np.maximum(distances, 0)
@@ -120,7 +117,7 @@ class Space:
         found = np.empty((len(self), 2), np.float32)
         squares = self.products.diagonal()
         n_candidates = min(N_CANDIDATES, len(self) - 1)
-        for rows in blocks(len(self)):
+        for rows in slices(len(self), N_ROWS):
             apart = squares[rows, None] + squares - 2 * self.products[rows]
             near, _ = _smallest(apart, n_candidates, rows.start)
             found[rows] = self._distances(rows, near)
@@ -137,14 +134,14 @@ class Space:
 
     def _slabs(self) -> Iterator[Array]:
         """Copies of some columns at a time."""
-        for start in range(0, self.X.shape[1], N_COLUMNS):
-            yield self.X[:, start : start + N_COLUMNS].copy()
+        for columns in slices(self.X.shape[1], N_COLUMNS):
+            yield self.X[:, columns].copy()
 
     def _distances(self, rows: slice, near: Indices) -> Array:
         """Distances of some rows to the two nearest of their candidates."""
         squares = np.zeros(near.shape)
-        for start in range(0, self.X.shape[1], N_SLAB):
-            slab = np.asarray(self.X[:, start : start + N_SLAB])
+        for columns in slices(self.X.shape[1], N_SLAB):
+            slab = np.asarray(self.X[:, columns])
             for place in range(near.shape[1]):
                 difference = slab[rows] - slab[near[:, place]]
                 squares[:, place] += np.einsum("ij,ij->i", difference, difference)
@@ -155,16 +152,10 @@ N_CANDIDATES = 5
 N_SLAB = 1024
 
 
-def blocks(n_rows: int) -> Iterator[slice]:
-    """Slices that cover `n_rows`, some hundred each.
-
-    Examples
-    --------
-    >>> [(rows.start, rows.stop) for rows in blocks(600)]
-    [(0, 512), (512, 600)]
-    """
-    for start in range(0, n_rows, N_ROWS):
-        yield slice(start, min(start + N_ROWS, n_rows))
+def _centered(slab: Array) -> Array:
+    """The slab itself, its columns now around their mean."""
+    slab -= slab.mean(axis=0)
+    return slab
 
 
 def _smallest(apart: Array, n_wanted: int, first: int) -> tuple[Indices, Array]:

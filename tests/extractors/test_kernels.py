@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from featx.extractors.kernels import BLOCK_ROWS, hamming, map_blocks, product, sum_by_label
+from featx.extractors.kernels import hamming, product, sum_by_label
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (8, 128, 50), (4, 64, 1), (3, 0, 2)])
@@ -34,9 +34,3 @@ def test_hamming_of_nothing_is_empty() -> None:
 def test_sum_by_label_leaves_zeros_where_a_label_is_missing() -> None:
     sums = sum_by_label(np.arange(6.0).reshape(3, 2), np.array([2, 0, 2]), 3)
     np.testing.assert_array_equal(sums, [[2, 3], [0, 0], [4, 6]])
-
-
-def test_blocks_come_in_order() -> None:
-    X = np.arange(2 * BLOCK_ROWS + 5)
-    firsts = [block[0] for block in map_blocks(lambda block: block, X)]
-    assert firsts == [0, BLOCK_ROWS, 2 * BLOCK_ROWS]

@@ -44,7 +44,7 @@ def test_coordinates_are_uncorrelated() -> None:
 
 def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = RowSpace.fit(X)
-    monkeypatch.setattr(rowspace, "CHUNK_BYTES", 8 * 20 * 9)
+    monkeypatch.setattr("featx._linalg.CHUNK_BYTES", 4 * 20 * 9)
 
     parts = RowSpace.fit(X)
 

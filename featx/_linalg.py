@@ -1,0 +1,201 @@
+"""Blocks of rows and columns, and principal axes: the linear algebra that several modules need.
+
+There are three solvers, because stored features, maps and visual words depend on the last bits
+of their results: `principal_axes` gives all axes up to rounding, `leading_axes` only the first
+few, `reproducible_axes` the same bytes for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix: TypeAlias = npt.NDArray[Any]
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+CHUNK_BYTES = 32 * 2**20
+"""Memory that a block of rows or columns may take."""
+
+BLOCK_ROWS = 2048
+"""Rows in a block of `map_blocks`; fixed, so that sums over blocks round alike everywhere."""
+
+RELATIVE_RANK = 1e-12
+"""Principal axes with less than this fraction of the largest variance are rounding errors."""
+
+MAX_DENSE = 600
+"""Side of the largest matrix whose leading axes are found without iteration."""
+
+
+def slices(length: int, step: int) -> Iterator[slice]:
+    """Slices of `step` that cover `length`, the last one perhaps shorter.
+
+    Examples
+    --------
+    >>> [(block.start, block.stop) for block in slices(600, 512)]
+    [(0, 512), (512, 600)]
+    """
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
+
+
+def rows_per_chunk(row_bytes: int) -> int:
+    """Number of rows that fit into `CHUNK_BYTES`, at least one."""
+    return max(1, CHUNK_BYTES // max(1, row_bytes))
+
+
+def row_blocks(X: Matrix) -> Iterator[slice]:
+    """Slices of the rows of `X` that take at most `CHUNK_BYTES` each in float64."""
+    return slices(len(X), rows_per_chunk(8 * X.shape[1]))
+
+
+def column_blocks(X: Matrix, *, n_chunks: int = 1) -> Iterator[slice]:
+    """Slices of the columns of `X` that take at most `CHUNK_BYTES` each in float64.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    n_chunks : int, default=1
+        Multiple of `CHUNK_BYTES` that a block may take.
+    """
+    return slices(X.shape[1], max(1, n_chunks * CHUNK_BYTES // (8 * max(1, len(X)))))
+
+
+def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
+    """Results of `function` for blocks of `BLOCK_ROWS` rows, in order, computed on all cores."""
+    import joblib
+
+    blocks = (X[rows] for rows in slices(len(X), BLOCK_ROWS))
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        yield from pool.map(function, blocks)
+
+
+def gram(blocks: Iterable[Matrix], n_rows: int, dtype: npt.DTypeLike = np.float64) -> Matrix:
+    """Inner products of all pairs of rows, summed over blocks of their columns.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (n_rows, n_columns)
+    n_rows : int
+    dtype : dtype, default=float64
+        Type in which the products of the blocks are added.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_rows)
+
+    Examples
+    --------
+    >>> gram([np.array([[1.0], [2.0]]), np.array([[3.0], [0.0]])], n_rows=2)
+    array([[10., 2.], [ 2., 4.]])
+    """
+    total = np.zeros((n_rows, n_rows), dtype)
+    for block in blocks:
+        total += block @ block.T
+    return total
+
+
+def principal_axes(scatter: Floats, *, n_threads: int | None = None) -> tuple[Floats, Floats]:
+    """Variances along all principal axes that are more than rounding, and these axes.
+
+    Parameters
+    ----------
+    scatter : ndarray of shape (n, n), float64
+        Gram matrix or covariance, up to a factor; overwritten.
+    n_threads : int, optional
+        Limit to the threads of LAPACK.
+
+    Returns
+    -------
+    variances : ndarray of shape (n_axes,), float64
+        Eigenvalues of `scatter`, the largest first.
+    axes : ndarray of shape (n, n_axes), float64
+        Orthonormal columns.
+
+    Examples
+    --------
+    >>> principal_axes(np.diag([1.0, 0.0, 4.0]))[0]
+    array([4., 1.])
+    """
+    from scipy.linalg import eigh
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(n_threads, user_api="blas"):
+        variances, axes = eigh(scatter, overwrite_a=True, check_finite=False, driver="evd")
+    kept = np.flatnonzero(variances > RELATIVE_RANK * max(variances[-1], 0.0))[::-1]
+    return variances[kept], axes[:, kept]
+
+
+def leading_axes(scatter: Matrix, n_axes: int) -> tuple[Floats, Floats]:
+    """Variances along the first principal axes, and these axes.
+
+    Parameters
+    ----------
+    scatter : ndarray of shape (n, n)
+        Gram matrix or covariance, up to a factor.
+    n_axes : int
+        Less than n, except where n is at most `MAX_DENSE`.
+
+    Returns
+    -------
+    variances : ndarray of shape (n_axes,), float64
+        Eigenvalues of `scatter`, the largest first; they may be zero.
+    axes : ndarray of shape (n, n_axes), float64
+        Orthonormal columns.
+
+    Examples
+    --------
+    >>> leading_axes(np.diag([1.0, 0.0, 4.0]), 2)[0]
+    array([4., 1.])
+    """
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
+
+    n, scatter = len(scatter), scatter.astype(np.float64)
+    if n <= MAX_DENSE or not scatter.any():
+        variances, axes = eigh(scatter, subset_by_index=[n - n_axes, n - 1])
+    else:
+        # A fixed start: by default it is drawn at random, and with it the last digits.
+        variances, axes = eigsh(scatter, n_axes, v0=np.cos(np.arange(n)))
+    return variances[::-1], axes[:, ::-1]
+
+
+def reproducible_axes(scatter: Floats, n_axes: int) -> Floats:
+    """First principal axes, their bytes the same for any number of threads.
+
+    Parameters
+    ----------
+    scatter : ndarray of shape (n, n), float64
+        Gram matrix or covariance, up to a factor.
+    n_axes : int
+        At most n.
+
+    Returns
+    -------
+    ndarray of shape (n, n_axes), float64
+        Orthonormal columns, the one of largest variance first; see `fix_signs`.
+    """
+    from threadpoolctl import threadpool_limits
+
+    # One thread: LAPACK's rounding may depend on their number.
+    with threadpool_limits(1, user_api="blas"):
+        axes = np.linalg.eigh(scatter)[1]
+    return np.ascontiguousarray(fix_signs(axes[:, ::-1][:, :n_axes]))
+
+
+def fix_signs(axes: Matrix) -> Matrix:
+    """Columns times 1 or -1, so that the largest entry of each is positive.
+
+    An axis and its opposite are equally good, and which of them LAPACK gives is chance.
+
+    Examples
+    --------
+    >>> fix_signs(np.array([[1.0, 3.0], [-2.0, 0.0]]))
+    array([[-1., 3.], [ 2., 0.]])
+    """
+    largest = np.abs(axes).argmax(axis=0)
+    signs = np.where(np.take_along_axis(axes, largest[None], 0) < 0, -1, 1)
+    return axes * signs.astype(axes.dtype)

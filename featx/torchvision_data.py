@@ -17,7 +17,6 @@ import platformdirs
 
 from featx._imports import import_torchvision
 from featx.errors import DatasetError, ImageError, did_you_mean, one_line
-from featx.importing import import_torchvision
 
 SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test", ("test",)))
 """What featx calls a split, and what torchvision's classes may; the first they know is taken."""

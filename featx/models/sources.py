@@ -16,7 +16,6 @@ from torch import nn
 
 from featx._imports import import_torchvision
 from featx.errors import ModelError, WeightsError, did_you_mean
-from featx.importing import import_torchvision
 from featx.models.preprocessing import Preprocessing
 from featx.models.weights import State, fetch, file_digest, is_weights_file, read_state
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -209,8 +208,9 @@ def print_result(
         if as_markdown:
             print(result.to_markdown(shown), end="")
         else:
+            names = _spec_names(result.rows)
             rows = [
-                {columns[name]: _shown(name, row.get(name)) for name in shown}
+                {columns[name]: _shown(name, row.get(name), names) for name in shown}
                 for row in result.rows
             ]
             print_table(
@@ -240,12 +240,16 @@ def print_report(result: Result, folder: str) -> None:
     print(f"report: {page}", file=sys.stderr)
 
 
-def _shown(name: str, value: Any) -> Any:
-    """Cell of a table for people: three places, and of a file's path its name."""
+def _spec_names(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    from featx.specs import short_specs
+
+    return short_specs(str(row["spec"]) for row in rows if row.get("spec"))
+
+
+def _shown(name: str, value: Any, specs: Mapping[str, str]) -> Any:
+    """Cell of a table for people: three places, and SPECs by their short names."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}" if name in ("C", "ms_per_image", "train_seconds") else f"{value:.3f}"
-    if name == "spec" and isinstance(value, str):
-        return re.sub(r"(weights=\"?)[^,\"]*/", r"\1", value)
-    return value
+    return specs.get(value, value) if name == "spec" else value

@@ -13,10 +13,10 @@ from featx.plotting.style import (
     TRAINED,
     WIDTH,
     house_style,
-    name_features,
     place_axes,
     shortened,
 )
+from featx.specs import short_specs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,8 @@ def _write_labels(figure: Figure, axes: Axes, rows: Sequence[dict[str, Any]]) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    names = name_features([row["spec"] for row in rows])
+    short = short_specs((row["spec"] for row in rows), without_common=True)
+    names = [short[row["spec"]] for row in rows]
     points = [(row["ms_per_image"], row["accuracy"]) for row in rows]
     marks = axes.transData.transform(points) if points else np.empty((0, 2))
     taken: list[Bbox] = []

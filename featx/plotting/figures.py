@@ -14,9 +14,11 @@ from featx.plotting.clouds import METHODS, draw_maps
 from featx.plotting.costs import draw_costs
 from featx.plotting.curves import draw_depth, draw_learning, measures_of
 from featx.plotting.matrices import draw_cka, draw_confusion
-from featx.plotting.style import name_features, save_figure
+from featx.plotting.style import save_figure
 from featx.plotting.transfers import draw_transfer, mean_rows
+from featx.registry import parse_spec
 from featx.results import Result
+from featx.specs import short_specs
 
 
 def draw_figures(result: Result) -> dict[str, Figure]:
@@ -91,7 +93,7 @@ def _figures(result: Result) -> Iterator[tuple[str, Figure]]:
         runs = (details["curves"], details.get("label_curves") or [])
         yield "learning", draw_learning(*runs, f"Learning, {data}")
     for spec, found in _first(details.get("confusion")):
-        name = name_features([spec])[0]
+        name = short_specs([spec], without_common=True)[spec]
         yield "confusion", draw_confusion(found["classes"], found["matrix"], f"Confusion, {name}")
 
 
@@ -106,7 +108,7 @@ def _groups(details: dict[str, Any]) -> list[str]:
 def _model(result: Result) -> str:
     """The network that the rows are of, for a title."""
     spec = str(result.rows[0].get("spec", "")) if result.rows else ""
-    return f"{name_features([spec])[0].split()[0]} on " if spec.startswith("cnn:") else ""
+    return f"{Path(parse_spec(spec)[1][0]).name} on " if spec.startswith("cnn:") else ""
 
 
 def _first(found: dict[str, Any] | None) -> list[tuple[str, Any]]:

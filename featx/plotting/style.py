@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from featx._files import atomic_write
 from featx.errors import ResultFileError
-from featx.registry import parse_spec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,37 +139,6 @@ def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     """
     name = " ".join(name.split()) or "(none)"
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-def name_features(specs: Sequence[str]) -> list[str]:
-    """Names of kinds of features that figures have room for, all different.
-
-    Parameters
-    ----------
-    specs : sequence of str
-
-    Returns
-    -------
-    list of str
-        Of a network model and layer, and whether its weights are random; the whole SPEC where
-        that would leave two alike.
-
-    Examples
-    --------
-    >>> name_features(["cnn:alexnet:fc7,pooling=gap,weights=random", "hog,cell_px=16"])
-    ['alexnet fc7, random', 'hog,cell_px=16']
-    """
-    short = [_short_name(str(spec)) for spec in specs]
-    return [name if short.count(name) == 1 else str(spec) for name, spec in zip(short, specs)]
-
-
-def _short_name(spec: str) -> str:
-    if not spec.startswith("cnn:"):
-        return spec
-    _, places, named = parse_spec(spec)
-    model, layer = [*places, "-1"][:2]
-    tail = ", random" if named.get("weights") == "random" else ""
-    return f"{Path(model).name} {layer}{tail}"
 
 
 def place_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:

@@ -13,10 +13,10 @@ from featx.plotting.style import (
     WIDTH,
     add_heading,
     house_style,
-    name_features,
     place_axes,
     shortened,
 )
+from featx.specs import short_specs
 
 SOURCE, TARGET = COLORS[0], COLORS[5]
 MEAN = "mean"
@@ -56,7 +56,7 @@ def draw_transfer(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
     """
     shown = mean_rows(rows)
     specs = list(dict.fromkeys(str(row["spec"]) for row in shown))
-    called = dict(zip(specs, name_features(specs)))
+    called = short_specs(specs, without_common=True)
     names = [
         shortened(called[str(row["spec"])], 34)
         + (" + CORAL" if row.get("alignment") == "coral" else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.scores import SURE, Floats, Interval, interval
+from featx.specs import short_specs
 
 N_RESAMPLES = 2000
 MEAN = "mean"
@@ -48,8 +48,8 @@ class Crossing:
 
     @property
     def name(self) -> str:
-        """The SPEC without the folders of files."""
-        return re.sub(r"(weights=\"?)[^,\"]*/", r"\1", self.spec)
+        """The SPEC as sentences name it."""
+        return short_specs([self.spec])[self.spec]
 
     @property
     def lost(self) -> Floats:

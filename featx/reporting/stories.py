@@ -17,7 +17,6 @@ from featx.reporting.charts import (
 )
 from featx.reporting.maps import Maps, draw_maps
 from featx.reporting.matrices import alike_chart, confused_pairs, confusion_chart
-from featx.reporting.specs import short_specs
 from featx.reporting.tables import Table, make_table
 from featx.reporting.wording import (
     clean,
@@ -28,6 +27,7 @@ from featx.reporting.wording import (
     words,
 )
 from featx.results import Result
+from featx.specs import short_specs
 
 TITLES = {
     "probe": "One kind of features",
@@ -125,7 +125,7 @@ def spec_names(result: Result) -> dict[str, str]:
     details = result.details
     told = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
     rows = [row["spec"] for row in result.rows if row.get("spec")]
-    return short_specs([*rows, *chain.from_iterable(told)])
+    return short_specs([*rows, *chain.from_iterable(told)], without_common=True)
 
 
 def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:

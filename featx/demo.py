@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.columns import shown_columns
 from featx.datasets import ImageDataset, load_dataset
 from featx.errors import DatasetError, ImageError
 from featx.extraction import extract
@@ -123,7 +124,7 @@ def tell_story(
     say(
         "3. Which features win?",
         why,
-        compared.to_markdown(SHOWN),
+        compared.to_markdown([column.name for column in shown_columns("demo")]),
         *describe_table(compared.rows, dataset.labels),
     )
     say(*compared.sentences)
@@ -138,9 +139,6 @@ def tell_story(
     say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
     say("6. Your own pictures", *_next_commands(dataset, model, early, late))
     return Story([compared, profile], page, told)
-
-
-SHOWN = ("spec", "accuracy", "low", "high", "n_features", "ms_per_image")
 
 
 def describe_pictures(dataset: ImageDataset, n_all: int) -> list[str]:

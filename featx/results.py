@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import featx
 from featx._files import atomic_write, to_plain
+from featx.columns import Column, find_column
 from featx.errors import ResultFileError
 
 RESULTS_FILE = "results.json"
@@ -87,8 +88,9 @@ class Result:
         columns : sequence of str, optional
             Those wanted; by default all.
         """
-        columns = list(columns or self.columns)
-        cells = [columns, *([_cell(row.get(name)) for name in columns] for row in self.rows)]
+        known = [find_column(name) for name in columns or self.columns]
+        head = [column.name for column in known]
+        cells = [head, *([_cell(row.get(c.name), c) for c in known] for row in self.rows)]
         widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, ["-" * width for width in widths])
         return "".join(f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in cells)
@@ -156,11 +158,13 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, column: Column) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and column.unit == "points":
+        return format(value, column.precision)
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value).replace("|", r"\|")

@@ -17,7 +17,7 @@ LEVELS = [
     {"errors", "_files", "_imports", "_linalg", "_lists"},
     {"images", "jpegs", "fingerprints", "layers"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
-    | {"features", "feature_files", "results", "specs"},
+    | {"features", "feature_files", "results", "columns", "specs"},
     {"extractors.base", "extractors.names", "streaming", "chunks", "watching"}
     | {"store", "index", "shards", "upkeep", "safety"},
     {"extractors", "models"},

@@ -7,14 +7,6 @@ from typing import Annotated
 from featx.cli import options
 from featx.cli.console import conclude, print_result, reporting
 
-COLUMNS = {
-    "spec": "features",
-    "accuracy": "accuracy",
-    "low": "low",
-    "high": "high",
-    "balanced_accuracy": "balanced",
-}
-
 
 @options.expand_groups
 def advise_command(
@@ -34,5 +26,5 @@ def advise_command(
 
     with reporting(quiet=printed.quiet) as reporter:
         result = advise(data, **network.given(), **rules.given(), **run.given(), watcher=reporter)
-    print_result(result, COLUMNS, **printed.formats)
+    print_result(result, **printed.formats)
     conclude(result, printed.report, strict=printed.strict)

@@ -18,6 +18,7 @@ from featx.watching import Watcher
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from featx.columns import Column
     from featx.results import Result
 
 N_FAILURES_SHOWN = 10
@@ -183,7 +184,6 @@ def _cell(value: Any) -> str:
 
 def print_result(
     result: Result,
-    columns: Mapping[str, str],
     *,
     as_json: bool = False,
     as_csv: bool = False,
@@ -194,8 +194,7 @@ def print_result(
     Parameters
     ----------
     result : Result
-    columns : dict of str to str
-        Names of the columns to show -> their headings; those that no row has are left out.
+        Of its columns those are shown that the table of `featx.columns` names for the command.
     as_json, as_csv, as_markdown : bool, default=False
         The whole result for other programs, rather than a table for people.
     """
@@ -204,19 +203,11 @@ def print_result(
     elif as_csv:
         print(result.to_csv(), end="")
     else:
-        shown = [name for name in columns if any(row.get(name) is not None for row in result.rows)]
+        columns = _columns_with_values(result)
         if as_markdown:
-            print(result.to_markdown(shown), end="")
+            print(result.to_markdown([column.name for column in columns]), end="")
         else:
-            names = _spec_names(result.rows)
-            rows = [
-                {columns[name]: _shown(name, row.get(name), names) for name in shown}
-                for row in result.rows
-            ]
-            print_table(
-                rows,
-                right=[columns[name] for name in shown if name not in ("spec", "layer", "path")],
-            )
+            _print_rows(result, columns)
         if result.sentences:
             print("\n" + "\n".join(result.sentences))
     print_failures(result.failures)
@@ -240,16 +231,27 @@ def print_report(result: Result, folder: str) -> None:
     print(f"report: {page}", file=sys.stderr)
 
 
-def _spec_names(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _columns_with_values(result: Result) -> list[Column]:
+    from featx.columns import shown_columns
+
+    columns = shown_columns(result.command)
+    return [c for c in columns if any(row.get(c.name) is not None for row in result.rows)]
+
+
+def _print_rows(result: Result, columns: Sequence[Column]) -> None:
     from featx.specs import short_specs
 
-    return short_specs(str(row["spec"]) for row in rows if row.get("spec"))
+    headings = {column.name: column.heading(result.command) for column in columns}
+    names = short_specs(str(row["spec"]) for row in result.rows if row.get("spec"))
+    rows = [
+        {headings[column.name]: _shown(row.get(column.name), column, names) for column in columns}
+        for row in result.rows
+    ]
+    print_table(rows, right=[headings[column.name] for column in columns if not column.is_text])
 
 
-def _shown(name: str, value: Any, specs: Mapping[str, str]) -> Any:
-    """Cell of a table for people: three places, and SPECs by their short names."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+def _shown(value: Any, column: Column, names: Mapping[str, str]) -> Any:
+    """Value of a cell as the terminal prints it."""
     if isinstance(value, float):
-        return f"{value:.3g}" if name in ("C", "ms_per_image", "train_seconds") else f"{value:.3f}"
-    return specs.get(value, value) if name == "spec" else value
+        return format(value, column.precision)
+    return names.get(value, value) if column.name == "spec" else value

@@ -9,22 +9,6 @@ import typer
 from featx.cli import options
 from featx.cli.console import conclude, print_result, reporting
 
-SHOWN = {
-    "layer": "layer",
-    "accuracy": "accuracy",
-    "low": "low",
-    "high": "high",
-    "purity": "purity",
-    "silhouette": "silhouette",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "intrinsic_dimension": "dimension",
-    "n_features": "columns",
-    "accuracy_shuffled": "shuffled",
-    "accuracy_random": "random",
-    "purity_random": "purity, random",
-}
-
 
 @options.expand_groups
 def depth_command(
@@ -76,5 +60,5 @@ def depth_command(
             **embedding.given(),
             **run.given(),
         )
-    print_result(result, SHOWN, **printed.formats)
+    print_result(result, **printed.formats)
     conclude(result, printed.report, strict=printed.strict)

@@ -14,19 +14,6 @@ from featx.cli.console import conclude, print_json, print_result, print_table, r
 if TYPE_CHECKING:
     from featx.finetuning.summary import StageSummary
 
-COLUMNS = {
-    "spec": "strategy",
-    "accuracy": "accuracy",
-    "low": "low",
-    "high": "high",
-    "balanced_accuracy": "balanced",
-    "log_loss": "log loss",
-    "difference": "behind",
-    "p_value": "p",
-    "n_trainable": "trainable",
-    "train_seconds": "train s",
-}
-
 
 @dataclass(frozen=True)
 class FineTuneOptions(options.OptionGroup):
@@ -195,7 +182,7 @@ def finetune_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, COLUMNS, **printed.formats)
+    print_result(result, **printed.formats)
     conclude(result, printed.report, strict=printed.strict)
 
 

@@ -9,34 +9,6 @@ import typer
 from featx.cli import options
 from featx.cli.console import conclude, print_result, reporting
 
-COMPARED = {
-    "spec": "features",
-    "accuracy": "accuracy",
-    "low": "low",
-    "high": "high",
-    "balanced_accuracy": "balanced",
-    "difference": "behind",
-    "p_value": "p",
-    "is_tied": "tied",
-    "n_features": "columns",
-    "ms_per_image": "ms/image",
-    "train_seconds": "train s",
-    "C": "C",
-}
-PROBED = {
-    "spec": "features",
-    "layer": "layer",
-    "train_per_class": "train/class",
-    **{name: COMPARED[name] for name in ("accuracy", "low", "high", "balanced_accuracy")},
-    "macro_f1": "macro F1",
-    "log_loss": "log loss",
-    "n_features": "columns",
-    "ms_per_image": "ms/image",
-    "C": "C",
-}
-PREDICTED = {"path": "picture", "predicted": "class", "probability": "probability", "true": "true"}
-
-
 _Protocol = Annotated[
     options.ProtocolOptions,
     options.Only(
@@ -72,7 +44,7 @@ def compare_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, COMPARED, **printed.formats)
+    print_result(result, **printed.formats)
     conclude(result, printed.report, strict=printed.strict)
 
 
@@ -111,7 +83,7 @@ def probe_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, PROBED, **printed.formats)
+    print_result(result, **printed.formats)
     if not any(printed.formats.values()):
         _print_classes(result.details)
     conclude(result, printed.report, strict=printed.strict)
@@ -145,7 +117,7 @@ def predict_command(
 
     with reporting(quiet=printed.quiet) as reporter:
         result = predict(model, images, watcher=reporter, **run.given())
-    print_result(result, PREDICTED, **printed.formats)
+    print_result(result, **printed.formats)
     conclude(result, strict=printed.strict)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,22 +12,6 @@ from featx.cli.console import conclude, print_result, reporting
 
 if TYPE_CHECKING:
     from featx.results import Result
-
-COLUMNS = {
-    "spec": "features",
-    "alignment": "alignment",
-    "source": "from",
-    "target": "to",
-    "source_accuracy": "source",
-    "target_accuracy": "target",
-    "low": "low",
-    "high": "high",
-    "difference": "behind",
-    "points_lost": "points lost",
-    "share_kept": "share kept",
-    "points_gained": "CORAL adds",
-    "domain_accuracy": "domains told apart",
-}
 
 
 @dataclass(frozen=True)
@@ -86,19 +70,13 @@ def transfer_command(
     for_people = not (printed.as_json or printed.as_csv)
     print_result(
         _readable(result, has_pairs=pairs) if for_people else result,
-        COLUMNS,
         **printed.formats,
     )
     conclude(result, printed.report, strict=printed.strict)
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:
-    """The averages, each pair where asked for or there are few, and points with one place."""
+    """The averages, and each pair where asked for or there are few."""
     is_short = len(result.protocol["domains"]) < 3
     rows = [row for row in result.rows if has_pairs or is_short or row["source"] == "mean"]
-    return replace(result, rows=[row | _points(row) for row in rows])
-
-
-def _points(row: dict[str, Any]) -> dict[str, str]:
-    names = ("points_lost", "points_gained")
-    return {name: f"{row[name]:.1f}" for name in names if row.get(name) is not None}
+    return replace(result, rows=rows)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from featx.columns import find_column
 from featx.plotting.style import (
     QUIET,
     TRAINED,
@@ -50,7 +51,7 @@ def draw_costs(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
     --------
     >>> rows = [{"spec": "hog", "accuracy": 0.6, "low": 0.5, "high": 0.7, "ms_per_image": 4.0}]
     >>> draw_costs(rows).axes[0].get_xlabel()
-    'milliseconds for a picture'
+    'ms/image'
     """
     shown = [row for row in rows if row.get("ms_per_image") and row.get("accuracy") is not None]
     height = 3.4 + 0.04 * max(0, len(shown) - 12)
@@ -80,8 +81,8 @@ def _set_scales(axes: Axes, costs: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("milliseconds for a picture")
-    axes.set_ylabel("accuracy, 95 % interval")
+    axes.set_xlabel(find_column("ms_per_image").label)
+    axes.set_ylabel(f"{find_column('accuracy').label}, 95 % interval")
 
 
 def _write_labels(figure: Figure, axes: Axes, rows: Sequence[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from featx.columns import depth_columns, find_column
 from featx.finetuning.gains import has_values, levels_of, mean_curves
 from featx.plotting.style import (
     INK,
@@ -26,17 +27,6 @@ from featx.plotting.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MEASURES = {
-    "accuracy": "Accuracy of a linear probe",
-    "purity": "Neighbours of one class",
-    "silhouette": "Silhouette (cosine)",
-    "nmi": "NMI of k-means",
-    "ari": "ARI of k-means",
-    "intrinsic_dimension": "Intrinsic dimension",
-}
-BOUNDS = {"accuracy": ("low", "high"), "purity": ("purity_low", "purity_high")} | {
-    "silhouette": ("silhouette_low", "silhouette_high")
-}
 GAP = 0.45
 """Inches between panels, where the next one's numbers stand."""
 
@@ -51,9 +41,6 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ("shuffled labels", {"color": SHUFFLED, "linestyle": (0, (4, 2)), "linewidth": 1.1}),
 ]
 """What the lines of a depth figure are, and how they are drawn."""
-
-SHARES = ("accuracy", "purity", "nmi", "ari")
-"""Measures whose axis goes from 0 to 1."""
 
 
 def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
@@ -79,11 +66,12 @@ def draw_depth(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
     --------
     >>> rows = [{"layer": "pool1", "accuracy": 0.5}, {"layer": "fc7", "accuracy": 0.9}]
     >>> [axes.get_title("left") for axes in draw_depth(rows).axes]
-    ['Accuracy of a linear probe']
+    ['Accuracy']
     """
     shown = measures_of(rows)
     if not shown:
-        raise ValueError(f"No row has a measure to draw; wanted one of {', '.join(MEASURES)}.")
+        known = ", ".join(column.name for column in depth_columns())
+        raise ValueError(f"No row has a measure to draw; expected one of {known}.")
     names = [shortened(str(row["layer"]), 16) for row in rows]
     n_columns = min(3, len(shown))
     n_lines = -(-len(shown) // n_columns)
@@ -114,7 +102,8 @@ def measures_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     >>> measures_of([{"layer": "pool1"}, {"layer": "fc7", "purity": 0.5}])
     ['purity']
     """
-    return [name for name in MEASURES if any(row.get(name) is not None for row in rows)]
+    names = [column.name for column in depth_columns()]
+    return [name for name in names if any(row.get(name) is not None for row in rows)]
 
 
 def draw_learning(
@@ -142,10 +131,10 @@ def draw_learning(
     'Epoch'
     """
     panels = [
-        (curves, "valid_accuracy", "epoch", "Validation accuracy", "Epoch"),
-        (label_curves, "accuracy", "n_labels", "Accuracy", "Training pictures of each class"),
+        (curves, "valid_accuracy", "epoch"),
+        (label_curves, "accuracy", "n_labels"),
     ]
-    shown = [panel for panel in panels if mean_curves(*panel[:3])]
+    shown = [panel for panel in panels if mean_curves(*panel)]
     names = list(dict.fromkeys(str(c.get("name", "")) for panel in shown for c in panel[0]))
     head, panel_in, foot = 0.62 if title else 0.42, 2.1, 0.5
     with house_style():
@@ -165,8 +154,6 @@ def _draw_runs(
     names: Sequence[str],
     measure: str,
     x: str,
-    label: str,
-    below: str,
 ) -> None:
     runs = [run for run in runs if has_values(run, measure)]
     means = mean_curves(runs, measure, x)
@@ -182,8 +169,8 @@ def _draw_runs(
     for name, curve in sorted(means.items(), key=lambda found: -len(found[1][0])):
         if name not in levels:
             axes.plot(*curve, color=color_of(names.index(name)), marker="o", markersize=2.4)
-    axes.set_title(label, loc="left", pad=4)
-    axes.set_xlabel(below)
+    axes.set_title(find_column(measure).label, loc="left", pad=4)
+    axes.set_xlabel(find_column(x).label)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -193,20 +180,21 @@ def _draw_measure(
     axes: Axes, rows: Sequence[dict[str, Any]], name: str, ticks: Sequence[str] | None
 ) -> None:
     x = np.arange(len(rows))
-    low, high = (_column(rows, bound) for bound in BOUNDS.get(name, ("", "")))
+    column = find_column(name)
+    low, high = (_column(rows, bound) for bound in column.bounds)
     axes.fill_between(x, low, high, color=TRAINED, alpha=0.22, linewidth=0)
     shuffled, random = _column(rows, f"{name}_shuffled"), _column(rows, f"{name}_random")
     for values, (_, look) in zip((shuffled, random, _column(rows, name)), LINES[::-1]):
         axes.plot(x, values, **look)
-    axes.set_title(MEASURES[name], loc="left", pad=4)
+    axes.set_title(column.label, loc="left", pad=4)
     axes.set_xlim(-0.4, len(rows) - 0.6)
     axes.set_xticks(x, ticks if ticks is not None else [""] * len(x), rotation=90)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    if name in SHARES:
+    if column.axis == "unit":
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
-    elif name == "silhouette":
+    elif column.axis == "signed":
         axes.axhline(0, color=INK, linewidth=0.5)
 
 

@@ -21,7 +21,7 @@ from featx.layers import LayerTable
 from featx.models import list_layers
 from featx.probing import SplitScores, make_probe, score_splits
 from featx.projection.maps import METHODS, map_spaces
-from featx.projection.measures import N_NEIGHBORS, cka_matrix, measure
+from featx.projection.measures import N_NEIGHBORS, cka_matrix, measure, measure_names
 from featx.projection.spaces import Indices, Space
 from featx.projection.steps import N_MAPS, choose_apart, choose_layers
 from featx.projection.wording import describe_depth
@@ -35,7 +35,6 @@ GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 twin and two more controls takes most of the time."""
 
 SHUFFLED_C = 0.01
-MEASURES = ("purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
 MAX_IMAGES = 5000
 
 
@@ -263,7 +262,7 @@ class _Study:
                 return found
             labels = self.labels[self.shown]
             measured = measure(self._space(twin), labels, random_state=self.random_state)
-            found |= {f"{name}_random": measured[name] for name in MEASURES}
+            found |= {f"{name}_random": measured[name] for name in measure_names()}
             return found | {"accuracy_random": self._scores(twin).accuracy}
 
     def _space(self, X: Any) -> Space:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featx._linalg import slices
+from featx.columns import Column, register_columns
 from featx.errors import ProjectionError
 from featx.projection.spaces import N_ROWS, Array, Indices, Space
 from featx.scores import bootstrap_interval
@@ -19,6 +22,9 @@ N_STARTS = 3
 SHARE_DISCARDED = 0.1
 
 Values = npt.NDArray[np.float64]
+
+_measures: list[_Measure] = []
+_depth_column = partial(Column, commands=("depth",), has_curve=True)
 
 
 def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> dict[str, Any]:
@@ -47,19 +53,81 @@ def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> di
     >>> found["purity"], found["ari"]
     (1.0, 1.0)
     """
-    labels = np.asarray(labels)
-    shuffled = np.random.default_rng(random_state).permutation(labels)
-    near, _ = space.neighbors(N_NEIGHBORS)
-    clusters = find_clusters(space, len(np.unique(labels)), random_state=random_state)
-    return {
-        **_with_interval("purity", neighborhood_purity(near, labels), random_state),
-        "purity_shuffled": float(neighborhood_purity(near, shuffled).mean()),
-        **_with_interval("silhouette", silhouette(space, labels), random_state),
-        "silhouette_shuffled": float(silhouette(space, shuffled).mean()),
-        **agreement(clusters, labels),
-        **{f"{name}_shuffled": value for name, value in agreement(clusters, shuffled).items()},
-        "intrinsic_dimension": intrinsic_dimension(space),
-    }
+    layer = _Layer(space, np.asarray(labels), random_state)
+    found: dict[str, Any] = {}
+    for each in _measures:
+        found |= each.report(layer)
+    return found
+
+
+def measure_names() -> list[str]:
+    """Names of the measures of a layer, in the order of their columns."""
+    return [column.name for each in _measures for column in each.columns]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Space and labels of a layer, and what several measures need of them."""
+
+    space: Space
+    labels: npt.NDArray[Any]
+    random_state: int
+
+    @cached_property
+    def shuffled(self) -> npt.NDArray[Any]:
+        return np.random.default_rng(self.random_state).permutation(self.labels)
+
+    @cached_property
+    def near(self) -> Indices:
+        return self.space.neighbors(N_NEIGHBORS)[0]
+
+    @cached_property
+    def clusters(self) -> Indices:
+        n_classes = len(np.unique(self.labels))
+        return find_clusters(self.space, n_classes, random_state=self.random_state)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A function of a layer and labels, and the columns that report it."""
+
+    columns: tuple[Column, ...]
+    compute: Callable[[_Layer, npt.NDArray[Any]], Any]
+    has_control: bool
+
+    def report(self, layer: _Layer) -> dict[str, Any]:
+        """Values under the true labels, and their means under shuffled ones."""
+        found: dict[str, Any] = {}
+        for name, value in self._by_name(layer, layer.labels).items():
+            if isinstance(value, np.ndarray):
+                found |= _with_interval(name, value, layer.random_state)
+            else:
+                found[name] = value
+        if not self.has_control:
+            return found
+        for name, value in self._by_name(layer, layer.shuffled).items():
+            found[f"{name}_shuffled"] = None if value is None else float(np.mean(value))
+        return found
+
+    def _by_name(self, layer: _Layer, labels: npt.NDArray[Any]) -> dict[str, Any]:
+        found = self.compute(layer, labels)
+        return found if isinstance(found, dict) else {self.columns[0].name: found}
+
+
+def _reported(*columns: Column, has_control: bool = True) -> Callable[..., Any]:
+    """Make a function of a layer and labels a measure of each layer: this is all it takes.
+
+    It returns a value per image (their mean is reported, with an interval), a number or None; of
+    several columns a dict by their names. `has_control` measures shuffled labels as well. The rows
+    of `featx.depth_profile`, the terminal, the page and the figures take it up from here.
+    """
+    register_columns(*columns)
+
+    def add(compute: Callable[..., Any]) -> Callable[..., Any]:
+        _measures.append(_Measure(columns, compute, has_control))
+        return compute
+
+    return add
 
 
 def neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
@@ -82,6 +150,13 @@ def neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
     """
     labels = np.asarray(labels)
     return (labels[near] == labels[:, None]).mean(axis=1)
+
+
+@_reported(
+    _depth_column("purity", "Purity", unit="share", axis="unit", is_main=True, controls=("random",))
+)
+def _purity(layer: _Layer, labels: npt.NDArray[Any]) -> Values:
+    return neighborhood_purity(layer.near, labels)
 
 
 def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
@@ -129,6 +204,11 @@ def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
     between = apart.min(axis=1)
     largest = np.maximum(np.maximum(within, between), np.finfo(np.float32).eps)
     return np.where(sizes[own] > 1, (between - within) / largest, 0.0)
+
+
+@_reported(_depth_column("silhouette", "Silhouette", axis="signed", is_main=True))
+def _silhouette(layer: _Layer, labels: npt.NDArray[Any]) -> Values:
+    return silhouette(layer.space, labels)
 
 
 def find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> Indices:
@@ -187,6 +267,11 @@ def agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str, float]:
     }
 
 
+@_reported(_depth_column("nmi", "NMI", axis="unit"), _depth_column("ari", "ARI", axis="unit"))
+def _agreement(layer: _Layer, labels: npt.NDArray[Any]) -> dict[str, float]:
+    return agreement(layer.clusters, labels)
+
+
 def intrinsic_dimension(space: Space) -> float | None:
     """Number of dimensions that the rows fill, by the two nearest neighbours of each [1]_.
 
@@ -224,6 +309,14 @@ def intrinsic_dimension(space: Space) -> float | None:
     below = np.arange(1, n_kept + 1) / len(nearest)
     total = float(ratios @ ratios)
     return float(ratios @ -np.log1p(-below)) / total if total > 0 else None
+
+
+@_reported(
+    _depth_column("intrinsic_dimension", "Intrinsic dimension", short="dimension"),
+    has_control=False,
+)
+def _intrinsic_dimension(layer: _Layer, _: npt.NDArray[Any]) -> float | None:
+    return intrinsic_dimension(layer.space)
 
 
 MIN_RATIOS = 10

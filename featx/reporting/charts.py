@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from featx.columns import cost_names, depth_columns, find_column
 from featx.finetuning.gains import has_values, levels_of, mean_curves
 from featx.reporting.palettes import UNKNOWN_COLOR, color_of
 from featx.reporting.plots import add_tip, empty_plot, name_ticks
@@ -16,15 +17,10 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-COSTS = ("ms_per_image", "n_features", "bytes_per_image", "train_seconds")
-"""Columns that are a price, the first that a table has is drawn."""
-
 WIDTH_PX, CHARACTER_PX = 1050, 6.4
 """Of a plot on a laptop and of a letter in it, to tell which names run over each other."""
 
-CURVES = ("accuracy", "purity", "silhouette", "nmi", "ari", "intrinsic_dimension")
 CONTROLS = {"shuffled": ("dashed", UNKNOWN_COLOR), "random": ("dotted", color_of(5))}
-INTERVALS = {"accuracy": ("low", "high")}
 
 
 def cost_chart(
@@ -45,7 +41,7 @@ def cost_chart(
     (Bokeh figure, str) or None
         None where fewer than two rows say both.
     """
-    cost = next((name for name in COSTS if _n_with(rows, "accuracy", name) > 1), None)
+    cost = next((name for name in cost_names() if _n_with(rows, "accuracy", name) > 1), None)
     if cost is None:
         return None
     from bokeh.models import ColumnDataSource, LogTicker, NumeralTickFormatter
@@ -190,7 +186,8 @@ def depth_charts(rows: Sequence[Row], key: str) -> dict[str, figure]:
         (row for row in rows if row.get("layer") and row.get("index") is not None),
         key=lambda row: row["index"],
     )
-    return {name: _depth_chart(layered, name, key) for name in CURVES if _n_with(layered, name) > 1}
+    names = [column.name for column in depth_columns()]
+    return {name: _depth_chart(layered, name, key) for name in names if _n_with(layered, name) > 1}
 
 
 def _depth_chart(rows: Sequence[Row], name: str, key: str) -> figure:
@@ -200,7 +197,7 @@ def _depth_chart(rows: Sequence[Row], name: str, key: str) -> figure:
     plot = empty_plot(f"figure-depth-{name}-{key}", height=260)
     name_ticks(plot.xaxis, layers)
     plot.xgrid.visible = False
-    low, high = INTERVALS.get(name, (f"{name}_low", f"{name}_high"))
+    low, high = find_column(name).bounds
     values = [row.get(name) for row in rows]
     columns: dict[str, list[Any]] = {
         "x": list(range(len(rows))),
@@ -217,7 +214,7 @@ def _depth_chart(rows: Sequence[Row], name: str, key: str) -> figure:
     plot.line("x", "y", source=source, color=color_of(0), line_width=2.5)
     dots = plot.scatter("x", "y", source=source, color=color_of(0), size=7)
     add_tip(plot, dots, [("", "@layer"), (column_label(name), "@tip")])
-    if name in ("accuracy", "purity"):
+    if find_column(name).unit == "share":
         plot.yaxis.formatter = _percent()
     return plot
 
@@ -315,10 +312,10 @@ def curve_colors(curves: Sequence[dict[str, Any]]) -> dict[str, str]:
 def _curve_chart(curves: Sequence[dict[str, Any]], name: str, key: str, x: str) -> figure:
     from bokeh.models import BasicTicker, ColumnDataSource, Span
 
-    label = "Training pictures of each class" if x == "n_labels" else column_label(x)
+    label = column_label(x)
     plot = empty_plot(f"figure-{x}-{name}-{key}", x_axis_label=label, height=270)
     plot.xaxis.ticker = BasicTicker(mantissas=[1, 2, 5], min_interval=1)
-    if "accuracy" in name:
+    if find_column(name).unit == "share":
         plot.yaxis.formatter = _percent()
     colors = curve_colors(curves)
     means = mean_curves(curves, name, x)

@@ -110,7 +110,7 @@ def tell(result: Result, key: str) -> Story:
         facts=_facts(result),
         settings=_settings(provenance),
         sentences=[_sentence(text, names) for text in result.sentences],
-        table=make_table(result.rows, names),
+        table=make_table(result.rows, names, result.command),
         failures=[(clean(path), clean(why)) for path, why in result.failures[:N_FAILURES]],
         n_failures=len(result.failures),
     )

@@ -6,43 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from featx.reporting.wording import clean, column_label, number, words
+from featx.columns import all_columns, find_column
+from featx.reporting.wording import clean, number, words
 
 Row = dict[str, Any]
 
-MAIN = (
-    *("spec", "alignment", "source", "target", "name"),
-    *("accuracy", "source_accuracy", "target_accuracy"),
-    *("difference", "is_tied", "purity", "silhouette", "points_lost"),
-    *("trustworthiness", "neighbors_kept"),
-    *("n_features", "ms_per_image", "note"),
-    *("class", "true", "said", "n", "share", "recall", "precision", "f1"),
-)
-"""Columns shown first; the others are a click away."""
-
-SHARES = {
-    *("accuracy", "source_accuracy", "target_accuracy", "balanced_accuracy", "macro_f1"),
-    *(
-        "domain_accuracy",
-        "purity",
-        "share_kept",
-        "neighbors_kept",
-        "recall",
-        "precision",
-        "f1",
-        "share",
-    ),
-}
-"""Columns between 0 and 1 that are shown as percentages."""
-
-POINTS = {"difference": 100, "points_lost": 1, "points_gained": 1}
-"""Columns in points of a hundred, and what brings them there."""
-
-CENTERS = {
-    "low": "accuracy",
-    "balanced_low": "balanced_accuracy",
-}
-"""Lower ends of intervals, and the column that each belongs to."""
+_POINTS = {"difference": 100, "points": 1}
+"""Units that the page shows in percentage points, and what brings a value there."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +28,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column: its name in the results, its head, and whether it is shown at first."""
+class Heading:
+    """One column: its name in the results, its label, and whether it is shown at first."""
 
     name: str
     label: str
@@ -71,7 +41,7 @@ class Column:
 class Table:
     """Columns and the cells of every row."""
 
-    columns: list[Column]
+    columns: list[Heading]
     rows: list[list[Cell]] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
 
@@ -81,7 +51,9 @@ class Table:
         return not all(column.is_main for column in self.columns)
 
 
-def make_table(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> Table:
+def make_table(
+    rows: Sequence[Row], names: Mapping[str, str] | None = None, command: str = ""
+) -> Table:
     """Table of some rows: empty columns left out, ends of intervals beside their middle.
 
     Parameters
@@ -90,6 +62,8 @@ def make_table(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> T
         Plain values; None where a row has none.
     names : mapping of str to str, optional
         What to call a SPEC.
+    command : str, optional
+        Whose rows they are: some columns have another label there.
 
     Examples
     --------
@@ -101,7 +75,7 @@ def make_table(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> T
     ends = _interval_ends(found)
     hidden = {end for pair in ends.values() for end in pair}
     main = _main(found, rows)
-    columns = [_column(name, rows, main) for name in found if name not in hidden]
+    columns = [_heading(name, rows, main, command) for name in found if name not in hidden]
     columns.sort(key=lambda column: main.index(column.name) if column.is_main else len(main))
     known = names or {}
     cells = [
@@ -116,31 +90,30 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def _interval_ends(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """For each column with an interval the two columns of its ends."""
-    ends = {}
-    for low in names:
-        high = low.removesuffix("low") + "high"
-        center = CENTERS.get(low, low.removesuffix("_low"))
-        center = "target_accuracy" if low == "low" and center not in names else center
-        if low.endswith("low") and high in names and center in names:
-            ends[center] = (low, high)
-    return ends
+    bounds = {name: find_column(name).bounds for name in names}
+    return {name: ends for name, ends in bounds.items() if set(ends) <= set(names)}
 
 
 def _main(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """Columns to show at first, in their order; all where none of them is known."""
     # Layers of one network: the layer says which, and the SPEC only repeats the rest.
     is_depth = "index" in names and all(row.get("layer") for row in rows)
-    main = ["layer", *MAIN[1:]] if is_depth else list(MAIN)
+    main = [column.name for column in all_columns() if column.is_main]
+    if is_depth:
+        main = ["layer" if name == "spec" else name for name in main]
     return main if set(main) & set(names) else list(names)
 
 
-def _column(name: str, rows: Sequence[Row], main: Sequence[str]) -> Column:
+def _heading(name: str, rows: Sequence[Row], main: Sequence[str], command: str) -> Heading:
     values = [row[name] for row in rows if row.get(name) is not None]
     is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    return Column(clean(name), column_label(name), name in main, is_number)
+    label = clean(find_column(name).label_for(command))
+    return Heading(clean(name), label, name in main, is_number)
 
 
-def _cell(row: Row, column: Column, ends: tuple[str, str] | None, names: Mapping[str, str]) -> Cell:
+def _cell(
+    row: Row, column: Heading, ends: tuple[str, str] | None, names: Mapping[str, str]
+) -> Cell:
     value = row.get(column.name)
     if value is None:
         return Cell("", "", column.is_number)
@@ -164,10 +137,11 @@ def _range_text(low: float, high: float, name: str) -> str:
 
 def _text(value: float, name: str) -> str:
     """A number of a column: shares in percent, differences in points."""
-    if name in SHARES:
+    unit = find_column(name).unit
+    if unit == "share":
         return f"{value:.1%}".replace("-", "−")
-    if name in POINTS:
-        return f"{POINTS[name] * value:.1f}".replace("-", "−")
+    if unit in _POINTS:
+        return f"{_POINTS[unit] * value:.1f}".replace("-", "−")
     return number(value)
 
 

@@ -7,43 +7,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from featx.columns import find_column
+
 JOINER = "\u2060"
 """Word joiner: takes no room, and keeps two characters from being read as one sign."""
 
 UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 TEX = re.compile(r"\$(?=\$)|\\(?=[(\[])")
-
-LABELS = {
-    "spec": "Features",
-    "low": "from",
-    "high": "to",
-    "n_features": "Columns",
-    "bytes_per_image": "Bytes / picture",
-    "ms_per_image": "ms / picture",
-    "train_seconds": "Training, s",
-    "difference": "Points from best",
-    "source": "From",
-    "target": "To",
-    "source_accuracy": "Within source",
-    "target_accuracy": "On target",
-    "points_lost": "Points lost",
-    "domain_accuracy": "Domains told apart",
-    "p_value": "p",
-    "neighbors_kept": "Neighbours kept",
-    "train_loss": "Training loss",
-    "valid_loss": "Validation loss",
-    "train_accuracy": "Training accuracy",
-    "valid_accuracy": "Validation accuracy",
-    "is_tied": "Tied",
-    "is_control": "Control",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "C": "C",
-    "macro_f1": "Macro F1",
-    "f1": "F1",
-    "n": "Pictures",
-    "cka": "CKA",
-}
 
 
 def clean(value: Any) -> str:
@@ -80,14 +50,14 @@ def short_path(path: str) -> str:
 
 
 def column_label(name: str) -> str:
-    """A column's name as the head of a table.
+    """A column's label, fit for a page.
 
     Examples
     --------
     >>> column_label("ms_per_image"), column_label("balanced_accuracy")
-    ('ms / picture', 'Balanced accuracy')
+    ('ms/image', 'Balanced accuracy')
     """
-    return LABELS.get(name) or clean(name[:1].upper() + name[1:].replace("_", " "))
+    return clean(find_column(name).label)
 
 
 def number(value: float) -> str:

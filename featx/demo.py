@@ -18,7 +18,6 @@ from featx.errors import DatasetError, ImageError
 from featx.extraction import extract
 from featx.images import Images
 from featx.models import list_layers
-from featx.plotting import save_figures
 from featx.probing import compare
 from featx.projection.depth import depth_profile, draw_evenly
 from featx.projection.steps import choose_layers
@@ -134,8 +133,6 @@ def tell_story(
     )
     say("4. Depth", *profile.sentences, describe_maps(profile.details["maps"]))
     page = write_report([compared, profile], report)
-    for result in (compared, profile):
-        save_figures(result, page.parent / "figures")
     say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
     say("6. Your own pictures", *_next_commands(dataset, model, early, late))
     return Story([compared, profile], page, told)

@@ -133,7 +133,7 @@ def test_story_ends_with_a_report_and_commands(stories: dict[str, Story]) -> Non
     story = stories["digits"]
 
     assert story.report.read_text("utf-8").startswith("<!DOCTYPE html>")
-    figures = {file.name for file in (story.report.parent / "figures").iterdir()}
+    figures = {file.name for file in story.report.parent.glob("*/figures/*")}
     assert {"depth.png", "maps.svg", "cost.png", "confusion.png"} <= figures
     assert story.sentences[-1].startswith("featx predict")
     assert [result.command for result in story.results] == ["compare", "depth"]

@@ -223,12 +223,9 @@ def conclude(result: Result, report: str | None = None, *, strict: bool = False)
 
 def print_report(result: Result, folder: str) -> None:
     """Write the report of a result, and say where it is."""
-    from featx.plotting import save_figures
     from featx.reporting import write_report
 
-    page = write_report([result], folder)
-    save_figures(result, page.parent / "figures")
-    print(f"report: {page}", file=sys.stderr)
+    print(f"report: {write_report([result], folder)}", file=sys.stderr)
 
 
 def _columns_with_values(result: Result) -> list[Column]:

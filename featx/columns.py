@@ -31,7 +31,7 @@ class Column:
     label : str
         Heading for people: on the page, and in figures.
     short : str, optional
-        Heading where there is little room: in the terminal. By default the label.
+        Heading where there is little room: in the terminal. By default the label in lower case.
     renamed : mapping of str to str, optional
         Other labels, by the command whose results have them.
     unit : {"", "share", "difference", "points"}, default=""
@@ -50,7 +50,7 @@ class Column:
     axis : {"free", "unit", "signed"}, default="free"
         Of its curve: ``unit`` goes from 0 to 1, ``signed`` has a line at 0.
     controls : tuple of {"shuffled", "random"}, default=()
-        Values of controls that the terminal shows as well.
+        Controls whose values ``depth`` shows in the terminal as well.
     cost_rank : int, optional
         Order of preference as the cost that accuracy is drawn against; None is no cost.
     is_text : bool, default=False
@@ -89,15 +89,18 @@ class Column:
         return self.renamed.get(command, self.label)
 
     def heading(self, command: str = "") -> str:
-        """Heading in the terminal: short, in lower case but for abbreviations.
+        """Heading in the terminal: the short one, else the label with its first word in lower case.
 
         Examples
         --------
-        >>> Column("nmi", "NMI").heading(), Column("macro_f1", "Macro F1").heading()
-        ('NMI', 'macro F1')
+        >>> [Column("x", text).heading() for text in ("NMI", "Macro F1", "Davies-Bouldin")]
+        ['NMI', 'macro F1', 'Davies-Bouldin']
         """
-        text = self.renamed.get(command) or self.short or self.label
-        return text[:1].lower() + text[1:] if text[1:2].islower() else text
+        if self.short and command not in self.renamed:
+            return self.short
+        first, *others = self.label_for(command).split(" ")
+        # Abbreviations and names keep their capitals.
+        return " ".join([first.lower() if first[1:].islower() else first, *others])
 
     def under(self, control: str) -> Column:
         """Column of the same measure under a control.
@@ -113,7 +116,7 @@ class Column:
             label=f"{self.label}, {control}",
             short="",
             interval=None,
-            commands=self.commands if control in self.controls else (),
+            commands=("depth",) if control in self.controls else (),
             is_main=False,
             has_curve=False,
             controls=(),

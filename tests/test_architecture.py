@@ -24,7 +24,8 @@ LEVELS = [
     {"extraction", "planning", "provenance", "registry", "persistence", "testing"},
     {"probing", "protocols", "scores", "alignment"},
     {"projection", "finetuning", "filters", "prediction"},
-    {"reporting", "plotting", "demo"},
+    {"plotting"},
+    {"reporting", "demo"},
     {"cli", "__main__"},
 ]
 """Modules from the lowest to the highest: each imports from its own level or below."""

@@ -17,11 +17,12 @@ from featx.columns import (
     register_columns,
     shown_columns,
 )
-from featx.plotting.curves import draw_depth
+from featx.plotting.curves import prepare_depth
+from featx.plotting.depth_figure import draw_depth
 from featx.projection import measures
 from featx.projection.measures import measure, measure_names
 from featx.projection.spaces import Space
-from featx.reporting.charts import depth_charts
+from featx.reporting.depth_plot import plot_depth
 from featx.reporting.tables import make_table
 from featx.results import Result
 
@@ -68,8 +69,10 @@ def test_a_new_measure_reaches_every_output(
     head, first = capsys.readouterr().out.splitlines()[:2]
     assert (head.split()[-1], first.split()[-1]) == ("margin", "0.500")
     assert "Margin" in [heading.label for heading in make_table(result.rows).columns]
-    assert "Margin" in [axes.get_title("left") for axes in draw_depth(result.rows).axes]
-    assert "margin" in depth_charts(result.rows, "k")
+    data = prepare_depth(result)
+    assert data is not None
+    assert "Margin" in [axes.get_title("left") for axes in draw_depth(data).axes]
+    assert "margin" in plot_depth(data, "k")
     assert "margin_shuffled" in result.to_csv().splitlines()[0]
 
 
@@ -109,6 +112,7 @@ def test_controls_are_labelled_after_their_measure() -> None:
     assert find_column("purity_random").label == "Purity, random"
     assert find_column("accuracy_shuffled").unit == "share"
     assert find_column("purity_shuffled").commands == ()
+    assert find_column("accuracy_random").commands == ("depth",)
 
 
 def test_time_is_the_preferred_cost() -> None:

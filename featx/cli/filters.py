@@ -51,7 +51,7 @@ def filters_command(
     layer = options.take_single("--layer", network.layer)
     if not data and (layer or channels):
         raise typer.BadParameter("--layer and --channels need images: name DATA too.")
-    from featx.plotting.kernels import draw_filters
+    from featx.plotting.kernel_figure import draw_filters
     from featx.plotting.style import save_figure
 
     with reporting(quiet=printed.quiet) as reporter:

@@ -73,7 +73,7 @@ def _write(result: Result, file: Path) -> None:
 
         write_page([result], file)
         return
-    from featx.plotting import draw_figures
+    from featx.plotting.result_figures import draw_figures
     from featx.plotting.style import save_figure
 
     save_figure(draw_figures(result)["maps"], file, [file.suffix.lower()[1:]])

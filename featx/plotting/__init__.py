@@ -1,9 +1,6 @@
-"""Figures for a paper: depth curves, maps, matrices, accuracy against cost, kernels.
+"""Figures for a paper, and the data of every chart that figures and the page share.
 
-Drawn by matplotlib, without pyplot and its global state; vector output, colour-blind safe, the
-same bytes for the same numbers.
+``*_data`` modules prepare the data of one kind of chart from a result, without a drawing library;
+``*_figure`` modules draw it by matplotlib, without pyplot and its global state: vector output,
+color-blind safe, the same bytes for the same numbers.
 """
-
-from featx.plotting.figures import draw_figures, save_figures
-
-__all__ = ["draw_figures", "save_figures"]

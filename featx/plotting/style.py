@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colours that all tell apart, how they are saved."""
+"""What all figures share: fonts, lines, headings, and how they are saved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from featx._files import atomic_write
 from featx.errors import ResultFileError
+from featx.plotting.palette import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,26 +21,6 @@ if TYPE_CHECKING:
 WIDTH = 7.0
 """Inches: the text of a page, or two columns of one."""
 
-COLORS = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#d55e00",
-    "#4d4d4d",
-    "#b8a900",
-    "#6a3d9a",
-    "#8b5a2b",
-)
-"""Those of Okabe and Ito, their yellow darkened to be seen on white, their black lightened; and
-two more, which differ from all others in shape as well."""
-
-MARKERS = ("o", "^", "s")
-N_SAFE = 8
-N_LOOKS = N_SAFE * len(MARKERS)
-FAINT, QUIET, INK = "#d4d4d4", "#767676", "#222222"
-TRAINED, RANDOM, SHUFFLED = COLORS[0], COLORS[5], "#8c8c8c"
 SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -111,22 +91,14 @@ def save_figure(
         base.parent.mkdir(parents=True, exist_ok=True)
         for form in formats:
             file = base.with_name(f"{base.name.removesuffix(f'.{form}')}.{form}")
-            with atomic_write(file) as temporary, house_style():
-                figure.savefig(temporary, format=form, metadata=_metadata(form), facecolor="white")
+            part = file.with_name(f".{file.name}.part")
+            with house_style():
+                figure.savefig(part, format=form, metadata=_metadata(form), facecolor="white")
+            part.replace(file)
             written.append(file)
     except OSError as error:
         raise ResultFileError(f"Cannot write {base}: {error.strerror}.") from error
     return written
-
-
-def color_of(place: int) -> str:
-    """Colour of the class at a place in the legend."""
-    return COLORS[place % len(COLORS)]
-
-
-def marker_of(place: int) -> str:
-    """Shape of the points of the class at a place: those that share a colour differ in it."""
-    return MARKERS[place // N_SAFE % len(MARKERS)]
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:

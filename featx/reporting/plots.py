@@ -83,3 +83,27 @@ def name_ticks(axis: Any, labels: Sequence[str], longest: int = LONGEST_LABEL) -
     }
     if len(labels) > 4:
         axis.major_label_orientation = 0.9
+
+
+def percent_format() -> Any:
+    """Formatter of an axis from 0 to 1 whose ticks are in percent."""
+    from bokeh.models import NumeralTickFormatter
+
+    return NumeralTickFormatter(format="0%")
+
+
+def percent_text(value: float, low: float | None, high: float | None) -> str:
+    """A value from 0 to 1 in percent, with its interval where it has one.
+
+    Examples
+    --------
+    >>> percent_text(0.5, 0.4, 0.6), percent_text(0.5, None, None)
+    ('50.0% [40.0%, 60.0%]', '50.0%')
+    """
+    text = f"{value:.1%}"
+    return text if low is None or high is None else f"{text} [{low:.1%}, {high:.1%}]"
+
+
+def with_gaps(values: Sequence[float | None]) -> list[float]:
+    """Values with NaN for None, at which Bokeh interrupts a line."""
+    return [float("nan") if value is None else value for value in values]

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from featx._files import atomic_write
 from featx.errors import ResultFileError
-from featx.reporting.pages import render_page
+from featx.reporting.page import render_page
 from featx.results import RESULTS_FILE, Result
 
 REPORT_FILE = "report.html"
@@ -45,7 +44,7 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     >>> page.name, read_results([folder])[0].command
     ('report.html', 'compare')
     """
-    from featx.plotting import save_figures
+    from featx.plotting.result_figures import save_figures
 
     results, folder = list(results), Path(folder)
     if not results:
@@ -77,10 +76,11 @@ def write_page(results: Sequence[Result], file: str | os.PathLike[str]) -> Path:
     """
     file = Path(file)
     text = render_page(results)
+    part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(file) as temporary:
-            temporary.write_text(text, "utf-8", newline="\n")
+        part.write_text(text, "utf-8", newline="\n")
+        part.replace(file)
     except OSError as error:
         raise ResultFileError(f"Cannot write {file}: {error.strerror}.") from error
     return file

@@ -11,7 +11,7 @@ from featx.results import Result
 def test_a_report_saves_its_figures_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders: list[Path] = []
     monkeypatch.setattr(
-        "featx.plotting.save_figures", lambda _, folder: folders.append(folder)
+        "featx.plotting.result_figures.save_figures", lambda _, folder: folders.append(folder)
     )
 
     print_report(Result("compare", "photos", [{"spec": "hog"}]), str(tmp_path))

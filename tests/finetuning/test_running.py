@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 from featx.errors import DatasetError, FeatxError, ModelError, SpecError
-from featx.finetuning.gains import curve_of, levels_of, measure_gains, read_curve
+from featx.finetuning.gains import curve_of, measure_gains, read_curve
 from featx.finetuning.running import (
     _settings,
     check_parameters,
@@ -294,13 +294,6 @@ def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_pictu
         np.testing.assert_array_equal(made.classes_[part[1]], names[place])
         found = [int(part[0].pixels(i)[0, 0, 0]) for i in range(len(part[1]))]
         assert found == place.tolist()
-
-
-def test_a_network_of_one_epoch_is_no_level() -> None:
-    curves = [curve_of("head", 0, [{"valid_acc": 0.5}])]
-    curves.append(curve_of("full", 0, [{"valid_acc": 0.5}, {"valid_acc": 0.6}]))
-
-    assert levels_of(curves, "valid_accuracy") == {}
 
 
 def test_scratch_has_the_epochs_of_both_stages() -> None:

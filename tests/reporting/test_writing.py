@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from featx.errors import ResultFileError
 from featx.reporting import read_results, write_page, write_report
-from featx.reporting.pages import render_page
-from featx.reporting.stories import tell
+from featx.reporting.page import render_page
+from featx.reporting.sections import make_section
 from featx.results import Result
 from tests.reporting.conftest import HOSTILE, IMAGE, SCRIPT
 
@@ -124,9 +126,15 @@ def test_every_plot_has_its_place(depth: Result, n_maps: int) -> None:
     rows = [{**row, "ms_per_image": 1 + i} for i, row in enumerate(depth.rows)]
     result = Result("umap", "photos", rows, details={**depth.details, "maps": maps})
 
-    story = tell(result, "r0")
+    section = make_section(result, "r0")
 
-    assert render_page([result]).count("data-plot=") == len(story.plots)
+    assert render_page([result]).count("data-plot=") == len(section.plots)
+
+
+def test_page_needs_no_matplotlib() -> None:
+    code = "import sys, featx.reporting.page; sys.exit('matplotlib' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_legend_names_every_class(text: str) -> None:

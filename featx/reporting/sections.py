@@ -1,4 +1,4 @@
-"""What one result shows on the page: every section's content, as plain values and plots."""
+"""What the page shows of one result, as plain values and plots."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from featx.reporting.albums import Album
-from featx.reporting.charts import (
-    cost_chart,
-    curve_charts,
-    curve_colors,
-    depth_charts,
-    transfer_chart,
-)
-from featx.reporting.maps import Maps, draw_maps
-from featx.reporting.matrices import alike_chart, confused_pairs, confusion_chart
+from featx.plotting.cost_data import prepare_cost
+from featx.plotting.curves import prepare_depth
+from featx.plotting.learning_data import prepare_learning
+from featx.plotting.matrix_data import ConfusionData, prepare_confusions, prepare_similarity
+from featx.plotting.scatter_data import prepare_scatter
+from featx.plotting.transfer_data import prepare_transfer
+from featx.reporting.cost_plot import plot_cost
+from featx.reporting.depth_plot import plot_depth
+from featx.reporting.learning_plot import plot_learning, strategy_colors
+from featx.reporting.matrix_plot import confused_pairs, plot_confusion, plot_similarity
+from featx.reporting.scatter_plot import ScatterPlots, plot_scatter
 from featx.reporting.tables import Table, make_table
+from featx.reporting.thumbnails import Thumbnails
+from featx.reporting.transfer_plot import plot_transfer
 from featx.reporting.wording import (
     clean,
     column_label,
@@ -44,7 +47,7 @@ MISTAKE_PX = 144
 
 
 @dataclass
-class Story:
+class Section:
     """One result, ready for the page's template.
 
     Attributes
@@ -65,9 +68,9 @@ class Story:
         By the place they go to on the page.
     captions : dict
         What the template says beside the plots.
-    maps : Maps or None
+    scatter : ScatterPlots or None
     choices : list of dict
-        For each kind of features its confusion, mistakes and classes.
+        For each feature set its confusion, mistakes and classes.
     failures : list of (str, str)
     n_failures : int
     """
@@ -86,11 +89,11 @@ class Story:
     notes: list[str] = field(default_factory=list)
     plots: dict[str, Any] = field(default_factory=dict)
     captions: dict[str, Any] = field(default_factory=dict)
-    maps: Maps | None = None
+    scatter: ScatterPlots | None = None
     choices: list[dict[str, Any]] = field(default_factory=list)
 
 
-def tell(result: Result, key: str) -> Story:
+def make_section(result: Result, key: str) -> Section:
     """Everything that the page says about a result.
 
     Parameters
@@ -101,7 +104,7 @@ def tell(result: Result, key: str) -> Story:
     """
     provenance = result.provenance or {}
     names = spec_names(result)
-    story = Story(
+    section = Section(
         key=key,
         title=TITLES.get(result.command, clean(result.command).capitalize()),
         command=clean(result.command),
@@ -114,14 +117,14 @@ def tell(result: Result, key: str) -> Story:
         failures=[(clean(path), clean(why)) for path, why in result.failures[:N_FAILURES]],
         n_failures=len(result.failures),
     )
-    _add_plots(story, result)
-    _add_maps(story, result)
-    story.choices = _choices(result, story)
-    return story
+    _add_plots(section, result)
+    _add_scatter(section, result)
+    section.choices = _choices(result, section)
+    return section
 
 
 def spec_names(result: Result) -> dict[str, str]:
-    """What the page calls each kind of features of a result."""
+    """What the page calls each feature set of a result."""
     details = result.details
     told = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
     rows = [row["spec"] for row in result.rows if row.get("spec")]
@@ -139,7 +142,7 @@ def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:
 
 
 def mistake_paths(result: Result) -> list[str]:
-    """Pictures that the result's galleries show, each once."""
+    """Images that the result's galleries show, each once."""
     mistakes = result.details.get("mistakes") or {}
     shown = list(mistakes.values())[:N_SPECS]
     return list(dict.fromkeys(entry["path"] for entry in chain.from_iterable(shown)))
@@ -168,7 +171,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 
 def _counts(result: Result) -> str:
-    """Pictures, classes, domains and failures that the result tells of."""
+    """Images, classes, domains and failures of the result."""
     points = result.details.get("points") or {}
     columns = {"classes": points.get("labels"), "domains": points.get("domains")}
     parts = [(len(points.get("paths") or []), "pictures")]
@@ -193,69 +196,74 @@ def _settings(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _add_plots(story: Story, result: Result) -> None:
-    key, details, names = story.key, result.details, spec_names(result)
-    curves = depth_charts(result.rows, key)
-    cost = None if curves else cost_chart(result.rows, key, names)
+def _add_plots(section: Section, result: Result) -> None:
+    key, names = section.key, spec_names(result)
+    curves = plot_depth(prepare_depth(result), key)
+    cost = None if curves else prepare_cost(result)
     if cost is not None:
-        story.plots["cost"], story.captions["cost"] = cost
-    transfer = transfer_chart(result.rows, key, names)
+        section.plots["cost"] = plot_cost(cost, key, names)
+        section.captions["cost"] = column_label(cost.column)
+    transfer = prepare_transfer(result)
     if transfer is not None:
-        story.plots["transfer"] = transfer
-    _add_group(story, "depth", curves)
-    runs, by_labels = details.get("curves") or [], details.get("label_curves") or []
-    _add_group(story, "curves", curve_charts(runs, key))
-    _add_group(story, "labels", curve_charts(by_labels, key, "n_labels"))
-    colors = curve_colors([*runs, *by_labels])
-    story.captions["runs"] = [(clean(name), color) for name, color in colors.items()]
-    cka = details.get("cka")
-    if cka and cka.get("matrix"):
-        story.plots["cka"] = alike_chart(cka["layers"], cka["matrix"], key)
+        section.plots["transfer"] = plot_transfer(transfer, key, names)
+    _add_group(section, "depth", curves)
+    learning = prepare_learning(result)
+    _add_group(section, "curves", plot_learning(learning, "epoch", key))
+    _add_group(section, "labels", plot_learning(learning, "n_labels", key))
+    colors = strategy_colors(learning)
+    section.captions["runs"] = [(clean(name), color) for name, color in colors.items()]
+    similarity = prepare_similarity(result)
+    if similarity is not None:
+        section.plots["cka"] = plot_similarity(similarity, key)
 
 
-def _add_group(story: Story, group: str, plots: dict[str, Any]) -> None:
-    story.plots |= {f"{group}-{name}": plot for name, plot in plots.items()}
-    story.captions[group] = [(f"{group}-{name}", column_label(name)) for name in plots]
+def _add_group(section: Section, group: str, plots: dict[str, Any]) -> None:
+    section.plots |= {f"{group}-{name}": plot for name, plot in plots.items()}
+    section.captions[group] = [(f"{group}-{name}", column_label(name)) for name in plots]
 
 
-def _add_maps(story: Story, result: Result) -> None:
-    story.maps = draw_maps(result.details, story.key, result.protocol.get("color"))
-    if story.maps is None:
+def _add_scatter(section: Section, result: Result) -> None:
+    scatter = plot_scatter(prepare_scatter(result), section.key, result.protocol.get("color"))
+    if scatter is None:
         return
-    story.plots |= {f"map-{place}": root for place, root in story.maps.roots.items()}
-    if story.maps.n_drawn < story.maps.n_points:
-        story.notes.append(
-            f"The maps show {story.maps.n_drawn:,} of {story.maps.n_points:,} pictures, each "
+    section.scatter = scatter
+    section.plots |= {f"map-{place}": root for place, root in scatter.roots.items()}
+    if scatter.n_drawn < scatter.n_points:
+        section.notes.append(
+            f"The maps show {scatter.n_drawn:,} of {scatter.n_points:,} pictures, each "
             "class in proportion; the numbers are of all of them."
         )
 
 
-def _choices(result: Result, story: Story) -> list[dict[str, Any]]:
-    """Confusion, mistakes and classes of each kind of features, the best first."""
+def _choices(result: Result, section: Section) -> list[dict[str, Any]]:
+    """Confusion, mistakes and classes of each feature set, the best first."""
     details = result.details
     kinds = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
     ranked = [row["spec"] for row in result.rows if row.get("spec")]
     found = set(chain.from_iterable(kinds))
     specs = [spec for spec in dict.fromkeys([*ranked, *sorted(found)]) if spec in found]
     if len(specs) > N_SPECS:
-        story.notes.append(
+        section.notes.append(
             f"Confusion and mistakes are shown of the first {N_SPECS} of {len(specs)} kinds of "
             "features; results.json has all."
         )
-    return [_choice(result, story, i, spec) for i, spec in enumerate(specs[:N_SPECS])]
+    confusions = prepare_confusions(result)
+    return [
+        _choice(result, section, i, spec, confusions.get(spec))
+        for i, spec in enumerate(specs[:N_SPECS])
+    ]
 
 
-def _choice(result: Result, story: Story, place: int, spec: str) -> dict[str, Any]:
+def _choice(
+    result: Result, section: Section, index: int, spec: str, confusion: ConfusionData | None
+) -> dict[str, Any]:
     details = result.details
-    confusion = (details.get("confusion") or {}).get(spec)
     name = clean(spec_names(result).get(spec, spec))
     choice: dict[str, Any] = {"spec": name, "plot": None, "pairs": None}
     if confusion:
-        choice["plot"] = f"confusion-{place}"
-        classes, matrix = confusion["classes"], confusion["matrix"]
-        key = f"{place}-{story.key}"
-        story.plots[choice["plot"]] = confusion_chart(classes, matrix, key)
-        choice["pairs"] = make_table(confused_pairs(classes, matrix))
+        choice["plot"] = f"confusion-{index}"
+        section.plots[choice["plot"]] = plot_confusion(confusion, f"{index}-{section.key}")
+        choice["pairs"] = make_table(confused_pairs(confusion))
     choice["mistakes"] = list(_mistakes((details.get("mistakes") or {}).get(spec) or []))
     choice["classes"] = make_table((details.get("per_class") or {}).get(spec) or [])
     return choice
@@ -278,7 +286,7 @@ def _sureness(value: float) -> str:
     return f"{value:.1%}" if 0 <= value <= 1 else f"margin {number(value)}"
 
 
-def album_of(result: Result, story: Story) -> Album:
-    """Pictures that the page shows of a result."""
-    names = story.maps.paths if story.maps else []
-    return Album(result.data, [*mistake_paths(result), *names])
+def thumbnails_of(result: Result, section: Section) -> Thumbnails:
+    """Thumbnails of the images that the page shows of a result."""
+    names = section.scatter.paths if section.scatter else []
+    return Thumbnails(result.data, [*mistake_paths(result), *names])

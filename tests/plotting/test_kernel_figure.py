@@ -4,7 +4,7 @@ import pytest
 
 from featx import load_dataset
 from featx.errors import ProjectionError
-from featx.plotting.kernels import draw_filters
+from featx.plotting.kernel_figure import draw_filters
 
 
 def test_without_data_the_first_kernels_are_drawn() -> None:

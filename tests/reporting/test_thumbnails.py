@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.reporting.albums import Album, find_pictures, shrink
+from featx.reporting.thumbnails import Thumbnails, find_images, shrink
 
 
 def opened(uri: str | None) -> Image.Image:
@@ -17,7 +17,7 @@ def opened(uri: str | None) -> Image.Image:
 
 
 def test_thumbnail_is_the_picture_made_small(photos: list[str]) -> None:
-    image = opened(Album("", photos).thumbnail(photos[0], side_px=64))
+    image = opened(Thumbnails("", photos).make(photos[0], side_px=64))
 
     with Image.open(photos[0]) as photo:
         large = photo.convert("RGB").resize(image.size)
@@ -40,8 +40,8 @@ def test_tiny_picture_is_enlarged_without_blur() -> None:
 
 
 def test_thumbnails_keep_within_the_budget(photos: list[str]) -> None:
-    generous = Album("", photos).thumbnails(photos, 10**7)
-    tight = Album("", photos).thumbnails(photos, 12_000)
+    generous = Thumbnails("", photos).make_all(photos, 10**7)
+    tight = Thumbnails("", photos).make_all(photos, 12_000)
 
     assert None not in generous
     assert sum(len(uri or "") for uri in tight) <= 12_000
@@ -52,17 +52,17 @@ def test_picture_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     names = [photos[0], str(tmp_path / "gone.jpg"), str(tmp_path / "broken.jpg"), "nul\0.jpg"]
 
-    made = Album(str(tmp_path / "gone"), names).thumbnails(names, 10**6)
+    made = Thumbnails(str(tmp_path / "gone"), names).make_all(names, 10**6)
 
     assert [uri is None for uri in made] == [False, True, True, True]
 
 
 def test_pictures_without_files_are_found_by_their_data_set() -> None:
-    found = find_pictures("digits", ["digits/0001", "digits/9999"])
+    found = find_images("digits", ["digits/0001", "digits/9999"])
 
     assert list(found) == ["digits/0001"]
 
 
 @pytest.mark.parametrize("data", ["-", "", "gone"])
 def test_data_that_cannot_be_read_again_gives_nothing(data: str) -> None:
-    assert find_pictures(data, ["a.jpg"]) == {}
+    assert find_images(data, ["a.jpg"]) == {}

@@ -1,4 +1,4 @@
-"""Thumbnails of pictures, small enough to lie inside a page."""
+"""Thumbnails of images, small enough to be part of a page."""
 
 from __future__ import annotations
 
@@ -25,43 +25,42 @@ QUALITY = 62
 N_TRIED = 40
 
 
-class Album:
-    """Pictures by the names that results call them, found again where they lie.
+class Thumbnails:
+    """Thumbnails of images by the names that results call them, made from the images themselves.
 
     Parameters
     ----------
     data : str
-        The pictures, as they were named when the result was made.
-    names : sequence of str
-        Those wanted.
+        The data set, as it was named when the result was made.
+    names : iterable of str
+        Images of it.
 
     Examples
     --------
-    >>> album = Album("digits", ["digits/0001"])
-    >>> album.thumbnail("digits/0001", side_px=32)[:23]
+    >>> Thumbnails("digits", ["digits/0001"]).make("digits/0001", side_px=32)[:23]
     'data:image/webp;base64,'
     """
 
     def __init__(self, data: str, names: Iterable[str]) -> None:
-        self._pictures = find_pictures(data, dict.fromkeys(names))
+        self._images = find_images(data, dict.fromkeys(names))
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
-    def thumbnail(self, name: str, *, side_px: int = SIDES_PX[0]) -> str | None:
-        """One picture as a data URI, None where it is gone or cannot be read."""
-        picture = self._pictures.get(name)
-        if picture is None:
+    def make(self, name: str, *, side_px: int = SIDES_PX[0]) -> str | None:
+        """One image as a data URI, None where it is gone or cannot be read."""
+        image = self._images.get(name)
+        if image is None:
             return None
         try:
-            return shrink(decode(picture, name=name), side_px)
+            return shrink(decode(image, name=name), side_px)
         except ImageError:
             return None
 
-    def thumbnails(
+    def make_all(
         self, names: Sequence[str], max_bytes: int, *, largest_px: int = SIDES_PX[0]
     ) -> list[str | None]:
-        """Pictures as data URIs that take at most `max_bytes` together.
+        """Images as data URIs that take at most `max_bytes` together.
 
         Parameters
         ----------
@@ -74,11 +73,11 @@ class Album:
         Returns
         -------
         list of (str or None)
-            One a name; None where a picture is gone, cannot be read, or no room was left.
+            One per name; None where an image is gone, cannot be read, or no room was left.
         """
         side_px = self._largest_side(names, max_bytes, largest_px)
         with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-            made = list(pool.map(lambda name: self.thumbnail(name, side_px=side_px), names))
+            made = list(pool.map(lambda name: self.make(name, side_px=side_px), names))
         return _within(made, max_bytes)
 
     def _largest_side(self, names: Sequence[str], max_bytes: int, largest_px: int) -> int:
@@ -86,7 +85,7 @@ class Album:
         tried = list(names)[:: max(1, len(names) // N_TRIED)]
         sides = [side for side in (largest_px, *SIDES_PX) if side <= largest_px]
         for side_px in sides:
-            sizes = [len(uri) for uri in (self.thumbnail(n, side_px=side_px) for n in tried) if uri]
+            sizes = [len(uri) for uri in (self.make(n, side_px=side_px) for n in tried) if uri]
             # A tenth to spare: the few that were tried may be plainer than the rest.
             if not sizes or 1.1 * np.mean(sizes) * len(names) <= max_bytes:
                 return side_px
@@ -107,7 +106,7 @@ def shrink(pixels: Pixels, side_px: int) -> str:
         kernel = Image.Resampling.BOX if scale < 0.25 else Image.Resampling.LANCZOS
         image = image.resize(_scaled(image.size, scale), kernel)
     elif scale > 2:
-        # Digits of 8 px are pictures of pixels: enlarge without blur.
+        # In digits of 8 px every pixel counts: enlarge without blur.
         image = image.resize(_scaled(image.size, int(scale)), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=QUALITY, method=3)
@@ -118,8 +117,8 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def find_pictures(data: str, names: Iterable[str]) -> dict[str, Picture]:
-    """Pictures that go by `names`: files of that name, else those of the data set.
+def find_images(data: str, names: Iterable[str]) -> dict[str, Picture]:
+    """Images of some names: files of that name, else those of the data set.
 
     Parameters
     ----------
@@ -129,15 +128,15 @@ def find_pictures(data: str, names: Iterable[str]) -> dict[str, Picture]:
 
     Returns
     -------
-    dict of str to picture
+    dict of str to image
         Without those that are no longer there.
     """
     names = list(names)
     found: dict[str, Picture] = {name: name for name in names if _is_file(name)}
     missing = [name for name in names if name not in found]
     if missing:
-        images, places = _load(data)
-        found |= {name: images[places[name]] for name in missing if name in places}
+        images, indices = _load(data)
+        found |= {name: images[indices[name]] for name in missing if name in indices}
     return found
 
 
@@ -149,7 +148,7 @@ def _is_file(name: str) -> bool:
 
 
 def _load(data: str) -> tuple[Images, dict[str, int]]:
-    """Pictures of a data set and the place of each name; none where it cannot be loaded."""
+    """Images of a data set and the index of each name; none where it cannot be loaded."""
     # Never "-": the names were on a standard input that is gone.
     is_known = data == "digits" or data.startswith("torchvision:") or os.path.exists(data)
     try:
@@ -159,7 +158,7 @@ def _load(data: str) -> tuple[Images, dict[str, int]]:
     except FeatxError as error:
         logger.info("no thumbnails of %s: %s", data, error)
         return Images([]), {}
-    return dataset.images, {name: place for place, name in enumerate(dataset.names)}
+    return dataset.images, {name: index for index, name in enumerate(dataset.names)}
 
 
 def _within(uris: list[str | None], max_bytes: int) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""What layers see: first kernels as tiles, and what excites a channel."""
+"""Figures of what layers see: first kernels, and images that activate a channel most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from PIL import Image
 
 from featx.errors import ProjectionError
 from featx.filters import Exciting, find_exciting, read_kernels
-from featx.plotting.style import QUIET, WIDTH, house_style, place_axes, shortened
+from featx.plotting.palette import QUIET
+from featx.plotting.style import WIDTH, house_style, place_axes, shortened
 from featx.results import Result
 
 MOST_KERNELS = 256

@@ -1,4 +1,4 @@
-"""Square matrices as pictures: what was taken for what, and which layers are alike."""
+"""The page's heat maps: confusion of classes, and similarity of layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.reporting.palettes import color_of
+from featx.plotting.matrix_data import ConfusionData, SimilarityData
+from featx.plotting.palette import SCREEN, color_of
 from featx.reporting.plots import add_tip, empty_plot, name_ticks
 from featx.reporting.wording import clean, plot_label
 
@@ -17,62 +18,60 @@ if TYPE_CHECKING:
 MAX_LABELED = 40
 """Classes up to which a matrix names each row; above it the mouse does."""
 
-MAX_NUMBERED = 12
+_MAX_NUMBERED = 12
 """Classes up to which a matrix shows numbers in its cells."""
 
-DARK = 0.6
+_DARK = 0.6
 """Shade of a cell above which its number is white."""
 
-N_PAIRS = 12
+_N_PAIRS = 12
 
 
-def confusion_chart(classes: Sequence[str], matrix: Sequence[Sequence[int]], key: str) -> figure:
-    """Counts of every class taken for every other, shaded by the share of the true class.
+def plot_confusion(data: ConfusionData, key: str) -> figure:
+    """Counts by true and predicted class, shaded by the share of the true class.
 
     Parameters
     ----------
-    classes : sequence of str
-    matrix : sequence of sequences of int, shape (n_classes, n_classes)
-        Rows are the true classes.
+    data : ConfusionData
     key : str
+        Tells this plot from others on the page.
     """
-    counts = np.asarray(matrix)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    counts = data.counts
     texts = [[f"{count} of {row.sum()}" for count in row] for row in counts]
     numbers = [[str(count) if count else "" for count in row] for row in counts]
     tips = [("true", "@row"), ("said", "@column"), ("pictures", "@tip")]
-    names = (classes, "Said", "True")
-    return _heat_map(f"figure-confusion-{key}", names, shares, texts, numbers, tips)
+    names = (data.classes, "Said", "True")
+    return _heat_map(f"figure-confusion-{key}", names, data.shares, texts, numbers, tips)
 
 
-def alike_chart(layers: Sequence[str], matrix: Sequence[Sequence[float]], key: str) -> figure:
+def plot_similarity(data: SimilarityData, key: str) -> figure:
     """CKA between layers.
 
     Parameters
     ----------
-    layers : sequence of str
-    matrix : sequence of sequences of float, shape (n_layers, n_layers)
+    data : SimilarityData
     key : str
+        Tells this plot from others on the page.
     """
-    values = np.asarray(matrix, float)
+    values = data.values
     texts = [[f"{value:.3f}" for value in row] for row in values]
     numbers = [[f"{value:.2f}" for value in row] for row in values]
     tips = [("layers", "@row, @column"), ("CKA", "@tip")]
-    return _heat_map(f"figure-cka-{key}", (layers, "", ""), values, texts, numbers, tips)
+    return _heat_map(f"figure-cka-{key}", (data.layers, "", ""), values, texts, numbers, tips)
 
 
-def confused_pairs(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Pairs of classes most often taken for each other, the worst first.
+def confused_pairs(data: ConfusionData) -> list[dict[str, Any]]:
+    """Rows of the classes most often predicted in place of others, the worst first.
 
     Examples
     --------
-    >>> confused_pairs(["ant", "bee"], [[8, 2], [0, 9]])
+    >>> confused_pairs(ConfusionData(("ant", "bee"), np.array([[8, 2], [0, 9]])))
     [{'true': 'ant', 'said': 'bee', 'n': 2, 'share': 0.2}]
     """
-    counts = np.asarray(matrix)
+    classes, counts = data.classes, data.counts
     wrong = counts - np.diag(np.diag(counts))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:N_PAIRS]
-    pairs = [divmod(int(place), len(classes)) for place in order]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_N_PAIRS]
+    pairs = [divmod(int(index), len(classes)) for index in order]
     return [
         {
             "true": clean(classes[i]),
@@ -98,7 +97,7 @@ def _heat_map(
     labels = [plot_label(text) for text in names[0]]
     n = len(labels)
     # What is nothing is not drawn: of 102 x 102 cells a tenth is left.
-    rows, columns = (place.tolist() for place in np.nonzero(shares > 0))
+    rows, columns = (indices.tolist() for indices in np.nonzero(shares > 0))
     data: dict[str, list[Any]] = {
         "i": rows,
         "j": columns,
@@ -121,9 +120,16 @@ def _heat_map(
     source = ColumnDataSource(data)
     width = 0.94 if n <= MAX_LABELED else 1
     cells = plot.rect(
-        "j", "i", width, width, source=source, color=color_of(0), alpha="shade", line_color=None
+        "j",
+        "i",
+        width,
+        width,
+        source=source,
+        color=color_of(0, SCREEN),
+        alpha="shade",
+        line_color=None,
     )
-    if n <= MAX_NUMBERED:
+    if n <= _MAX_NUMBERED:
         _add_numbers(plot, data)
     add_tip(plot, cells, tips)
     return plot
@@ -132,7 +138,7 @@ def _heat_map(
 def _add_numbers(plot: figure, data: dict[str, list[Any]]) -> None:
     """Numbers in the cells: white on the dark ones, in the page's ink on the others."""
     for is_dark in (True, False):
-        kept = [i for i, shade in enumerate(data["shade"]) if (shade > DARK) == is_dark]
+        kept = [i for i, shade in enumerate(data["shade"]) if (shade > _DARK) == is_dark]
         plot.text(
             [data["j"][i] for i in kept],
             [data["i"][i] for i in kept],

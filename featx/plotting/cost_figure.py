@@ -1,29 +1,23 @@
-"""Accuracy against what it costs: time for a picture."""
+"""Figure of accuracy against cost: time per image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from featx.columns import find_column
-from featx.plotting.style import (
-    QUIET,
-    TRAINED,
-    WIDTH,
-    house_style,
-    place_axes,
-    shortened,
-)
+from featx.plotting.cost_data import CostData, CostPoint
+from featx.plotting.palette import QUIET, TRAINED
+from featx.plotting.style import WIDTH, house_style, place_axes, shortened
 from featx.specs import short_specs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-OFFSETS = [
+_OFFSETS = [
     (6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 7, "center", "bottom"),
     (0, -7, "center", "top"), (6, 7, "left", "bottom"), (6, -7, "left", "top"),
     (-6, 7, "right", "bottom"), (-6, -7, "right", "top"), (14, 14, "left", "bottom"),
@@ -34,13 +28,13 @@ OFFSETS = [
 """Where a label may stand beside its point, in points, the best place first."""
 
 
-def draw_costs(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
-    """Accuracy of each kind of features against the milliseconds that a picture takes.
+def draw_cost(data: CostData, title: str = "") -> Figure:
+    """Accuracy of each feature set against the milliseconds that an image takes.
 
     Parameters
     ----------
-    rows : sequence of dict
-        Those of `featx.compare`; rows without a cost are left out.
+    data : CostData
+        Its column is ``ms_per_image``.
     title : str, optional
 
     Returns
@@ -49,27 +43,23 @@ def draw_costs(rows: Sequence[dict[str, Any]], title: str = "") -> Figure:
 
     Examples
     --------
-    >>> rows = [{"spec": "hog", "accuracy": 0.6, "low": 0.5, "high": 0.7, "ms_per_image": 4.0}]
-    >>> draw_costs(rows).axes[0].get_xlabel()
+    >>> point = CostPoint("hog", 4.0, 0.6, low=0.5, high=0.7, is_control=False)
+    >>> draw_cost(CostData("ms_per_image", (point,))).axes[0].get_xlabel()
     'ms/image'
     """
-    shown = [row for row in rows if row.get("ms_per_image") and row.get("accuracy") is not None]
-    height = 3.4 + 0.04 * max(0, len(shown) - 12)
+    height = 3.4 + 0.04 * max(0, len(data.points) - 12)
     with house_style():
         figure = Figure((WIDTH, height))
         axes = place_axes(figure, 0.55, 0.45, WIDTH - 0.75, height - 0.8)
-        for row in shown:
-            color = QUIET if row.get("is_control") else TRAINED
-            low, high = (row[name] if row.get(name) is not None else row["accuracy"]
-                         for name in ("low", "high"))  # fmt: skip
-            axes.plot([row["ms_per_image"]] * 2, [low, high], color=color, linewidth=1.1, alpha=0.5)
-            marker = "s" if row.get("is_control") else "o"
-            axes.plot(row["ms_per_image"], row["accuracy"], marker, color=color, markersize=4.5)
-        _set_scales(axes, [row["ms_per_image"] for row in shown])
+        for point in data.points:
+            color, marker = (QUIET, "s") if point.is_control else (TRAINED, "o")
+            axes.plot([point.cost] * 2, point.interval, color=color, linewidth=1.1, alpha=0.5)
+            axes.plot(point.cost, point.accuracy, marker, color=color, markersize=4.5)
+        _set_scales(axes, [point.cost for point in data.points])
         axes.set_title(shortened(title or "Accuracy against cost", 90), loc="left")
         axes.grid(color="#e6e6e6", linewidth=0.6)
         axes.set_axisbelow(True)
-        _write_labels(figure, axes, shown)
+        _write_labels(figure, axes, data.points)
         return figure
 
 
@@ -77,7 +67,7 @@ def _set_scales(axes: Axes, costs: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.set_xlim(min(costs, default=1) / 2.2, max(costs, default=1) * 3.2)
+    axes.set_xlim(min(costs) / 2.2, max(costs) * 3.2)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -85,23 +75,22 @@ def _set_scales(axes: Axes, costs: Sequence[float]) -> None:
     axes.set_ylabel(f"{find_column('accuracy').label}, 95 % interval")
 
 
-def _write_labels(figure: Figure, axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
+def _write_labels(figure: Figure, axes: Axes, points: Sequence[CostPoint]) -> None:
     """Each name beside its point, where it covers no other name and no point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    short = short_specs((row["spec"] for row in rows), without_common=True)
-    names = [short[row["spec"]] for row in rows]
-    points = [(row["ms_per_image"], row["accuracy"]) for row in rows]
-    marks = axes.transData.transform(points) if points else np.empty((0, 2))
+    short = short_specs((point.spec for point in points), without_common=True)
+    names = [short[point.spec] for point in points]
+    marks = axes.transData.transform([(point.cost, point.accuracy) for point in points])
     taken: list[Bbox] = []
-    for row, name, point in sorted(zip(rows, names, points), key=lambda item: -item[2][1]):
-        color = QUIET if row.get("is_control") else TRAINED
+    for point, name in sorted(zip(points, names), key=lambda item: -item[0].accuracy):
+        color = QUIET if point.is_control else TRAINED
         best = None
-        for across, up, ha, va in OFFSETS:
+        for across, up, ha, va in _OFFSETS:
             label = axes.annotate(
-                shortened(name, 40), point, (across, up), "data", "offset points",
-                ha=ha, va=va, fontsize=6.5, color=color,
+                shortened(name, 40), (point.cost, point.accuracy), (across, up), "data",
+                "offset points", ha=ha, va=va, fontsize=6.5, color=color,
             )  # fmt: skip
             box = label.get_window_extent(renderer)
             badness = _badness(box, taken, marks, axes.get_window_extent(renderer))

@@ -1,29 +1,29 @@
-"""Matrices as pictures: likeness of layers, and what was taken for what."""
+"""Figures of matrices: similarity of layers, and confusion of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from featx.plotting.style import INK, house_style, place_axes, shortened
+from featx.plotting.matrix_data import ConfusionData, SimilarityData
+from featx.plotting.palette import INK
+from featx.plotting.style import house_style, place_axes, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MANY_CELLS = 20
-"""More lines than these have no room for a number in each cell."""
+_MANY_CELLS = 20
+"""Above so many rows there is no room for a number in each cell."""
 
 
-def draw_cka(layers: Sequence[str], matrix: Any, title: str = "") -> Figure:
+def draw_similarity(data: SimilarityData, title: str = "") -> Figure:
     """Linear CKA of each layer with each.
 
     Parameters
     ----------
-    layers : sequence of str
-    matrix : array of shape (n_layers, n_layers), 0 to 1
+    data : SimilarityData
     title : str, optional
 
     Returns
@@ -32,25 +32,27 @@ def draw_cka(layers: Sequence[str], matrix: Any, title: str = "") -> Figure:
 
     Examples
     --------
-    >>> draw_cka(["pool1", "fc7"], [[1, 0.4], [0.4, 1]]).axes[0].get_title("left")
+    >>> import numpy as np
+    >>> data = SimilarityData(("pool1", "fc7"), np.array([[1, 0.4], [0.4, 1]]))
+    >>> draw_similarity(data).axes[0].get_title("left")
     'Likeness of layers (linear CKA)'
     """
-    values = np.asarray(matrix, float)
-    names = [shortened(name, 16) for name in layers]
-    digits = [[f"{value:.2f}".lstrip("0") for value in row] for row in values]
     return _draw_matrix(
-        values, names, names, title or "Likeness of layers (linear CKA)", "CKA", "YlGnBu", digits
+        data.values,
+        [shortened(name, 16) for name in data.layers],
+        title or "Likeness of layers (linear CKA)",
+        unit="CKA",
+        colors="YlGnBu",
+        digits=[[f"{value:.2f}".lstrip("0") for value in row] for row in data.values],
     )
 
 
-def draw_confusion(classes: Sequence[str], matrix: Any, title: str = "") -> Figure:
-    """What pictures of each class were taken for, as shares of the class.
+def draw_confusion(data: ConfusionData, title: str = "") -> Figure:
+    """Predicted classes of the images of each true class, as shares of it.
 
     Parameters
     ----------
-    classes : sequence of str
-    matrix : array of int, shape (n_classes, n_classes)
-        Rows are true.
+    data : ConfusionData
     title : str, optional
 
     Returns
@@ -59,16 +61,18 @@ def draw_confusion(classes: Sequence[str], matrix: Any, title: str = "") -> Figu
 
     Examples
     --------
-    >>> draw_confusion(["ant", "bee"], [[3, 1], [0, 4]]).axes[0].get_ylabel()
+    >>> import numpy as np
+    >>> data = ConfusionData(("ant", "bee"), np.array([[3, 1], [0, 4]]))
+    >>> draw_confusion(data).axes[0].get_ylabel()
     'true class'
     """
-    counts = np.asarray(matrix, float)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    names = [shortened(name, 20) for name in classes]
-    digits = [[f"{int(value)}" if value else "" for value in row] for row in counts]
     figure = _draw_matrix(
-        shares, names, names, title or "Confusion", "share of the class", "Blues", digits
+        data.shares,
+        [shortened(name, 20) for name in data.classes],
+        title or "Confusion",
+        unit="share of the class",
+        colors="Blues",
+        digits=[[str(int(count)) if count else "" for count in row] for row in data.counts],
     )
     figure.axes[0].set_ylabel("true class")
     figure.axes[0].set_xlabel("predicted class")
@@ -77,18 +81,18 @@ def draw_confusion(classes: Sequence[str], matrix: Any, title: str = "") -> Figu
 
 def _draw_matrix(
     values: Any,
-    lines: Sequence[str],
-    columns: Sequence[str],
+    names: Sequence[str],
     title: str,
+    *,
     unit: str,
     colors: str,
     digits: Sequence[Sequence[str]],
 ) -> Figure:
-    n = max(len(lines), 2)
-    is_large = n > MANY_CELLS
+    n = max(len(names), 2)
+    is_large = n > _MANY_CELLS
     cell = max(0.088, min(0.36, 5.2 / n))
     font = 4.8 if is_large and n > 60 else 5.5 if is_large else 7
-    margin = 0.3 + max(map(len, lines)) * font * 0.0085
+    margin = 0.3 + max(map(len, names)) * font * 0.0085
     side = cell * n
     title = shortened(title, 60)
     width = margin + max(side + 0.75, 0.088 * len(title))
@@ -97,8 +101,8 @@ def _draw_matrix(
         figure = Figure((width, height))
         axes = place_axes(figure, margin, margin, side, side)
         image = axes.imshow(values, cmap=colors, vmin=0, vmax=1, interpolation="nearest")
-        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=font)
-        axes.set_yticks(range(len(lines)), lines, fontsize=font)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=font)
+        axes.set_yticks(range(len(names)), names, fontsize=font)
         axes.tick_params(length=0)
         axes.set_title(title, loc="left", pad=6)
         for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""Which points of a map are drawn where there are more than a page can move fluently."""
+"""Which points of a scatter plot are drawn where a page could not move all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sample_points(
     max_points: int = MAX_POINTS,
     random_state: int = 0,
 ) -> Indices:
-    """Places of at most `max_points` points, each class in proportion to its size.
+    """Indices of at most `max_points` points, each class in proportion to its size.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A few pictures at a time, by whatever means: decode, extract, write.
+"""A few images at a time, by whatever means: decode, extract, write.
 
 A network runs in the calling process: on a processor one batch on each core, which decodes,
 computes and waits for nobody; on an accelerator with decoding threads ahead of it. A thread
@@ -36,9 +36,9 @@ RECORDED = ("device", "backend", "batch_size", "n_jobs")
 
 @dataclass
 class Chunk:
-    """What came of a few pictures: rows in memory, or shards on disk."""
+    """What came of a few images: rows in memory, or shards on disk."""
 
-    places: list[int]
+    indices: list[int]
     digests: list[str] = field(default_factory=list)
     blocks: dict[str, Any] = field(default_factory=dict)
     shards: list[Shard] = field(default_factory=list)
@@ -46,41 +46,41 @@ class Chunk:
 
     @property
     def done(self) -> list[int]:
-        """Places of the pictures that have rows."""
-        return [place for place in self.places if place not in self.failures]
+        """Indices of the images that have rows."""
+        return [index for index in self.indices if index not in self.failures]
 
 
 def run_chunks(
     producer: Any,
     images: Images,
-    places: Sequence[int],
-    prints: Mapping[str, str],
+    indices: Sequence[int],
+    fingerprints: Mapping[str, str],
     folder: Path | None = None,
 ) -> Iterator[Chunk]:
     """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
     n_jobs = _n_jobs(producer)
-    length = min(_chunk_length(producer), -(-len(places) // n_jobs) or 1)
+    length = min(_chunk_length(producer), -(-len(indices) // n_jobs) or 1)
     run = partial(_in_parallel, n_jobs=n_jobs)
     if producer.runs_in_parent and _has_threads():
         if getattr(producer, "has_lanes", False):
             run = partial(_in_lanes, n_jobs=n_jobs)
         else:
             run, length = partial(_in_parent), _chunk_length(producer)
-    parts = [list(places[i : i + length]) for i in range(0, len(places), length)]
-    return run(producer, images, parts, prints, folder)
+    parts = [list(indices[i : i + length]) for i in range(0, len(indices), length)]
+    return run(producer, images, parts, fingerprints, folder)
 
 
 def _in_parallel(
     producer: Any,
     images: Images,
     parts: list[list[int]],
-    prints: Mapping[str, str],
+    fingerprints: Mapping[str, str],
     folder: Path | None,
     n_jobs: int,
 ) -> Iterator[Chunk]:
     """Each chunk a task of joblib, under whatever back end its configuration names."""
     task = joblib.delayed(_work)
-    tasks = (task(producer, images.take(part), part, prints, folder) for part in parts)
+    tasks = (task(producer, images.take(part), part, fingerprints, folder) for part in parts)
     # One task for each worker at a time and no shard waiting for an earlier one: whatever
     # dies, and whoever lives on, one shard of each worker is lost at most.
     start = partial(joblib.Parallel, n_jobs, prefer="threads", batch_size=1, pre_dispatch="n_jobs")
@@ -97,19 +97,19 @@ def _in_lanes(
     producer: Any,
     images: Images,
     parts: list[list[int]],
-    prints: Mapping[str, str],
+    fingerprints: Mapping[str, str],
     folder: Path | None,
     n_jobs: int,
 ) -> Iterator[Chunk]:
     """Each core takes its chunks from files to rows; threads behind them write shards."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    with producer.lanes(list(prints), sum(map(len, parts)), n_jobs) as lanes:
+    with producer.lanes(list(fingerprints), sum(map(len, parts)), n_jobs) as lanes:
 
-        def work(places: list[int]) -> Chunk:
-            return _extract_chunk(lanes.extract, places, map(prepare, places), prints)
+        def work(indices: list[int]) -> Chunk:
+            return _extract_chunk(lanes.extract, indices, map(prepare, indices), fingerprints)
 
         def write(chunk: Chunk) -> Chunk:
-            return to_shards(producer, chunk, prints, folder, backend=lanes.backend())
+            return to_shards(producer, chunk, fingerprints, folder, backend=lanes.backend())
 
         pool = ThreadPoolExecutor(n_jobs, "featx-lane", lanes.begin)
         writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
@@ -126,7 +126,7 @@ def _in_parent(
     producer: Any,
     images: Images,
     parts: list[list[int]],
-    prints: Mapping[str, str],
+    fingerprints: Mapping[str, str],
     folder: Path | None,
 ) -> Iterator[Chunk]:
     """Decode in threads ahead of the network, and write shards in a thread behind it."""
@@ -134,12 +134,12 @@ def _in_parent(
     decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
     writer = ThreadPoolExecutor(1, "featx-write")
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    calls = (partial(prepare, place) for part in parts for place in part)
+    calls = (partial(prepare, index) for part in parts for index in part)
     decoded = run_ahead(decoders, calls, n_ahead)
-    extract = producer._extract_layers
-    chunks = (_extract_chunk(extract, part, islice(decoded, len(part)), prints) for part in parts)
+    extract = partial(_extract_chunk, producer._extract_layers, fingerprints=fingerprints)
+    chunks = (extract(part, islice(decoded, len(part))) for part in parts)
     try:
-        writes = (partial(to_shards, producer, chunk, prints, folder) for chunk in chunks)
+        writes = (partial(to_shards, producer, chunk, fingerprints, folder) for chunk in chunks)
         yield from run_ahead(writer, writes, 1)
     finally:
         decoders.shutdown(cancel_futures=True)
@@ -149,19 +149,19 @@ def _in_parent(
 def _work(
     producer: Any,
     images: Images,
-    places: list[int],
-    prints: Mapping[str, str],
+    indices: list[int],
+    fingerprints: Mapping[str, str],
     folder: Path | None,
 ) -> Chunk:
     """All of a chunk's work, in whatever process: decode, extract, write."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
-    chunk = _extract_chunk(producer._extract_layers, places, decoded, prints)
-    return to_shards(producer, chunk, prints, folder)
+    chunk = _extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
+    return to_shards(producer, chunk, fingerprints, folder)
 
 
 def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
-    """Digest, if it is wanted, and prepared picture, or the error where it failed."""
+    """Digest, if it is wanted, and prepared image, or the error where it failed."""
     try:
         least_px = producer.least_px
         digest, pixels = (  # A digest of an array takes as long as its features may.
@@ -175,27 +175,27 @@ def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) 
 
 def _extract_chunk(
     extract: Callable[..., Mapping[str, Any]],
-    places: list[int],
+    indices: list[int],
     decoded: Iterable[tuple[str, Any]],
-    prints: Mapping[str, str],
+    fingerprints: Mapping[str, str],
 ) -> Chunk:
-    chunk = Chunk(places)
+    chunk = Chunk(indices)
     prepared = []
-    for place, (digest, item) in zip(places, decoded, strict=True):
+    for index, (digest, item) in zip(indices, decoded, strict=True):
         if isinstance(item, ImageError):
-            chunk.failures[place] = item
+            chunk.failures[index] = item
         else:
             prepared.append(item)
             chunk.digests.append(digest)
     if prepared:
-        chunk.blocks = dict(extract(prepared, list(prints)))
+        chunk.blocks = dict(extract(prepared, list(fingerprints)))
     return chunk
 
 
 def to_shards(
     producer: Any,
     chunk: Chunk,
-    prints: Mapping[str, str],
+    fingerprints: Mapping[str, str],
     folder: Path | None,
     **speed: str,
 ) -> Chunk:
@@ -204,7 +204,7 @@ def to_shards(
         return chunk
     speed = {name: str(getattr(producer, name, None)) for name in RECORDED} | speed
     for layer, rows in chunk.blocks.items():
-        chunk.shards.append(write_shard(folder, prints[layer], chunk.digests, rows, speed))
+        chunk.shards.append(write_shard(folder, fingerprints[layer], chunk.digests, rows, speed))
     chunk.blocks = {}
     return chunk
 
@@ -260,7 +260,7 @@ def _has_threads() -> bool:
 
 
 def _chunk_length(producer: Any) -> int:
-    """Pictures in a chunk: the producer's batch, or what 32 MiB of rows hold."""
+    """Images in a chunk: the producer's batch, or what 32 MiB of rows hold."""
     widths = [producer.n_features(layer) for layer in producer.layers]
     row_bytes = 4 * max(sum(widths), 1)
     return int(max(1, min(producer.batch_length, rows_per_chunk(row_bytes))))

@@ -19,7 +19,7 @@ from featx.persistence import save_extractor as write_extractor
 from featx.planning import Job, plan_jobs
 from featx.provenance import provenance_of
 from featx.store import FeatureStore, open_store
-from featx.streaming import Matrix, store_descriptors, stream_rows
+from featx.streaming import Matrix, store_base_rows, stream_rows
 from featx.watching import Watcher
 
 MAX_BYTES_IN_MEMORY = 512 * 2**20
@@ -144,7 +144,7 @@ def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None
     for job in learners:
         name = next(iter(job.names.values()))
         watcher.begin([f"{name}, local descriptors"], [])
-        store_descriptors(job.extractor, dataset.images, watcher)
+        store_base_rows(job.extractor, dataset.images, watcher)
         watcher.note(f"{name} learns on the {len(pictures):,} pictures {which}")
         job.extractor.fit(pictures)
     return learned_on

@@ -28,12 +28,14 @@ import pytest
 import featx.images
 from featx.chunks import run_ahead
 from featx.errors import DamagedRowWarning, ImageError, StoreError
-from featx.extractors.base import Describer, Extractor
+from featx.extractors.base import Extractor, Producer
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.pixels import RawPixels
 from featx.images import Images
 from featx.store import FeatureStore
-from featx.streaming import stream_rows
+from featx.streaming import stream_inputs, stream_rows
+from featx.testing import check_extractor
+from featx.watching import Watcher
 
 SLOW_RUN = """
 import sys, time
@@ -72,18 +74,24 @@ except StoreError as error:
 """
 
 
-class Patches(Describer):
-    """Colours of a grid of dots, fewer on smaller pictures: local descriptors of a kind."""
+class Dots(Producer):
+    """Colours of a grid of dots, fewer on smaller images and none on the smallest."""
+
+    is_ragged = True
+    batch_length = 5
 
     def __init__(self, step_px: int = 64) -> None:
-        super().__init__()
         self.step_px = step_px
 
-    def settings(self, layer: str = "") -> dict[str, Any]:
-        return {"describer": "patches", "step_px": self.step_px}
+    def n_features(self, layer: str = "") -> int:
+        return 100
 
-    def _describe(self, prepared: np.ndarray) -> np.ndarray:
-        return prepared[:: self.step_px, :: self.step_px].reshape(-1, 3)
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        return {"extractor": "dots", "version": self.feature_version, "step_px": self.step_px}
+
+    def _extract(self, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+        start, step = self.step_px // 2, self.step_px
+        return [pixels[start::step, start::step].reshape(-1, 3) for pixels in batch]
 
 
 class Words(Extractor):
@@ -98,16 +106,52 @@ class Words(Extractor):
     def _n_features_out(self) -> int:
         return self.n_words
 
-    def _describer(self) -> Describer:
-        return Patches(self.step_px)
+    def _base(self) -> Dots:
+        return Dots(self.step_px)
 
     def _learn(self, inputs: Iterable[np.ndarray]) -> None:
         self.words_ = np.concatenate([dots[:1] for dots in inputs])[: self.n_words].astype(float)
 
-    def _encode(self, described: Sequence[np.ndarray]) -> np.ndarray:
-        distances = [np.abs(dots[:, None] - self.words_).sum(2) for dots in described]
+    def _extract(self, batch: Sequence[np.ndarray]) -> np.ndarray:
+        distances = [np.abs(dots[:, None] - self.words_).sum(2) for dots in batch]
         counts = [np.bincount(it.argmin(1), minlength=self.n_words) for it in distances]
         return np.array(counts, np.float32)
+
+
+class Evens(Extractor):
+    """Every other number of the rows of another extractor, which is given as an object."""
+
+    _parameter_constraints = {**Extractor._parameter_constraints, "base": [Extractor]}
+
+    def __init__(
+        self, base: Any, *, on_error: str = "raise", n_jobs: Any = None, store: Any = None
+    ) -> None:
+        super().__init__(on_error=on_error, n_jobs=n_jobs, store=store)
+        self.base = base
+
+    @property
+    def _n_features_out(self) -> int:
+        return -(-self.base.n_features() // 2)
+
+    def _base(self) -> Extractor:
+        return self.base
+
+    def _extract(self, batch: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack(batch)[:, ::2]
+
+
+class Total(Watcher):
+    """What was planned, and how many images were reported as done."""
+
+    def __init__(self) -> None:
+        self.plans: list[tuple[int, int]] = []
+        self.n_done = 0
+
+    def plan(self, n_images: int, n_cached: int) -> None:
+        self.plans.append((n_images, n_cached))
+
+    def advance(self, n_images: int) -> None:
+        self.n_done += n_images
 
 
 class InParent(ColorHistogram):
@@ -502,7 +546,7 @@ def test_a_worker_s_full_disk_is_the_run_s(
         ColorHistogram(n_jobs=2, store=store).transform(photos)
 
 
-def test_another_codebook_only_encodes(
+def test_other_learned_values_only_work_on_the_base_s_rows_anew(
     store: FeatureStore, photos: list[str], n_decoded: Counter[str]
 ) -> None:
     for n_words in (2, 5):
@@ -515,7 +559,7 @@ def test_another_codebook_only_encodes(
     assert len(store.ls()) == 3  # One of dots, two of counts.
 
 
-def test_descriptors_are_computed_once_for_learning_and_encoding(
+def test_rows_of_the_base_are_computed_once_for_learning_and_extracting(
     store: FeatureStore, photos: list[str], n_decoded: Counter[str]
 ) -> None:
     Words(3, store=store).fit(photos[:8]).transform(photos)
@@ -534,7 +578,7 @@ def test_learning_is_the_same_with_and_without_a_store(
     assert stored.fingerprint() == plain.fingerprint()
 
 
-def test_learning_heals_damaged_descriptors(store: FeatureStore, photos: list[str]) -> None:
+def test_learning_heals_damaged_rows_of_the_base(store: FeatureStore, photos: list[str]) -> None:
     plain = Words(12).fit(photos)
     Words(12, store=store).fit(photos)
     damage_a_row(store)
@@ -544,7 +588,7 @@ def test_learning_heals_damaged_descriptors(store: FeatureStore, photos: list[st
 
 
 @pytest.mark.parametrize("collect", [True, False])
-def test_encoding_heals_damaged_descriptors(
+def test_extracting_heals_damaged_rows_of_the_base(
     store: FeatureStore, photos: list[str], collect: bool
 ) -> None:
     words = Words(3, store=store).fit(photos)
@@ -552,3 +596,93 @@ def test_encoding_heals_damaged_descriptors(
     with pytest.warns(DamagedRowWarning, match="^1 rows"):
         stream_rows(words, Images(photos), collect=collect)
     np.testing.assert_array_equal(words.transform(photos), Words(3).fit(photos).transform(photos))
+
+
+@pytest.mark.parametrize("base", [ColorHistogram(5), InParent(5), InLanes(5)])
+def test_an_extractor_works_on_the_rows_of_another(
+    store: FeatureStore, photos: list[str], base: Extractor
+) -> None:
+    rows = ColorHistogram(5).transform(photos)
+    np.testing.assert_array_equal(Evens(base).transform(photos), rows[:, ::2])
+    np.testing.assert_array_equal(Evens(base, store=store).transform(photos), rows[:, ::2])
+
+
+def test_rows_of_a_base_are_those_of_the_extractor_alone(
+    store: FeatureStore, photos: list[str], n_decoded: Counter[str]
+) -> None:
+    ColorHistogram(store=store).transform(photos)
+    n_decoded.clear()
+    for _ in range(2):
+        Evens(ColorHistogram(), store=store).transform(photos)
+    assert n_decoded.total() == 0
+    assert sorted(setting.width for setting in store.ls()) == [48, 96]
+
+
+def test_a_base_may_have_a_base(store: FeatureStore, photos: list[str]) -> None:
+    rows = ColorHistogram().transform(photos)[:, ::4]
+    chain = Evens(Evens(ColorHistogram()))
+    np.testing.assert_array_equal(chain.transform(photos), rows)
+    np.testing.assert_array_equal(chain.set_params(store=store).transform(photos), rows)
+    assert sorted(setting.width for setting in store.ls()) == [24, 48, 96]
+
+
+def test_an_extractor_over_another_keeps_every_law() -> None:
+    check_extractor(Evens(ColorHistogram(4)), variations={"base": ColorHistogram(5)})
+
+
+def test_a_new_version_of_the_base_changes_the_fingerprint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = Evens(ColorHistogram()).fingerprint(), Words().fingerprint()
+    monkeypatch.setattr(ColorHistogram, "feature_version", 99)
+    monkeypatch.setattr(Dots, "feature_version", 99)
+    assert not {Evens(ColorHistogram()).fingerprint(), Words().fingerprint()} & set(before)
+
+
+def test_a_base_of_several_layers_is_refused(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ColorHistogram, "layers", ["pool1", "fc7"])
+    with pytest.raises(ValueError, match=r"one layer; its base has pool1, fc7\.$"):
+        Evens(ColorHistogram()).transform(photos)
+
+
+def test_images_without_rows_of_the_base_are_no_failures(
+    store: FeatureStore, photos: list[str]
+) -> None:
+    images = [*photos[:3], np.zeros((8, 8, 3), np.uint8)]
+    words = Words(3).fit(photos)
+    plain = words.transform(images)
+    assert plain[3].tolist() == [0, 0, 0]
+    for _ in range(2):
+        np.testing.assert_array_equal(words.set_params(store=store).transform(images), plain)
+
+
+def test_copies_of_a_broken_image_fail_in_base_and_extractor(
+    store: FeatureStore, photos: list[str], copies: list[str], n_decoded: Counter[str]
+) -> None:
+    words = Words(3, store=store).fit(photos)
+    for i in (1, 4):
+        Path(copies[i]).write_bytes(b"no picture")
+    n_decoded.clear()
+    rows = stream_rows(words, Images(copies))
+    assert [failure.error.name for failure in rows.failures] == [copies[1], copies[4]]
+    assert n_decoded.total() == 1
+    inputs = [isinstance(item, ImageError) for item in stream_inputs(words, Images(copies))]
+    assert np.flatnonzero(inputs).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.filterwarnings("ignore::featx.errors.DamagedRowWarning")
+def test_every_image_is_reported_once(
+    store: FeatureStore, photos: list[str], copies: list[str], tmp_path: Path, damaged: bool
+) -> None:
+    words = Words(3, store=store).fit(photos[:4])
+    words.transform(photos[:2])
+    if damaged:
+        damage_a_row(store)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    total = Total()
+    stream_rows(words, Images([*photos, *copies, tmp_path / "broken.jpg"]), watcher=total)
+    assert total.plans == [(25, 4)]
+    assert total.n_done == 25

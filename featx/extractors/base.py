@@ -1,8 +1,8 @@
 """The scikit-learn contract of every extractor.
 
 A subclass writes `_extract` and `_n_features_out`, optionally `_prepare` (what is done to one
-picture, in parallel), `_learn` (a codebook), and its table of parameter constraints. See
-`color.py`, the one to copy.
+image, in parallel), `_learn` (a codebook), and its table of parameter constraints. See
+`color.py`, the one to copy. One that works on the rows of another extractor names it in `_base`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from featx.store import FeatureStore
 from featx.streaming import Matrix, stream_inputs, stream_rows
 
 INPUT_PARAMETERS = frozenset({"image_shape", "value_range", "max_pixels"})
-"""How pictures are read: part of each picture's digest, not of the extractor's fingerprint."""
+"""How images are read: part of each image's digest, not of the extractor's fingerprint."""
 
 SPEED_PARAMETERS = frozenset(
     {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error"}
@@ -34,21 +34,112 @@ SPEED_PARAMETERS = frozenset(
 """What changes time or place, never a value."""
 
 
-class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base of all extractors: pictures in, one float32 row for each out.
+class Producer:
+    """Base of all that makes rows of images: what `featx.streaming` needs to know of it.
+
+    Every `Extractor` is one. Something less, without scikit-learn's interface, is enough as the
+    base of an extractor; its rows may be ragged. A subclass is picklable and writes `_extract`,
+    `n_features`, `settings`, and `_prepare` where an image is resized first.
+    """
+
+    feature_version: ClassVar[int] = 1
+    """Raised by hand whenever the same settings give other numbers."""
+
+    rows_name: ClassVar[str] = "features"
+    """What progress lines call the rows where they are made for another extractor."""
+
+    is_ragged: ClassVar[bool] = False
+    """Whether an image has an array ``(k, w)`` of rows, `k` perhaps 0, rather than one row."""
+
+    runs_in_parent: ClassVar[bool] = False
+    """Whether batches are extracted in the calling process (a network), not by joblib."""
+
+    least_px: int | None = None
+    """Short side that large JPEGs may be reduced to while they are decoded; None: they are not."""
+
+    batch_length: ClassVar[int] = 64
+    """How many images `_extract` gets at a time."""
+
+    n_jobs: int | None = None
+    """Jobs for joblib; None means what `joblib.parallel_config` says, else all cores."""
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the blocks of columns; one empty name where there is only one block."""
+        return [""]
+
+    def n_features(self, layer: str = "") -> int:
+        """Columns of one layer; of ragged rows, about how many numbers an image has."""
+        raise NotImplementedError
+
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        """What the fingerprint is taken of, as plain values and arrays.
+
+        Parameters
+        ----------
+        layer : str, default=""
+            The layer, for extractors that have several.
+
+        Returns
+        -------
+        dict
+        """
+        raise NotImplementedError
+
+    def fingerprint(self, layer: str = "") -> str:
+        """Digest of everything that decides the values: class, parameters, state, version.
+
+        Parameters
+        ----------
+        layer : str, default=""
+            The layer, for extractors that have several.
+
+        Returns
+        -------
+        str
+            32 hexadecimal characters.
+        """
+        return fingerprint(self.settings(layer))
+
+    def _base(self) -> Producer | None:
+        """What makes the rows that `_extract` and `_learn` are given in place of images.
+
+        They are stored apart, one row or ragged array for each image. A base has one layer, and
+        has nothing left to learn. By default there is none.
+        """
+        return None
+
+    def _prepare(self, pixels: Pixels) -> Any:
+        """What is done to one image alone, in parallel: usually the resize."""
+        return pixels
+
+    def _extract(self, batch: Sequence[Any]) -> Any:
+        """Features ``(n, d)`` float32 of prepared images, or of the base's rows of images.
+
+        Where rows are ragged: a list of `n` arrays ``(k, w)``; type and width never vary.
+        """
+        raise NotImplementedError
+
+    def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> dict[str, Any]:
+        """Features of each layer asked for; extractors with one block have one answer."""
+        return {"": self._extract(batch)}
+
+
+class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base of all extractors: images in, one float32 row for each out.
 
     Parameters
     ----------
     image_shape : tuple of int, optional
         Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row in a 2-D `X`; by default a row is
-        a grey ``(p, 1)`` picture.
+        a grey ``(p, 1)`` image.
     value_range : tuple of float, optional
         The values of black and white in arrays; by default 0 to 255 for integers and 0 to 1
         for floats.
     max_pixels : int, default=89478485
-        Pictures with more pixels are refused before they are decoded.
+        Images with more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
-        What becomes of a picture that cannot be decoded: an `ImageError` that names it, or a
+        What becomes of a image that cannot be decoded: an `ImageError` that names it, or a
         row of NaN.
     n_jobs : int, optional
         Jobs for joblib; None means what `joblib.parallel_config` says, else all cores.
@@ -64,20 +155,8 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     spec_name: ClassVar[str] = ""
     """Name of a class of featx in SPECs and cache keys; plug-ins have their entry point's."""
 
-    feature_version: ClassVar[int] = 1
-    """Raised by hand whenever the same settings give other numbers."""
-
     positional: ClassVar[tuple[str, ...]] = ()
     """Parameters that a SPEC may give by place: ``NAME:first:second``."""
-
-    runs_in_parent: ClassVar[bool] = False
-    """Whether batches are extracted in the calling process (a network), not by joblib."""
-
-    least_px: int | None = None
-    """Short side that large JPEGs may be reduced to while they are decoded; None: they are not."""
-
-    batch_length: ClassVar[int] = 64
-    """How many pictures `_extract` gets at a time."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [tuple, list, None],
@@ -106,11 +185,11 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.store = store
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters, and learn from pictures what there is to learn.
+        """Check the parameters, and learn from images what there is to learn.
 
         Parameters
         ----------
-        X : pictures
+        X : images
             Paths, bytes, PIL images, arrays, or flattened rows; see `featx.images.Images`.
         y : ignored
             There by scikit-learn's convention.
@@ -122,7 +201,7 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Raises
         ------
         ImageError
-            If a picture cannot be decoded and ``on_error="raise"``.
+            If a image cannot be decoded and ``on_error="raise"``.
         """
         self._validate_params()
         self._check_parameters()
@@ -132,11 +211,11 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float32]:
-        """Features of pictures.
+        """Features of images.
 
         Parameters
         ----------
-        X : pictures
+        X : images
             Paths, bytes, PIL images, arrays, or flattened rows; see `featx.images.Images`.
 
         Returns
@@ -146,7 +225,7 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Raises
         ------
         ImageError
-            If a picture cannot be decoded and ``on_error="raise"``.
+            If a image cannot be decoded and ``on_error="raise"``.
         """
         if type(self)._learn is not Extractor._learn:
             check_is_fitted(self)
@@ -158,21 +237,6 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         matrix = rows.matrix()
         self._check_rows(matrix)
         return matrix
-
-    def fingerprint(self, layer: str = "") -> str:
-        """Digest of everything that decides the values: class, parameters, state, version.
-
-        Parameters
-        ----------
-        layer : str, default=""
-            The layer, for extractors that have several.
-
-        Returns
-        -------
-        str
-            32 hexadecimal characters.
-        """
-        return fingerprint(self.settings(layer))
 
     def settings(self, layer: str = "") -> dict[str, Any]:
         """What the fingerprint is taken of, as plain values and arrays.
@@ -186,24 +250,25 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         -------
         dict
         """
+        base = self._base()
         hidden = INPUT_PARAMETERS | SPEED_PARAMETERS
-        parameters = self.get_params(deep=False).items()
-        return {
+        parameters = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in hidden and (base is None or value is not base)
+        }
+        settings = {
             "extractor": registered_name(type(self)),
             "feature_version": self.feature_version,
             "pixels": {"version": PIXELS_VERSION, "contract": "exact"},
-            "parameters": {name: value for name, value in parameters if name not in hidden},
+            "parameters": parameters,
             "state": self._state(),
         }
+        return settings if base is None else settings | {"base": base.settings(base.layers[0])}
 
     def n_features(self, layer: str = "") -> int:
         """Columns of one layer: all of them, for extractors that have only one."""
         return int(self._n_features_out)
-
-    @property
-    def layers(self) -> list[str]:
-        """Names of the blocks of columns; one empty name where there is only one block."""
-        return [""]
 
     def _check_parameters(self) -> None:
         """Raise `ValueError` for parameters that are wrong together."""
@@ -211,39 +276,13 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _check_rows(self, rows: Matrix) -> None:
         """Warn of what is worth knowing about finished rows ``(n, d)``; NaN where one failed."""
 
-    def _prepare(self, pixels: Pixels) -> Any:
-        """What is done to one picture alone, in parallel: usually the resize."""
-        return pixels
-
     @property
     def _n_features_out(self) -> int:
-        """Columns of a row, known without any picture (but after `fit` where one learns)."""
+        """Columns of a row, known without any image (but after `fit` where one learns)."""
         raise NotImplementedError
-
-    def _extract(self, batch: Sequence[Any]) -> Matrix:
-        """Features ``(n, d)`` float32 of prepared pictures."""
-        describer = self._describer()
-        if describer is None:
-            raise NotImplementedError
-        return self._encode(describer._extract_layers(batch, [""])[""])
-
-    def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> dict[str, Matrix]:
-        """Features of each layer asked for; extractors with one block have one answer."""
-        return {"": self._extract(batch)}
 
     def _learn(self, inputs: Iterable[Any]) -> None:
-        """Learn from prepared pictures (or described ones, see `_describer`), each seen once."""
-
-    def _describer(self) -> Describer | None:
-        """What describes pictures by local descriptors that are stored apart, if anything.
-
-        An extractor that has one writes `_encode`, and gets descriptors in `_learn`.
-        """
-        return None
-
-    def _encode(self, described: Sequence[npt.NDArray[Any]]) -> Matrix:
-        """Features ``(n, d)`` float32 of described pictures."""
-        raise NotImplementedError
+        """Learn from prepared images, or from the base's rows of them, each seen once."""
 
     def _state(self) -> dict[str, Any]:
         """Fitted attributes that decide values: every array learned in `fit`."""
@@ -254,7 +293,7 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         }
 
     def _images(self, X: Any, *, reset: bool) -> Images:
-        """`X` as pictures; tables of numbers pass scikit-learn's own checks first."""
+        """`X` as images; tables of numbers pass scikit-learn's own checks first."""
         if _is_table(X):
             X = validate_data(self, X, reset=reset, dtype=None)
             X = _numbers(X)
@@ -278,65 +317,21 @@ class Extractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return tags
 
 
-class Describer:
-    """Pictures in, local descriptors out: the first half of a bag of words.
-
-    Has its own fingerprint, so that its rows are stored apart and another codebook only
-    assigns anew. A subclass is picklable and writes `settings`, `_describe` and, where a
-    picture is resized first, `_prepare`.
-
-    Parameters
-    ----------
-    n_jobs : int, optional
-        Jobs for joblib, as the extractor's.
-    """
-
-    batch_length = 16
-    runs_in_parent = False
-    least_px: int | None = None
-    layers: ClassVar[list[str]] = [""]
-
-    def __init__(self, n_jobs: int | None = None) -> None:
-        self.n_jobs = n_jobs
-
-    def settings(self, layer: str = "") -> dict[str, Any]:
-        """Everything that decides the descriptors, as plain values."""
-        raise NotImplementedError
-
-    def fingerprint(self, layer: str = "") -> str:
-        """Digest of the settings: 32 hexadecimal characters."""
-        return fingerprint(self.settings(layer))
-
-    def n_features(self, layer: str = "") -> int:
-        """Values of a picture, about: chunks are cut by it."""
-        return 1
-
-    def _prepare(self, pixels: Pixels) -> Any:
-        return pixels
-
-    def _describe(self, prepared: Any) -> npt.NDArray[Any]:
-        """Descriptors ``(k, w)`` of one picture; type and width never vary, `k` may be 0."""
-        raise NotImplementedError
-
-    def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> dict[str, Any]:
-        return {"": [self._describe(prepared) for prepared in batch]}
-
-
 NOT_STATE = frozenset({"n_features_in_", "feature_names_in_"})
 
 
 def _is_table(X: Any) -> bool:
-    """Whether `X` is rows of numbers, scikit-learn's usual input, rather than pictures."""
+    """Whether `X` is rows of numbers, scikit-learn's usual input, rather than images."""
     if sparse.issparse(X) or (hasattr(X, "iloc") and X.ndim == 2):
         return True
     if isinstance(X, np.ndarray):
-        return X.ndim < 3 and not _holds_pictures(X)
+        return X.ndim < 3 and not _holds_images(X)
     if isinstance(X, Images) or not isinstance(X, Sequence) or isinstance(X, str | bytes):
         return not hasattr(X, "__len__") and not isinstance(X, Iterable)
     return len(X) == 0 or isinstance(X[0], list | tuple | numbers.Number)
 
 
-def _holds_pictures(X: npt.NDArray[Any]) -> bool:
+def _holds_images(X: npt.NDArray[Any]) -> bool:
     """Whether a 1-D array is one of paths or objects rather than of numbers."""
     if X.ndim != 1 or X.dtype.kind not in "OUS" or not len(X):
         return False

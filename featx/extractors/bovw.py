@@ -1,4 +1,4 @@
-"""Bags of visual words: local descriptors of a picture, summed up by a learned codebook."""
+"""Bags of visual words: local descriptors of an image, summed up by a learned codebook."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from featx.errors import EmptyRowsWarning
 from featx.extractors import encodings
 from featx.extractors.base import Extractor
-from featx.extractors.dense import DenseSiftDescriber, DenseSurfDescriber
+from featx.extractors.dense import DenseSiftDescriptors, DenseSurfDescriptors
 from featx.extractors.descriptors import (
-    Grey,
-    LocalDescriber,
-    OrbDescriber,
+    LocalDescriptors,
+    OrbDescriptors,
     Rows,
-    SiftDescriber,
-    SurfDescriber,
+    SiftDescriptors,
+    SurfDescriptors,
 )
 from featx.extractors.sampling import BagSample, RowSample
 from featx.extractors.vocabularies import Vocabulary, learn_fisher_vocabulary, learn_vocabulary
-from featx.images import MAX_PIXELS, Pixels
+from featx.images import MAX_PIXELS
 from featx.streaming import Matrix
 
-KEY_POINT_DESCRIBERS = {"surf": SurfDescriber, "sift": SiftDescriber, "orb": OrbDescriber}
-GRID_DESCRIBERS = {"dense_sift": DenseSiftDescriber, "dense_surf": DenseSurfDescriber}
+KEY_POINT_DESCRIPTORS = {"surf": SurfDescriptors, "sift": SiftDescriptors, "orb": OrbDescriptors}
+GRID_DESCRIPTORS = {"dense_sift": DenseSiftDescriptors, "dense_surf": DenseSurfDescriptors}
 N_WORDS = {"bow": 500, "vlad": 64, "fisher": 64}
 N_FISHER_COMPONENTS = 64
 MIN_PATCH_PX = 8
@@ -153,7 +152,7 @@ class BagOfVisualWords(Extractor):
     batch_length: ClassVar[int] = 16
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,
-        "detector": [StrOptions({*KEY_POINT_DESCRIBERS, *GRID_DESCRIBERS})],
+        "detector": [StrOptions({*KEY_POINT_DESCRIPTORS, *GRID_DESCRIPTORS})],
         "n_words": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "encoding": [StrOptions(set(N_WORDS))],
         "assignment": [StrOptions({"hard", "soft"})],
@@ -231,7 +230,7 @@ class BagOfVisualWords(Extractor):
         return self._vocabulary().n_columns(self.encoding, self.pyramid_levels)
 
     def _check_parameters(self) -> None:
-        width = self._describer().width
+        width = self._base().width
         if self.encoding != "bow" and (self.assignment == "soft" or self.weighting):
             raise ValueError(
                 "assignment='soft' and weighting are for encoding='bow'; "
@@ -257,14 +256,11 @@ class BagOfVisualWords(Extractor):
     def _n_words(self) -> int:
         return self.n_words or N_WORDS[self.encoding]
 
-    def _describer(self) -> LocalDescriber:
-        if self.detector in KEY_POINT_DESCRIBERS:
-            return KEY_POINT_DESCRIBERS[self.detector](self.image_size, self.n_jobs)
-        grid = GRID_DESCRIBERS[self.detector]
+    def _base(self) -> LocalDescriptors:
+        if self.detector in KEY_POINT_DESCRIPTORS:
+            return KEY_POINT_DESCRIPTORS[self.detector](self.image_size, self.n_jobs)
+        grid = GRID_DESCRIPTORS[self.detector]
         return grid(self.image_size, self.n_jobs, self.step_px, self.patch_px)
-
-    def _prepare(self, pixels: Pixels) -> Grey:
-        return self._describer()._prepare(pixels)
 
     def _learn(self, inputs: Iterable[Rows]) -> None:
         seeds = np.random.SeedSequence(self.random_state).spawn(3)
@@ -289,7 +285,7 @@ class BagOfVisualWords(Extractor):
         values = self._compare(sample.rows())[1]
         n_components = self.n_components
         if self.encoding == "fisher":
-            n_components = n_components or min(N_FISHER_COMPONENTS, self._describer().width)
+            n_components = n_components or min(N_FISHER_COMPONENTS, self._base().width)
             return learn_fisher_vocabulary(values, self._n_words, n_components, seed)
         is_soft = self.assignment == "soft"
         return learn_vocabulary(values, self._n_words, n_components, is_soft=is_soft, seed=seed)
@@ -308,14 +304,14 @@ class BagOfVisualWords(Extractor):
 
     def _compare(self, rows: Rows) -> tuple[Any, Any]:
         """Places of packed descriptors, and their values in the form that is compared."""
-        return self._describer().compare(rows, is_rooted=self.root_sift)
+        return self._base().compare(rows, is_rooted=self.root_sift)
 
-    def _encode(self, described: Sequence[Rows]) -> Matrix:
+    def _extract(self, batch: Sequence[Rows]) -> Matrix:
         vocabulary = self._vocabulary()
         n_columns = vocabulary.n_columns(self.encoding, self.pyramid_levels)
         norm = DEFAULT_NORMS[self.encoding] if self.norm == "auto" else self.norm
-        out = np.zeros((len(described), n_columns), np.float32)
-        for row, rows in zip(out, described, strict=True):
+        out = np.zeros((len(batch), n_columns), np.float32)
+        for row, rows in zip(out, batch, strict=True):
             if len(rows):
                 places, values = self._compare(rows)
                 row[:] = vocabulary.encode(

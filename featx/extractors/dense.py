@@ -1,4 +1,4 @@
-"""Pictures -> local descriptors on a dense grid: SIFT and SURF at several scales."""
+"""Images -> local descriptors on a dense grid: SIFT and SURF at several scales."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._imports import load_opencv
-from featx.extractors.descriptors import Grey, LocalDescriber
+from featx.extractors.descriptors import Grey, LocalDescriptors
 from featx.extractors.patches import (
     N_BINS,
     bin_weights,
@@ -28,13 +28,13 @@ SURF_WINDOW = 20
 """Side of the square that SURF describes, in scales."""
 
 
-class GridDescriber(LocalDescriber):
-    """Base of the dense describers.
+class GridDescriptors(LocalDescriptors):
+    """Base of descriptors on a grid of points, each in patches of several sizes.
 
     Parameters
     ----------
     image_size : int, default=320
-        Longest side in pixels to which every picture is brought, upwards too.
+        Longest side in pixels to which every image is brought, upwards too.
     n_jobs : int, optional
         Jobs for joblib, as the extractor's.
     step_px : int, default=8
@@ -54,10 +54,9 @@ class GridDescriber(LocalDescriber):
         self.step_px = step_px
         self.patch_px = tuple(patch_px)
 
-    def settings(self, layer: str = "") -> dict[str, Any]:
-        """Everything that decides the descriptors, as plain values."""
+    def _parameters(self) -> dict[str, Any]:
         grid = {"step_px": self.step_px, "patch_px": list(self.patch_px)}
-        return super().settings(layer) | grid
+        return super()._parameters() | grid
 
     def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         found = [self._find_at(grey, patch_px) for patch_px in self.patch_px]
@@ -86,13 +85,13 @@ class GridDescriber(LocalDescriber):
         raise NotImplementedError
 
 
-class DenseSiftDescriber(GridDescriber):
+class DenseSiftDescriptors(GridDescriptors):
     """SIFT descriptors [1]_ of upright patches on a grid: 128 integers from 0 to 255 each.
 
     Notes
     -----
     Departs from [1]_: points are those of the grid, patches are not turned, and ones with
-    hardly any contrast are left out. The picture is blurred to each patch's scale (a bin is
+    hardly any contrast are left out. The image is blurred to each patch's scale (a bin is
     3 deviations wide). The Gaussian window and the interpolation are products of functions of
     x and y, so that histograms of whole columns serve all patches of a column.
 
@@ -104,7 +103,7 @@ class DenseSiftDescriber(GridDescriber):
     Examples
     --------
     >>> ramp = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
-    >>> DenseSiftDescriber(patch_px=(16,))._describe(ramp).shape
+    >>> DenseSiftDescriptors(patch_px=(16,))._describe(ramp).shape
     (49, 132)
     """
 
@@ -123,7 +122,7 @@ class DenseSiftDescriber(GridDescriber):
         return sums.sum(axis=1)
 
 
-class DenseSurfDescriber(GridDescriber):
+class DenseSurfDescriptors(GridDescriptors):
     """SURF descriptors [1]_ of upright patches on a grid: 64 values each, in half precision.
 
     Notes
@@ -140,7 +139,7 @@ class DenseSurfDescriber(GridDescriber):
     Examples
     --------
     >>> ramp = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
-    >>> DenseSurfDescriber(patch_px=(16,))._describe(ramp).shape
+    >>> DenseSurfDescriptors(patch_px=(16,))._describe(ramp).shape
     (49, 132)
     """
 
@@ -159,7 +158,7 @@ class DenseSurfDescriber(GridDescriber):
 
 
 def grid_points(shape: tuple[int, ...], step_px: int, patch_px: float) -> npt.NDArray[np.float64]:
-    """Centres ``(k, 2)``, as x and y, of the patches of a grid that lie within the picture.
+    """Centres ``(k, 2)``, as x and y, of the patches of a grid that lie within the image.
 
     Examples
     --------
@@ -179,6 +178,6 @@ def _centres(side: int, step_px: int, patch_px: float) -> npt.NDArray[np.intp]:
 
 
 def _blur(grey: Grey, bin_px: float) -> npt.NDArray[np.float32]:
-    """Picture at the scale of which a bin is three deviations wide; 0.5 px it has already."""
+    """Image at the scale of which a bin is three deviations wide; 0.5 px it has already."""
     sigma = np.sqrt(max((bin_px / 3) ** 2 - 0.25, 0.01))
     return np.asarray(load_opencv().GaussianBlur(grey.astype(np.float32), (0, 0), float(sigma)))

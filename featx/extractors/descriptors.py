@@ -1,11 +1,12 @@
-"""Pictures -> local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
+"""Images -> local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
 
-A row is the point's place, relative to the picture, followed by the descriptor's values in the
+A row is the point's place, relative to the image, followed by the descriptor's values in the
 smallest type that holds them. `unpack` takes it apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy.typing as npt
 
 from featx._imports import load_opencv
 from featx.extractors import sift
-from featx.extractors.base import Describer
+from featx.extractors.base import Producer
 from featx.extractors.surf import find_points
 from featx.extractors.surf_values import describe, keep_inner, orient
-from featx.images import Pixels, resize
+from featx.images import PIXELS_VERSION, Pixels, resize
 
 Rows: TypeAlias = npt.NDArray[np.uint8]
 Places: TypeAlias = npt.NDArray[np.uint16]
@@ -25,37 +26,44 @@ Grey: TypeAlias = npt.NDArray[np.uint8]
 PLACE_BYTES = 4
 THRESHOLD, MAX_POINTS = 0.1, 1024
 MIN_SIDE_PX = 16
-"""Pictures with a shorter side have no key points: the detectors refuse or find noise."""
+"""Images with a shorter side have no key points: the detectors refuse or find noise."""
 
 
-class LocalDescriber(Describer):
-    """Base of all describers: a picture brought to size and to grey, then described.
+class LocalDescriptors(Producer):
+    """Ragged rows: descriptors of the points of images brought to size and to grey.
 
     Parameters
     ----------
     image_size : int, default=320
-        Longest side in pixels to which every picture is brought, upwards too.
+        Longest side in pixels to which every image is brought, upwards too.
     n_jobs : int, optional
         Jobs for joblib, as the extractor's.
     """
 
+    rows_name: ClassVar[str] = "local descriptors"
+    is_ragged: ClassVar[bool] = True
+    batch_length: ClassVar[int] = 16
     name: ClassVar[str]
     n_values: ClassVar[int]
     dtype: ClassVar[str]
-    version: ClassVar[int] = 1
     is_binary: ClassVar[bool] = False
     is_histogram: ClassVar[bool] = False
 
     def __init__(self, image_size: int = 320, n_jobs: int | None = None) -> None:
-        super().__init__(n_jobs)
         self.image_size = image_size
+        self.n_jobs = n_jobs
 
     def settings(self, layer: str = "") -> dict[str, Any]:
         """Everything that decides the descriptors, as plain values."""
-        return {"describer": self.name, "version": self.version, "image_size": self.image_size}
+        return {
+            "extractor": f"{self.name} descriptors",
+            "feature_version": self.feature_version,
+            "pixels": {"version": PIXELS_VERSION, "contract": "exact"},
+            "parameters": self._parameters(),
+        }
 
     def n_features(self, layer: str = "") -> int:
-        """Values of a picture, about."""
+        """Values of an image, about."""
         return 200 * self.n_values
 
     @property
@@ -94,7 +102,14 @@ class LocalDescriber(Describer):
         size = max(1, round(height * scale)), max(1, round(width * scale))
         return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size)
 
+    def _parameters(self) -> dict[str, Any]:
+        return {"image_size": self.image_size}
+
+    def _extract(self, batch: Sequence[Grey]) -> list[Rows]:
+        return [self._describe(grey) for grey in batch]
+
     def _describe(self, prepared: Grey) -> Rows:
+        """Descriptors ``(k, w)`` of one image; `k` may be 0."""
         if min(prepared.shape) < MIN_SIDE_PX:
             return self._pack(prepared, np.empty((0, 2)), np.empty((0, self.n_values)))
         return self._pack(prepared, *self._find(prepared))
@@ -108,7 +123,7 @@ class LocalDescriber(Describer):
         return pack(points / size, values.astype(self.dtype))
 
 
-class SurfDescriber(LocalDescriber):
+class SurfDescriptors(LocalDescriptors):
     """SURF [1]_: 64 values a point, stored in half precision.
 
     Notes
@@ -125,7 +140,7 @@ class SurfDescriber(LocalDescriber):
 
     Examples
     --------
-    >>> SurfDescriber()._describe(np.zeros((64, 64), np.uint8)).shape
+    >>> SurfDescriptors()._describe(np.zeros((64, 64), np.uint8)).shape
     (0, 132)
     """
 
@@ -139,7 +154,7 @@ class SurfDescriber(LocalDescriber):
         return points[:, 1::-1], describe(grey, points, orient(grey, points))
 
 
-class SiftDescriber(LocalDescriber):
+class SiftDescriptors(LocalDescriptors):
     """SIFT [1]_: 128 integers from 0 to 255 a point.
 
     Notes
@@ -154,12 +169,12 @@ class SiftDescriber(LocalDescriber):
 
     Examples
     --------
-    >>> SiftDescriber()._describe(np.zeros((64, 64), np.uint8)).shape
+    >>> SiftDescriptors()._describe(np.zeros((64, 64), np.uint8)).shape
     (0, 132)
     """
 
     name = "sift"
-    version = 3
+    feature_version = 3
     n_values = 128
     dtype = "u1"
     is_histogram = True
@@ -169,7 +184,7 @@ class SiftDescriber(LocalDescriber):
         return points[:, :2], values
 
 
-class OrbDescriber(LocalDescriber):
+class OrbDescriptors(LocalDescriptors):
     """ORB [1]_ by OpenCV: 256 bits a point, packed in 32 bytes.
 
     Notes
@@ -184,7 +199,7 @@ class OrbDescriber(LocalDescriber):
 
     Examples
     --------
-    >>> OrbDescriber()._describe(np.zeros((64, 64), np.uint8)).shape
+    >>> OrbDescriptors()._describe(np.zeros((64, 64), np.uint8)).shape
     (0, 36)
     """
 
@@ -209,7 +224,7 @@ def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
     Parameters
     ----------
     places : ndarray of shape (k, 2)
-        x and y of each point, 0 to 1, relative to the picture's width and height.
+        x and y of each point, 0 to 1, relative to the image's width and height.
     values : ndarray of shape (k, n)
         Of any type with a fixed size.
 
@@ -234,7 +249,7 @@ def unpack(rows: Rows, dtype: str) -> tuple[Places, npt.NDArray[Any]]:
     Returns
     -------
     places : ndarray of shape (k, 2), uint16
-        x and y of each point, 65,536ths of the picture's width and height.
+        x and y of each point, 65,536ths of the image's width and height.
     values : ndarray of shape (k, n)
 
     Examples

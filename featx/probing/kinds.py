@@ -20,7 +20,7 @@ from featx.persistence import portable
 from featx.planning import Job, plan_jobs
 from featx.protocols import Protocol, Split
 from featx.registry import spec_of
-from featx.streaming import store_descriptors
+from featx.streaming import store_base_rows
 from featx.watching import Watcher
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -178,7 +178,7 @@ def gather(
         if features is None:
             learner = portable(wish.extractor).set_params(store=store, **speed)
             watcher.begin([f"{wish.spec}, local descriptors"], [])
-            store_descriptors(learner, readable.images, watcher)
+            store_base_rows(learner, readable.images, watcher)
             features = LearnedFeatures(learner, readable, folds)
         kinds.append(replace(wish, features=features, n_features=_width(features)))
     return Gathered(readable, folds, kinds, rows.failures, rows.provenance)

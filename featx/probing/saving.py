@@ -17,7 +17,7 @@ from featx.planning import plan_jobs
 from featx.probing.evaluation import make_probe, probe_classes
 from featx.protocols import Protocol
 from featx.registry import spec_of
-from featx.streaming import store_descriptors
+from featx.streaming import store_base_rows
 from featx.watching import Watcher
 
 
@@ -72,7 +72,7 @@ def save_probe(
     learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
     if must_learn(learner):
         watcher.begin([f"{spec_of(learner)}, local descriptors"], [])
-        store_descriptors(learner, dataset.images, watcher)
+        store_base_rows(learner, dataset.images, watcher)
         learner.fit(dataset.images)
     rows = extract(dataset, learner, store=store, watcher=watcher)
     is_known = rows.labels != ""

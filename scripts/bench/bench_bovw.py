@@ -114,13 +114,13 @@ LOOP = {"surf": by_surf, "sift": by_sift, "orb": by_orb}
 
 def split_time(bag: BagOfVisualWords, paths: list[str]) -> dict[str, float]:
     """Milliseconds an image that each step of featx takes in one thread."""
-    images, describer = Images(paths), bag._describer()
+    images, descriptors = Images(paths), bag._base()
     times, items = {}, list(range(len(images)))
     for part, step in {
         "decode": images.pixels,
-        "resize": describer._prepare,
-        "describe": describer._describe,
-        "encode": lambda rows: bag._encode([rows]),
+        "resize": descriptors._prepare,
+        "describe": descriptors._describe,
+        "encode": lambda rows: bag._extract([rows]),
     }.items():
         start = time.perf_counter()
         items = [step(item) for item in items]

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from featx.errors import EmptyRowsWarning, ImageError
 from featx.extractors.bovw import BagOfVisualWords
-from featx.extractors.descriptors import OrbDescriber, SiftDescriber
+from featx.extractors.descriptors import OrbDescriptors, SiftDescriptors
 from featx.fingerprints import fingerprint
 from featx.store import FeatureStore
 
@@ -36,9 +36,9 @@ def _small(detector: str = "orb", **parameters: Any) -> BagOfVisualWords:
 
 def _described(bag: BagOfVisualWords, photos: list[str]) -> list[np.ndarray]:
     """Values of each photo's descriptors, as compared."""
-    describer = bag._describer()
+    extractor = bag._base()
     pixels = bag._images(photos, reset=True)
-    rows = [describer._describe(describer._prepare(pixels.pixels(i))) for i in range(len(pixels))]
+    rows = [extractor._describe(extractor._prepare(pixels.pixels(i))) for i in range(len(pixels))]
     return [bag._compare(row)[1] for row in rows]
 
 
@@ -217,14 +217,14 @@ def test_every_parameter_that_decides_values_changes_the_fingerprint() -> None:
 def n_described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each picture that was described."""
     calls: list[int] = []
-    for describer in (OrbDescriber, SiftDescriber):
-        describe = describer._describe
+    for extractor in (OrbDescriptors, SiftDescriptors):
+        describe = extractor._describe
 
         def counted(self: Any, prepared: Any, describe: Any = describe) -> Any:
             calls.append(1)
             return describe(self, prepared)
 
-        monkeypatch.setattr(describer, "_describe", counted)
+        monkeypatch.setattr(extractor, "_describe", counted)
     return calls
 
 

@@ -15,7 +15,7 @@ from featx.extractors.codebooks import (
     nearest_words,
     squared_distances,
 )
-from featx.extractors.descriptors import OrbDescriber
+from featx.extractors.descriptors import OrbDescriptors
 from featx.images import decode
 
 
@@ -27,10 +27,10 @@ def _clusters(n: int, d: int, n_clusters: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def orb_bits(shared: Callable[[str], Path]) -> np.ndarray:
-    describer = OrbDescriber()
+    extractor = OrbDescriptors()
     paths = sorted(shared("data/ants_bees/val/ants").glob("*.jpg"))[:12]
-    rows = [describer._describe(describer._prepare(decode(path))) for path in paths]
-    return describer.unpack(np.concatenate(rows))[1]
+    rows = [extractor._describe(extractor._prepare(decode(path))) for path in paths]
+    return extractor.unpack(np.concatenate(rows))[1]
 
 
 def test_words_are_as_near_as_scikit_learns() -> None:

@@ -5,14 +5,14 @@ import cv2
 import numpy as np
 import pytest
 
-from featx.extractors.dense import DenseSiftDescriber, DenseSurfDescriber, grid_points
+from featx.extractors.dense import DenseSiftDescriptors, DenseSurfDescriptors, grid_points
 from featx.images import decode
 
 
 @pytest.fixture(scope="module")
 def grey(shared: Callable[[str], Path]) -> np.ndarray:
     photo = decode(shared("data/ants_bees/val/ants/10308379_1b6c72e180.jpg"))
-    return DenseSiftDescriber()._prepare(photo)
+    return DenseSiftDescriptors()._prepare(photo)
 
 
 def _by_opencv(grey: np.ndarray, points: np.ndarray, patch_px: float) -> np.ndarray:
@@ -23,7 +23,7 @@ def _by_opencv(grey: np.ndarray, points: np.ndarray, patch_px: float) -> np.ndar
 
 
 def test_dense_sift_is_opencvs_where_both_blur_alike(grey: np.ndarray) -> None:
-    points, values = DenseSiftDescriber()._find_at(grey, 19.2)
+    points, values = DenseSiftDescriptors()._find_at(grey, 19.2)
     difference = np.abs(values - _by_opencv(grey, points, 19.2))
     assert len(points) > 500
     assert difference.max() <= 2
@@ -32,31 +32,31 @@ def test_dense_sift_is_opencvs_where_both_blur_alike(grey: np.ndarray) -> None:
 
 @pytest.mark.parametrize("patch_px", [16, 24])
 def test_dense_sift_is_near_opencvs_at_other_scales(grey: np.ndarray, patch_px: int) -> None:
-    points, values = DenseSiftDescriber()._find_at(grey, patch_px)
+    points, values = DenseSiftDescriptors()._find_at(grey, patch_px)
     theirs = _by_opencv(grey, points, patch_px)
     correlations = [np.corrcoef(a, b)[0, 1] for a, b in zip(values, theirs, strict=True)]
     assert np.median(correlations) > 0.95
 
 
-@pytest.mark.parametrize("describer_class", [DenseSiftDescriber, DenseSurfDescriber])
-def test_flat_pictures_have_no_rows(describer_class: type[DenseSiftDescriber]) -> None:
-    assert describer_class()._describe(np.full((64, 64), 9, np.uint8)).shape == (0, 132)
+@pytest.mark.parametrize("descriptor_class", [DenseSiftDescriptors, DenseSurfDescriptors])
+def test_flat_pictures_have_no_rows(descriptor_class: type[DenseSiftDescriptors]) -> None:
+    assert descriptor_class()._describe(np.full((64, 64), 9, np.uint8)).shape == (0, 132)
 
 
-@pytest.mark.parametrize("describer_class", [DenseSiftDescriber, DenseSurfDescriber])
+@pytest.mark.parametrize("descriptor_class", [DenseSiftDescriptors, DenseSurfDescriptors])
 def test_pictures_smaller_than_a_patch_have_no_rows(
-    describer_class: type[DenseSiftDescriber],
+    descriptor_class: type[DenseSiftDescriptors],
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 320), dtype=np.uint8)
-    assert describer_class(patch_px=(24,))._describe(noise).shape == (0, 132)
+    assert descriptor_class(patch_px=(24,))._describe(noise).shape == (0, 132)
 
 
-@pytest.mark.parametrize("describer_class", [DenseSiftDescriber, DenseSurfDescriber])
+@pytest.mark.parametrize("descriptor_class", [DenseSiftDescriptors, DenseSurfDescriptors])
 def test_every_scale_and_a_smaller_step_add_rows(
-    describer_class: type[DenseSiftDescriber], grey: np.ndarray
+    descriptor_class: type[DenseSiftDescriptors], grey: np.ndarray
 ) -> None:
     n_rows = [
-        len(describer_class(step_px=step_px, patch_px=patch_px)._describe(grey))
+        len(descriptor_class(step_px=step_px, patch_px=patch_px)._describe(grey))
         for step_px, patch_px in [(16, (16,)), (16, (16, 32)), (8, (16, 32))]
     ]
     assert n_rows == sorted(set(n_rows))
@@ -71,11 +71,11 @@ def test_the_grid_lies_within_the_picture_and_leaves_equal_margins() -> None:
 
 
 def test_settings_that_change_descriptors_change_the_fingerprint() -> None:
-    describers = [
-        DenseSiftDescriber(),
-        DenseSurfDescriber(),
-        DenseSiftDescriber(step_px=4),
-        DenseSiftDescriber(patch_px=(16,)),
-        DenseSiftDescriber(image_size=100),
+    extractors = [
+        DenseSiftDescriptors(),
+        DenseSurfDescriptors(),
+        DenseSiftDescriptors(step_px=4),
+        DenseSiftDescriptors(patch_px=(16,)),
+        DenseSiftDescriptors(image_size=100),
     ]
-    assert len({describer.fingerprint() for describer in describers}) == 5
+    assert len({extractor.fingerprint() for extractor in extractors}) == 5

@@ -9,17 +9,17 @@ import pytest
 
 from featx.extractors import sift
 from featx.extractors.descriptors import (
-    LocalDescriber,
-    OrbDescriber,
-    SiftDescriber,
-    SurfDescriber,
+    LocalDescriptors,
+    OrbDescriptors,
+    SiftDescriptors,
+    SurfDescriptors,
     pack,
     take_root,
     unpack,
 )
 from featx.images import decode
 
-DESCRIBERS = [SurfDescriber, SiftDescriber, OrbDescriber]
+DESCRIPTORS = [SurfDescriptors, SiftDescriptors, OrbDescriptors]
 
 
 @pytest.fixture(scope="module")
@@ -27,52 +27,52 @@ def photo(shared: Callable[[str], Path]) -> np.ndarray:
     return decode(shared("data/ants_bees/val/ants/10308379_1b6c72e180.jpg"))
 
 
-@pytest.mark.parametrize("describer_class", DESCRIBERS)
+@pytest.mark.parametrize("descriptor_class", DESCRIPTORS)
 def test_a_photograph_has_hundreds_of_points(
-    describer_class: type[LocalDescriber], photo: np.ndarray
+    descriptor_class: type[LocalDescriptors], photo: np.ndarray
 ) -> None:
-    describer = describer_class()
-    rows = describer._describe(describer._prepare(photo))
-    places, values = describer.unpack(rows)
+    extractor = descriptor_class()
+    rows = extractor._describe(extractor._prepare(photo))
+    places, values = extractor.unpack(rows)
     assert len(rows) > 100
     assert rows.dtype == np.uint8
-    assert values.shape == (len(rows), describer.n_values)
+    assert values.shape == (len(rows), extractor.n_values)
     assert np.ptp(places, axis=0).min() > 30000
 
 
-@pytest.mark.parametrize("describer_class", DESCRIBERS)
+@pytest.mark.parametrize("descriptor_class", DESCRIPTORS)
 @pytest.mark.parametrize("shape", [(1, 320), (320, 1), (15, 320), (320, 16), (64, 64)])
 def test_pictures_without_points_give_no_rows_of_the_usual_width(
-    describer_class: type[LocalDescriber], shape: tuple[int, int]
+    descriptor_class: type[LocalDescriptors], shape: tuple[int, int]
 ) -> None:
-    describer = describer_class()
-    width = 4 + describer.n_values * np.dtype(describer.dtype).itemsize
-    assert describer._describe(np.full(shape, 9, np.uint8)).shape == (0, width)
+    extractor = descriptor_class()
+    width = 4 + extractor.n_values * np.dtype(extractor.dtype).itemsize
+    assert extractor._describe(np.full(shape, 9, np.uint8)).shape == (0, width)
 
 
-@pytest.mark.parametrize("describer_class", DESCRIBERS)
+@pytest.mark.parametrize("descriptor_class", DESCRIPTORS)
 def test_rows_are_the_same_in_threads_and_after_pickling(
-    describer_class: type[LocalDescriber], photo: np.ndarray
+    descriptor_class: type[LocalDescriptors], photo: np.ndarray
 ) -> None:
-    describer = pickle.loads(pickle.dumps(describer_class()))
-    grey = describer._prepare(photo)
+    extractor = pickle.loads(pickle.dumps(descriptor_class()))
+    grey = extractor._prepare(photo)
     with ThreadPoolExecutor(4) as pool:
-        rows = list(pool.map(describer._describe, [grey] * 4))
-    assert {row.tobytes() for row in rows} == {describer_class()._describe(grey).tobytes()}
+        rows = list(pool.map(extractor._describe, [grey] * 4))
+    assert {row.tobytes() for row in rows} == {descriptor_class()._describe(grey).tobytes()}
 
 
 def test_pictures_are_brought_to_size_upwards_and_downwards() -> None:
-    describer = SurfDescriber(image_size=100)
-    assert describer._prepare(np.zeros((20, 10, 3), np.uint8)).shape == (100, 50)
-    assert describer._prepare(np.zeros((300, 400, 3), np.uint8)).shape == (75, 100)
-    assert describer._prepare(np.zeros((1, 1000, 3), np.uint8)).shape == (1, 100)
+    extractor = SurfDescriptors(image_size=100)
+    assert extractor._prepare(np.zeros((20, 10, 3), np.uint8)).shape == (100, 50)
+    assert extractor._prepare(np.zeros((300, 400, 3), np.uint8)).shape == (75, 100)
+    assert extractor._prepare(np.zeros((1, 1000, 3), np.uint8)).shape == (1, 100)
 
 
 def test_sift_places_are_x_before_y(photo: np.ndarray) -> None:
-    describer = SiftDescriber()
-    grey = describer._prepare(photo)
+    extractor = SiftDescriptors()
+    grey = extractor._prepare(photo)
     points, values = sift.find(grey)
-    places, stored = describer.unpack(describer._describe(grey))
+    places, stored = extractor.unpack(extractor._describe(grey))
     np.testing.assert_array_equal(stored, values)
     np.testing.assert_allclose(places / 65536, points[:, :2] / grey.shape[::-1], atol=2e-5)
 
@@ -80,7 +80,7 @@ def test_sift_places_are_x_before_y(photo: np.ndarray) -> None:
 def test_surf_places_are_x_before_y() -> None:
     wide = np.full((200, 320), 40, np.uint8)
     cv2.circle(wide, (220, 90), 8, 255, -1)
-    places, values = SurfDescriber().unpack(SurfDescriber()._describe(wide))
+    places, values = SurfDescriptors().unpack(SurfDescriptors()._describe(wide))
     strongest = places[0] / 65536 * [320, 200]
     np.testing.assert_allclose(strongest, [220, 90], atol=4)
     np.testing.assert_allclose((values.astype(float) ** 2).sum(axis=1), 1, atol=5e-3)
@@ -109,8 +109,14 @@ def test_root_sift_of_nothing_is_nothing() -> None:
     assert take_root(np.zeros((1, 4), np.float32)).tolist() == [[0, 0, 0, 0]]
 
 
+def test_another_decoder_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = SurfDescriptors().fingerprint()
+    monkeypatch.setattr("featx.extractors.descriptors.PIXELS_VERSION", -1)
+    assert SurfDescriptors().fingerprint() != before
+
+
 def test_settings_that_change_descriptors_change_the_fingerprint() -> None:
-    prints = {describer().fingerprint() for describer in DESCRIBERS}
-    prints.add(SurfDescriber(image_size=200).fingerprint())
+    prints = {extractor().fingerprint() for extractor in DESCRIPTORS}
+    prints.add(SurfDescriptors(image_size=200).fingerprint())
     assert len(prints) == 4
-    assert SurfDescriber(n_jobs=2).fingerprint() in prints
+    assert SurfDescriptors(n_jobs=2).fingerprint() in prints

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from featx.extractors import sift
-from featx.extractors.descriptors import SiftDescriber
+from featx.extractors.descriptors import SiftDescriptors
 from featx.images import decode
 
 
 @pytest.fixture(scope="module")
 def grey(shared: Callable[[str], Path]) -> np.ndarray:
     photo = decode(shared("data/ants_bees/val/ants/10308379_1b6c72e180.jpg"))
-    return SiftDescriber()._prepare(photo)
+    return SiftDescriptors()._prepare(photo)
 
 
 def _by_opencv(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

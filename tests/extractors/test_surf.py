@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mahotas.features import _surf, surf
 
-from featx.extractors.descriptors import SurfDescriber
+from featx.extractors.descriptors import SurfDescriptors
 from featx.extractors.surf import find_points, hessian_maps, octave_margin
 from featx.images import decode
 
@@ -14,7 +14,7 @@ from featx.images import decode
 @pytest.fixture(scope="module")
 def grey(shared: Callable[[str], Path]) -> np.ndarray:
     photo = decode(shared("data/ants_bees/val/ants/10308379_1b6c72e180.jpg"))
-    return SurfDescriber()._prepare(photo)
+    return SurfDescriptors()._prepare(photo)
 
 
 def _blob(y: int, x: int, radius: int) -> np.ndarray:

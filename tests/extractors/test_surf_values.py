@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mahotas.features import surf
 
-from featx.extractors.descriptors import SurfDescriber
+from featx.extractors.descriptors import SurfDescriptors
 from featx.extractors.surf_values import BORDER, describe, keep_inner, orient
 from featx.images import decode
 
@@ -16,7 +16,7 @@ CENTRE = np.array([[79.5, 79.5, 3.0]])
 @pytest.fixture(scope="module")
 def grey(shared: Callable[[str], Path]) -> np.ndarray:
     photo = decode(shared("data/ants_bees/val/ants/10308379_1b6c72e180.jpg"))
-    return SurfDescriber()._prepare(photo)
+    return SurfDescriptors()._prepare(photo)
 
 
 @pytest.fixture(scope="module")

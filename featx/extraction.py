@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 
 from featx.datasets import ImageDataset, load_dataset
 from featx.errors import DatasetError, SpecError
 from featx.features import FeatureSet, check_output
+from featx.fitting import fit_extractor, must_learn
 from featx.images import MAX_PIXELS, Images
 from featx.persistence import save_extractor as write_extractor
 from featx.planning import Job, plan_jobs
 from featx.provenance import provenance_of
 from featx.store import FeatureStore, open_store
-from featx.streaming import Matrix, store_base_rows, stream_rows
+from featx.streaming import Matrix, allocate, stream_rows
 from featx.watching import Watcher
-
-MAX_BYTES_IN_MEMORY = 512 * 2**20
 
 
 def extract(
@@ -133,32 +129,18 @@ def _is_named(images: Any) -> bool:
 
 
 def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None:
-    """Let extractors that learn do so, on the training pictures where there are some."""
+    """Let extractors that learn do so, on the training images where there are some."""
     learners = [job for job in jobs if must_learn(job.extractor)]
     if not learners:
         return None
-    train = dataset.split("train")
-    learned_on = "train" if len(train) else "all"
-    pictures = dataset.images.take(train.tolist()) if len(train) else dataset.images
-    which = "of the train split" if len(train) else "there are (no train split)"
+    train = dataset.split("train").tolist()
+    which = "of the train split" if train else "there are (no train split)"
     for job in learners:
         name = next(iter(job.names.values()))
-        watcher.begin([f"{name}, local descriptors"], [])
-        store_base_rows(job.extractor, dataset.images, watcher)
-        watcher.note(f"{name} learns on the {len(pictures):,} pictures {which}")
-        job.extractor.fit(pictures)
-    return learned_on
-
-
-def must_learn(extractor: Any) -> bool:
-    """Whether an extractor learns from pictures and has not done so yet."""
-    if not extractor.__sklearn_tags__().requires_fit:
-        return False
-    try:
-        check_is_fitted(extractor)
-    except NotFittedError:
-        return True
-    return False
+        fit_extractor(
+            job.extractor, dataset.images, train or None, name=name, watcher=watcher, which=which
+        )
+    return "train" if train else "all"
 
 
 def _gather(
@@ -211,14 +193,6 @@ def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:
             columns[name] = (start, stop)
             start = stop
     return columns
-
-
-def allocate(n_rows: int, n_columns: int) -> Matrix:
-    """Array of float32 in memory or, where it is large, in a file that goes with it."""
-    if 4 * n_rows * n_columns <= MAX_BYTES_IN_MEMORY:
-        return np.empty((n_rows, n_columns), np.float32)
-    with tempfile.TemporaryFile(prefix="featx-") as file:
-        return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
 
 
 def _compacted(X: Matrix, kept: list[int]) -> Matrix:

@@ -9,6 +9,7 @@ only a few chunks of them are in memory at a time.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from featx.store import FeatureStore, open_store
 from featx.watching import Watcher
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
+MAX_BYTES_IN_MEMORY = 512 * 2**20
 N_HEALS = 3
 
 
@@ -109,6 +111,14 @@ def store_base_rows(extractor: Any, images: Images, watcher: Watcher) -> None:
     base, store = extractor._base(), open_store(extractor.store)
     if base is not None and store is not None:
         _Run(store, images, watcher).rows(_Stage(base), {}, collect=False)
+
+
+def allocate(n_rows: int, n_columns: int) -> Matrix:
+    """Array of float32 in memory or, where it is large, in a file that goes with it."""
+    if 4 * n_rows * n_columns <= MAX_BYTES_IN_MEMORY:
+        return np.empty((n_rows, n_columns), np.float32)
+    with tempfile.TemporaryFile(prefix="featx-") as file:
+        return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
 
 
 class _Stage:

@@ -18,7 +18,7 @@ LEVELS = [
     {"images", "jpegs", "fingerprints", "layers"}
     | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
     | {"features", "feature_files", "results", "columns", "specs"},
-    {"extractors.base", "extractors.names", "streaming", "chunks", "watching"}
+    {"extractors.base", "extractors.names", "streaming", "chunks", "fitting", "watching"}
     | {"store", "index", "shards", "upkeep", "safety"},
     {"extractors", "models"},
     {"extraction", "planning", "provenance", "registry", "persistence", "testing"},

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from featx.extraction import allocate
 from featx.protocols import Protocol, Split
 from featx.scores import Floats, Interval, PairedTest, bootstrap_interval, interval, mcnemar
 from featx.scores import paired_test as test_of_pairs
+from featx.streaming import allocate
 
 Column: TypeAlias = npt.NDArray[Any]
 

@@ -13,14 +13,14 @@ from sklearn.base import clone
 
 from featx.datasets import ImageDataset
 from featx.errors import DatasetError
-from featx.extraction import extract, must_learn
+from featx.extraction import extract
 from featx.features import FeatureSet
 from featx.fingerprints import fingerprint
+from featx.fitting import fit_extractor, must_learn
 from featx.persistence import portable
 from featx.planning import Job, plan_jobs
 from featx.protocols import Protocol, Split
 from featx.registry import spec_of
-from featx.streaming import store_base_rows
 from featx.watching import Watcher
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -119,6 +119,13 @@ class LearnedFeatures:
             self._fitted[number] = learner.fit(self.dataset.images.take(train.tolist()))
         return self._fitted[number]
 
+    def fit_first(self, name: str, watcher: Watcher) -> None:
+        """Fit the extractor of the first split, with progress on what all splits share."""
+        learner, (train, _) = clone(self.extractor), self.folds[0]
+        self._fitted[0] = fit_extractor(
+            learner, self.dataset.images, train.tolist(), name=name, watcher=watcher
+        )
+
     @cached_property
     def n_features(self) -> int:
         """Columns."""
@@ -177,9 +184,8 @@ def gather(
         features: Any = blocks.get(wish.key)
         if features is None:
             learner = portable(wish.extractor).set_params(store=store, **speed)
-            watcher.begin([f"{wish.spec}, local descriptors"], [])
-            store_base_rows(learner, readable.images, watcher)
             features = LearnedFeatures(learner, readable, folds)
+            features.fit_first(wish.spec, watcher)
         kinds.append(replace(wish, features=features, n_features=_width(features)))
     return Gathered(readable, folds, kinds, rows.failures, rows.provenance)
 

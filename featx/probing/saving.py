@@ -11,13 +11,13 @@ from sklearn.pipeline import Pipeline
 
 from featx.datasets import ImageDataset
 from featx.errors import SpecError
-from featx.extraction import extract, must_learn
+from featx.extraction import extract
+from featx.fitting import fit_extractor, must_learn
 from featx.persistence import portable, save_pipeline
 from featx.planning import plan_jobs
 from featx.probing.evaluation import make_probe, probe_classes
 from featx.protocols import Protocol
 from featx.registry import spec_of
-from featx.streaming import store_base_rows
 from featx.watching import Watcher
 
 
@@ -71,9 +71,7 @@ def save_probe(
         raise SpecError(f"A saved probe has one extractor; {len(jobs)} were asked for.")
     learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
     if must_learn(learner):
-        watcher.begin([f"{spec_of(learner)}, local descriptors"], [])
-        store_base_rows(learner, dataset.images, watcher)
-        learner.fit(dataset.images)
+        fit_extractor(learner, dataset.images, name=spec_of(learner), watcher=watcher)
     rows = extract(dataset, learner, store=store, watcher=watcher)
     is_known = rows.labels != ""
     probe = make_probe(protocol, C=C)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,14 @@ def test_advice_names_a_command_and_the_python(result: Result) -> None:
 
 
 class Recorded(Watcher):
-    """Keeps the notes."""
+    """Keeps the notes, and what was begun."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.names: list[str] = []
+
+    def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
+        self.names.extend(names)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -140,6 +145,15 @@ def test_labels_of_test_pictures_change_no_fitted_state(tmp_path: Path) -> None:
     first, second = (fitted_states(name, tmp_path) for name in ("fish", "mug"))
 
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_local_descriptors_of_all_splits_are_announced_once(tmp_path: Path) -> None:
+    dataset = load_dataset(SAMPLES).take(list(range(0, 80, 8)))
+    rules, recorded = find_protocol("cv", n_splits=2), Recorded()
+    spec = "bovw:orb,n_words=4,image_size=96"
+    gathered = gather(dataset, spec, rules, store=tmp_path, has_controls=False, watcher=recorded)
+    assert not np.array_equal(*map(gathered.kinds[0].features, (0, 1)))
+    assert recorded.names == ["mean_color", f"{spec}, local descriptors"]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -15,87 +15,19 @@ import numpy.typing as npt
 from featx.errors import DatasetError, did_you_mean
 from featx.images import MAX_PIXELS, Images
 from featx.listings import (
-    Listing,
+    ImageDataset,
     Source,
-    join_listings,
-    keep_places,
+    Strings,
+    join_datasets,
     list_source,
     name_of,
 )
 
+__all__ = ["ImageDataset", "fold_numbers", "load_dataset", "train_test_indices"]
+
 logger = logging.getLogger(__name__)
 
-Strings: TypeAlias = npt.NDArray[np.str_]
 Labels: TypeAlias = Sequence[str] | Strings | npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
-class ImageDataset:
-    """Pictures, and what is known about each.
-
-    Attributes
-    ----------
-    images : Images
-        The pictures, decoded on request.
-    names : list of str
-        One unique name each. A file's is its path as reached from what was given, so that it
-        opens from the same working folder.
-    labels, splits, domains : ndarray of str, shape (n_images,), or None
-        None where nothing is known of any picture, the empty text where nothing is of one.
-        Splits are ``train``, ``val`` and ``test``.
-    n_ignored : int
-        Files in the folders given that are no pictures by suffix; dot files are not counted.
-    unreadable : list of (str, str)
-        Folders that could not be read, and why.
-    source : str
-        What was given.
-
-    Examples
-    --------
-    >>> dataset = load_dataset("digits")
-    >>> len(dataset), dataset.names[0], str(dataset.labels[0])
-    (1797, 'digits/0000', '0')
-    """
-
-    images: Images
-    names: list[str]
-    labels: Strings | None = None
-    splits: Strings | None = None
-    domains: Strings | None = None
-    n_ignored: int = 0
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    source: str = ""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
-        """Pictures at `indices`, in that order, and what is known about them."""
-        places = [int(i) for i in indices]
-        return replace(
-            self,
-            images=self.images.take(places),
-            names=[self.names[i] for i in places],
-            labels=None if self.labels is None else self.labels[places],
-            splits=None if self.splits is None else self.splits[places],
-            domains=None if self.domains is None else self.domains[places],
-        )
-
-    def split(self, name: str) -> npt.NDArray[np.intp]:
-        """Places of the pictures of one split, in order.
-
-        Parameters
-        ----------
-        name : {"train", "val", "test"}
-
-        Returns
-        -------
-        ndarray of int, shape (n_images_of_the_split,)
-            Empty where the data set has no such split.
-        """
-        if self.splits is None:
-            return np.empty(0, np.intp)
-        return np.flatnonzero(self.splits == name)
 
 
 def load_dataset(
@@ -141,18 +73,20 @@ def load_dataset(
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DatasetError("No data given; wanted a folder, files, a manifest or 'digits'.")
-    listing = join_listings(
+    dataset = join_datasets(
         [list_source(source, root=root, has_domains=bool(domains)) for source in given]
     )
-    if not len(listing.items):
-        raise DatasetError(" ".join(listing.notes))
+    if not len(dataset):
+        raise DatasetError(" ".join(dataset.notes))
     if domains is False:
-        listing.domains = None
+        dataset = replace(dataset, domains=None)
     if domains:
-        listing = _keep_domains(listing, domains)
-    for folder, reason in listing.unreadable:
+        dataset = _keep_domains(dataset, domains)
+    for folder, reason in dataset.unreadable:
         logger.warning("Folder %s cannot be read: %s.", folder, reason)
-    return _to_dataset(listing, given, max_pixels)
+    names = _unique(dataset.names)
+    images = Images(dataset.images, names=names, max_pixels=max_pixels)
+    return replace(dataset, images=images, names=names, source=_describe(given))
 
 
 def train_test_indices(
@@ -223,39 +157,31 @@ def fold_numbers(
     return folds
 
 
-def _keep_domains(listing: Listing, domains: bool | Sequence[str]) -> Listing:
-    """Pictures of the domains asked for."""
-    if listing.domains is None:
+def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> ImageDataset:
+    """Images of the domains asked for."""
+    if dataset.domains is None:
         raise DatasetError(
             "The data has no domains; wanted folders <domain>/<class>/<picture>, or a manifest "
             "with a column 'domain'."
         )
     if isinstance(domains, bool):
-        return listing
+        return dataset
     wanted = [domains] if isinstance(domains, str) else list(domains)
-    there = Counter(filter(None, listing.domains))
+    there = Counter(filter(None, dataset.domains.tolist()))
     for domain in wanted:
         if domain not in there:
             raise DatasetError(
                 f"Domain {domain!r} is not in the data.{did_you_mean(domain, there)} "
                 f"There are: {', '.join(there)}."
             )
-    return keep_places(listing, [i for i, domain in enumerate(listing.domains) if domain in wanted])
+    is_wanted = np.isin(dataset.domains, wanted)
+    return dataset if is_wanted.all() else dataset.take(np.flatnonzero(is_wanted))
 
 
-def _to_dataset(listing: Listing, given: Sequence[Source], max_pixels: int) -> ImageDataset:
-    names = _unique(listing.names)
-    return ImageDataset(
-        images=Images(listing.items, names=names, max_pixels=max_pixels),
-        names=names,
-        labels=None if listing.labels is None else np.array(listing.labels, str),
-        splits=None if listing.splits is None else np.array(listing.splits, str),
-        domains=None if listing.domains is None else np.array(listing.domains, str),
-        n_ignored=listing.n_ignored,
-        unreadable=listing.unreadable,
-        source=", ".join(name_of(os.fspath(source)) for source in given[:3])
-        + (f" and {len(given) - 3} more" if len(given) > 3 else ""),
-    )
+def _describe(given: Sequence[Source]) -> str:
+    """Sources as one line; of many, the first three."""
+    names = ", ".join(name_of(os.fspath(source)) for source in given[:3])
+    return names + (f" and {len(given) - 3} more" if len(given) > 3 else "")
 
 
 def _unique(names: list[str]) -> list[str]:

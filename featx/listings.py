@@ -5,42 +5,103 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.errors import DatasetError, did_you_mean
 from featx.folders import PICTURE_SUFFIXES, Tree, place_folders, read_tree
-from featx.images import printable
+from featx.images import Images, printable
 from featx.manifests import MANIFEST_SUFFIXES, read_manifest
 
 logger = logging.getLogger(__name__)
 
 Source: TypeAlias = "str | os.PathLike[str]"
+Strings: TypeAlias = npt.NDArray[np.str_]
 
 TORCHVISION = "torchvision:"
 STDIN = "-"
 
 
-@dataclass
-class Listing:
-    """Pictures found in one source; columns are None where the source says nothing."""
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Pictures, and what is known about each.
 
-    items: Any = ()
-    names: list[str] = field(default_factory=list)
-    labels: list[str] | None = None
-    splits: list[str] | None = None
-    domains: list[str] | None = None
+    Attributes
+    ----------
+    images : Images
+        The pictures, decoded on request.
+    names : list of str
+        One unique name each. A file's is its path as reached from what was given, so that it
+        opens from the same working folder.
+    labels, splits, domains : ndarray of str, shape (n_images,), or None
+        None where nothing is known of any picture, the empty text where nothing is of one.
+        Splits are ``train``, ``val`` and ``test``.
+    n_ignored : int
+        Files in the folders given that are no pictures by suffix; dot files are not counted.
+    unreadable : list of (str, str)
+        Folders that could not be read, and why.
+    source : str
+        What was given.
+    notes : list of str
+        Why a source has no images.
+
+    Examples
+    --------
+    >>> from featx import load_dataset
+    >>> dataset = load_dataset("digits")
+    >>> len(dataset), dataset.names[0], str(dataset.labels[0])
+    (1797, 'digits/0000', '0')
+    """
+
+    images: Images
+    names: list[str]
+    labels: Strings | None = None
+    splits: Strings | None = None
+    domains: Strings | None = None
     n_ignored: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    source: str = ""
     notes: list[str] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.names)
 
-def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Listing:
+    def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
+        """Pictures at `indices`, in that order, and what is known about them."""
+        places = [int(i) for i in indices]
+        return replace(
+            self,
+            images=self.images.take(places),
+            names=[self.names[i] for i in places],
+            labels=None if self.labels is None else self.labels[places],
+            splits=None if self.splits is None else self.splits[places],
+            domains=None if self.domains is None else self.domains[places],
+        )
+
+    def split(self, name: str) -> npt.NDArray[np.intp]:
+        """Places of the pictures of one split, in order.
+
+        Parameters
+        ----------
+        name : {"train", "val", "test"}
+
+        Returns
+        -------
+        ndarray of int, shape (n_images_of_the_split,)
+            Empty where the data set has no such split.
+        """
+        if self.splits is None:
+            return np.empty(0, np.intp)
+        return np.flatnonzero(self.splits == name)
+
+
+def list_source(source: Source, *, root: Source | None, has_domains: bool) -> ImageDataset:
     """Pictures of whatever kind of source it is.
 
     Parameters
@@ -54,7 +115,7 @@ def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Li
 
     Returns
     -------
-    Listing
+    ImageDataset
 
     Raises
     ------
@@ -79,21 +140,26 @@ def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Li
     return _list_files([path])
 
 
-def _list_files(paths: list[str]) -> Listing:
+def _list_files(paths: list[str]) -> ImageDataset:
     """Files named one by one, taken whatever their suffix."""
     paths = [str(Path(path)) for path in paths]
-    return Listing(paths, [name_of(path) for path in paths])
+    return _named(paths, [name_of(path) for path in paths])
 
 
-def _list_stdin(*, has_domains: bool) -> Listing:
+def _named(items: Any, names: list[str]) -> ImageDataset:
+    """Images of these names, of which nothing is known yet."""
+    return ImageDataset(Images(items, names=names), names)
+
+
+def _list_stdin(*, has_domains: bool) -> ImageDataset:
     """Files and folders named on standard input."""
     content = sys.stdin.buffer.read()
     parts = content.split(b"\0") if b"\0" in content else content.splitlines()
     paths = [os.fsdecode(part) for part in parts if part.strip()]
     if not paths:
         note = "No names on standard input; wanted one path a line, or separated by NUL."
-        return Listing(notes=[note])
-    return join_listings(
+        return replace(_named([], []), notes=[note])
+    return join_datasets(
         [
             _list_folder(path, has_domains=has_domains)
             if os.path.isdir(path)
@@ -103,28 +169,30 @@ def _list_stdin(*, has_domains: bool) -> Listing:
     )
 
 
-def _list_digits() -> Listing:
+def _list_digits() -> ImageDataset:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, 0 to 16 rescaled to 0 to 255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     names = [f"digits/{i:04d}" for i in range(len(pixels))]
-    return Listing(pixels, names, [str(target) for target in digits.target])
+    return replace(_named(pixels, names), labels=digits.target.astype(str))
 
 
-def _list_torchvision(spec: str, root: Source | None) -> Listing:
+def _list_torchvision(spec: str, root: Source | None) -> ImageDataset:
     from featx.torchvision_data import open_torchvision
 
     found = open_torchvision(spec, root)
-    return Listing(found, found.names, found.labels, found.splits)
+    return replace(
+        _named(found, found.names), labels=_column(found.labels), splits=_column(found.splits)
+    )
 
 
-def _list_manifest(path: str) -> Listing:
+def _list_manifest(path: str) -> ImageDataset:
     """Pictures that a manifest names; those that are not there fail when they are read."""
     manifest = read_manifest(path)
     if not manifest.path:
-        return Listing(notes=[f"Manifest {path} names no picture."])
+        return replace(_named([], []), notes=[f"Manifest {path} names no picture."])
     if not any(map(os.path.exists, manifest.path)):
         raise DatasetError(
             f"Manifest {path}: none of its {len(manifest.path)} files is there, for example "
@@ -132,13 +200,15 @@ def _list_manifest(path: str) -> Listing:
         )
     if manifest.n_repeated:
         logger.warning("Manifest %s: left out %d repeated rows.", path, manifest.n_repeated)
-    listing = _list_files(manifest.path)
-    listing.labels, listing.splits = manifest.label, manifest.split
-    listing.domains = manifest.domain
-    return listing
+    return replace(
+        _list_files(manifest.path),
+        labels=_column(manifest.label),
+        splits=_column(manifest.split),
+        domains=_column(manifest.domain),
+    )
 
 
-def _list_folder(folder: str, *, has_domains: bool) -> Listing:
+def _list_folder(folder: str, *, has_domains: bool) -> ImageDataset:
     """Pictures in and under a folder, with what the folders' names say, sorted by path."""
     folder = str(Path(folder))
     try:
@@ -156,56 +226,54 @@ def _list_folder(folder: str, *, has_domains: bool) -> Listing:
         key=itemgetter(0),
     )
     paths = [path for path, _ in found]
-    listing = Listing(paths, list(map(name_of, paths)))
-    listing.labels = _known(printable(placement.label) for _, placement in found)
-    listing.splits = _known(placement.split for _, placement in found)
-    if has_domains:
-        listing.domains = _known(printable(placement.domain) for _, placement in found)
-    listing.n_ignored = tree.other.total()
-    listing.unreadable = [(name_of(path), reason) for path, reason in tree.unreadable]
-    listing.notes = [] if found else [_nothing_in(folder, tree)]
-    return listing
+    domains = (printable(placement.domain) for _, placement in found)
+    return replace(
+        _named(paths, list(map(name_of, paths))),
+        labels=_known(printable(placement.label) for _, placement in found),
+        splits=_known(placement.split for _, placement in found),
+        domains=_known(domains) if has_domains else None,
+        n_ignored=tree.other.total(),
+        unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
+        notes=[] if found else [_nothing_in(folder, tree)],
+    )
 
 
-def _known(values: Iterable[str]) -> list[str] | None:
+def _column(values: Sequence[str] | None) -> Strings | None:
+    return None if values is None else np.array(values, str)
+
+
+def _known(values: Iterable[str]) -> Strings | None:
     """Values, or None where all are empty."""
     column = list(values)
-    return column if any(column) else None
+    return np.array(column, str) if any(column) else None
 
 
-def join_listings(listings: list[Listing]) -> Listing:
-    """Several sources as one; what is given twice is taken once."""
-    if len(listings) == 1:
-        return listings[0]
+def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
+    """Several data sets as one; an image that is in two of them is taken once."""
+    if len(datasets) == 1:
+        return datasets[0]
+    names = [name for dataset in datasets for name in dataset.names]
+    joined = replace(
+        _named([item for dataset in datasets for item in dataset.images], names),
+        labels=_joined([(len(dataset), dataset.labels) for dataset in datasets]),
+        splits=_joined([(len(dataset), dataset.splits) for dataset in datasets]),
+        domains=_joined([(len(dataset), dataset.domains) for dataset in datasets]),
+        n_ignored=sum(dataset.n_ignored for dataset in datasets),
+        unreadable=[pair for dataset in datasets for pair in dataset.unreadable],
+        notes=[note for dataset in datasets for note in dataset.notes],
+    )
     first: dict[str, int] = {}
-    joined = Listing([item for listing in listings for item in listing.items])
-    joined.names = [name for listing in listings for name in listing.names]
-    for place, (item, name) in enumerate(zip(joined.items, joined.names)):
-        first.setdefault(item if isinstance(item, str) else name, place)
-    for column in ("labels", "splits", "domains"):
-        values = [v for listing in listings for v in _column(listing, column)]
-        setattr(joined, column, _known(values))
-    joined.n_ignored = sum(listing.n_ignored for listing in listings)
-    joined.unreadable = [pair for listing in listings for pair in listing.unreadable]
-    joined.notes = [note for listing in listings for note in listing.notes]
-    return keep_places(joined, list(first.values()))
+    for index, (item, name) in enumerate(zip(joined.images, names)):
+        first.setdefault(item if isinstance(item, str) else name, index)
+    return joined if len(first) == len(names) else joined.take(list(first.values()))
 
 
-def _column(listing: Listing, column: str) -> list[str]:
-    return getattr(listing, column) or [""] * len(listing.names)
-
-
-def keep_places(listing: Listing, places: list[int]) -> Listing:
-    """Listing of the pictures at `places` alone."""
-    if len(places) == len(listing.names):
-        return listing
-    return replace(
-        listing,
-        items=[listing.items[i] for i in places],
-        names=[listing.names[i] for i in places],
-        labels=listing.labels and [listing.labels[i] for i in places],
-        splits=listing.splits and [listing.splits[i] for i in places],
-        domains=listing.domains and [listing.domains[i] for i in places],
+def _joined(columns: Iterable[tuple[int, Strings | None]]) -> Strings | None:
+    """Columns end to end, one that is None as so many empty texts."""
+    return _known(
+        value
+        for length, column in columns
+        for value in ([""] * length if column is None else column)
     )
 
 

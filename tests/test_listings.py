@@ -48,3 +48,17 @@ def test_empty_standard_input_is_refused(type_in) -> None:
     type_in(b"\n")
     with pytest.raises(DatasetError, match="No names on standard input; wanted one path a line"):
         load_dataset("-")
+
+
+def test_image_named_twice_on_standard_input_is_taken_once(type_in) -> None:
+    type_in(b"a.jpg\nb.jpg\n./a.jpg\n")
+    assert load_dataset("-").names == ["a.jpg", "b.jpg"]
+
+
+def test_empty_folder_beside_images_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/1.jpg").touch()
+    dataset = load_dataset([tmp_path / "none", tmp_path / "cat"])
+    assert len(dataset) == 1
+    assert dataset.notes == [f"No picture in {tmp_path}/none: it holds no files but hidden ones."]

@@ -16,7 +16,7 @@ from featx.images import MAX_PIXELS, Images
 from featx.persistence import save_extractor as write_extractor
 from featx.planning import Job, plan_jobs
 from featx.provenance import provenance_of
-from featx.store import FeatureStore, open_store
+from featx.store import open_store
 from featx.streaming import Matrix, allocate, stream_rows
 from featx.watching import Watcher
 
@@ -89,7 +89,7 @@ def extract(
     """
     watcher = watcher or Watcher()
     dataset = _dataset(images, domains, parameters.pop("max_pixels", MAX_PIXELS))
-    cache = FeatureStore() if store == "default" else open_store(store)
+    cache = open_store(store)
     jobs = plan_jobs(extractors, model=model, layer=layer, store=cache, **parameters)
     if save_extractor is not None and len(jobs) > 1:
         raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import joblib
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from featx.shards import Shard, write_shard
 from featx.upkeep import Upkeep, is_good
 
 __all__ = ["FeatureStore", "Shard", "open_store", "write_shard"]
+
+DEFAULT_STORE = "default"
+"""What `open_store` takes for the user's own store."""
 
 N_AT_ONCE = 16
 """Most files that a thread hashes before it reports: a small one takes less than the report."""
@@ -228,17 +231,29 @@ class FeatureStore(Upkeep):
         )
 
 
+@overload
+def open_store(store: None) -> None: ...
+@overload
+def open_store(store: str | os.PathLike[str] | FeatureStore) -> FeatureStore: ...
 def open_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureStore | None:
-    """The store itself, the one in a folder, or none.
+    """Store that a parameter `store` means.
+
+    Parameters
+    ----------
+    store : {"default"}, path, FeatureStore or None
+        The text ``default`` is the user's own store, see `FeatureStore`; a folder of that name
+        is ``./default``. None is no store.
 
     Examples
     --------
     >>> open_store("features").folder.name
     'features'
+    >>> open_store("default") == FeatureStore()
+    True
     """
     if store is None or isinstance(store, FeatureStore):
         return store
-    return FeatureStore(store)
+    return FeatureStore(None if store == DEFAULT_STORE else store)
 
 
 def _identity(path: str | None) -> tuple[bytes, Identity] | None:

@@ -14,6 +14,7 @@ import pytest
 
 import featx.images
 from featx.errors import DamagedRowWarning, ImageError
+from featx.extractors.color import MeanColor
 from featx.images import Images
 from featx.index import ShardFile
 from featx.store import FeatureStore, open_store, write_shard
@@ -85,6 +86,23 @@ def test_open_store_takes_none_paths_and_stores(store: FeatureStore) -> None:
     assert open_store(None) is None
     assert open_store(store) is store
     assert open_store(store.folder) == open_store(str(store.folder)) == store
+
+
+def test_default_is_the_users_own_store_and_a_path_of_that_name_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_store("default") == FeatureStore()
+    assert open_store("./default") == open_store(Path("default")) == FeatureStore("default")
+
+
+def test_extractor_with_the_default_store_fills_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    MeanColor(store="default").fit_transform(np.zeros((2, 4, 4), np.uint8))
+    assert FeatureStore().info().n_rows == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_come_back_bit_by_bit_at_their_places(full: FeatureStore) -> None:

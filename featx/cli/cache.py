@@ -100,9 +100,9 @@ def clear_command(
 
 
 def _open(store: str | None) -> FeatureStore:
-    from featx.store import FeatureStore
+    from featx.store import DEFAULT_STORE, open_store
 
-    return FeatureStore(store)
+    return open_store(store or DEFAULT_STORE)
 
 
 def _report(name: str, act: Callable[[], Any], printed: options.PrintOptions) -> None:

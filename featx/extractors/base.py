@@ -143,8 +143,8 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         row of NaN.
     n_jobs : int, optional
         Jobs for joblib; None means what `joblib.parallel_config` says, else all cores.
-    store : path or FeatureStore, optional
-        Where rows are kept between runs; None keeps none.
+    store : {"default"}, path or FeatureStore, optional
+        Where rows are stored between runs: ``default`` is the user's own store; None stores none.
 
     Attributes
     ----------

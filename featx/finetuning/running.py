@@ -106,7 +106,7 @@ def finetune(
     """
     watcher = watcher or Watcher()
     base = check_parameters(model, parameters, is_alone=not compare)
-    cache = FeatureStore() if store == "default" else open_store(store)
+    cache = open_store(store)
     base["store"] = cache
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}

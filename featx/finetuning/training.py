@@ -120,7 +120,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     checkpoint : path, optional
         Folder to keep the state of each epoch in. The same call goes on from there after a kill,
         to the same weights bit for bit, on a processor.
-    store : path, FeatureStore or None
+    store : {"default"}, path, FeatureStore or None
         Where features of frozen layers are kept.
     image_shape, value_range, max_pixels
         As in `featx.extractors.base.Extractor`.

@@ -23,7 +23,7 @@ from featx.probing.saving import save_probe
 from featx.protocols import Protocol, find_protocol
 from featx.results import Result
 from featx.scores import PairedTest, per_class
-from featx.store import FeatureStore, open_store
+from featx.store import open_store
 from featx.watching import Watcher
 
 N_MISTAKES = 24
@@ -155,7 +155,7 @@ def compare(
     )
     if extractors is None and "model" not in parameters:
         extractors = list(DEFAULT_EXTRACTORS)
-    cache = FeatureStore() if store == "default" else open_store(store)
+    cache = open_store(store)
     gathered = gather(
         dataset, extractors, rules, store=cache, has_controls=True, watcher=watcher, **parameters
     )
@@ -225,7 +225,7 @@ random_state, **parameters
         if train_per_class is None or isinstance(train_per_class, int)
         else (list(train_per_class))
     )
-    cache = FeatureStore() if store == "default" else open_store(store)
+    cache = open_store(store)
     results = []
     for size in sizes:
         rules = find_protocol(protocol, dataset.splits, train_per_class=size, **changes)

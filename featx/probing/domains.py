@@ -21,7 +21,7 @@ from featx.probing.linear import LinearProbe
 from featx.probing.pairs import MEAN, Crossing, compare_crossings, describe_crossings
 from featx.protocols import Protocol, Split
 from featx.results import Result
-from featx.store import FeatureStore, open_store
+from featx.store import open_store
 from featx.watching import Watcher
 
 Matrix = npt.NDArray[np.float32]
@@ -228,7 +228,7 @@ def transfer(
         replace(dataset, splits=dataset.domains),
         extractors,
         rules,
-        store=FeatureStore() if store == "default" else open_store(store),
+        store=open_store(store),
         has_controls=False,
         watcher=watcher,
         **parameters,

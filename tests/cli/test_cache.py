@@ -35,6 +35,13 @@ def test_info_counts_rows(
     assert (row["n_rows"], row["n_settings"]) == (4, 1)
 
 
+def test_store_called_default_is_the_users_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "info", "--store", "default", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["n_rows"] == 4
+
+
 def test_ls_names_the_extractor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

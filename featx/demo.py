@@ -14,6 +14,7 @@ import numpy as np
 
 from featx.columns import shown_columns
 from featx.datasets import ImageDataset, load_dataset
+from featx.engine.session import open_session
 from featx.errors import DatasetError, ImageError
 from featx.extraction import extract
 from featx.images import Images
@@ -108,9 +109,10 @@ def tell_story(
             if tell is not None:
                 tell(sentence)
 
-    watcher = watcher or Watcher()
-    known = {"store": store, "watcher": watcher, **parameters}
-    whole = data if isinstance(data, ImageDataset) else load_dataset(data)
+    whole, cache, watcher, parameters = open_session(
+        data, store=store, progress=watcher, **parameters
+    )
+    known = {"store": cache, "watcher": watcher, **parameters}
     dataset = _sample(whole, max_images, random_state)
     steps = choose_layers(list_layers(model))
     layers = choose_three(steps)

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets import ImageDataset, load_dataset
+from featx.datasets import ImageDataset
+from featx.engine.session import open_session
 from featx.errors import DatasetError, SpecError
 from featx.features import FeatureSet, check_output
 from featx.fitting import fit_extractor, must_learn
-from featx.images import MAX_PIXELS, Images
 from featx.persistence import save_extractor as write_extractor
 from featx.planning import Job, plan_jobs
 from featx.provenance import provenance_of
-from featx.store import open_store
 from featx.streaming import Matrix, allocate, stream_rows
 from featx.watching import Watcher
 
@@ -66,6 +65,8 @@ def extract(
         Told the plan, the progress and what is worth a note.
     **parameters
         Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
+        ``max_pixels`` and, of arrays, ``image_shape`` and ``value_range`` say how the images are
+        read, as in `featx.Images`.
 
     Returns
     -------
@@ -87,9 +88,9 @@ def extract(
     >>> features.X.shape, list(features.blocks)
     ((1797, 324), ['hog,image_size=32'])
     """
-    watcher = watcher or Watcher()
-    dataset = _dataset(images, domains, parameters.pop("max_pixels", MAX_PIXELS))
-    cache = open_store(store)
+    dataset, cache, watcher, parameters = open_session(
+        images, domains=domains, store=store, progress=watcher, **parameters
+    )
     jobs = plan_jobs(extractors, model=model, layer=layer, store=cache, **parameters)
     if save_extractor is not None and len(jobs) > 1:
         raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
@@ -103,29 +104,6 @@ def extract(
     if output is not None:
         features.save(output, force=force)
     return features
-
-
-def _dataset(images: Any, domains: Any, max_pixels: int) -> ImageDataset:
-    """Pictures of whatever kind as a data set."""
-    if isinstance(images, ImageDataset):
-        dataset = images
-    elif _is_named(images):
-        dataset = load_dataset(images, domains=domains, max_pixels=max_pixels)
-    else:
-        pictures = Images(images, max_pixels=max_pixels)
-        dataset = ImageDataset(images=pictures, names=list(pictures.names), source="memory")
-    if not len(dataset):
-        raise DatasetError(f"{dataset.source}: no pictures; wanted at least one.")
-    return dataset
-
-
-def _is_named(images: Any) -> bool:
-    """Whether pictures are given by name rather than in memory."""
-    if isinstance(images, str | os.PathLike):
-        return True
-    return isinstance(images, list | tuple) and all(
-        isinstance(item, str | os.PathLike) for item in images
-    )
 
 
 def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.datasets import ImageDataset, load_dataset
+from featx.datasets import ImageDataset
+from featx.engine.session import open_session
 from featx.errors import ProjectionError
 from featx.extraction import extract
 from featx.features import FeatureSet
-from featx.images import MAX_PIXELS, Pixels
+from featx.images import Pixels
 from featx.layers import CONVOLUTIONS, Layer
 from featx.projection.maps import find_distinct
 from featx.registry import make_extractor, spec_of
@@ -159,15 +160,14 @@ def find_exciting(
     >>> len(found[3]), found[3][0].crop.shape, result.rows[0]["field_px"]
     (9, (8, 9, 3), [9, 9])
     """
-    dataset = data
-    if not isinstance(data, ImageDataset):
-        max_pixels = parameters.pop("max_pixels", MAX_PIXELS)
-        dataset = load_dataset(data, domains=domains, max_pixels=max_pixels)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     network = {"model": model, "weights": weights, **parameters}
     extractor = make_extractor("cnn", layer=layer or _deepest(network), pooling="max", **network)
     name = extractor.layers[0]
     _check_channels(channels, extractor.n_features(name), name)
-    features = extract(dataset, extractor, store=store, watcher=watcher)
+    features = extract(dataset, extractor, store=cache, watcher=watcher)
     X, distinct = np.asarray(features.X), find_distinct([features.X])[0]
     if channels is None:
         channels = _standing_out(X[distinct], n_pictures, n_channels)

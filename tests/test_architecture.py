@@ -21,7 +21,7 @@ LEVELS = [
     {"extractors.base", "extractors.names", "streaming", "chunks", "fitting", "watching"}
     | {"store", "index", "shards", "upkeep", "safety"},
     {"extractors", "models"},
-    {"extraction", "planning", "provenance", "registry", "persistence", "testing"},
+    {"engine", "extraction", "planning", "provenance", "registry", "persistence", "testing"},
     {"probing", "protocols", "scores", "alignment"},
     {"projection", "finetuning", "filters", "prediction"},
     {"plotting"},

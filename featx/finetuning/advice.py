@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets import ImageDataset, load_dataset
+from featx.datasets import ImageDataset
+from featx.engine.session import open_session
 from featx.errors import DatasetError
 from featx.extraction import extract
 from featx.extractors.cnn import CNNFeatures
@@ -142,8 +143,9 @@ def advise(
     tell them; both axes are measured here. What counts as few or unlike stands in `FEW` and
     `featx.finetuning.distances.FAR`.
     """
-    watcher = watcher or Watcher()
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     if dataset.labels is None:
         raise DatasetError(f"{dataset.source}: wanted pictures of two or more classes.")
     dataset = dataset.take(np.flatnonzero(dataset.labels != ""))
@@ -151,15 +153,15 @@ def advise(
     how = {"weights": weights, "size": size, "device": device}
     how = {key: value for key, value in how.items() if value is not None}
     found = extract(
-        dataset, model=model, layer=layers, pooling="gap", store=store, watcher=watcher,
+        dataset, model=model, layer=layers, pooling="gap", store=cache, watcher=watcher,
         **how, **parameters,
     )  # fmt: skip
-    others = {spec: extract(dataset, spec, store=store, watcher=watcher, **parameters)
+    others = {spec: extract(dataset, spec, store=cache, watcher=watcher, **parameters)
               for spec in CONTROLS}  # fmt: skip
     if weights != RANDOM:
         watcher.note("control: the same network with random weights")
         others[TWIN] = extract(
-            dataset, model=model, layer=layers, pooling="gap", store=store, watcher=watcher,
+            dataset, model=model, layer=layers, pooling="gap", store=cache, watcher=watcher,
             **{**how, "weights": RANDOM}, **parameters,
         )  # fmt: skip
     watcher.note("distance from the network's source")

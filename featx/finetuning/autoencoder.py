@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from featx._files import atomic_write
-from featx.datasets import ImageDataset, load_dataset
+from featx.datasets import ImageDataset
+from featx.engine.session import open_session
 from featx.errors import DatasetError, TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
 from featx.finetuning.heads import build_network, last_maps
@@ -224,7 +225,6 @@ def pretrain(
     >>> found.grid.shape, found.state["conv1.weight"].shape
     ((56, 112, 3), torch.Size([20, 1, 5, 5]))
     """
-    watcher = watcher or Watcher()
     if precision not in PRECISIONS:
         raise TrainingError(f"precision is fp32 or bf16; got {precision!r}.")
     check_precision(precision, device)
@@ -232,7 +232,7 @@ def pretrain(
         raise TrainingError(f"epochs must be 1 or more; got {epochs}.")
     if output is not None:
         files_of(output)
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data)
+    dataset, _, watcher, _ = open_session(data, progress=watcher)
     images = _choose(dataset, max_pictures, random_state)
     settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
     n_left = max(n_shown, len(images) // 20)

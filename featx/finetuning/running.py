@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from featx.datasets import ImageDataset, load_dataset
+from featx.engine.session import open_session
 from featx.errors import SpecError, one_line
 from featx.extraction import extract
 from featx.finetuning.augmentation import Augmentation
@@ -24,7 +25,7 @@ from featx.finetuning.training import SCRATCH_LR, FineTunedClassifier, divide, w
 from featx.models.sources import find_source
 from featx.probing.linear import LinearProbe
 from featx.results import Result
-from featx.store import FeatureStore, open_store
+from featx.store import FeatureStore
 from featx.watching import BarOnly, Watcher
 
 LATER = ("epochs", "lr", "rates", "layer_decay")
@@ -63,7 +64,7 @@ def finetune(
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        As in `featx.finetuning.tasks.load_task`.
+        Images with classes, divided as `featx.finetuning.tasks.load_task` says.
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
     compare : sequence of str, optional
@@ -104,9 +105,10 @@ def finetune(
     SpecError
         If a strategy or parameter is not known.
     """
-    watcher = watcher or Watcher()
     base = check_parameters(model, parameters, is_alone=not compare)
-    cache = open_store(store)
+    dataset, cache, watcher, _ = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     base["store"] = cache
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
@@ -115,7 +117,7 @@ def finetune(
     notes = say_of_scratch(parameters) if compare else say_what_trains(base, parameters)
     for note in notes if not compare or "scratch" in chosen else ():
         watcher.note(note)
-    task = load_task(data, domains=domains, random_state=random_state, n_jobs=n_jobs)
+    task = load_task(dataset, random_state=random_state, n_jobs=n_jobs)
     watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
                  f"({task.division})")  # fmt: skip
     task.check_per_class(labels, train_per_class)

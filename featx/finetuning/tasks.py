@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
 
-from featx.datasets import ImageDataset, load_dataset, train_test_indices
+from featx.datasets import ImageDataset, train_test_indices
 from featx.errors import DatasetError, ImageError
 from featx.images import Images
 
@@ -79,18 +79,15 @@ class Task:
             )
 
 
-def load_task(
-    data: Any, *, domains: Any = None, random_state: int = 0, n_jobs: int | None = None
-) -> Task:
-    """Pictures of named data, divided by their folders, else at random.
+def load_task(dataset: ImageDataset, *, random_state: int = 0, n_jobs: int | None = None) -> Task:
+    """Images with classes that can be read, divided by their folders, else at random.
 
     Parameters
     ----------
-    data : str, path, list of these, or ImageDataset
+    dataset : ImageDataset
         With ``train`` and ``val`` or ``test`` folders these are kept: the network is tested on
         ``test``, or on ``val`` where there is no other; with all three it stops by ``val``.
         Otherwise a quarter of each class is left out to test on.
-    domains : bool or list of str, optional
     random_state : int, default=0
         Of the division.
     n_jobs : int, optional
@@ -100,7 +97,6 @@ def load_task(
     DatasetError
         If there are no classes or too few.
     """
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
     if dataset.labels is None or len(set(dataset.labels) - {""}) < 2:
         raise DatasetError(
             f"{dataset.source}: wanted pictures of two or more classes, as folders or a manifest."

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets import ImageDataset, load_dataset
+from featx.engine.session import open_session
 from featx.probing.advice import (
     advise_features,
     warn_of_convergence,
@@ -23,7 +23,6 @@ from featx.probing.saving import save_probe
 from featx.protocols import Protocol, find_protocol
 from featx.results import Result
 from featx.scores import PairedTest, per_class
-from featx.store import open_store
 from featx.watching import Watcher
 
 N_MISTAKES = 24
@@ -117,7 +116,8 @@ def compare(
     store : path, FeatureStore or None, default="default"
     watcher : Watcher, optional
     **parameters
-        Passed to each extractor that has them, and ``model`` and ``layer`` as in `extract`.
+        Passed to each extractor that has them; ``model``, ``layer`` and ``max_pixels`` as in
+        `extract`.
 
     Returns
     -------
@@ -140,8 +140,9 @@ def compare(
     >>> result.rows[0]["spec"], result.rows[-1]["spec"]
     ('hog,image_size=32', 'shuffled labels')
     """
-    watcher = watcher or Watcher()
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     rules = find_protocol(
         protocol,
         dataset.splits,
@@ -155,7 +156,6 @@ def compare(
     )
     if extractors is None and "model" not in parameters:
         extractors = list(DEFAULT_EXTRACTORS)
-    cache = open_store(store)
     gathered = gather(
         dataset, extractors, rules, store=cache, has_controls=True, watcher=watcher, **parameters
     )
@@ -210,8 +210,9 @@ random_state, **parameters
     >>> [row["train_per_class"] for row in result.rows]
     [1, 20]
     """
-    watcher = watcher or Watcher()
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     changes = {
         "classifier": classifier,
         "scale": scale,
@@ -225,7 +226,6 @@ random_state, **parameters
         if train_per_class is None or isinstance(train_per_class, int)
         else (list(train_per_class))
     )
-    cache = open_store(store)
     results = []
     for size in sizes:
         rules = find_protocol(protocol, dataset.splits, train_per_class=size, **changes)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from featx.alignment import CORAL
-from featx.datasets import ImageDataset, load_dataset, train_test_indices
+from featx.datasets import ImageDataset, train_test_indices
+from featx.engine.session import open_session
 from featx.errors import DatasetError, SpecError
 from featx.probing.advice import warn_of_training_pictures
 from featx.probing.evaluation import make_probe
@@ -21,7 +22,6 @@ from featx.probing.linear import LinearProbe
 from featx.probing.pairs import MEAN, Crossing, compare_crossings, describe_crossings
 from featx.protocols import Protocol, Split
 from featx.results import Result
-from featx.store import open_store
 from featx.watching import Watcher
 
 Matrix = npt.NDArray[np.float32]
@@ -201,6 +201,7 @@ def transfer(
 
     Examples
     --------
+    >>> from featx import load_dataset
     >>> digits = load_dataset("digits").take(range(200))
     >>> halves = np.array(["early", "late"]).repeat(100)
     >>> result = transfer(replace(digits, domains=halves), "hog,image_size=32", seeds=2, store=None)
@@ -208,8 +209,9 @@ def transfer(
     [('coral', 'early', 'late'), ('coral', 'late', 'early'), ('coral', 'mean', 'mean')]
     """
     _check_numbers(seeds, train_share, regularization)
-    watcher = watcher or Watcher()
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     rules = DomainProtocol(
         "transfer",
         splits="random",
@@ -228,7 +230,7 @@ def transfer(
         replace(dataset, splits=dataset.domains),
         extractors,
         rules,
-        store=open_store(store),
+        store=cache,
         has_controls=False,
         watcher=watcher,
         **parameters,

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._lists import parse_names
-from featx.datasets import ImageDataset, load_dataset
+from featx.datasets import ImageDataset
+from featx.engine.session import open_session
 from featx.errors import DatasetError, ProjectionError
 from featx.extraction import extract
 from featx.features import FeatureSet
-from featx.images import MAX_PIXELS
 from featx.layers import LayerTable
 from featx.models import list_layers
 from featx.probing import SplitScores, make_probe, score_splits
@@ -116,8 +116,10 @@ def depth_profile(
     >>> [row["layer"] for row in profile.rows]
     ['pool1', 'fc7']
     """
-    watcher = watcher or Watcher()
-    dataset = _labelled(data, domains, parameters.pop("max_pixels", MAX_PIXELS), watcher)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    dataset = _labelled(dataset, watcher)
     sizes = {key: parameters[key] for key in ("size", "crop") if key in parameters}
     table = list_layers(model, **sizes)
     network = {"model": model, "pooling": pooling, **parameters}
@@ -128,7 +130,7 @@ def depth_profile(
     rules.split(dataset.labels, dataset.splits)
     study = _Study(table, rules, random_state, max_images, watcher)
     with study.timed("extraction"):
-        known = {"store": store, "watcher": watcher, "layer": names, **network}
+        known = {"store": cache, "watcher": watcher, "layer": names, **network}
         features = extract(dataset, weights=weights, **known)
         twin = None
         if has_controls and weights != "random":
@@ -316,11 +318,8 @@ def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, 
     }
 
 
-def _labelled(data: Any, domains: Any, max_pixels: int, watcher: Watcher) -> ImageDataset:
+def _labelled(dataset: ImageDataset, watcher: Watcher) -> ImageDataset:
     """Pictures of which the class is known."""
-    dataset = data
-    if not isinstance(data, ImageDataset):
-        dataset = load_dataset(data, domains=domains, max_pixels=max_pixels)
     labels = dataset.labels if dataset.labels is not None else np.full(len(dataset), "")
     known = np.flatnonzero(labels != "")
     if len(np.unique(labels[known])) < 2:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets import ImageDataset, load_dataset
+from featx.datasets import ImageDataset
+from featx.engine.session import open_session
 from featx.errors import DatasetError, ProjectionError, SpecError
 from featx.extraction import extract
 from featx.features import FeatureSet
-from featx.images import MAX_PIXELS
 from featx.planning import plan_jobs
 from featx.probing import make_probe, score_splits
 from featx.projection.depth import MAX_IMAGES, draw_evenly, list_points, predictions_of
@@ -82,17 +82,15 @@ def map_pictures(
     >>> len(found.details["maps"][0]["coordinates"]), found.details["groups"][:3]
     (50, ['0', '1', '2'])
     """
-    watcher = watcher or Watcher()
-    dataset = data
-    if not isinstance(data, ImageDataset):
-        max_pixels = parameters.pop("max_pixels", MAX_PIXELS)
-        dataset = load_dataset(data, domains=domains, max_pixels=max_pixels)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
     color = _checked_color(color, dataset)
     if method not in METHODS:
         raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     kinds = {"model": model, "layer": layer, **parameters}
     spec = _one_spec(extractor, **kinds)
-    features = extract(dataset, extractor, store=store, watcher=watcher, **kinds)
+    features = extract(dataset, extractor, store=cache, watcher=watcher, **kinds)
     rules = find_protocol(protocol, features.splits, random_state=random_state)
     predicted, accuracy = _predict(features, rules) if color == "correct" else (None, None)
     shown = _shown(features, max_images, random_state, watcher)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from featx.datasets import load_dataset
 from featx.errors import DatasetError, FeatxError, ModelError, SpecError
 from featx.finetuning.gains import curve_of, measure_gains, read_curve
 from featx.finetuning.running import (
@@ -80,8 +81,6 @@ def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> 
 def test_source_model_of_ones_own_is_fine_tuned_on_the_target(
     shared: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from featx import load_dataset
-
     data = load_dataset(shared("data/pacs_mini"), domains=True)
     assert data.labels is not None
     assert data.domains is not None
@@ -107,11 +106,11 @@ def test_unknown_words_are_refused(ants_bees: Path) -> None:
 
 def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
     with pytest.raises(DatasetError, match="two or more classes"):
-        load_task(str(Path(photos[0]).parent))
+        load_task(load_dataset(Path(photos[0]).parent))
 
 
 def test_data_without_folders_is_divided_by_class(shared: Callable[[str], Path]) -> None:
-    task = load_task("digits")
+    task = load_task(load_dataset("digits"))
 
     labels = task.part(task.test)[1]
     assert len(set(labels)) == 10

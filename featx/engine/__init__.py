@@ -1,0 +1,1 @@
+"""From images and SPECs to features: what every function and command has in common."""

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx import advise, compare, depth_profile, extract, finetune, load_dataset, probe, transfer
+from featx.datasets import ImageDataset
+from featx.demo import tell_story
+from featx.engine.session import open_data, open_session
+from featx.errors import DatasetError, SpecError
+from featx.filters import find_exciting
+from featx.finetuning.autoencoder import pretrain
+from featx.images import Images
+from featx.projection.single import map_pictures
+from featx.store import FeatureStore
+
+SPEC = "cnn:featxnet:pool1,pooling=gap"
+N_LARGE = 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains of two classes: eight small images each, and a large one."""
+    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name in ("a/cat", "a/dog", "b/cat", "b/dog"):
+        (root / name).mkdir(parents=True)
+        for i, side in enumerate([16] * 8 + [40]):
+            pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+RUNS: dict[str, Callable[..., Any]] = {
+    "extract": lambda data, **known: extract(data, "mean_color", **known),
+    "compare": lambda data, **known: compare(data, SPEC, n_splits=2, **known),
+    "probe": lambda data, **known: probe(data, SPEC, n_splits=2, **known),
+    "transfer": lambda data, **known: transfer(data, SPEC, seeds=2, **known),
+    "depth": lambda data, **known: depth_profile(data, layers="pool1", maps="none", **known),
+    "umap": lambda data, **known: map_pictures(data, SPEC, method="pca", **known),
+    "filters": lambda data, **known: find_exciting(data, layer="pool1", channels=[1], **known)[0],
+    "advise": lambda data, **known: advise(data, size=32, **known),
+    "finetune": lambda data, **known: finetune(data, size=32, head_epochs=1, **known),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_images_over_max_pixels_are_failures_of_every_function(name: str, folder: Path) -> None:
+    result = RUNS[name](folder, domains=True, max_pixels=1000, store=None)
+    assert len(result.failures) == N_LARGE
+    assert "40x40 px is over max_pixels=1000" in result.failures[0][1]
+
+
+def test_demo_opens_its_images_with_max_pixels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(whole: ImageDataset, *_: Any) -> None:
+        raise RuntimeError(f"opened with {whole.images.max_pixels}")
+
+    monkeypatch.setattr("featx.demo._sample", stop)  # The whole demo takes minutes.
+    with pytest.raises(RuntimeError, match="opened with 1000"):
+        tell_story(folder, max_pixels=1000, store=None)
+
+
+def test_max_pixels_is_the_limit_of_images_that_are_open(folder: Path) -> None:
+    opened = load_dataset(folder, max_pixels=10)
+    assert open_data(opened).images.max_pixels == 10
+    limited = open_data(opened, max_pixels=1000)
+    assert limited.images.max_pixels == 1000
+    assert (limited.names, limited.labels.tolist()) == (opened.names, opened.labels.tolist())
+    assert open_data(opened.images, max_pixels=1000).images.pixels(0).shape == (16, 16, 3)
+
+
+def test_value_range_and_image_shape_act_on_arrays_given_to_extract() -> None:
+    rows = np.array([[0, 4095, 4095, 4095]], np.uint16)
+    reading = {"image_shape": (2, 2), "value_range": (0, 4095)}
+    features = extract(rows, "pixels,image_size=2", store=None, **reading)
+    white = extract([np.uint8([[0, 255], [255, 255]])], "pixels,image_size=2", store=None)
+    np.testing.assert_array_equal(features.X, white.X)
+
+
+def test_open_images_keep_their_value_range() -> None:
+    images = Images(np.array([[[0, 4095]]]), value_range=(0, 4095), names=["scan"])
+    dataset = open_data(images, max_pixels=1000)
+    assert dataset.names == ["scan"]
+    assert dataset.images.pixels(0)[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("name", ["image_shape", "value_range"])
+def test_reading_of_arrays_is_refused_where_there_are_none(name: str, folder: Path) -> None:
+    with pytest.raises(SpecError, match=f"{name} says how arrays are read as images; images given"):
+        compare(folder, "hog", **{name: (0, 1)})
+    with pytest.raises(SpecError, match=r"open already: give it to featx\.Images"):
+        open_data(load_dataset(folder), **{name: (0, 1)})
+
+
+def test_names_may_come_from_an_iterator(folder: Path) -> None:
+    assert len(open_data(folder.glob("*/cat"))) == 18
+
+
+@pytest.mark.parametrize("data", [[], np.empty((0, 4, 4)), Images([])])
+def test_no_images_are_refused(data: Any) -> None:
+    with pytest.raises(DatasetError, match=r"No data given|expected at least one image, got none"):
+        open_data(data)
+
+
+def test_what_does_not_say_how_images_are_read_is_left_to_the_extractors() -> None:
+    session = open_session("digits", store="default", max_pixels=9, n_jobs=2)
+    assert session.parameters == {"n_jobs": 2}
+    assert session.store == FeatureStore()
+
+
+def test_autoencoder_learns_from_images_in_memory() -> None:
+    pixels = np.zeros((24, 28, 28), np.uint8)
+    assert pretrain(pixels, epochs=1, n_shown=2).grid.shape[2] == 3

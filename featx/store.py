@@ -29,7 +29,7 @@ from featx.index import Entry, Identity
 from featx.shards import Shard, write_shard
 from featx.upkeep import Upkeep, is_good
 
-__all__ = ["FeatureStore", "Shard", "open_store", "write_shard"]
+__all__ = ["FeatureStore", "Shard", "find_digests", "open_store", "write_shard"]
 
 DEFAULT_STORE = "default"
 """What `open_store` takes for the user's own store."""
@@ -254,6 +254,14 @@ def open_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureSt
     if store is None or isinstance(store, FeatureStore):
         return store
     return FeatureStore(None if store == DEFAULT_STORE else store)
+
+
+def find_digests(images: Images, store: FeatureStore | None) -> list[str | ImageError]:
+    """Digest of each image's content, or its error, with the help of a store if there is one."""
+    if store is not None:
+        return store.digests(images)
+    calls = (joblib.delayed(_try_digest)(images, index) for index in range(len(images)))
+    return list(joblib.Parallel(joblib.cpu_count(), prefer="threads")(calls))
 
 
 def _identity(path: str | None) -> tuple[bytes, Identity] | None:

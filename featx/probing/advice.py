@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.images import Images
 from featx.protocols import Protocol
-from featx.store import FeatureStore
+from featx.store import FeatureStore, find_digests
 
 Row = Mapping[str, Any]
 N_NAMED = 5
@@ -77,7 +77,7 @@ def warn_of_training_pictures(gathered: Any) -> list[str]:
     """A warning where the bundled network was trained on pictures of the data."""
     if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):
         return []
-    n_known = count_training_pictures(gathered.dataset.images)
+    n_known = count_training_pictures(gathered.dataset.images, gathered.store)
     if not n_known:
         return []
     return [
@@ -86,11 +86,18 @@ def warn_of_training_pictures(gathered: Any) -> list[str]:
     ]
 
 
-def count_training_pictures(images: Images) -> int:
-    """How many pictures are among those that the bundled network was trained on."""
+def count_training_pictures(images: Images, store: FeatureStore | None = None) -> int:
+    """How many pictures are among those that the bundled network was trained on.
+
+    Parameters
+    ----------
+    images : Images
+    store : FeatureStore, optional
+        Remembers the digests of files; without one every file is read.
+    """
     from featx.models.featxnet import training_pictures
 
-    digests = [found for found in FeatureStore().digests(images) if isinstance(found, str)]
+    digests = [found for found in find_digests(images, store) if isinstance(found, str)]
     heads = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
     return int(np.isin(heads, training_pictures()).sum())
 

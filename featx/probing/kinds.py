@@ -21,6 +21,7 @@ from featx.persistence import portable
 from featx.planning import Job, plan_jobs
 from featx.protocols import Protocol, Split
 from featx.registry import spec_of
+from featx.store import FeatureStore
 from featx.watching import Watcher
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -75,6 +76,7 @@ class Gathered:
     kinds : list of Kind
     failures : list of (str, str)
     provenance : dict
+    store : FeatureStore or None
     """
 
     dataset: ImageDataset
@@ -82,6 +84,7 @@ class Gathered:
     kinds: list[Kind]
     failures: list[tuple[str, str]]
     provenance: dict[str, Any]
+    store: FeatureStore | None
 
 
 @dataclass(eq=False)
@@ -137,7 +140,7 @@ def gather(
     extractors: Any,
     protocol: Protocol,
     *,
-    store: Any,
+    store: FeatureStore | None,
     has_controls: bool,
     watcher: Watcher,
     **parameters: Any,
@@ -187,7 +190,7 @@ def gather(
             features = LearnedFeatures(learner, readable, folds)
             features.fit_first(wish.spec, watcher)
         kinds.append(replace(wish, features=features, n_features=_width(features)))
-    return Gathered(readable, folds, kinds, rows.failures, rows.provenance)
+    return Gathered(readable, folds, kinds, rows.failures, rows.provenance, store)
 
 
 def _wishes(job: Job) -> list[Kind]:

@@ -117,3 +117,23 @@ def test_what_does_not_say_how_images_are_read_is_left_to_the_extractors() -> No
 def test_autoencoder_learns_from_images_in_memory() -> None:
     pixels = np.zeros((24, 28, 28), np.uint8)
     assert pretrain(pixels, epochs=1, n_shown=2).grid.shape[2] == 3
+
+
+@pytest.fixture
+def unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own store cannot be opened: a file has its name."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FEATX_STORE", str(tmp_path / "file"))
+
+
+@pytest.mark.usefixtures("unusable")
+@pytest.mark.parametrize("name", RUNS)
+def test_functions_without_a_store_open_none(name: str, folder: Path) -> None:
+    assert RUNS[name](folder, domains=True, store=None).failures == []
+
+
+@pytest.mark.usefixtures("unusable")
+@pytest.mark.parametrize("name", RUNS)
+def test_functions_with_a_store_open_no_other(name: str, folder: Path, tmp_path: Path) -> None:
+    RUNS[name](folder, domains=True, store=tmp_path / "own")
+    assert FeatureStore(tmp_path / "own").info().n_rows >= 36

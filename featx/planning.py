@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featx.errors import SpecError
+from featx.extractors.base import INPUT_PARAMETERS
 from featx.persistence import portable
 from featx.registry import make_extractor, spec_of
 
@@ -57,7 +58,8 @@ def plan_jobs(
     Raises
     ------
     SpecError
-        If an extractor is not known, is asked for twice, or no extractor has a parameter.
+        If an extractor is not known, is asked for twice, or no extractor has a parameter, or an
+        extractor says how images are read: they are open by then.
 
     Examples
     --------
@@ -72,6 +74,8 @@ def plan_jobs(
     if model is not None or not asked:
         jobs.append(_network(model or DEFAULT_MODEL, layer, parameters))
     _check_parameters(jobs, parameters)
+    for job in jobs:
+        _check_reading(job.extractor)
     jobs = _merged(jobs)
     _check_names([name for job in jobs for name in job.names.values()])
     return jobs
@@ -147,3 +151,14 @@ def _check_parameters(jobs: list[Job], parameters: dict[str, Any]) -> None:
         if key not in known:
             names = ", ".join(sorted({type(job.extractor).__name__ for job in jobs}))
             raise SpecError(f"{names} has no parameter {key!r}; it has {', '.join(sorted(known))}.")
+
+
+def _check_reading(extractor: Any) -> None:
+    """Refuse an extractor that says how images are read: theirs are open, so it changes nothing."""
+    default = type(extractor)().get_params(deep=False)
+    for key in sorted(INPUT_PARAMETERS & default.keys()):
+        if getattr(extractor, key) != default[key]:
+            raise SpecError(
+                f"{type(extractor).__name__}: {key} describes the images, not the features, and "
+                "would change nothing here. Give it to extract(...) or load_dataset."
+            )

@@ -75,7 +75,8 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
     Raises
     ------
     SpecError
-        If the name or a parameter is not known, or a value is not allowed.
+        If the name or a parameter is not known, a value is not allowed, or the SPEC says how
+        images are read, which is not the extractor's to say: see `featx.extract`.
 
     Examples
     --------
@@ -266,7 +267,14 @@ def _by_place(cls: type[Any], places: list[str], spec: str) -> dict[str, str]:
 
 
 def _check_names(cls: type[Any], named: Mapping[str, Any], spec: str) -> None:
-    known = cls._get_param_names()
+    from featx.extractors.base import INPUT_PARAMETERS
+
+    if reading := sorted(INPUT_PARAMETERS & named.keys()):
+        raise SpecError(
+            f"SPEC {spec!r}: {reading[0]} describes the images, not the features, and would change "
+            "nothing here. Give it to extract(...) or load_dataset, or in Python to the estimator."
+        )
+    known = sorted(set(cls._get_param_names()) - INPUT_PARAMETERS)
     for key in named:
         if key not in known:
             guess = did_you_mean(key, known)

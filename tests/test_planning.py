@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from featx.errors import SpecError
+from featx.extractors.hog import HOG
 from featx.planning import plan_jobs
 
 
@@ -27,6 +28,9 @@ def test_one_network_names_its_blocks_by_layer() -> None:
         ({"extractors": "hog", "layer": "fc7"}, "layer goes with model"),
         ({"extractors": "hog", "polling": "gap"}, "no parameter 'polling'"),
         ({"extractors": "hgo"}, "Did you mean 'hog'"),
+        ({"extractors": "hog,max_pixels=9"}, "max_pixels describes the images"),
+        ({"extractors": HOG(value_range=(0, 9))}, "HOG: value_range describes the images"),
+        ({"extractors": "hog", "image_shape": (8, 8)}, "Give it to extract"),
     ],
 )
 def test_wrong_wishes_are_refused(arguments: dict[str, object], message: str) -> None:

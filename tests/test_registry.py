@@ -59,6 +59,9 @@ def test_spec_of_quotes_what_needs_it() -> None:
         ("hog:1:2", "arguments by place"),
         ("color,n_bins=0", "must be an int in the range"),
         ('cnn:"a', "not closed"),
+        ("hog,max_pixels=1000", "max_pixels describes the images.*Give it to extract"),
+        ("color,image_shape=8x8", "or in Python to the estimator"),
+        ("cnn:alexnet,value_range=0x9", "would change nothing here"),
         ("", "names no extractor"),
     ],
 )
@@ -66,6 +69,10 @@ def test_wrong_spec_names_the_cure(spec: str, message: str) -> None:
     with pytest.raises(SpecError, match=message) as caught:
         make_extractor(spec)
     assert "\n" not in str(caught.value)
+
+
+def test_estimator_keeps_what_says_how_images_are_read() -> None:
+    assert make_extractor("color", max_pixels=9).max_pixels == 9
 
 
 def test_more_parameters_reach_only_those_that_have_them() -> None:

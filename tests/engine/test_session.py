@@ -13,6 +13,7 @@ from featx.datasets import ImageDataset
 from featx.demo import tell_story
 from featx.engine.session import open_data, open_session
 from featx.errors import DatasetError, SpecError
+from featx.extractors.color import MeanColor
 from featx.filters import find_exciting
 from featx.finetuning.autoencoder import pretrain
 from featx.images import Images
@@ -137,3 +138,8 @@ def test_functions_without_a_store_open_none(name: str, folder: Path) -> None:
 def test_functions_with_a_store_open_no_other(name: str, folder: Path, tmp_path: Path) -> None:
     RUNS[name](folder, domains=True, store=tmp_path / "own")
     assert FeatureStore(tmp_path / "own").info().n_rows >= 36
+
+
+def test_estimator_that_says_how_images_are_read_is_refused(folder: Path) -> None:
+    with pytest.raises(SpecError, match="MeanColor: max_pixels describes the images"):
+        extract(folder, MeanColor(max_pixels=1000), store=None)

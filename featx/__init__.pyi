@@ -1,21 +1,27 @@
-from .alignment import CORAL
-from .datasets import load_dataset
-from .extraction import extract
-from .extractors.bovw import BagOfVisualWords
+from .analysis.depth import depth_profile
+from .analysis.embedding import project
+from .data.datasets import load_dataset
+from .data.images import Images
+from .engine.extraction import extract
+from .engine.registry import list_extractors
+from .engine.specs import make_extractor
+from .evaluation.comparison import compare, probe
+from .evaluation.coral import CORAL
+from .evaluation.domain_transfer import transfer
+from .evaluation.linear_probe import LinearProbe
+from .evaluation.prediction import predict
+from .extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from .extractors.cnn import CNNFeatures
 from .extractors.color import ColorHistogram, MeanColor
 from .extractors.hog import HOG
 from .extractors.pixels import RawPixels
-from .features import FeatureSet
-from .finetuning import FineTunedClassifier, advise, finetune
-from .images import Images
-from .models import list_layers, list_models
-from .prediction import predict
-from .probing import LinearProbe, compare, probe, transfer
-from .projection.depth import depth_profile
-from .projection.maps import project
-from .registry import list_extractors, make_extractor
-from .store import FeatureStore
+from .features.feature_set import FeatureSet
+from .finetuning.classifier import FineTunedClassifier
+from .finetuning.experiment import finetune
+from .finetuning.layer_advice import advise
+from .networks.configs import list_layers
+from .networks.sources.catalog import list_models
+from .store.feature_store import FeatureStore
 
 __all__ = [
     "CORAL",

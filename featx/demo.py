@@ -12,21 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from featx.columns import shown_columns
-from featx.datasets import ImageDataset, load_dataset
+from featx.analysis.depth import depth_profile
+from featx.analysis.layer_choice import choose_layers
+from featx.analysis.points import draw_evenly
+from featx.data.datasets import ImageDataset, load_dataset
+from featx.data.images import Images
+from featx.engine.extraction import extract
 from featx.engine.session import open_session
+from featx.engine.specs import make_extractor
 from featx.errors import DatasetError, ImageError
-from featx.extraction import extract
-from featx.images import Images
-from featx.models import list_layers
-from featx.probing import compare
-from featx.projection.depth import depth_profile, draw_evenly
-from featx.projection.steps import choose_layers
-from featx.registry import make_extractor
-from featx.reporting import write_report
-from featx.results import Result
-from featx.streaming import stream_inputs
-from featx.watching import Watcher
+from featx.evaluation.comparison import compare
+from featx.features.columns import shown_columns
+from featx.features.results import Result
+from featx.networks.configs import list_layers
+from featx.report.writing import write_report
+from featx.streaming.progress import Watcher
+from featx.streaming.rows import stream_inputs
 
 _HERE = Path(__file__).parent
 N_IMAGES = 500

@@ -25,9 +25,9 @@ from PIL import Image
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, Options, make_constraint
 
+from featx.data.images import Pixels, decode
 from featx.errors import BrokenLawError, ImageError, one_line
 from featx.extractors.base import INPUT_PARAMETERS, SPEED_PARAMETERS, Extractor
-from featx.images import Pixels, decode
 
 NETWORK_TOLERANCE = 1e-4
 """How far a network's rows may be apart in another batch: relative to their length."""

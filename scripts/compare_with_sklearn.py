@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import featx
-from featx.probing import make_probe, score_splits
-from featx.probing.kinds import gather
-from featx.protocols import Protocol, find_protocol
-from featx.store import FeatureStore
-from featx.watching import Watcher
+from featx.evaluation.candidates import gather
+from featx.evaluation.protocols import Protocol, find_protocol
+from featx.evaluation.split_scores import make_probe, score_splits
+from featx.store.feature_store import FeatureStore
+from featx.streaming.progress import Watcher
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from featx.fingerprints import digest_bytes
-from featx.models.featxnet import N_CHANNELS, PREPROCESSING
+from featx._fingerprints import digest_bytes
+from featx.networks.featxnet import N_CHANNELS, PREPROCESSING
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 STORED_PX = 120  # a little more than the student sees, so that it also learns small shifts

@@ -28,14 +28,14 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from featx.datasets import ImageDataset, load_dataset, train_test_indices
+from featx.data.datasets import ImageDataset, load_dataset, train_test_indices
 from featx.extractors.base import Extractor
-from featx.extractors.bovw import BagOfVisualWords
+from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.cnn import CNNFeatures
 from featx.extractors.color import MeanColor
 from featx.extractors.hog import HOG
 from featx.extractors.pixels import RawPixels
-from featx.models.featxnet import load_card, weights_path
+from featx.networks.featxnet import load_card, weights_path
 
 LAYERS = ["conv1", "pool1", "pool2", "relu_conv3", "relu_conv4", "relu_conv5", "pool5"]
 LAYERS += ["fc6", "fc7", "fc8"]

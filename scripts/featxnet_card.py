@@ -2,7 +2,7 @@
 
     python scripts/featxnet_card.py > docs/featxnet.md
 
-The card is data (``featx/models/data/featxnet.json``): `write_model` fills it at the end of the
+The card is data (``featx/networks/data/featxnet.json``): `write_model` fills it at the end of the
 training, ``scripts/evaluate_featxnet.py --card`` adds the measured table.
 """
 
@@ -19,8 +19,13 @@ from distillation import STORED_PX, Collection, normalise, say
 from safetensors.torch import save_file
 from torch import nn
 
-from featx.fingerprints import digest_bytes
-from featx.models.featxnet import PREPROCESSING, featxnet, fold_batch_norm, load_card
+from featx._fingerprints import digest_bytes
+from featx.networks.featxnet import (
+    PREPROCESSING,
+    featxnet,
+    fold_batch_norm,
+    load_card,
+)
 
 if TYPE_CHECKING:
     from train_featxnet import Training
@@ -138,7 +143,7 @@ It has {n_parameters:,} parameters, takes {crop} px pictures and is stored in ha
 safetensors. It was distilled from `{teacher}` (ImageNet) on {n_pictures:,} unlabelled pictures in
 {minutes:.0f} minutes.
 
-`featx/models/data/featxnet.json` holds this card as data, with the mean and deviation of each
+`featx/networks/data/featxnet.json` holds this card as data, with the mean and deviation of each
 channel on the training pictures; `featxnet.pictures.npy` beside it holds the digests of those
 pictures.
 

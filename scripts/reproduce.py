@@ -19,11 +19,12 @@ from typing import Any
 
 from featx import list_layers
 from featx.cli.console import Reporter
+from featx.engine.specs import make_extractor, spec_of
 from featx.errors import FeatxError
-from featx.probing import probe, transfer
-from featx.probing.pairs import MEAN
-from featx.registry import make_extractor, spec_of
-from featx.results import Result
+from featx.evaluation.comparison import probe
+from featx.evaluation.domain_pairs import MEAN
+from featx.evaluation.domain_transfer import transfer
+from featx.features.results import Result
 
 DECAF = "Donahue et al., DeCAF, ICML 2014"
 ALEXNET = "the AlexNet of Krizhevsky et al. 2012, trained on ILSVRC-2012"

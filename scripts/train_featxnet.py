@@ -26,8 +26,8 @@ from torch.nn import functional
 
 from featx._files import atomic_write
 from featx.errors import ModelError
-from featx.models.devices import check_precision
-from featx.models.featxnet import PREPROCESSING, trainable_featxnet, weights_path
+from featx.networks.devices import check_precision
+from featx.networks.featxnet import PREPROCESSING, trainable_featxnet, weights_path
 
 TEMPERATURE = 2.0
 SMALL_PX = 80

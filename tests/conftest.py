@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.store import FeatureStore
+from featx.store.feature_store import FeatureStore
 
 SHARED = Path(os.environ.get("FEATX_SHARED", "../shared"))
 
@@ -60,7 +60,7 @@ def photos(shared: Callable[[str], Path]) -> list[str]:
 def bf16() -> None:
     """The test is skipped where the hardware only emulates bfloat16."""
     from featx.errors import ModelError
-    from featx.models.devices import check_precision
+    from featx.networks.devices import check_precision
 
     try:
         check_precision("bf16", "auto")

@@ -1,37 +1,57 @@
-"""What holds of the tree as a whole: one way of imports, names, docstrings."""
+"""What holds of the tree as a whole: layout, one way of imports, names, docstrings, tests."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 LEVELS = [
-    {"errors", "_files", "_imports", "_linalg", "_lists"},
-    {"images", "jpegs", "fingerprints", "layers"}
-    | {"datasets", "listings", "folders", "manifests", "torchvision_data", "photographs"}
-    | {"features", "feature_files", "results", "columns", "specs"},
-    {"extractors.base", "extractors.names", "streaming", "chunks", "fitting", "watching"}
-    | {"store", "index", "shards", "upkeep", "safety"},
-    {"extractors", "models"},
-    {"engine", "extraction", "planning", "provenance", "registry", "persistence", "testing"},
-    {"probing", "protocols", "scores", "alignment"},
-    {"projection", "finetuning", "filters", "prediction"},
-    {"plotting"},
-    {"reporting", "demo"},
+    {"errors", "_files", "_imports", "_linalg", "_lists", "_fingerprints"},
+    {"data"},
+    {"store", "features"},
+    {"networks", "streaming"},
+    {"extractors"},
+    {"engine"},
+    {"evaluation"},
+    {"analysis", "finetuning"},
+    {"figures"},
+    {"report"},
+    {"demo", "testing"},
     {"cli", "__main__"},
 ]
-"""Modules from the lowest to the highest: each imports from its own level or below."""
+"""Packages and root modules from the lowest to the highest level.
 
-SAME_NAME = {"featx.models.featxnet": "the network's own name; its package does not export it"}
+A module imports from its own package or from a lower level, inside functions too.
+"""
+
+MAX_ROOT_MODULES = 10
+
+SAME_NAME = {"featx.networks.featxnet": "the network's own name; its package does not export it"}
 """Modules that may hold a function of their name, and why."""
+
+NOT_MIRRORED = {
+    "test_architecture.py": "the tree as a whole",
+    "test_end_to_end.py": "whole commands on real images",
+    "test_init.py": "featx/__init__.py",
+    "test_readme.py": "the README's commands",
+    "test_scaling.py": "time and memory of whole runs",
+    "cli/test_cli.py": "featx/cli/__init__.py",
+    "features/formats/test_formats.py": "featx/features/formats/__init__.py",
+    "finetuning/test_docs.py": "the commands of docs/finetuning.md",
+    "report/test_browser.py": "the whole page in a real browser",
+}
+"""Test files that are not those of one module, and what they test; see also ``scripts/``."""
 
 FORBIDDEN = re.compile(
     r"(?<![\w.])/(?:work|home|root|Users|tmp/featx)/|\b[A-Z]:\\Users\\", re.IGNORECASE
@@ -57,35 +77,31 @@ def tree_of(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text("utf-8"))
 
 
+def package_of(module: str) -> str:
+    """First part of a module's name below featx: its package, or itself in the root."""
+    return module.split(".")[1]
+
+
 def level_of(module: str) -> int:
-    """Level of the longest name in the table that `module` is or lies in."""
-    parts = module.split(".")[1:]
-    for length in range(len(parts), 0, -1):
-        for level, names in enumerate(LEVELS):
-            if ".".join(parts[:length]) in names:
-                return level
-    raise AssertionError(f"{module} has no level; put it into LEVELS.")
+    package = package_of(module)
+    levels = [level for level, names in enumerate(LEVELS) if package in names]
+    assert levels, f"{package} has no level; put it into LEVELS."
+    return levels[0]
 
 
-def imports_of(module: str) -> Iterator[str]:
-    """Modules of featx that `module` imports, lazily or not."""
-    yield from imported_by(module, ast.walk(tree_of(module)))
-
-
-def imported_by(module: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Modules of featx that some of a module's statements import."""
-    for node in nodes:
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """Modules of featx that `module` imports, inside functions and for annotations too."""
+    imported = set()
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in MODULES)
+            imported.update(alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{module} imports relatively; wanted the whole name."
+            assert not node.level, f"{module} imports relatively; expected the whole name."
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield from (name for name in [inner, node.module] if name in MODULES)
-
-
-def is_inside(module: str, package: str) -> bool:
-    return module == package or module.startswith(f"{package}.")
+                imported.update({inner if inner in MODULES else str(node.module)} & set(MODULES))
+    return frozenset(imported - {"featx", module})
 
 
 def public_nodes(module: str) -> Iterator[ast.FunctionDef | ast.ClassDef]:
@@ -101,31 +117,85 @@ def public_nodes(module: str) -> Iterator[ast.FunctionDef | ast.ClassDef]:
                 )
 
 
+@pytest.fixture(scope="module")
+def measures() -> ModuleType:
+    """The script that measures the package."""
+    spec = importlib.util.spec_from_file_location("measure", ROOT / "scripts/measure_code.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_root_holds_few_modules() -> None:
+    names = [path.name for path in MODULES.values() if path.parent == ROOT / "featx"]
+    assert len(names) <= MAX_ROOT_MODULES, f"put one of {names} into a package"
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "featx"])
 def test_imports_point_downwards(module: str) -> None:
-    for imported in set(imports_of(module)) - {"featx"}:
-        assert level_of(imported) <= level_of(module), f"{module} imports {imported}, above it"
+    for imported in imports_of(module):
+        is_inside = package_of(imported) == package_of(module)
+        assert is_inside or level_of(imported) <= level_of(module), (
+            f"{module} imports {imported}, above it"
+        )
 
 
-def test_no_modules_need_each_other_to_load() -> None:
-    graph = {
-        name: {
-            other
-            for other in imported_by(name, tree_of(name).body)
-            if other != "featx" and not is_inside(name, other)
-        }
-        for name in MODULES
-    }
+@pytest.mark.parametrize("unit", ["modules", "packages"])
+def test_nothing_imports_itself_by_a_detour(unit: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for module in set(MODULES) - {"featx"}:
+        for imported in imports_of(module):
+            pair = (module, imported)
+            first, second = pair if unit == "modules" else map(package_of, pair)
+            if first != second:
+                graph.setdefault(first, set()).add(second)
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        pytest.fail(f"modules import each other: {' <- '.join(error.args[1])}")
+        pytest.fail(f"{unit} import each other: {' <- '.join(error.args[1])}")
+
+
+def test_no_file_stem_occurs_twice() -> None:
+    stems = Counter(
+        path.stem
+        for path in MODULES.values()
+        if path.parent.name != "cli" and path.stem not in {"__init__", "__main__", "base"}
+    )
+    assert [stem for stem, n_files in stems.items() if n_files > 1] == []
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name not in SAME_NAME])
 def test_no_function_or_class_shares_its_modules_name(module: str) -> None:
     names = {node.name for node in tree_of(module).body if hasattr(node, "name")}
     assert module.rsplit(".", 1)[-1] not in names
+
+
+@pytest.mark.parametrize(
+    "module", [name for name, path in MODULES.items() if not path.stem.endswith("__")]
+)
+def test_every_module_has_a_test_file_of_its_name(module: str) -> None:
+    path = MODULES[module].relative_to(ROOT / "featx")
+    assert (ROOT / "tests" / path.with_name(f"test_{path.name}")).is_file()
+
+
+def test_every_test_file_is_that_of_a_module() -> None:
+    files = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    mirrored = {
+        path.with_name(f"test_{path.name}")
+        for path in (path.relative_to(ROOT / "featx") for path in MODULES.values())
+    }
+    others = {str(path) for path in files - mirrored if path.parts[0] != "scripts"}
+    assert others == set(NOT_MIRRORED)
+
+
+def test_names_used_in_one_module_alone_are_private(measures: ModuleType) -> None:
+    assert list(measures.unshared_names(measures.read_modules(ROOT), ROOT)) == []
+
+
+def test_options_of_the_command_line_are_declared_once(measures: ModuleType) -> None:
+    assert measures.count_options(measures.read_modules(ROOT)) < 150
 
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES)
@@ -151,10 +221,3 @@ def is_setter(node: ast.FunctionDef | ast.ClassDef) -> bool:
 def test_no_path_of_somebodys_machine(path: Path) -> None:
     if path != Path(__file__).resolve():
         assert not FORBIDDEN.findall(path.read_text("utf-8"))
-
-
-@pytest.mark.parametrize(
-    ("module", "level"), [("featx.extractors.base", 2), ("featx.extractors.color", 3)]
-)
-def test_level_is_that_of_the_longest_name(module: str, level: int) -> None:
-    assert level_of(module) == level

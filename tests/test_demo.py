@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from featx import load_dataset
+from featx.data.images import Images
 from featx.demo import (
     Story,
     choose_words,
@@ -19,7 +20,6 @@ from featx.demo import (
     tell_story,
 )
 from featx.errors import DatasetError
-from featx.images import Images
 
 SAMPLES = "data/samples/photo"
 LABELS = np.array(list("aaabbb"))

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from torchvision.models import SqueezeNet1_0_Weights, squeezenet1_0
 from torchvision.models.feature_extraction import create_feature_extractor
 
-import featx.images
+import featx.data.images
 from featx import FeatureSet, make_extractor
 from featx.cli import main
 
@@ -81,7 +81,7 @@ def test_network_features_of_a_real_folder(
 
 def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any decoding and any forward pass fail."""
-    monkeypatch.setattr(featx.images, "decode", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(featx.data.images, "decode", lambda *_, **__: pytest.fail("decoded"))
     monkeypatch.setattr(torch.nn.Conv2d, "forward", lambda *_: pytest.fail("forward pass"))
 
 

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from featx.engine.registry import list_extractors
+from featx.engine.specs import make_extractor
 from featx.errors import BrokenLawError, ImageError
 from featx.extractors.base import Extractor
 from featx.extractors.color import ColorHistogram, MeanColor
-from featx.registry import list_extractors, make_extractor
 from featx.testing import LAWS, check_extractor, make_images
 
 BUILT_IN_CASES: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ def advise_command(
     featx advise photos/
     featx advise photos/ --model resnet50
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.finetuning.advice import advise
+    from featx.finetuning.layer_advice import advise
 
     with reporting(quiet=printed.quiet) as reporter:
         result = advise(data, **network.given(), **rules.given(), **run.given(), watcher=reporter)

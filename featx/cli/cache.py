@@ -14,8 +14,8 @@ from featx.cli import options
 from featx.cli.console import in_bytes, print_json, print_table
 
 if TYPE_CHECKING:
-    from featx.store import FeatureStore
-    from featx.upkeep import StoredSetting
+    from featx.store.feature_store import FeatureStore
+    from featx.store.maintenance import StoredSetting
 
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -100,7 +100,7 @@ def clear_command(
 
 
 def _open(store: str | None) -> FeatureStore:
-    from featx.store import DEFAULT_STORE, open_store
+    from featx.store.feature_store import DEFAULT_STORE, open_store
 
     return open_store(store or DEFAULT_STORE)
 

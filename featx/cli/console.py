@@ -13,13 +13,13 @@ import typer
 
 from featx import __version__
 from featx.errors import FeatxWarning
-from featx.watching import Watcher
+from featx.streaming.progress import Watcher
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from featx.columns import Column
-    from featx.results import Result
+    from featx.features.columns import Column
+    from featx.features.results import Result
 
 N_FAILURES_SHOWN = 10
 STRICT_EXIT = 3
@@ -194,7 +194,7 @@ def print_result(
     Parameters
     ----------
     result : Result
-        Of its columns those are shown that the table of `featx.columns` names for the command.
+        Of its columns those are shown that the table of `featx.features.columns` names for the command.
     as_json, as_csv, as_markdown : bool, default=False
         The whole result for other programs, rather than a table for people.
     """
@@ -223,20 +223,20 @@ def conclude(result: Result, report: str | None = None, *, strict: bool = False)
 
 def print_report(result: Result, folder: str) -> None:
     """Write the report of a result, and say where it is."""
-    from featx.reporting import write_report
+    from featx.report.writing import write_report
 
     print(f"report: {write_report([result], folder)}", file=sys.stderr)
 
 
 def _columns_with_values(result: Result) -> list[Column]:
-    from featx.columns import shown_columns
+    from featx.features.columns import shown_columns
 
     columns = shown_columns(result.command)
     return [c for c in columns if any(row.get(c.name) is not None for row in result.rows)]
 
 
 def _print_rows(result: Result, columns: Sequence[Column]) -> None:
-    from featx.specs import short_specs
+    from featx.features.spec_labels import short_specs
 
     headings = {column.name: column.heading(result.command) for column in columns}
     names = short_specs(str(row["spec"]) for row in result.rows if row.get("spec"))

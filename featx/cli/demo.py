@@ -39,8 +39,8 @@ def demo_command(
     featx demo
     featx demo my_photos/ --report out/
     """  # noqa: D301 - typer wants the control character before lines it must not join.
+    from featx.data.samples import fetch_photographs
     from featx.demo import N_IMAGES, tell_story
-    from featx.photographs import fetch_photographs
 
     with reporting(quiet=True) as silent:
         tell_story(

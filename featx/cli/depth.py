@@ -43,7 +43,7 @@ def depth_command(
     featx depth photos/ --report out/
     featx depth photos/ --model alexnet --layer pool1,pool5,fc7 --method pca
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.projection.depth import depth_profile
+    from featx.analysis.depth import depth_profile
 
     given = network.given()
     if "layer" in given:

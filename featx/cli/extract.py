@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli import options
-from featx.cli.console import STRICT_EXIT, print_failures, print_json, reporting
+from featx.cli.console import (
+    STRICT_EXIT,
+    print_failures,
+    print_json,
+    reporting,
+)
 
 if TYPE_CHECKING:
-    from featx.features import FeatureSet
+    from featx.features.feature_set import FeatureSet
 
 DEFAULT_OUTPUT = "features.npz"
 
@@ -85,7 +90,7 @@ def extract_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     if output == "-" and run.no_store:
         raise typer.BadParameter("-o - fills the store only, and --no-store has none.")
-    from featx.extraction import extract
+    from featx.engine.extraction import extract
 
     path = None if output == "-" else Path(output or DEFAULT_OUTPUT)
     started = time.perf_counter()

@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 from featx.cli import options
-from featx.cli.console import conclude, print_failures, print_json, reporting
+from featx.cli.console import (
+    conclude,
+    print_failures,
+    print_json,
+    reporting,
+)
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -51,8 +56,8 @@ def filters_command(
     layer = options.take_single("--layer", network.layer)
     if not data and (layer or channels):
         raise typer.BadParameter("--layer and --channels need images: name DATA too.")
-    from featx.plotting.kernel_figure import draw_filters
-    from featx.plotting.style import save_figure
+    from featx.figures.kernel_figure import draw_filters
+    from featx.figures.style import save_figure
 
     with reporting(quiet=printed.quiet) as reporter:
         figure, result = draw_filters(

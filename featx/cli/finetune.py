@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featx.cli import options
-from featx.cli.console import conclude, print_json, print_result, print_table, reporting
+from featx.cli.console import (
+    conclude,
+    print_json,
+    print_result,
+    print_table,
+    reporting,
+)
 
 if TYPE_CHECKING:
-    from featx.finetuning.summary import StageSummary
+    from featx.finetuning.training_summary import StageSummary
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class FineTuneOptions(options.OptionGroup):
         if "train_from" in values:
             values["train"] = values.pop("train_from")
         if "rate" in values:
-            from featx.finetuning.policies import parse_rates
+            from featx.finetuning.freezing import parse_rates
 
             values["rates"] = parse_rates(values.pop("rate"))
         return values
@@ -162,13 +168,13 @@ def finetune_command(
     if augmentation.no_flip:
         parameters["flip"] = False
     if summary:
-        from featx.finetuning.running import summarize_training
+        from featx.finetuning.experiment import summarize_training
 
         domains = run.given().get("domains")
         stages = summarize_training(data, domains=domains, compare=comparison.compare, **parameters)
         _print_stages(stages, as_json=printed.as_json)
         return
-    from featx.finetuning.running import finetune
+    from featx.finetuning.experiment import finetune
 
     with reporting(quiet=printed.quiet) as reporter:
         result = finetune(

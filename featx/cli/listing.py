@@ -20,7 +20,7 @@ def layers_command(
     printed: options.Json,
 ) -> None:
     """Every layer of a network that features can be taken from, in order of execution."""
-    from featx.models import list_layers
+    from featx.networks.configs import list_layers
 
     layers = list_layers(model)
     total = max((layer.macs for layer in layers), default=0) or 1
@@ -49,7 +49,7 @@ def models_command(
     printed: options.Json,
 ) -> None:
     """Networks by name: where they come from, and whether their weights are here."""
-    from featx.models import list_models
+    from featx.networks.sources.catalog import list_models
 
     rows = [asdict(model) for model in list_models(pattern)]
     is_bundled = [row["name"] for row in rows] == [BUNDLED]
@@ -63,7 +63,7 @@ def models_command(
 
 
 def _card() -> dict[str, Any]:
-    from featx.models.featxnet import load_card
+    from featx.networks.featxnet import load_card
 
     return load_card()
 
@@ -94,7 +94,7 @@ def _print_card(card: dict[str, Any]) -> None:
 @options.expand_groups
 def extractors_command(printed: options.Json) -> None:
     """Extractors by name: what a SPEC can begin with."""
-    from featx.registry import list_extractors
+    from featx.engine.registry import list_extractors
 
     rows = [asdict(entry) for entry in list_extractors()]
     if printed.as_json:

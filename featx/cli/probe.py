@@ -33,7 +33,7 @@ def compare_command(
     featx compare photos/ --model alexnet --layer pool1,fc7 --protocol decaf
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     options.take_single("--train-per-class", rules.train_per_class)
-    from featx.probing import compare
+    from featx.evaluation.comparison import compare
 
     with reporting(quiet=printed.quiet) as reporter:
         result = compare(
@@ -71,7 +71,7 @@ def probe_command(
     featx probe photos/ -e cnn:featxnet:fc7 --save probe.skops
     featx probe photos/ -e hog --train-per-class 1,2,5,10,20
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.probing import probe
+    from featx.evaluation.comparison import probe
 
     with reporting(quiet=printed.quiet) as reporter:
         result = probe(
@@ -113,7 +113,7 @@ def predict_command(
     \b
     featx predict probe.skops new_photos/ --csv > classes.csv
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.prediction import predict
+    from featx.evaluation.prediction import predict
 
     with reporting(quiet=printed.quiet) as reporter:
         result = predict(model, images, watcher=reporter, **run.given())

@@ -28,6 +28,6 @@ def report_command(
     featx depth photos/ --model alexnet --report second/
     featx report first/ second/ -o both/
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.reporting import read_results, write_report
+    from featx.report.writing import read_results, write_report
 
     print(write_report(read_results(folders), output))

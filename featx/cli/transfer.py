@@ -11,7 +11,7 @@ from featx.cli import options
 from featx.cli.console import conclude, print_result, reporting
 
 if TYPE_CHECKING:
-    from featx.results import Result
+    from featx.features.results import Result
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def transfer_command(
     featx transfer data/samples --domains photo,sketch
     featx transfer offices/ -e bovw:surf --model alexnet --layer fc7 --pairs
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    from featx.probing import transfer
+    from featx.evaluation.domain_transfer import transfer
 
     with reporting(quiet=printed.quiet) as reporter:
         result = transfer(

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featx.cli import options
-from featx.cli.console import conclude, print_failures, print_json, reporting
+from featx.cli.console import (
+    conclude,
+    print_failures,
+    print_json,
+    reporting,
+)
 
 if TYPE_CHECKING:
-    from featx.results import Result
+    from featx.features.results import Result
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
@@ -44,7 +49,7 @@ def umap_command(
     featx umap photos/ -e hog --color correct -o map.html
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     file = options.check_suffix(output, SUFFIXES)
-    from featx.projection.single import map_pictures
+    from featx.analysis.image_map import map_pictures
 
     with reporting(quiet=printed.quiet) as reporter:
         result = map_pictures(
@@ -69,11 +74,11 @@ def umap_command(
 
 def _write(result: Result, file: Path) -> None:
     if file.suffix.lower() == ".html":
-        from featx.reporting import write_page
+        from featx.report.writing import write_page
 
         write_page([result], file)
         return
-    from featx.plotting.result_figures import draw_figures
-    from featx.plotting.style import save_figure
+    from featx.figures.result_figures import draw_figures
+    from featx.figures.style import save_figure
 
     save_figure(draw_figures(result)["maps"], file, [file.suffix.lower()[1:]])

@@ -1,1 +1,1 @@
-"""From images and SPECs to features: what every function and command has in common."""
+"""One engine under every interface: from SPECs and images to features."""

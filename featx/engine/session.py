@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from featx.datasets import ImageDataset, load_dataset
+from featx.data.datasets import ImageDataset, load_dataset
+from featx.data.images import MAX_PIXELS, Images
 from featx.errors import DatasetError, SpecError
 from featx.extractors.base import INPUT_PARAMETERS
-from featx.images import MAX_PIXELS, Images
-from featx.store import FeatureStore, open_store
-from featx.watching import Watcher
+from featx.store.feature_store import FeatureStore, open_store
+from featx.streaming.progress import Watcher
 
 
 class Session(NamedTuple):
@@ -49,7 +49,7 @@ def open_session(
     data, domains
         As in `open_data`.
     store : {"default"}, path, FeatureStore or None
-        As in `featx.store.open_store`.
+        As in `featx.store.feature_store.open_store`.
     progress : Watcher, optional
         By default one that does nothing.
     **parameters
@@ -84,12 +84,12 @@ def open_data(
     Parameters
     ----------
     data : str, path, several of these, ImageDataset, or images
-        Names are looked up by `featx.datasets.load_dataset`; images in memory are those that
-        `featx.images.Images` takes.
+        Names are looked up by `featx.data.datasets.load_dataset`; images in memory are those that
+        `featx.data.images.Images` takes.
     domains : bool or list of str, optional
         Of data given by name.
     image_shape, value_range
-        As in `featx.images.Images`, of arrays.
+        As in `featx.data.images.Images`, of arrays.
     max_pixels : int, optional
         Images with more pixels are refused before they are decoded; by default the limit that
         opened images have, else 89478485.

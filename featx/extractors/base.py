@@ -19,11 +19,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from featx._fingerprints import fingerprint
+from featx.data.images import (
+    MAX_PIXELS,
+    PIXELS_VERSION,
+    Images,
+    Pixels,
+)
 from featx.extractors.names import registered_name
-from featx.fingerprints import fingerprint
-from featx.images import MAX_PIXELS, PIXELS_VERSION, Images, Pixels
-from featx.store import FeatureStore
-from featx.streaming import Matrix, stream_inputs, stream_rows
+from featx.store.feature_store import FeatureStore
+from featx.streaming.rows import Matrix, stream_inputs, stream_rows
 
 INPUT_PARAMETERS = frozenset({"image_shape", "value_range", "max_pixels"})
 """How images are read: part of each image's digest, not of the extractor's fingerprint."""
@@ -35,7 +40,7 @@ SPEED_PARAMETERS = frozenset(
 
 
 class Producer:
-    """Base of all that makes rows of images: what `featx.streaming` needs to know of it.
+    """Base of all that makes rows of images: what `featx.streaming.rows` needs to know of it.
 
     Every `Extractor` is one. Something less, without scikit-learn's interface, is enough as the
     base of an extractor; its rows may be ragged. A subclass is picklable and writes `_extract`,
@@ -190,7 +195,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Parameters
         ----------
         X : images
-            Paths, bytes, PIL images, arrays, or flattened rows; see `featx.images.Images`.
+            Paths, bytes, PIL images, arrays, or flattened rows; see `featx.data.images.Images`.
         y : ignored
             There by scikit-learn's convention.
 
@@ -216,7 +221,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Parameters
         ----------
         X : images
-            Paths, bytes, PIL images, arrays, or flattened rows; see `featx.images.Images`.
+            Paths, bytes, PIL images, arrays, or flattened rows; see `featx.data.images.Images`.
 
         Returns
         -------

@@ -14,16 +14,16 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from featx._linalg import rows_per_chunk
+from featx.data.images import MAX_PIXELS, PIXELS_VERSION, Pixels
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
-from featx.images import MAX_PIXELS, PIXELS_VERSION, Pixels
-from featx.streaming import Matrix
+from featx.streaming.rows import Matrix
 
 if TYPE_CHECKING:
-    from featx.layers import Layer
-    from featx.models.backends import Lanes
-    from featx.models.graphs import Tap
-    from featx.models.networks import Plan
+    from featx.networks.backends import Lanes
+    from featx.networks.layers import Layer
+    from featx.networks.network import Plan
+    from featx.networks.tapping import Tap
 
 FIXED_BATCH = 8
 """Pictures in one pass where rows are to be reproducible."""
@@ -45,7 +45,7 @@ class CNNFeatures(Extractor):
         a folder that ``featx finetune`` wrote, or a module object, of which featx uses a copy.
     layer : str or list of str, default="-1"
         Nodes (``features.2``) or aliases (``pool1``, ``fc7``, ``-1``); see
-        `featx.models.list_layers`. All of them come out of one pass.
+        `featx.networks.configs.list_layers`. All of them come out of one pass.
     weights : str or path, default="default"
         ``default`` (the source's own), a name such as ``IMAGENET1K_V1``, a file (``.pth``,
         ``.pt``, ``.th``, ``.safetensors``), or ``random``.
@@ -242,7 +242,12 @@ class CNNFeatures(Extractor):
             Pictures to be extracted in all.
         n_jobs : int
         """
-        from featx.models.backends import Lanes, n_threads, release, used_backend
+        from featx.networks.backends import (
+            Lanes,
+            n_threads,
+            release,
+            used_backend,
+        )
 
         plan, taps = self._plan(), self._taps(layers)
         given = list(taps.values())
@@ -259,7 +264,7 @@ class CNNFeatures(Extractor):
 
     def n_features(self, layer: str = "") -> int:
         """Columns of one layer; of all of them without a name."""
-        from featx.models.pooling import pooled_width
+        from featx.networks.pooling import pooled_width
 
         if not layer:
             return sum(map(self.n_features, self.layers))
@@ -313,7 +318,7 @@ class CNNFeatures(Extractor):
     def _extract_layers(
         self, batch: Sequence[Pixels], layers: Sequence[str], *, backend: str | None = None
     ) -> dict[str, Matrix]:
-        from featx.models.backends import empty_rows, find_filler, pass_length
+        from featx.networks.backends import empty_rows, find_filler, pass_length
 
         plan = self._plan()
         taps = self._taps(layers)
@@ -332,7 +337,7 @@ class CNNFeatures(Extractor):
         return {name: blocks[self._find(name).node] for name in layers}
 
     def _choose_backend(self, taps: dict[str, Tap], n_images: int, n_jobs: int) -> str:
-        from featx.models.backends import choose_backend
+        from featx.networks.backends import choose_backend
 
         if self.reproducible and self.backend == "auto":
             return "torch"
@@ -344,7 +349,7 @@ class CNNFeatures(Extractor):
         return [self._fixed_batch, self._device_kind(), *others]
 
     def _device_kind(self) -> str:
-        from featx.models.devices import find_device
+        from featx.networks.devices import find_device
 
         return find_device(self.device).type
 
@@ -357,7 +362,7 @@ class CNNFeatures(Extractor):
 
     def _plan(self, *, is_checked: bool = True) -> Plan:
         """The network asked for; unless `is_checked`, one that was asked for before will do."""
-        from featx.models.plans import find_plan
+        from featx.networks.configs import find_plan
 
         parameters = self.get_params(deep=False)
         return find_plan(
@@ -368,13 +373,13 @@ class CNNFeatures(Extractor):
         return self._plan(is_checked=False).table.find(layer)
 
     def _pooling(self, layer: str) -> str:
-        from featx.models.pooling import choose_pooling
+        from featx.networks.pooling import choose_pooling
 
         return choose_pooling(self.pooling, self._find(layer))
 
     def _taps(self, layers: Sequence[str]) -> dict[str, Tap]:
         """Each layer once, by its node, however many names it was asked for by."""
-        from featx.models.graphs import Tap
+        from featx.networks.tapping import Tap
 
         nodes = self._plan(is_checked=False).table.recording.nodes
         found = {name: self._find(name) for name in layers}

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
+from featx.data.images import MAX_PIXELS, Pixels
 from featx.extractors.base import Extractor
-from featx.images import MAX_PIXELS, Pixels
-from featx.streaming import Matrix
+from featx.streaming.rows import Matrix
 
 CHANNELS = ("red", "green", "blue")
 

@@ -11,9 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from featx.data.images import (
+    MAX_PIXELS,
+    Pixels,
+    resize,
+    size_pair,
+)
 from featx.extractors.base import Extractor
-from featx.images import MAX_PIXELS, Pixels, resize, size_pair
-from featx.streaming import Matrix
+from featx.streaming.rows import Matrix
 
 BLOCK_NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 
@@ -62,7 +67,7 @@ class HOG(Extractor):
     Intensities are 0 to 255, in colour and in grey, and rows equal
     ``skimage.feature.hog(image, orientations, (cell_px, cell_px), (block_cells, block_cells),
     channel_axis=-1)`` on an image of the same size; in grey, those of
-    ``skimage.feature.hog(featx.images.grey(image), ...)``. That is ``255 *
+    ``skimage.feature.hog(featx.data.images.grey(image), ...)``. That is ``255 *
     skimage.color.rgb2gray(image)`` but for rounding, which matters only to gradients exactly
     between two bins (there are some at 45 degrees with 4, 8 or 12 orientations).
 
@@ -169,7 +174,7 @@ class HOG(Extractor):
         return resize(pixels, size_pair(self.image_size))
 
     def _extract(self, batch: Sequence[Pixels]) -> Matrix:
-        from featx.extractors import hog_kernel as kernel  # Imports numba: half a second.
+        from featx.extractors import hog_kernel as kernel
 
         rows = np.empty((len(batch), self._n_features_out), np.float32)
         shape = self.cell_px, self.block_cells, self.orientations

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._imports import compiled
-from featx.images import GREY_WEIGHTS
+from featx.data.images import GREY_WEIGHTS
 
 L1, L1_SQRT, L2, L2_HYS = range(4)
 EPS = 1e-5

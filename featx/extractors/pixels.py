@@ -10,9 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
+from featx.data.images import (
+    MAX_PIXELS,
+    Pixels,
+    grey,
+    resize,
+    size_pair,
+)
 from featx.extractors.base import Extractor
-from featx.images import MAX_PIXELS, Pixels, grey, resize, size_pair
-from featx.streaming import Matrix
+from featx.streaming.rows import Matrix
 
 
 class RawPixels(Extractor):

@@ -1,5 +1,1 @@
 """Transfer learning: freeze, replace the head, unfreeze, fine-tune, pretrain, advise."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from featx.data.images import Images, Pixels
 from featx.errors import SpecError
-from featx.images import Images, Pixels
-from featx.models.preprocessing import Preprocessing, resized_shape
-from featx.models.sources import find_source
+from featx.networks.preprocessing import Preprocessing, resized_shape
+from featx.networks.sources.finding import find_source
 
 PRESETS: dict[str, dict[str, float]] = {
     "none": {},

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from featx._files import atomic_write
-from featx.datasets import ImageDataset
+from featx._fingerprints import fingerprint
+from featx.data.datasets import ImageDataset
+from featx.data.images import Images, Pixels
 from featx.engine.session import open_session
 from featx.errors import DatasetError, TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
 from featx.finetuning.heads import build_network, last_maps
-from featx.finetuning.loops import (
+from featx.finetuning.trainer import (
     LoopSettings,
     ScheduleRates,
     SeedEachEpoch,
@@ -29,15 +31,13 @@ from featx.finetuning.loops import (
     check_ended,
     devices_of,
 )
-from featx.fingerprints import fingerprint
-from featx.images import Images, Pixels
-from featx.models.devices import check_precision, find_device
-from featx.models.graphs import Tap, Traced
-from featx.models.networks import switch_off_in_place
-from featx.models.own import state_digest
-from featx.models.plans import find_plan
-from featx.models.preprocessing import Preprocessing
-from featx.watching import Watcher
+from featx.networks.configs import find_plan
+from featx.networks.devices import check_precision, find_device
+from featx.networks.module_state import state_digest
+from featx.networks.network import switch_off_in_place
+from featx.networks.preprocessing import Preprocessing
+from featx.networks.tapping import Tap, Traced
+from featx.streaming.progress import Watcher
 
 SMALLEST = 8
 """Most places along a side of the maps that the decoder begins with."""

@@ -20,7 +20,7 @@ from torch import nn
 
 from featx._files import atomic_write, to_plain
 from featx.errors import TrainingError
-from featx.finetuning.proof import Witness
+from featx.finetuning.freeze_check import Witness
 
 CHECKPOINT = "checkpoint.pt"
 _NUMBERS = (int, float, np.number, np.bool_)

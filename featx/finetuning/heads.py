@@ -12,14 +12,21 @@ from torch import nn
 
 from featx._lists import parse_integers
 from featx.errors import ModelError, SpecError
-from featx.layers import CONVOLUTIONS, LINEARS, RECTIFIERS, Layer, LayerTable, Node
-from featx.models.graphs import Traced
-from featx.models.heads import Surgery, operate
-from featx.models.networks import Plan, needed_tensors, switch_off_in_place
-from featx.models.own import FolderSource
-from featx.models.recording import record
-from featx.models.sources import RANDOM
-from featx.models.weights import LoadReport, check_complete, fit_state
+from featx.networks.head_replacement import Surgery, operate
+from featx.networks.layers import (
+    CONVOLUTIONS,
+    LINEARS,
+    RECTIFIERS,
+    Layer,
+    LayerTable,
+    Node,
+)
+from featx.networks.network import Plan, needed_tensors, switch_off_in_place
+from featx.networks.sources.base import RANDOM
+from featx.networks.sources.saved_folder import FolderSource
+from featx.networks.tapping import Traced
+from featx.networks.tracing import record
+from featx.networks.weights import LoadReport, check_complete, fit_state
 
 WEIGHTED = CONVOLUTIONS | LINEARS
 
@@ -57,7 +64,7 @@ class Head:
         return self == Head()
 
     def dense(self, n_features: int, n_classes: int) -> list[list[Any]]:
-        """Its dense layers, as `featx.models.heads.operate` takes them."""
+        """Its dense layers, as `featx.networks.head_replacement.operate` takes them."""
         layers: list[list[Any]] = []
         sizes = [n_features, *self.hidden, n_classes]
         for i, (n_in, n_out) in enumerate(pairwise(sizes), 1):

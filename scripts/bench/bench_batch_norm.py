@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from featx import load_dataset
-from featx.finetuning.distances import measure_distance
-from featx.finetuning.running import finetune
-from featx.scores import interval, paired_test
+from featx.evaluation.scores import interval, paired_test
+from featx.finetuning.domain_shift import measure_distance
+from featx.finetuning.experiment import finetune
 
 
 class Block(nn.Module):

@@ -24,9 +24,9 @@ import numpy as np
 from mahotas.features import surf
 from sklearn.cluster import KMeans
 
+from featx.data.images import Images, decode
 from featx.errors import EmptyRowsWarning, ImageError
-from featx.extractors.bovw import BagOfVisualWords
-from featx.images import Images, decode
+from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 
 
 def main() -> None:

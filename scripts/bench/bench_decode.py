@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from featx import extract, load_dataset
-from featx.models.compiled import deviations
+from featx.networks.openvino_backend import deviations
 
 WAYS = ("full", "scaled")
 

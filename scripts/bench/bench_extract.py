@@ -34,10 +34,10 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms import v2
 
 from featx import extract
+from featx.data.images import Images
 from featx.extractors.cnn import CNNFeatures
-from featx.images import Images
-from featx.models.compiled import deviations
-from featx.shards import write_shard
+from featx.networks.openvino_backend import deviations
+from featx.store.shards import write_shard
 
 WORK = "squeezenet1_0:pool1,squeezenet1_0:-1,alexnet:pool1,alexnet:-1,resnet50:pool1,resnet50:-1"
 SIX = {

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torchvision.models import alexnet
 
-from featx.models.featxnet import PREPROCESSING, featxnet
+from featx.networks.featxnet import PREPROCESSING, featxnet
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from skimage.feature import hog
 
+from featx.data.images import decode, resize
 from featx.errors import ImageError
 from featx.extractors.hog import HOG
-from featx.images import decode, resize
 
 
 class Speed(NamedTuple):

@@ -14,7 +14,7 @@ import time
 import numpy as np
 from bench_extract import WORK, network_of
 
-from featx.models.backends import empty_rows, find_filler, pass_length
+from featx.networks.backends import empty_rows, find_filler, pass_length
 
 LENGTHS = (1, 2, 4, 8, 16, 32, 64)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from featx import load_dataset
-from featx.datasets import ImageDataset
-from featx.finetuning.running import finetune
-from featx.scores import interval, paired_test
+from featx.data.datasets import ImageDataset
+from featx.evaluation.scores import interval, paired_test
+from featx.finetuning.experiment import finetune
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.preprocessing import StandardScaler
 
 import featx
-from featx.probing import LinearProbe
-from featx.probing.folds import inner_folds
+from featx.evaluation.inner_folds import inner_folds
+from featx.evaluation.linear_probe import LinearProbe
 
 AGREED = 1e-4
 MAX_ITER = 100_000

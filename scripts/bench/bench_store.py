@@ -25,7 +25,7 @@ EXTRACTOR = "cnn:resnet50:-1,weights=random"
 WARM = """
 import json, sys, time
 from featx import extract
-from featx.features import FeatureSet
+from featx.features.feature_set import FeatureSet
 start = time.perf_counter()
 features = extract(sys.argv[1], sys.argv[2], store=sys.argv[3])
 row = features.X[0].copy()

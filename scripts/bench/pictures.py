@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from featx.data.images import decode
 from featx.errors import ImageError
-from featx.images import decode
 
 SHARES = (0.8, 0.97)
 """Smallest and largest share of each side that a cut-out keeps."""

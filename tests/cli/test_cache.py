@@ -14,7 +14,7 @@ from featx.extractors.color import MeanColor
 @pytest.fixture(autouse=True)
 def _filled() -> None:
     """Store of this test with four rows."""
-    from featx.store import FeatureStore
+    from featx.store.feature_store import FeatureStore
 
     pictures = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
     MeanColor(store=FeatureStore()).fit_transform(pictures)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from featx.cli.console import print_report
-from featx.results import Result
+from featx.features.results import Result
 
 
 def test_a_report_saves_its_figures_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders: list[Path] = []
     monkeypatch.setattr(
-        "featx.plotting.result_figures.save_figures", lambda _, folder: folders.append(folder)
+        "featx.figures.result_figures.save_figures", lambda _, folder: folders.append(folder)
     )
 
     print_report(Result("compare", "photos", [{"spec": "hog"}]), str(tmp_path))

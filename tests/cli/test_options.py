@@ -10,14 +10,15 @@ from typing import Annotated, Any
 import pytest
 import typer
 
+from featx.analysis.depth import depth_profile
+from featx.analysis.image_map import map_pictures
 from featx.cli import app, options
 from featx.demo import tell_story
-from featx.finetuning import advise, finetune
+from featx.evaluation.domain_transfer import transfer
 from featx.finetuning.augmentation import preview_augmentations
 from featx.finetuning.autoencoder import pretrain
-from featx.probing import transfer
-from featx.projection.depth import depth_profile
-from featx.projection.single import map_pictures
+from featx.finetuning.experiment import finetune
+from featx.finetuning.layer_advice import advise
 
 OWN = {"output": "each command writes another kind of file, under another default name"}
 """Options that share only their flags, and why."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from featx.cli import app
-from featx.results import Result
+from featx.features.results import Result
 
 
 def test_report_joins_what_earlier_commands_left(tmp_path: Path) -> None:

@@ -8,17 +8,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx import advise, compare, depth_profile, extract, finetune, load_dataset, probe, transfer
-from featx.datasets import ImageDataset
+from featx import (
+    advise,
+    compare,
+    depth_profile,
+    extract,
+    finetune,
+    load_dataset,
+    probe,
+    transfer,
+)
+from featx.analysis.image_map import map_pictures
+from featx.analysis.kernels_and_activations import find_exciting
+from featx.data.datasets import ImageDataset
+from featx.data.images import Images
 from featx.demo import tell_story
 from featx.engine.session import open_data, open_session
 from featx.errors import DatasetError, SpecError
 from featx.extractors.color import MeanColor
-from featx.filters import find_exciting
 from featx.finetuning.autoencoder import pretrain
-from featx.images import Images
-from featx.projection.single import map_pictures
-from featx.store import FeatureStore
+from featx.store.feature_store import FeatureStore
 
 SPEC = "cnn:featxnet:pool1,pooling=gap"
 N_LARGE = 4

@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import (
 
 from featx.errors import ImageError
 from featx.extractors.base import Extractor
-from featx.extractors.bovw import BagOfVisualWords
+from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.cnn import CNNFeatures
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.hog import HOG

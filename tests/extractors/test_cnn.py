@@ -19,8 +19,8 @@ from torchvision.transforms._presets import ImageClassification
 
 from featx.errors import LayerError, ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
-from featx.models.networks import Network
-from featx.store import FeatureStore
+from featx.networks.network import Network
+from featx.store.feature_store import FeatureStore
 
 SQUEEZENET = "weights/squeezenet1_0-imagenet.pth"
 

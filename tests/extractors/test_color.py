@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featx.data.images import Pixels, decode
 from featx.extractors.color import ColorHistogram, MeanColor
-from featx.images import Pixels, decode
 
 
 @pytest.fixture(scope="module")

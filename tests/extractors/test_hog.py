@@ -10,9 +10,14 @@ import pytest
 from skimage.color import rgb2gray
 from skimage.feature import hog
 
+from featx.data.images import (
+    Pixels,
+    decode,
+    grey,
+    resize,
+)
 from featx.errors import ImageError
 from featx.extractors.hog import BLOCK_NORMS, HOG
-from featx.images import Pixels, decode, grey, resize
 
 
 @pytest.fixture(scope="module")

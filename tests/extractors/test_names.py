@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from featx.extraction import extract
+from featx.engine.extraction import extract
 from featx.extractors import names
 from featx.extractors.cnn import CNNFeatures
 from featx.extractors.color import ColorHistogram
 from featx.extractors.hog import HOG
 from featx.extractors.names import registered_name
-from featx.store import FeatureStore
+from featx.store.feature_store import FeatureStore
 
 
 def test_every_class_of_featx_has_its_spec_name() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featx.data.images import decode, grey, resize
 from featx.extractors.pixels import RawPixels
-from featx.images import decode, grey, resize
 
 
 def test_a_row_is_the_resized_image_from_zero_to_one(photos: list[str]) -> None:

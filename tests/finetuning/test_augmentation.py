@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from featx.data.images import Images
 from featx.errors import SpecError
-from featx.finetuning.augmentation import PRESETS, Augmentation, draw_grid, prepare_whole
-from featx.images import Images
-from featx.models.preprocessing import Preprocessing
+from featx.finetuning.augmentation import (
+    PRESETS,
+    Augmentation,
+    draw_grid,
+    prepare_whole,
+)
+from featx.networks.preprocessing import Preprocessing
 
 HOW = Preprocessing(resize=36, crop=(32, 32))
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from featx import load_dataset
-from featx.datasets import ImageDataset
+from featx.data.datasets import ImageDataset
 from featx.errors import DatasetError, TrainingError
 from featx.finetuning.autoencoder import make_decoder, pretrain
-from featx.finetuning.training import FineTunedClassifier
+from featx.finetuning.classifier import FineTunedClassifier
 
 SMALL: dict[str, Any] = {"epochs": 2, "n_shown": 4, "batch_size": 16, "lr": 3e-3}
 

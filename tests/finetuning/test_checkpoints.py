@@ -12,20 +12,20 @@ import torch
 from torch import nn
 
 from featx import load_dataset
-from featx.datasets import ImageDataset
+from featx.data.datasets import ImageDataset
 from featx.errors import TrainingError
 from featx.finetuning.autoencoder import pretrain
 from featx.finetuning.checkpoints import CHECKPOINT, Checkpointer, remove_checkpoints
-from featx.finetuning.running import finetune
-from featx.finetuning.training import FineTunedClassifier
-from featx.watching import Watcher
+from featx.finetuning.classifier import FineTunedClassifier
+from featx.finetuning.experiment import finetune
+from featx.streaming.progress import Watcher
 
 PRETRAINED: dict[str, Any] = {"epochs": 3, "n_shown": 4, "batch_size": 16, "noise": 0.2}
 KILLED = """
 import os, signal, sys
 from featx import load_dataset
 from featx.finetuning.autoencoder import pretrain
-from featx.watching import Watcher
+from featx.streaming.progress import Watcher
 
 class Killer(Watcher):
     def note(self, text):

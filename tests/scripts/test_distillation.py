@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from featx.fingerprints import digest_bytes
+from featx._fingerprints import digest_bytes
 
 
 @pytest.fixture

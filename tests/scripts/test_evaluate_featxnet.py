@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from featx.datasets import load_dataset
+from featx.data.datasets import load_dataset
 from featx.extractors.cnn import CNNFeatures
-from featx.models.featxnet import load_card
+from featx.networks.featxnet import load_card
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 

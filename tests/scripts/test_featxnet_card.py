@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from safetensors.torch import load_file
 
-from featx.models.featxnet import load_card, weights_path
+from featx.networks.featxnet import load_card, weights_path
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import load_file
 
-from featx.models.featxnet import featxnet
+from featx.networks.featxnet import featxnet
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 

@@ -1,0 +1,1 @@
+"""What features look like: similarity, clustering, embeddings, depth profiles."""

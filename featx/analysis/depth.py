@@ -1,0 +1,332 @@
+"""How classes form with depth, layer by layer of a network: `depth_profile`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from featx._lists import parse_names
+from featx.analysis.depth_summary import describe_depth
+from featx.analysis.embedding import METHODS, map_spaces
+from featx.analysis.layer_choice import N_MAPS, choose_apart, choose_layers
+from featx.analysis.metrics import (
+    N_NEIGHBORS,
+    cka_matrix,
+    measure,
+    measure_names,
+)
+from featx.analysis.points import MAX_IMAGES, draw_evenly, list_points, predictions_of
+from featx.analysis.similarity import Space
+from featx.data.datasets import ImageDataset
+from featx.engine.extraction import extract
+from featx.engine.session import open_session
+from featx.engine.specs import make_extractor, spec_of
+from featx.errors import DatasetError, ProjectionError
+from featx.evaluation.protocols import Protocol, find_protocol
+from featx.evaluation.split_scores import SplitScores, make_probe, score_splits
+from featx.features.feature_set import FeatureSet
+from featx.features.results import Result
+from featx.networks.configs import list_layers
+from featx.networks.layers import LayerTable
+from featx.streaming.progress import Watcher
+
+GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
+"""Strengths that are tried at each layer where no protocol is named: a sweep for every layer, its
+twin and two more controls takes most of the time."""
+
+SHUFFLED_C = 0.01
+
+
+def depth_profile(
+    data: Any,
+    model: Any = "featxnet",
+    layers: str | Sequence[str] = "all",
+    *,
+    pooling: str = "gap",
+    weights: Any = "default",
+    protocol: str | Protocol | None = None,
+    method: str = "umap",
+    maps: str | Sequence[str] = "auto",
+    max_images: int = MAX_IMAGES,
+    has_controls: bool = True,
+    random_state: int = 0,
+    domains: Any = None,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """Accuracy and clusters at each layer of a network, with controls, and maps of the layers.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+        Labelled pictures, as in `featx.load_dataset`.
+    model : str, path or torch.nn.Module, default="featxnet"
+    layers : str or list of str, default="all"
+        ``all`` takes one layer for each step of the network; see
+        `featx.analysis.layer_choice.choose_layers`.
+    pooling : str, default="gap"
+        What becomes of maps: averaged over places, a layer has a few hundred columns.
+    weights : str or path, default="default"
+    protocol : str or Protocol, optional
+        How accuracy is taken; by default the folders of the data, else cross-validation.
+    method : {"umap", "pca", "tsne"}, default="umap"
+    maps : {"auto", "all", "none"} or list of str, default="auto"
+        Layers to map; ``auto`` takes six that lie well apart on the curve of purity.
+    max_images : int, default=5000
+        At most so many pictures, of all classes alike, are measured and mapped. Accuracy is
+        always that of all.
+    has_controls : bool, default=True
+        Whether shuffled labels and the network with random weights take part.
+    random_state : int, default=0
+    domains : bool or list of str, optional
+    store : path, FeatureStore or None, default="default"
+    watcher : Watcher, optional
+    **parameters
+        Passed to the network: ``size``, ``precision``, ``n_jobs``, ``device``.
+
+    Returns
+    -------
+    Result
+        A row for each layer in order of execution, see the Notes; ``details`` has ``maps``,
+        ``points`` (what each point of a map is) and ``cka``.
+
+    Raises
+    ------
+    DatasetError
+        If the pictures have no labels or only one.
+    LayerError
+        If a layer is not in the network.
+
+    Notes
+    -----
+    Of each layer: ``accuracy`` of a linear probe with its interval ``low`` to ``high``;
+    ``purity``, the share of the ten nearest pictures by cosine that are of a picture's class;
+    ``silhouette`` by cosine; ``nmi`` and ``ari`` of k-means told the number of classes;
+    ``intrinsic_dimension`` (TwoNN). ``_shuffled`` is the same with labels that say nothing (the
+    probe then at a fixed strength), ``_random`` the same with random weights.
+
+    Examples
+    --------
+    >>> from featx import load_dataset
+    >>> digits = load_dataset("digits").take(range(100))
+    >>> profile = depth_profile(digits, layers="pool1,fc7", store=None, maps="none",
+    ...                         weights="random", has_controls=False)
+    >>> [row["layer"] for row in profile.rows]
+    ['pool1', 'fc7']
+    """
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    dataset = _labelled(dataset, watcher)
+    sizes = {key: parameters[key] for key in ("size", "crop") if key in parameters}
+    table = list_layers(model, **sizes)
+    network = {"model": model, "pooling": pooling, **parameters}
+    names = choose_layers(table, layers)
+    _check_maps(method, maps, names)
+    grid = GRID if protocol is None else None  # A named protocol keeps its own.
+    rules = find_protocol(protocol, dataset.splits, grid=grid, random_state=random_state)
+    rules.split(dataset.labels, dataset.splits)
+    study = _Study(table, rules, random_state, max_images, watcher)
+    with study.timed("extraction"):
+        known = {"store": cache, "watcher": watcher, "layer": names, **network}
+        features = extract(dataset, weights=weights, **known)
+        twin = None
+        if has_controls and weights != "random":
+            watcher.note("control: the same network with random weights")
+            twin = _same_pictures(extract(dataset, weights="random", **known), features)
+    rows = study.rows(features, twin, has_controls=has_controls)
+    specs = _specs(names, table.model, {**network, "weights": weights})
+    rows = [{"spec": spec, **row} for spec, row in zip(specs, rows)]
+    details = study.details(rows, features, method, maps)
+    return Result(
+        command="depth",
+        data=features.provenance["data"],
+        rows=rows,
+        protocol=study.protocol(pooling=pooling, method=method),
+        sentences=describe_depth(rows, table.model, study.n_classes, study.n_shown),
+        failures=features.failures,
+        details=details,
+        provenance={**features.provenance, "seconds": study.seconds},
+    )
+
+
+@dataclass
+class _Study:
+    """What all layers of one profile share."""
+
+    table: LayerTable
+    rules: Protocol
+    random_state: int
+    max_images: int
+    watcher: Watcher
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time that a part takes to its sum."""
+        started = time.perf_counter()
+        yield
+        taken = time.perf_counter() - started
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
+
+    def rows(
+        self, features: FeatureSet, twin: FeatureSet | None, *, has_controls: bool
+    ) -> list[dict[str, Any]]:
+        """A row for each layer; what the maps need of them is kept."""
+        self.labels = features.labels
+        self.n_classes = len(np.unique(self.labels))
+        self.folds = self.rules.split(self.labels, features.splits)
+        self.shown = draw_evenly(self.labels, self.max_images, self.random_state)
+        self.n_shown = len(self.shown)
+        self.has_controls = has_controls
+        if self.n_shown < len(features):
+            self.watcher.note(
+                f"{self.n_shown:,} of {len(features):,} pictures are measured and mapped"
+            )
+        self.spaces: dict[str, Space] = {}
+        return [self._row(features, twin, name) for name in features.blocks]
+
+    def details(
+        self, rows: list[dict[str, Any]], features: FeatureSet, method: str, maps: Any
+    ) -> dict[str, Any]:
+        """Likeness of the layers, maps of some, and what each point is."""
+        with self.timed("cka"):
+            matrix = cka_matrix(list(self.spaces.values())).round(4).tolist()
+        names = _mapped(maps, rows)
+        with self.timed("maps"):
+            found = self._maps(names, method)
+        return {
+            "maps": found,
+            "points": list_points(features.take(self.shown), self.predicted[self.shown]),
+            "cka": {"layers": list(self.spaces), "matrix": matrix},
+        }
+
+    def protocol(self, **more: str) -> dict[str, Any]:
+        """What fixes the numbers."""
+        return {
+            **self.rules.to_dict(),
+            **more,
+            "n_neighbors": N_NEIGHBORS,
+            "n_measured": self.n_shown,
+            "shuffled_C": SHUFFLED_C,
+            "random_state": self.random_state,
+        }
+
+    def _maps(self, names: list[str], method: str) -> list[dict[str, Any]]:
+        if not names:
+            return []
+        self.watcher.note(f"maps of {', '.join(names)}")
+        spaces = {name: self.spaces[name] for name in names}
+        found = map_spaces(spaces, method, random_state=self.random_state)
+        return [item.to_dict() for item in found]
+
+    def _row(self, features: FeatureSet, twin: FeatureSet | None, name: str) -> dict[str, Any]:
+        X = features.layer(name)
+        with self.timed("measures"):
+            measured = self._measure(X, name)
+        with self.timed("probes"):
+            scores = self._scores(X)
+        self.predicted = predictions_of(scores, len(self.labels))
+        row = {
+            "layer": name,
+            "index": self.table.find(name).index,
+            "accuracy": scores.accuracy,
+            "low": scores.low,
+            "high": scores.high,
+            **measured,
+            "n_features": X.shape[1],
+        }
+        if self.has_controls:
+            row |= self._controls(X, None if twin is None else twin.layer(name))
+        self.watcher.note(
+            f"{name}: accuracy {row['accuracy']:.3f}, purity {row['purity']:.3f}, "
+            f"silhouette {row['silhouette']:.3f}"
+        )
+        return row
+
+    def _measure(self, X: Any, name: str) -> dict[str, Any]:
+        space = self._space(X)
+        found = measure(space, self.labels[self.shown], random_state=self.random_state)
+        self.spaces[name] = space
+        space.forget()
+        return found
+
+    def _controls(self, X: Any, twin: Any) -> dict[str, float | None]:
+        """Accuracy with labels that say nothing, and everything with random weights."""
+        with self.timed("controls"):
+            shuffled = np.random.default_rng(self.random_state).permutation(self.labels)
+            found: dict[str, float | None] = {
+                "accuracy_shuffled": self._scores(X, shuffled, C=SHUFFLED_C).accuracy
+            }
+            if twin is None:
+                return found
+            labels = self.labels[self.shown]
+            measured = measure(self._space(twin), labels, random_state=self.random_state)
+            found |= {f"{name}_random": measured[name] for name in measure_names()}
+            return found | {"accuracy_random": self._scores(twin).accuracy}
+
+    def _space(self, X: Any) -> Space:
+        return Space(X if self.n_shown == len(X) else X[self.shown])
+
+    def _scores(self, X: Any, labels: Any = None, C: float | None = None) -> SplitScores:
+        labels = self.labels if labels is None else labels
+        return score_splits(np.asarray(X), labels, self.folds, make_probe(self.rules, C=C))
+
+
+def _labelled(dataset: ImageDataset, watcher: Watcher) -> ImageDataset:
+    """Pictures of which the class is known."""
+    labels = dataset.labels if dataset.labels is not None else np.full(len(dataset), "")
+    known = np.flatnonzero(labels != "")
+    if len(np.unique(labels[known])) < 2:
+        raise DatasetError(
+            f"{dataset.source}: clusters need pictures of 2 classes or more; got "
+            f"{len(np.unique(labels[known]))}. The folder of a picture names its class; a "
+            "manifest has a column 'label'."
+        )
+    if len(known) == len(dataset):
+        return dataset
+    watcher.note(f"{len(dataset) - len(known):,} pictures without a class are left out")
+    return dataset.take(known)
+
+
+def _check_maps(method: str, maps: Any, names: list[str]) -> None:
+    if method not in METHODS:
+        raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    chosen = parse_names(maps)
+    if chosen in (["auto"], ["all"], ["none"]):
+        return
+    for name in chosen:
+        if name not in names:
+            raise ProjectionError(
+                f"maps must be auto, all, none, or layers among {', '.join(names)}; got {name!r}."
+            )
+
+
+def _mapped(maps: Any, rows: list[dict[str, Any]]) -> list[str]:
+    """Layers to map, in order of execution."""
+    names = [row["layer"] for row in rows]
+    chosen = parse_names(maps)
+    if chosen == ["auto"]:
+        return [names[place] for place in choose_apart([row["purity"] for row in rows], N_MAPS)]
+    if chosen == ["all"]:
+        return names
+    return [name for name in names if name in chosen]  # None of them is called "none".
+
+
+def _same_pictures(twin: FeatureSet, features: FeatureSet) -> FeatureSet:
+    if not np.array_equal(twin.paths, features.paths):
+        raise DatasetError("Pictures changed while they were read; run again.")
+    return twin
+
+
+def _specs(names: list[str], model: str, network: dict[str, Any]) -> list[str]:
+    """What makes each layer's features, in one word."""
+    if not isinstance(network["model"], str):
+        network = {**network, "model": model}
+    return [spec_of(make_extractor("cnn", layer=name, **network)) for name in names]

@@ -1,0 +1,279 @@
+"""Spaces of features as maps in two dimensions, one layer after another: `project`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from featx._linalg import slices
+from featx.analysis.layouts import LAYOUTS, Layout
+from featx.analysis.similarity import (
+    N_ROWS,
+    Array,
+    Indices,
+    Space,
+)
+from featx.errors import ProjectionError
+from featx.features.feature_set import FeatureSet
+
+METHODS = tuple(LAYOUTS)
+N_NEIGHBORS = 15
+N_JUDGED = 10
+"""Neighbours of a picture that a map is judged by."""
+
+
+@dataclass(eq=False)
+class Map:
+    """Places of pictures in two dimensions, and how far they can be trusted.
+
+    Attributes
+    ----------
+    name : str
+        The layer, or what else the features are.
+    method : {"umap", "pca", "tsne"}
+    coordinates : array of shape (n_samples, 2), float32
+        Centred; on average one unit from the centre. Directions and units mean nothing.
+    trustworthiness : float
+        One less the share of false neighbours in the map, weighted by how false they are [1]_.
+    neighbors_kept : float
+        Share of the ten nearest pictures that are still among the ten nearest in the map.
+
+    References
+    ----------
+    .. [1] Venna and Kaski, "Neighborhood preservation in nonlinear projection methods", ICANN
+       2001.
+    """
+
+    name: str
+    method: str
+    coordinates: Array
+    trustworthiness: float
+    neighbors_kept: float
+    _layout: Layout
+    _frame: tuple[Array, Array]
+
+    def transform(self, X: npt.ArrayLike) -> Array:
+        """Places of further pictures, whichever others come with them.
+
+        Parameters
+        ----------
+        X : array of shape (n_new, n_features)
+
+        Returns
+        -------
+        array of shape (n_new, 2), float32
+            By PCA, the projection. By UMAP and t-SNE, among the pictures that were mapped: the
+            mean of the places of the nearest by cosine, weighted by likeness. A picture that
+            was mapped comes to its own place.
+        """
+        shift, turn = self._frame
+        return ((self._layout.transform(np.asarray(X, np.float32)) - shift) @ turn).astype(
+            np.float32
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The map as plain values, as ``details["maps"]`` of a result has it."""
+        return {
+            "layer": self.name,
+            "method": self.method,
+            "coordinates": self.coordinates.round(4).tolist(),
+            "trustworthiness": self.trustworthiness,
+            "neighbors_kept": self.neighbors_kept,
+        }
+
+
+@overload
+def project(
+    X: FeatureSet | Mapping[str, npt.ArrayLike],
+    method: str = ...,
+    *,
+    n_neighbors: int = ...,
+    random_state: int = ...,
+) -> list[Map]: ...
+@overload
+def project(
+    X: npt.ArrayLike, method: str = ..., *, n_neighbors: int = ..., random_state: int = ...
+) -> Map: ...
+def project(
+    X: Any,
+    method: str = "umap",
+    *,
+    n_neighbors: int = N_NEIGHBORS,
+    random_state: int = 0,
+) -> Map | list[Map]:
+    """Features as a map in two dimensions; those of several layers as maps that can be compared.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features), FeatureSet, or dict of str to array
+        One kind of features; or several of the same pictures, the blocks of a `FeatureSet` or
+        the values of a dict, in order of depth.
+    method : {"umap", "pca", "tsne"}, default="umap"
+    n_neighbors : int, default=15
+        Pictures that each is drawn to by UMAP; t-SNE's perplexity is twice that.
+    random_state : int, default=0
+        The same seed gives the same bytes, with duplicates among the pictures too.
+
+    Returns
+    -------
+    Map, or list of Map
+        A list where several kinds of features were given. Each map starts from the one before
+        and is turned to lie on it, so that a class stays where it is.
+
+    Raises
+    ------
+    ProjectionError
+        If there is no such method, the numbers of rows differ, or fewer than four rows differ.
+
+    Notes
+    -----
+    All is seen by cosine. UMAP [1]_ is handed exact neighbours from one product of all pairs of
+    rows, which features of any width allow; the first map starts from PCA, the others are moved
+    on from the last for fewer rounds. The farthest tenth of the points of a UMAP is drawn nearer
+    (by the logarithm): how far away an island lies means nothing. Pictures that are equal in all
+    spaces are mapped once.
+
+    References
+    ----------
+    .. [1] McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection for
+       Dimension Reduction", arXiv:1802.03426 (2018).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(50, 8))
+    >>> project(X, "pca").coordinates.shape
+    (50, 2)
+    >>> [found.name for found in project({"pool1": X, "fc7": X**2}, "pca")]
+    ['pool1', 'fc7']
+    """
+    parameters = {"n_neighbors": n_neighbors, "random_state": random_state}
+    if isinstance(X, FeatureSet):
+        X = {name: X.layer(name) for name in X.blocks}
+    if isinstance(X, Mapping):
+        spaces = {str(name): Space(rows) for name, rows in X.items()}
+        return map_spaces(spaces, method, **parameters)
+    return map_spaces({"features": Space(X)}, method, **parameters)[0]
+
+
+def map_spaces(
+    spaces: Mapping[str, Space],
+    method: str = "umap",
+    *,
+    n_neighbors: int = N_NEIGHBORS,
+    random_state: int = 0,
+) -> list[Map]:
+    """Maps of several spaces of the same pictures, as `project` makes them."""
+    if method not in LAYOUTS:
+        raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    if len({len(space) for space in spaces.values()}) != 1:
+        lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
+        raise ProjectionError(f"All features must be of the same pictures; got rows: {lengths}.")
+    kept, places = find_distinct([space.X for space in spaces.values()])
+    if len(kept) < MIN_DISTINCT:
+        raise ProjectionError(
+            f"A map needs {MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
+        )
+    maps: list[Map] = []
+    last: Array | None = None
+    for name, space in spaces.items():
+        part = space if len(kept) == len(space) else Space(space.X[kept])
+        layout = LAYOUTS[method](n_neighbors=n_neighbors, random_state=random_state)
+        found = layout.fit(part, last)
+        frame = _frame(found, last)
+        last = ((found - frame[0]) @ frame[1]).astype(np.float32)
+        maps.append(Map(name, method, last[places], *judge_map(part, last), layout, frame))
+    return maps
+
+
+MIN_DISTINCT = 4
+
+
+def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]:
+    """The first of each group of rows that are equal in all spaces, and which each row's is.
+
+    Returns
+    -------
+    kept : array of int, shape (n_distinct,)
+        In ascending order.
+    places : array of int, shape (n_samples,)
+        Place in `kept` of each row's twin.
+
+    Examples
+    --------
+    >>> kept, places = find_distinct([np.array([[1, 2], [3, 4], [1, 2]])])
+    >>> kept.tolist(), places.tolist()
+    ([0, 1], [0, 1, 0])
+    """
+    seen: dict[bytes, int] = {}
+    kept: list[int] = []
+    places: list[int] = []
+    for i in range(len(spaces[0])):
+        digest = hashlib.blake2b(digest_size=16)
+        for space in spaces:
+            digest.update(space[i].tobytes())
+        place = seen.setdefault(digest.digest(), len(kept))
+        if place == len(kept):
+            kept.append(i)
+        places.append(place)
+    return np.array(kept, np.intp), np.array(places, np.intp)
+
+
+def judge_map(space: Space, coordinates: Array, n_neighbors: int = N_JUDGED) -> tuple[float, float]:
+    """Trustworthiness of a map, and the share of neighbours that it keeps.
+
+    Parameters
+    ----------
+    space : Space
+    coordinates : array of shape (n_samples, 2)
+    n_neighbors : int, default=10
+
+    Returns
+    -------
+    trustworthiness, neighbors_kept : float, 0 to 1
+    """
+    n = len(space)
+    k = min(n_neighbors, max(1, (n - 1) // 2))
+    near, _ = space.neighbors(k)
+    mapped = _nearest_places(coordinates, k)
+    excess = 0.0
+    for rows in slices(n, N_ROWS):
+        ranks = _ranks(space.cosines(rows), mapped[rows], rows.start)
+        excess += float(np.maximum(ranks - k, 0).sum())
+    kept = np.mean([len(np.intersect1d(a, b)) for a, b in zip(near, mapped)]) / k
+    return 1 - 2 * excess / (n * k * (2 * n - 3 * k - 1)), float(kept)
+
+
+def _nearest_places(coordinates: Array, k: int) -> Indices:
+    """The k nearest other points of each, also where several lie on one place."""
+    from scipy.spatial import cKDTree
+
+    _, found = cKDTree(coordinates).query(coordinates, k + 1)
+    is_own = found == np.arange(len(found))[:, None]
+    is_own[~is_own.any(axis=1), -1] = True
+    return found[~is_own].reshape(len(found), k)
+
+
+def _ranks(cosines: Array, columns: Indices, first: int) -> npt.NDArray[np.intp]:
+    """Rank of some columns among all others of their row, 1 for the nearest."""
+    own = np.arange(len(cosines))
+    cosines[own, own + first] = -np.inf
+    values = np.take_along_axis(cosines, columns, 1)
+    nearer = [(cosines > values[:, [place]]).sum(axis=1) for place in range(columns.shape[1])]
+    return np.stack(nearer, axis=1) + 1
+
+
+def _frame(found: Array, last: Array | None) -> tuple[Array, Array]:
+    """Shift and turn (with scale) that centre a map and lay it on the last, by Procrustes."""
+    shift = found.mean(axis=0)
+    centered = found - shift
+    size = float(np.sqrt((centered.astype(np.float64) ** 2).sum(axis=1).mean()))
+    turn = np.eye(2)
+    if last is not None:
+        left, _, right = np.linalg.svd(centered.astype(np.float64).T @ last.astype(np.float64))
+        turn = left @ right
+    return shift, (turn / (size or 1.0)).astype(np.float32)

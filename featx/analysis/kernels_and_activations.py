@@ -1,0 +1,319 @@
+"""What the layers of a network see: its first kernels, and the pictures that excite a channel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.analysis.embedding import find_distinct
+from featx.data.datasets import ImageDataset
+from featx.data.images import Pixels
+from featx.engine.extraction import extract
+from featx.engine.session import open_session
+from featx.engine.specs import make_extractor, spec_of
+from featx.errors import ProjectionError
+from featx.features.feature_set import FeatureSet
+from featx.features.results import Result
+from featx.networks.layers import CONVOLUTIONS, Layer
+from featx.streaming.progress import Watcher
+
+if TYPE_CHECKING:
+    from featx.networks.network import Plan
+    from featx.networks.receptive_fields import Field
+
+N_PICTURES = 9
+N_CHANNELS = 8
+
+
+def read_kernels(model: Any = "featxnet", *, weights: Any = "default") -> npt.NDArray[np.float32]:
+    """Kernels of a network's first convolution, as pictures.
+
+    Parameters
+    ----------
+    model : str, path or torch.nn.Module, default="featxnet"
+    weights : str or path, default="default"
+
+    Returns
+    -------
+    array of shape (n_kernels, height, width, 3), float32, 0 to 1
+        Each scaled by its own largest weight; 0.5 is a weight of zero.
+
+    Raises
+    ------
+    ProjectionError
+        If the network does not begin with a convolution of colour or grey pictures.
+
+    Examples
+    --------
+    >>> read_kernels("featxnet").shape
+    (32, 5, 5, 3)
+    """
+    from featx.networks.configs import find_plan
+
+    plan = find_plan(model, weights=weights)
+    first = next((layer for layer in plan.table if layer.kind in CONVOLUTIONS), None)
+    module: Any = None if first is None else _module(plan, first)
+    weight = getattr(module, "weight", None)
+    if weight is None or weight.dim() != 4 or weight.shape[1] not in (1, 3):
+        raise ProjectionError(
+            f"{plan.source.name} does not begin with a convolution of pictures; its first layer is "
+            f"{plan.table[0].node!r} ({plan.table[0].kind})."
+        )
+    kernels = weight.detach().float().cpu().numpy().transpose(0, 2, 3, 1)  # (n, h, w, c)
+    kernels = np.broadcast_to(kernels, (*kernels.shape[:3], 3))
+    largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    scaled = np.divide(kernels, 2 * largest, out=np.zeros(kernels.shape), where=largest > 0)
+    return np.asarray(0.5 + scaled, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Exciting:
+    """A picture that excites a channel.
+
+    Attributes
+    ----------
+    path, label : str
+        The label is empty where it is not known.
+    activation : float
+        The channel's largest in this picture.
+    box : tuple of slice
+        Rows and columns of the resized picture that this activation depends on.
+    crop : array of shape (height, width, 3), uint8
+        The pixels there.
+    """
+
+    path: str
+    label: str
+    activation: float
+    box: tuple[slice, slice]
+    crop: Pixels
+
+
+def find_exciting(
+    data: Any,
+    model: Any = "featxnet",
+    layer: str | None = None,
+    *,
+    channels: Sequence[int] | None = None,
+    n_channels: int = N_CHANNELS,
+    n_pictures: int = N_PICTURES,
+    weights: Any = "default",
+    domains: Any = None,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> tuple[Result, dict[int, list[Exciting]]]:
+    """Pictures that excite channels of a layer most, cut to what the channel saw of them.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+    model : str, path or torch.nn.Module, default="featxnet"
+    layer : str, optional
+        By default the deepest that gives maps.
+    channels : sequence of int, optional
+        By default those that stand out most: whose `n_pictures` highest activations are the
+        most standard deviations above the mean.
+    n_channels : int, default=8
+        How many, where they are not named.
+    n_pictures : int, default=9
+    weights : str or path, default="default"
+    domains, store, watcher
+        As in `featx.extract`.
+    **parameters
+        Passed to the network.
+
+    Returns
+    -------
+    result : Result
+        A row for each channel: how far it stands out, the size of its receptive field, the
+        commonest class among its pictures.
+    found : dict of int to list of Exciting
+        Channel -> its pictures, the most exciting first.
+
+    Raises
+    ------
+    ProjectionError
+        If there is no such channel.
+    LayerError
+        If there is no such layer.
+
+    Notes
+    -----
+    As in [1]_, figure 2, without the deconvolution: pictures are resized and cropped as the
+    network takes them, and cut to the exact receptive field of the place of the activation.
+
+    References
+    ----------
+    .. [1] Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+
+    Examples
+    --------
+    >>> from featx import load_dataset
+    >>> digits = load_dataset("digits").take(range(40))
+    >>> result, found = find_exciting(digits, "featxnet", "pool1", channels=[3], store=None)
+    >>> len(found[3]), found[3][0].crop.shape, result.rows[0]["field_px"]
+    (9, (8, 9, 3), [9, 9])
+    """
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    network = {"model": model, "weights": weights, **parameters}
+    extractor = make_extractor("cnn", layer=layer or _deepest(network), pooling="max", **network)
+    name = extractor.layers[0]
+    _check_channels(channels, extractor.n_features(name), name)
+    features = extract(dataset, extractor, store=cache, watcher=watcher)
+    X, distinct = np.asarray(features.X), find_distinct([features.X])[0]
+    if channels is None:
+        channels = _standing_out(X[distinct], n_pictures, n_channels)
+    top = {int(c): _highest(X, distinct, c, n_pictures) for c in channels}
+    found, field_px = _cut(dataset, features, extractor, top)
+    rows = [_row(features, extractor, channel, found[channel], field_px) for channel in top]
+    result = Result(
+        command="filters",
+        data=features.provenance["data"],
+        rows=rows,
+        sentences=[_sentence(row) for row in rows if _is_common(row)],
+        failures=features.failures,
+        provenance=features.provenance,
+    )
+    return result, found
+
+
+def _deepest(network: dict[str, Any]) -> str:
+    """The last layer with a name that gives maps of more than one place."""
+    table = make_extractor("cnn", **network)._plan().table
+    maps = [layer for layer in table if layer.axes == "chw" and layer.shape[1] > 1 and layer.alias]
+    if not maps:
+        return "-1"
+    return maps[-1].alias
+
+
+def _check_channels(channels: Sequence[int] | None, n_there: int, layer: str) -> None:
+    for channel in channels or ():
+        if not 0 <= channel < n_there:
+            raise ProjectionError(
+                f"Layer {layer!r} has channels 0 to {n_there - 1}; got {channel}."
+            )
+
+
+def _highest(
+    X: npt.NDArray[Any], distinct: npt.NDArray[np.intp], channel: int, n_wanted: int
+) -> list[int]:
+    """Rows highest in a column, each content once."""
+    order = np.argsort(-X[distinct, channel], kind="stable")[:n_wanted]
+    return [int(row) for row in distinct[order]]
+
+
+def _standing_out(X: npt.NDArray[Any], n_pictures: int, n_wanted: int) -> list[int]:
+    scores = _scores(X, n_pictures)
+    return sorted(int(channel) for channel in np.argsort(-scores, kind="stable")[:n_wanted])
+
+
+def _scores(X: npt.NDArray[Any], n_pictures: int) -> npt.NDArray[np.float64]:
+    """How many deviations the highest values of each column are above its mean."""
+    values = np.asarray(X, np.float64)
+    highest = np.sort(values, axis=0)[-n_pictures:].mean(axis=0)
+    spread = values.std(axis=0)
+    return np.divide(highest - values.mean(axis=0), spread, out=np.zeros_like(spread),
+                     where=spread > 0)  # fmt: skip
+
+
+def _cut(
+    dataset: ImageDataset, features: FeatureSet, extractor: Any, top: dict[int, list[int]]
+) -> tuple[dict[int, list[Exciting]], list[int]]:
+    """The pictures of each channel, cut to what it saw; the size of its receptive field."""
+    places = {name: place for place, name in enumerate(dataset.names)}
+    wanted = sorted({row for rows in top.values() for row in rows})
+    images = dataset.images.take([places[str(features.paths[row])] for row in wanted])
+    prepared = [extractor._prepare(images.pixels(i)) for i in range(len(images))]
+    peaks = _Peaks(extractor, images)
+    found: dict[int, list[Exciting]] = {}
+    for channel, rows in top.items():
+        found[channel] = []
+        for row in rows:
+            i = wanted.index(row)
+            box = peaks.box(i, channel)
+            found[channel].append(
+                Exciting(
+                    path=str(features.paths[row]),
+                    label="" if features.labels is None else str(features.labels[row]),
+                    activation=float(features.X[row, channel]),
+                    box=box,
+                    crop=prepared[i][box],
+                )
+            )
+    return found, peaks.field_px
+
+
+class _Peaks:
+    """Where in each picture each channel is highest, and what that place depends on."""
+
+    def __init__(self, extractor: Any, images: Any) -> None:
+        from featx.networks.receptive_fields import receptive_field
+
+        plan = extractor._plan()
+        self.layer = extractor._find(extractor.layers[0])
+        self.size = plan.preprocessing.crop
+        self.field_px = list(self.size)
+        self.maps: Any = None
+        if self.layer.axes == "chw":
+            flat = make_extractor(
+                "cnn", **extractor.get_params(deep=False) | {"pooling": "flatten"}
+            )
+            self.maps = flat.transform(images).reshape(len(images), *self.layer.shape)
+            network = plan.network().module
+            self.field: Field = receptive_field(network, self.layer, self.size)
+            self.field_px = list(self.field.size)
+
+    def box(self, image: int, channel: int) -> tuple[slice, slice]:
+        """What the highest activation of a channel depends on; else the whole picture."""
+        if self.maps is None:
+            return slice(0, self.size[0]), slice(0, self.size[1])
+        values = self.maps[image, channel]
+        row, column = np.unravel_index(int(values.argmax()), values.shape)
+        return self.field.box(int(row), int(column))
+
+
+def _row(
+    features: FeatureSet, extractor: Any, channel: int, found: list[Exciting], field_px: list[int]
+) -> dict[str, Any]:
+    label, n_label = Counter(item.label for item in found).most_common(1)[0]
+    return {
+        "spec": spec_of(extractor),
+        "layer": extractor.layers[0],
+        "channel": channel,
+        "deviations": float(_scores(features.X[:, [channel]], len(found))[0]),
+        "activation": found[0].activation,
+        "field_px": field_px,
+        "common_class": label or None,
+        "n_of_class": n_label if label else None,
+        "pictures": [item.path for item in found],
+    }
+
+
+def _is_common(row: dict[str, Any]) -> bool:
+    """Whether more than half of a channel's pictures are of one class."""
+    return bool(row["common_class"]) and 2 * row["n_of_class"] > len(row["pictures"])
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    return (
+        f"Channel {row['channel']} of {row['layer']}: {row['n_of_class']} of its "
+        f"{len(row['pictures'])} most exciting pictures are {row['common_class']}."
+    )
+
+
+def _module(plan: Plan, layer: Layer) -> Any:
+    module = plan.network().module
+    for name in plan.table.recording.nodes[layer.index].names:
+        try:
+            return module.get_submodule(name)
+        except AttributeError:
+            continue
+    return None

@@ -1,0 +1,1 @@
+"""Images: found, named, decoded. The only decoder, so that every extractor sees the same pixels."""

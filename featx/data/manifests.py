@@ -1,0 +1,195 @@
+"""Manifests: tables that name pictures, with their class, split and domain."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featx.data.folders import normalize_split
+from featx.errors import DatasetError, did_you_mean, one_line
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+MANIFEST_SUFFIXES = frozenset({*DELIMITERS, ".parquet"})
+COLUMNS = ("path", "label", "split", "domain")
+"""What is known of an image, in manifests and feature files alike."""
+
+
+@dataclass
+class Manifest:
+    """Columns of a manifest, without the rows that repeat one before.
+
+    Attributes
+    ----------
+    path : list of str
+        Paths, joined with the manifest's folder.
+    label, split, domain : list of str, or None
+        None where the manifest has no such column.
+    n_repeated : int
+        Rows left out because one before said the same.
+    """
+
+    path: list[str]
+    label: list[str] | None = None
+    split: list[str] | None = None
+    domain: list[str] | None = None
+    n_repeated: int = 0
+
+
+def read_manifest(file: str) -> Manifest:
+    """Pictures that a ``.csv``, ``.tsv`` or ``.parquet`` file names.
+
+    Its first line names the columns: ``path`` and, in any order, ``label``, ``split`` and
+    ``domain``; others are ignored. Paths are relative to the manifest's folder.
+
+    Parameters
+    ----------
+    file : str
+        Path of the manifest.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read; it names the line and the column.
+    """
+    try:
+        if file.lower().endswith(".parquet"):
+            names, rows = _read_parquet(file)
+        else:
+            names, rows = _read_text(file)
+        return _to_manifest(file, names, rows)
+    except OSError as error:
+        raise DatasetError(f"Manifest {file} cannot be read: {error}.") from error
+
+
+def _read_text(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:
+    """Column names and rows of a text file, each with its place for messages."""
+    data = Path(file).read_bytes()
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise DatasetError(f"Manifest {file} is in UTF-16; wanted UTF-8. Save it as UTF-8.")
+    # Names may be any bytes: what is no UTF-8 goes through unchanged.
+    text = data.decode("utf-8-sig", errors="surrogateescape")
+    delimiter = DELIMITERS[os.path.splitext(file)[1].lower()]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = _lines(file, reader)
+    header = next(lines, None)
+    if header is None:
+        raise DatasetError(f"Manifest {file} is empty; wanted a first line 'path,label'.")
+    return header[1], lines
+
+
+def _lines(file: str, reader: Any) -> Iterator[tuple[str, list[str]]]:
+    """Rows of a CSV reader that are not empty, and where they stand."""
+    try:
+        for row in reader:
+            if row:
+                yield f"line {reader.line_num}", row
+    except csv.Error as error:
+        raise DatasetError(f"Manifest {file}, line {reader.line_num}: {error}.") from error
+
+
+def _read_parquet(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        names = parquet.read_schema(file).names
+        wanted = [name for name in names if _normal(name) in COLUMNS]
+        table = parquet.read_table(file, columns=wanted)
+    except pa.ArrowException as error:
+        raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
+    if not wanted:
+        return names, ()
+    rows = zip(*(column.to_pylist() for column in table.columns))
+    return wanted, ((f"row {i}", row) for i, row in enumerate(rows, start=1))
+
+
+def _to_manifest(
+    file: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Any]]]
+) -> Manifest:
+    """Rows checked one by one, and sorted into columns."""
+    places = _column_places(file, names)
+    seen: dict[str, tuple[str, list[str]]] = {}
+    n_repeated = 0
+    for where, row in rows:
+        values = _values(file, where, row, names, places)
+        path = os.path.join(os.path.dirname(file), values[0])
+        if path not in seen:
+            seen[path] = (where, values)
+        elif seen[path][1] == values:
+            n_repeated += 1
+        else:
+            raise DatasetError(
+                f"Manifest {file}, {where}, column 'path': {values[0]!r} is there twice and "
+                f"differs from {seen[path][0]}; a picture has one label, split and domain."
+            )
+    columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in places]
+    found = dict(zip(places, map(list, columns)))
+    return Manifest(
+        list(seen), found.get("label"), found.get("split"), found.get("domain"), n_repeated
+    )
+
+
+def _column_places(file: str, names: Sequence[str]) -> dict[str, int]:
+    """Where each known column stands, `path` first."""
+    normal = [_normal(name) for name in names]
+    for name in COLUMNS:
+        if normal.count(name) > 1:
+            raise DatasetError(f"Manifest {file}, line 1: column {name!r} is there twice.")
+    if "path" not in normal:
+        shown = ", ".join(repr(name) for name in names)
+        cure = " Separate the columns by commas." if len(names) == 1 and ";" in names[0] else ""
+        raise DatasetError(
+            f"Manifest {file}, line 1: no column 'path'; wanted path,label[,split][,domain], "
+            f"got {shown or 'none'}.{cure}"
+        )
+    return {name: normal.index(name) for name in COLUMNS if name in normal}
+
+
+def _values(
+    file: str, where: str, row: Sequence[Any], names: Sequence[str], places: dict[str, int]
+) -> list[str]:
+    """Values of one row in the order of `places`, as text."""
+    if len(row) != len(names):
+        column = repr(names[len(row)]) if len(row) < len(names) else str(len(names) + 1)
+        raise DatasetError(
+            f"Manifest {file}, {where}, column {column}: wanted {len(names)} fields, got "
+            f"{len(row)}; quote what holds the separator."
+        )
+    values = {name: _text(row[place]) for name, place in places.items()}
+    if not values["path"]:
+        raise DatasetError(f"Manifest {file}, {where}, column 'path': the path is empty.")
+    if "\0" in values["path"]:
+        raise DatasetError(f"Manifest {file}, {where}, column 'path': a path cannot hold NUL.")
+    if values.get("split"):
+        values["split"] = _split(file, where, values["split"])
+    return list(values.values())
+
+
+def _split(file: str, where: str, name: str) -> str:
+    split = normalize_split(name.strip())
+    if split is None:
+        guess = did_you_mean(name, ["train", "val", "test"])
+        raise DatasetError(
+            f"Manifest {file}, {where}, column 'split': {name!r} is no split; wanted train, val "
+            f"or test.{guess}"
+        )
+    return split
+
+
+def _text(value: Any) -> str:
+    """Value of a field as text; a missing one as the empty text."""
+    return "" if value is None or value != value else str(value)
+
+
+def _normal(name: str) -> str:
+    return name.strip().lower()

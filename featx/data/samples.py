@@ -1,0 +1,82 @@
+"""Photographs of ants and bees, downloaded once, for a demonstration on real pictures."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import urllib.error
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from platformdirs import user_cache_path
+
+from featx._files import atomic_write
+from featx._fingerprints import digest_bytes
+from featx.errors import DatasetError, one_line
+
+URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
+DIGEST = "880e1efcdacd5fa3fb9f1466779cb309"
+"""Of the sorted digests of the pictures."""
+
+
+def fetch_photographs(url: str = URL) -> Path:
+    """Folder with photographs of ants and bees, those of PyTorch's transfer learning tutorial.
+
+    Parameters
+    ----------
+    url : str
+        Where the archive lies.
+
+    Returns
+    -------
+    Path
+        In the user's cache: ``train`` and ``val``, in each ``ants`` and ``bees``.
+
+    Raises
+    ------
+    DatasetError
+        If they cannot be downloaded, or are not those that are known.
+    """
+    folder = user_cache_path("featx") / "ants_bees"
+    if folder.is_dir():
+        return folder
+    try:
+        pictures = dict(_pictures(_download(url)))
+        found = digest_bytes("".join(sorted(map(digest_bytes, pictures.values()))).encode())
+        if found != DIGEST:
+            raise DatasetError(
+                f"{url} does not hold the photographs wanted (digest {found}, wanted {DIGEST})."
+            )
+        with atomic_write(folder) as temporary:
+            for name, content in pictures.items():
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / name).write_bytes(content)
+    except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
+        reason = one_line(error)[:120]
+        raise DatasetError(
+            f"Photographs cannot be downloaded from {url} ({reason}); name a folder of your own."
+        ) from error
+    return folder
+
+
+def _download(url: str) -> bytes:
+    """What lies there, with a progress bar on a terminal."""
+    from torch.hub import download_url_to_file
+
+    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+        file = Path(folder) / "archive.zip"
+        download_url_to_file(url, str(file), progress=sys.stderr.isatty())
+        return file.read_bytes()
+
+
+def _pictures(archive: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name below the archive's own folder, and content, of each picture in it."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        for entry in opened.infolist():
+            parts = PurePosixPath(entry.filename).parts[1:]
+            is_hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+            if entry.is_dir() or not parts or is_hidden:
+                continue
+            yield "/".join(parts), opened.read(entry)

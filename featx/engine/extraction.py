@@ -1,0 +1,183 @@
+"""Features of a collection of pictures, by one or several extractors: `extract`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.data.datasets import ImageDataset
+from featx.engine.fitting import fit_extractor, must_learn
+from featx.engine.jobs import Job, plan_jobs
+from featx.engine.persistence import save_extractor as write_extractor
+from featx.engine.provenance import provenance_of
+from featx.engine.session import open_session
+from featx.errors import DatasetError, SpecError
+from featx.features.feature_set import FeatureSet, check_output
+from featx.streaming.progress import Watcher
+from featx.streaming.rows import Matrix, allocate, stream_rows
+
+
+def extract(
+    images: Any,
+    extractors: Any = None,
+    *,
+    model: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    domains: Any = None,
+    output: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    store: Any = "default",
+    save_extractor: str | os.PathLike[str] | None = None,
+    collect: bool = True,
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> FeatureSet:
+    """Features of pictures, cached on disk, by any number of extractors side by side.
+
+    Parameters
+    ----------
+    images : str, path, list of these, ImageDataset, or pictures
+        A folder, files, a manifest, ``digits``, ``torchvision:NAME``; see
+        `featx.data.datasets.load_dataset`. Pictures in memory are taken as they are.
+    extractors : SPEC, Extractor, or list of these, optional
+        For example ``["hog", "bovw:surf", "cnn:alexnet:fc7"]``. By default the network `model`
+        at `layer`.
+    model : str, optional
+        Short for ``cnn:MODEL``; by default the bundled network.
+    layer : str or list of str, optional
+        Layers of `model`, all in one pass; by default ``"-1"``, the last before the classes.
+    domains : bool or list of str, optional
+        Whether the folder above the class names a domain, or the domains wanted.
+    output : path, optional
+        Where to save the result; the suffix says how. ``None`` saves nothing.
+    force : bool, default=False
+        Replace an output that featx did not write from the same settings.
+    store : path, FeatureStore or None, default="default"
+        Where rows are kept between runs. ``"default"`` is the user's own store; None keeps none.
+    save_extractor : path, optional
+        Where to save the one fitted extractor (``.skops``).
+    collect : bool, default=True
+        With False only the store is filled, and the result has no columns.
+    watcher : Watcher, optional
+        Told the plan, the progress and what is worth a note.
+    **parameters
+        Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
+        ``max_pixels`` and, of arrays, ``image_shape`` and ``value_range`` say how the images are
+        read, as in `featx.Images`.
+
+    Returns
+    -------
+    FeatureSet
+        One row for each picture that could be read; the others are in `failures`.
+
+    Raises
+    ------
+    DatasetError
+        If there are no pictures, or none of them could be read.
+    SpecError
+        If an extractor or parameter is not known.
+    FeatureFileError
+        If `output` must not be written; said before anything is computed.
+
+    Examples
+    --------
+    >>> features = extract("digits", "hog,image_size=32", store=None)
+    >>> features.X.shape, list(features.blocks)
+    ((1797, 324), ['hog,image_size=32'])
+    """
+    dataset, cache, watcher, parameters = open_session(
+        images, domains=domains, store=store, progress=watcher, **parameters
+    )
+    jobs = plan_jobs(extractors, model=model, layer=layer, store=cache, **parameters)
+    if save_extractor is not None and len(jobs) > 1:
+        raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
+    if output is not None:
+        check_output(output, provenance_of(jobs, dataset.source, None), force=force)
+    learned_on = _fit(jobs, dataset, watcher)
+    provenance = provenance_of(jobs, dataset.source, learned_on)
+    features = _gather(jobs, dataset, provenance, collect=collect, watcher=watcher)
+    if save_extractor is not None:
+        write_extractor(jobs[0].extractor, save_extractor)
+    if output is not None:
+        features.save(output, force=force)
+    return features
+
+
+def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None:
+    """Let extractors that learn do so, on the training images where there are some."""
+    learners = [job for job in jobs if must_learn(job.extractor)]
+    if not learners:
+        return None
+    train = dataset.split("train").tolist()
+    which = "of the train split" if train else "there are (no train split)"
+    for job in learners:
+        name = next(iter(job.names.values()))
+        fit_extractor(
+            job.extractor, dataset.images, train or None, name=name, watcher=watcher, which=which
+        )
+    return "train" if train else "all"
+
+
+def _gather(
+    jobs: list[Job],
+    dataset: ImageDataset,
+    provenance: dict[str, Any],
+    *,
+    collect: bool,
+    watcher: Watcher,
+) -> FeatureSet:
+    """Rows of every job side by side, without the pictures that failed in any."""
+    blocks = _columns(jobs) if collect else {}
+    X = allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0))
+    reasons: dict[int, str] = {}
+    for job in jobs:
+        watcher.begin(list(job.names.values()), list(job.widths.values()))
+        views = {layer: X[:, slice(*blocks[name])] for layer, name in job.names.items() if collect}
+        rows = stream_rows(
+            job.extractor, dataset.images, watcher=watcher, blocks=views, collect=collect
+        )
+        for view in views.values():
+            job.extractor._check_rows(view)
+        for failure in rows.failures:
+            reasons.setdefault(failure.index, failure.error.reason)
+    if len(reasons) == len(dataset):
+        first = f"{dataset.names[0]}: {reasons[0]}"
+        raise DatasetError(
+            f"{dataset.source}: none of {len(dataset)} pictures can be read ({first})."
+        )
+    kept = [place for place in range(len(dataset)) if place not in reasons]
+    part = dataset.take(kept)
+    return FeatureSet(
+        X=_compacted(X, kept),
+        paths=np.array(part.names, dtype=np.str_),
+        labels=part.labels,
+        splits=part.splits,
+        domains=part.domains,
+        blocks=blocks,
+        failures=[(dataset.names[place], reasons[place]) for place in sorted(reasons)],
+        provenance=provenance,
+    )
+
+
+def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:
+    """Name of each block -> its first column and the one after its last."""
+    columns, start = {}, 0
+    for job in jobs:
+        for layer, name in job.names.items():
+            stop = start + job.extractor.n_features(layer)
+            columns[name] = (start, stop)
+            start = stop
+    return columns
+
+
+def _compacted(X: Matrix, kept: list[int]) -> Matrix:
+    """Rows `kept` moved to the front, in place: the array may be larger than memory."""
+    if len(kept) == len(X):
+        return X
+    for place, row in enumerate(kept):
+        if place != row:
+            X[place] = X[row]
+    return X[: len(kept)]

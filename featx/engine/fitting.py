@@ -1,0 +1,64 @@
+"""Extractors that learn from images, fitted before their rows are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from featx.data.images import Images
+from featx.streaming.progress import Watcher
+from featx.streaming.rows import store_base_rows
+
+
+def must_learn(extractor: Any) -> bool:
+    """Whether an extractor learns from images and has not done so yet."""
+    if not extractor.__sklearn_tags__().requires_fit:
+        return False
+    try:
+        check_is_fitted(extractor)
+    except NotFittedError:
+        return True
+    return False
+
+
+def fit_extractor(
+    extractor: Any,
+    images: Images,
+    train: Sequence[int] | None = None,
+    *,
+    name: str,
+    watcher: Watcher,
+    which: str = "",
+) -> Any:
+    """The extractor itself, fitted to some of the images.
+
+    What it works on, the rows of its base, is first made and stored for all images.
+
+    Parameters
+    ----------
+    extractor : Extractor
+    images : Images
+        All whose rows will be asked for.
+    train : sequence of int, optional
+        Indices of the images to learn from; by default all.
+    name : str
+        What progress lines call the extractor.
+    watcher : Watcher
+    which : str, default=""
+        Which images `train` are, for a note of what it learns on; no note without it.
+
+    Returns
+    -------
+    Extractor
+    """
+    base = extractor._base()
+    if base is not None:
+        watcher.begin([f"{name}, {base.rows_name}"], [])
+        store_base_rows(extractor, images, watcher)
+    chosen = images if train is None else images.take(train)
+    if which:
+        watcher.note(f"{name} learns on the {len(chosen):,} images {which}")
+    return extractor.fit(chosen)

@@ -1,0 +1,164 @@
+"""What a wish for features comes to: one pass over the pictures for each extractor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from featx.engine.persistence import portable
+from featx.engine.specs import make_extractor, spec_of
+from featx.errors import SpecError
+from featx.extractors.base import INPUT_PARAMETERS
+
+DEFAULT_MODEL = "featxnet"
+
+
+@dataclass
+class Job:
+    """One pass over the pictures: an extractor, and what its blocks are called.
+
+    Attributes
+    ----------
+    extractor : Extractor
+    names : dict
+        Layer of the extractor -> name of its block of columns.
+    """
+
+    extractor: Any
+    names: dict[str, str]
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Layer -> number of columns."""
+        return {layer: self.extractor.n_features(layer) for layer in self.names}
+
+
+def plan_jobs(
+    extractors: Any = None,
+    *,
+    model: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    **parameters: Any,
+) -> list[Job]:
+    """Passes over the pictures that the extractors asked for need.
+
+    Networks that differ in nothing but the layer share one pass.
+
+    Parameters
+    ----------
+    extractors, model, layer, **parameters
+        As in `extract`.
+
+    Returns
+    -------
+    list of Job
+
+    Raises
+    ------
+    SpecError
+        If an extractor is not known, is asked for twice, or no extractor has a parameter, or an
+        extractor says how images are read: they are open by then.
+
+    Examples
+    --------
+    >>> [job.names for job in plan_jobs(["color", "hog,cell_px=16"])]
+    [{'': 'color'}, {'': 'hog,cell_px=16'}]
+    """
+    asked = _asked(extractors)
+    if layer is not None and model is None and asked:
+        raise SpecError("layer goes with model; name the network too, or put it in the SPEC.")
+    parameters = {"on_error": "nan"} | parameters
+    jobs = [Job(_made(item, parameters), {"": _name(item)}) for item in asked]
+    if model is not None or not asked:
+        jobs.append(_network(model or DEFAULT_MODEL, layer, parameters))
+    _check_parameters(jobs, parameters)
+    for job in jobs:
+        _check_reading(job.extractor)
+    jobs = _merged(jobs)
+    _check_names([name for job in jobs for name in job.names.values()])
+    return jobs
+
+
+def _asked(extractors: Any) -> list[Any]:
+    if extractors is None:
+        return []
+    return list(extractors) if isinstance(extractors, list | tuple) else [extractors]
+
+
+def _made(item: Any, parameters: dict[str, Any]) -> Any:
+    """Extractor of a SPEC; one that was given is copied, with its learned state."""
+    if isinstance(item, str | os.PathLike):
+        return make_extractor(os.fspath(item), **parameters)
+    known = {key: value for key, value in parameters.items() if key in item.get_params(deep=False)}
+    return portable(item).set_params(**known)
+
+
+def _name(item: Any) -> str:
+    return os.fspath(item) if isinstance(item, str | os.PathLike) else spec_of(item)
+
+
+def _network(model: str, layer: Any, parameters: dict[str, Any]) -> Job:
+    layers = [layer] if isinstance(layer, str | int) else list(layer or ["-1"])
+    extractor = make_extractor("cnn", model=model, layer=layers, **parameters)
+    return Job(extractor, {})
+
+
+def _merged(jobs: list[Job]) -> list[Job]:
+    """Jobs with networks that differ only in the layer brought together."""
+    groups: dict[str, list[Job]] = {}
+    for place, job in enumerate(jobs):
+        params = job.extractor.get_params(deep=False)
+        is_network = params.pop("layer", None) is not None
+        key = repr((type(job.extractor), sorted(params.items(), key=str)))
+        groups.setdefault(key if is_network else str(place), []).append(job)
+    is_alone = len(groups) == 1
+    return [_merge(group, is_alone=is_alone) for group in groups.values()]
+
+
+def _merge(group: list[Job], *, is_alone: bool) -> Job:
+    """One job of a group, its blocks named by the layer if it is the only network."""
+    extractor = group[0].extractor
+    if not hasattr(extractor, "layer"):
+        return group[0]
+    layers = [layer for job in group for layer in job.extractor.layers]
+    specs = [spec for job in group for spec in (job.names.values() or _layer_specs(job.extractor))]
+    extractor = portable(extractor).set_params(
+        layer=layers, store=extractor.store, n_jobs=extractor.n_jobs
+    )
+    names = layers if is_alone else specs
+    _check_names(names)
+    return Job(extractor, dict(zip(layers, names, strict=True)))
+
+
+def _layer_specs(extractor: Any) -> list[str]:
+    """SPEC of each layer of a network by itself."""
+    alone = (portable(extractor).set_params(layer=layer) for layer in extractor.layers)
+    return [spec_of(layer, is_full=True) for layer in alone]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if list(names).count(name) > 1:
+            raise SpecError(f"{name!r} is asked for twice; ask for it once.")
+
+
+def _check_parameters(jobs: list[Job], parameters: dict[str, Any]) -> None:
+    """Refuse a parameter that no extractor here has: it would change nothing."""
+    known = {key for job in jobs for key in job.extractor.get_params(deep=False)}
+    for key in parameters:
+        if key not in known:
+            names = ", ".join(sorted({type(job.extractor).__name__ for job in jobs}))
+            raise SpecError(f"{names} has no parameter {key!r}; it has {', '.join(sorted(known))}.")
+
+
+def _check_reading(extractor: Any) -> None:
+    """Refuse an extractor that says how images are read: theirs are open, so it changes nothing."""
+    default = type(extractor)().get_params(deep=False)
+    for key in sorted(INPUT_PARAMETERS & default.keys()):
+        if getattr(extractor, key) != default[key]:
+            raise SpecError(
+                f"{type(extractor).__name__}: {key} describes the images, not the features, and "
+                "would change nothing here. Give it to extract(...) or load_dataset."
+            )

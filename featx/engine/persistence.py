@@ -1,0 +1,257 @@
+"""Fitted extractors and pipelines in ``.skops`` files; loading never executes code from one.
+
+A skops file names the class of each object in it, and skops can be told to trust names. A name
+of featx that is trusted can be misused: skops also has nodes that call what they name. So a file
+holds *registered names* (``hog``) in place of our modules and classes. They are replaced by the
+classes on reading, in nodes that make an object without calling anything; all that skops does
+not trust by itself is refused. A class that moves to another module keeps its files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from featx._files import atomic_write
+from featx.engine.registry import registered_class
+from featx.errors import FeatureFileError, one_line
+from featx.extractors.base import Extractor
+from featx.extractors.names import registered_name
+
+PACKAGE = "featx"
+"""Module that stands for ours in a file; a node's class is then a registered name."""
+
+SCHEMA = "schema.json"
+OBJECT_NODE = "ObjectNode"
+"""The one kind of node of a skops file that makes an object without calling anything."""
+
+
+def save_extractor(extractor: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a fitted extractor, without its store and jobs, which belong to a machine.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        Fitted, or one that has nothing to fit.
+    path : path
+        A file that ends in ``.skops``; replaced atomically if it is there.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    FeatureFileError
+        If `path` has another suffix or cannot be written.
+    """
+    return _write(portable(extractor), Path(path), "an extractor", {})
+
+
+def load_extractor(path: str | os.PathLike[str]) -> Extractor:
+    """Read an extractor that `save_extractor` wrote.
+
+    Raises
+    ------
+    FeatureFileError
+        If there is no such file, it is no skops file, or it holds types that are neither
+        featx's nor those of an installed extractor.
+    """
+    model = _read(Path(path), "an extractor", {})
+    if not isinstance(model, Extractor):
+        raise _not_that(path, "an extractor", model)
+    return model
+
+
+def save_pipeline(
+    pipeline: Pipeline, path: str | os.PathLike[str], *, classes: Iterable[type[Any]] = ()
+) -> Path:
+    """Write a fitted pipeline of an extractor and a classifier.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Its first step is an extractor.
+    path : path
+        A file that ends in ``.skops``; replaced atomically if it is there.
+    classes : iterable of type
+        Classes of featx other than extractors that the pipeline may hold.
+
+    Raises
+    ------
+    FeatureFileError
+        If `path` has another suffix or cannot be written.
+    """
+    (name, extractor), *rest = pipeline.steps
+    whole = Pipeline([(name, portable(extractor)), *rest])
+    return _write(whole, Path(path), "a probe", _by_name(classes))
+
+
+def load_pipeline(path: str | os.PathLike[str], *, classes: Iterable[type[Any]] = ()) -> Pipeline:
+    """Read a pipeline that `save_pipeline` wrote.
+
+    Parameters
+    ----------
+    path : path
+    classes : iterable of type
+        Classes of featx other than extractors that the file may hold.
+
+    Raises
+    ------
+    FeatureFileError
+        As of `load_extractor`.
+    """
+    model = _read(Path(path), "a probe", _by_name(classes))
+    if not isinstance(model, Pipeline) or not isinstance(model.steps[0][1], Extractor):
+        raise _not_that(path, "a probe", model)
+    return model
+
+
+def portable(extractor: Any) -> Any:
+    """Copy of a fitted extractor without store and jobs, its learned state kept."""
+    copy = clone(extractor)
+    copy.set_params(store=None, n_jobs=None)
+    learned = {name: value for name, value in vars(extractor).items() if name.endswith("_")}
+    vars(copy).update(learned)
+    return copy
+
+
+def _by_name(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:
+    return {cls.__name__: cls for cls in classes}
+
+
+def _write(model: Any, path: Path, what: str, classes: Mapping[str, type[Any]]) -> Path:
+    import skops.io
+
+    if path.suffix != ".skops":
+        raise FeatureFileError(f"{path}: {what} is saved as .skops; got {path.suffix!r}.")
+    data = _with_schema(skops.io.dumps(model), lambda schema: _hide_classes(schema, classes))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise FeatureFileError(f"{path}: cannot be written ({error.strerror}).") from error
+    return path
+
+
+def _read(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
+    import skops.io
+
+    if not path.is_file():
+        raise FeatureFileError(f"{path}: no such file; expected {what} saved by featx.")
+    trusted: set[str] = set()
+    try:
+        data = _with_schema(
+            path.read_bytes(), lambda schema: trusted.update(_show_classes(schema, classes))
+        )
+        strangers = sorted(set(skops.io.get_untrusted_types(data=data)) - trusted)
+        if not strangers:
+            return skops.io.loads(data, trusted=sorted(trusted))
+    except _UntrustedError as error:
+        strangers = [str(error)]
+    except Exception as error:  # A broken archive may raise anything inside the reader.
+        raise FeatureFileError(
+            f"{path}: not {what} saved by featx ({one_line(error)[:200]})."
+        ) from error
+    raise FeatureFileError(
+        f"{path}: refused, it holds types that featx does not trust: {', '.join(strangers)}. "
+        "Install the package that brings the extractor, or write the file again."
+    )
+
+
+class _UntrustedError(Exception):
+    """A node of a file names what it must not; the text is the name."""
+
+
+def _with_schema(data: bytes, change: Callable[[Any], object]) -> bytes:
+    """A skops file whose schema was changed in place by `change`."""
+    changed = io.BytesIO()
+    with ZipFile(io.BytesIO(data)) as old, ZipFile(changed, "w") as new:
+        schema = json.loads(old.read(SCHEMA))
+        change(schema)
+        for name in old.namelist():
+            new.writestr(name, json.dumps(schema) if name == SCHEMA else old.read(name))
+    return changed.getvalue()
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a schema that names a class, however deep."""
+    stack = [schema]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if "__module__" in item or "__class__" in item:
+                yield item
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def _hide_classes(schema: Any, classes: Mapping[str, type[Any]]) -> None:
+    """Put registered names in place of our modules and classes."""
+    names = {_path_of(cls): name for name, cls in classes.items()}
+    for node in _nodes(schema):
+        path = _named(node)
+        name = names.get(path) or _extractor_name(node)
+        if name is not None:
+            node["__module__"], node["__class__"] = PACKAGE, name
+        elif _is_ours(path):
+            raise FeatureFileError(f"A {path} cannot be saved: it has no registered name.")
+
+
+def _extractor_name(node: Mapping[str, Any]) -> str | None:
+    """Registered name of the extractor of which a node is; None of anything else."""
+    if node["__loader__"] != OBJECT_NODE:
+        return None
+    cls = getattr(sys.modules.get(node["__module__"]), node["__class__"], None)
+    if not isinstance(cls, type) or not issubclass(cls, Extractor):
+        return None
+    name = registered_name(cls)
+    return name if registered_class(name) is cls else None
+
+
+def _show_classes(schema: Any, classes: Mapping[str, type[Any]]) -> set[str]:
+    """Put classes in place of registered names; the paths of those that it put there."""
+    trusted, others = set(), set()
+    for node in _nodes(schema):
+        if node.get("__module__") != PACKAGE:
+            others.add(_named(node))
+            continue
+        name = str(node.get("__class__"))
+        cls = classes.get(name) or registered_class(name)
+        if cls is None or node.get("__loader__") != OBJECT_NODE:
+            raise _UntrustedError(_named(node))
+        node["__module__"], node["__class__"] = cls.__module__, cls.__qualname__
+        trusted.add(_path_of(cls))
+    for path in others:
+        if path in trusted or _is_ours(path):
+            raise _UntrustedError(path)
+    return trusted
+
+
+def _named(node: Mapping[str, Any]) -> str:
+    return f"{node.get('__module__')}.{node.get('__class__')}"
+
+
+def _is_ours(path: str) -> bool:
+    return path.partition(".")[0] == PACKAGE
+
+
+def _path_of(cls: type[Any]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _not_that(path: str | os.PathLike[str], what: str, model: Any) -> FeatureFileError:
+    return FeatureFileError(
+        f"{path}: expected {what} saved by featx; it holds a {type(model).__name__}."
+    )

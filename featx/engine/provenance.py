@@ -1,0 +1,71 @@
+"""Where numbers come from: what stands in every result."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy.typing as npt
+
+import featx
+from featx._files import to_plain
+from featx._fingerprints import fingerprint
+from featx.engine.jobs import Job
+from featx.engine.specs import spec_of
+from featx.store.shards import PRODUCERS
+
+
+def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[str, Any]:
+    """What made a result: extractors, data, versions, command.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    source : str
+        What the pictures were named as.
+    learned_on : str or None
+        ``train`` or ``all``, where an extractor learned from pictures.
+
+    Returns
+    -------
+    dict
+        Plain values only, as JSON has them.
+    """
+    return {
+        "featx": featx.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv if sys.argv and sys.argv[0].endswith("featx") else None,
+        "data": source,
+        "extractors": [entry for job in jobs for entry in _entries(job)],
+        "learned_on": learned_on,
+        "versions": {"python": platform.python_version(), **dict(_versions())},
+        "platform": platform.platform(),
+    }
+
+
+def _entries(job: Job) -> Iterable[dict[str, Any]]:
+    for layer, name in job.names.items():
+        settings = job.extractor.settings(layer)
+        yield {
+            "name": name,
+            "spec": spec_of(job.extractor) if layer == "" else name,
+            "fingerprint": fingerprint(settings),
+            "settings_fingerprint": fingerprint({**settings, "state": None}),
+            "settings": to_plain(settings, array=_array_digest),
+        }
+
+
+def _array_digest(array: npt.NDArray[Any]) -> str:
+    return f"array {array.shape} {fingerprint(array)}"
+
+
+def _versions() -> Iterable[tuple[str, str]]:
+    for package in PRODUCERS.values():
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue

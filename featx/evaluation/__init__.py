@@ -1,0 +1,1 @@
+"""Which features win: protocols, linear probes, comparison, domain transfer."""

@@ -1,0 +1,251 @@
+"""Features to compare: those asked for and the controls, each row as the splits need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from featx._fingerprints import fingerprint
+from featx.data.datasets import ImageDataset
+from featx.engine.extraction import extract
+from featx.engine.fitting import fit_extractor, must_learn
+from featx.engine.jobs import Job, plan_jobs
+from featx.engine.persistence import portable
+from featx.engine.specs import spec_of
+from featx.errors import DatasetError
+from featx.evaluation.protocols import Protocol, Split
+from featx.features.feature_set import FeatureSet
+from featx.store.feature_store import FeatureStore
+from featx.streaming.progress import Watcher
+
+Matrix: TypeAlias = npt.NDArray[np.float32]
+CONTROLS = ("pixels", "mean_color")
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """One kind of features: an extractor, or one layer of a network.
+
+    Attributes
+    ----------
+    spec : str
+    layer : str
+        Of a network; else empty.
+    extractor : Extractor
+        Of this layer alone, without a store: what a user would apply.
+    is_control : bool
+    features : array, or callable of the number of a split
+        All pictures' features; of an extractor that learns, as it learned from the training
+        pictures of that split.
+    n_features : int
+    """
+
+    spec: str
+    layer: str
+    extractor: Any
+    is_control: bool
+    features: Any
+    n_features: int
+
+    @cached_property
+    def key(self) -> str:
+        """The same for features of the same numbers."""
+        return _key(self.extractor, self.layer)
+
+    def fitted(self, number: int) -> Any:
+        """Extractor as it is for one split."""
+        if isinstance(self.features, LearnedFeatures):
+            return self.features.fitted(number)
+        return self.extractor
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Pictures that could be read, how they are split, and their features.
+
+    Attributes
+    ----------
+    dataset : ImageDataset
+    folds : list of (ndarray, ndarray)
+    kinds : list of Kind
+    failures : list of (str, str)
+    provenance : dict
+    store : FeatureStore or None
+    """
+
+    dataset: ImageDataset
+    folds: list[Split]
+    kinds: list[Kind]
+    failures: list[tuple[str, str]]
+    provenance: dict[str, Any]
+    store: FeatureStore | None
+
+
+@dataclass(eq=False)
+class LearnedFeatures:
+    """Features of an extractor that learns, anew from the training pictures of each split.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        Not fitted. With a store, local descriptors are computed once for all splits.
+    dataset : ImageDataset
+    folds : sequence of (ndarray, ndarray)
+    """
+
+    extractor: Any
+    dataset: ImageDataset
+    folds: Sequence[Split]
+    _fitted: dict[int, Any] = field(default_factory=dict)
+
+    def __call__(self, number: int) -> Matrix:
+        """Features of all pictures, the extractor having seen the training pictures alone."""
+        learner = self.extractor
+        rows = extract(
+            self.dataset, self.fitted(number), store=learner.store, n_jobs=learner.n_jobs
+        )
+        for path, reason in rows.failures:
+            raise DatasetError(f"{path}: {learner} cannot read it ({reason}); leave it out.")
+        return rows.X
+
+    def fitted(self, number: int) -> Any:
+        """The extractor, fitted to the training pictures of a split."""
+        if number not in self._fitted:
+            train, _ = self.folds[number]
+            learner = clone(self.extractor)
+            self._fitted[number] = learner.fit(self.dataset.images.take(train.tolist()))
+        return self._fitted[number]
+
+    def fit_first(self, name: str, watcher: Watcher) -> None:
+        """Fit the extractor of the first split, with progress on what all splits share."""
+        learner, (train, _) = clone(self.extractor), self.folds[0]
+        self._fitted[0] = fit_extractor(
+            learner, self.dataset.images, train.tolist(), name=name, watcher=watcher
+        )
+
+    @cached_property
+    def n_features(self) -> int:
+        """Columns."""
+        return int(self.fitted(0).n_features(""))
+
+
+def gather(
+    dataset: ImageDataset,
+    extractors: Any,
+    protocol: Protocol,
+    *,
+    store: FeatureStore | None,
+    has_controls: bool,
+    watcher: Watcher,
+    **parameters: Any,
+) -> Gathered:
+    """Features of all kinds asked for, and of the controls, on the same pictures and splits.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        With labels.
+    extractors : SPEC, Extractor, or list of these
+    protocol : Protocol
+    store : FeatureStore or None
+    has_controls : bool
+        Whether raw pixels, mean colour and, of each network, its twin with random weights take
+        part.
+    watcher : Watcher
+    **parameters
+        As in `featx.extract`.
+
+    Raises
+    ------
+    DatasetError
+        If there are no labels or none of the pictures can be read.
+    """
+    if dataset.labels is None:
+        raise DatasetError(
+            f"{dataset.source}: no labels; wanted folders <class>/<picture>, or a manifest with "
+            "a column 'label'."
+        )
+    protocol.split(
+        dataset.labels, dataset.splits
+    )  # Says what is wrong before anything is computed.
+    speed: dict[str, Any] = {"n_jobs": parameters.get("n_jobs")}
+    asked = [found for job in plan_jobs(extractors, **parameters) for found in _wishes(job)]
+    wishes = [*asked, *(_controls(asked, speed) if has_controls else [])]
+    steady = [wish.extractor for wish in wishes if not must_learn(wish.extractor)]
+    rows = extract(dataset, steady or "mean_color", store=store, watcher=watcher, **speed)
+    readable = _among(dataset, rows.paths)
+    folds = protocol.split(readable.labels, readable.splits)
+    blocks = _blocks(steady, rows)
+    kinds = []
+    for wish in wishes:
+        features: Any = blocks.get(wish.key)
+        if features is None:
+            learner = portable(wish.extractor).set_params(store=store, **speed)
+            features = LearnedFeatures(learner, readable, folds)
+            features.fit_first(wish.spec, watcher)
+        kinds.append(replace(wish, features=features, n_features=_width(features)))
+    return Gathered(readable, folds, kinds, rows.failures, rows.provenance, store)
+
+
+def _wishes(job: Job) -> list[Kind]:
+    """One kind of features for each layer of a job, nothing computed yet."""
+    wishes = []
+    for layer, name in job.names.items():
+        extractor = portable(job.extractor)
+        if layer:
+            extractor.set_params(layer=layer)
+        spec = spec_of(extractor, is_full=True) if layer == name else name
+        wishes.append(Kind(spec, layer, extractor, False, None, 0))
+    return wishes
+
+
+def _controls(asked: Sequence[Kind], speed: dict[str, Any]) -> list[Kind]:
+    """What any features must pass: pixels, mean colour, networks of random weights."""
+    twins = [
+        portable(wish.extractor).set_params(weights="random")
+        for wish in asked
+        if wish.layer and wish.extractor.weights != "random"
+    ]
+    jobs = plan_jobs([*CONTROLS, *_distinct(twins)], **speed)
+    there = {wish.key for wish in asked}
+    found = [replace(wish, is_control=True) for job in jobs for wish in _wishes(job)]
+    return [wish for wish in found if wish.key not in there]
+
+
+def _distinct(extractors: Sequence[Any]) -> list[Any]:
+    """Extractors without those that are like an earlier one."""
+    return list({spec_of(extractor): extractor for extractor in extractors}.values())
+
+
+def _blocks(steady: Sequence[Any], rows: FeatureSet) -> dict[str, Matrix]:
+    """Columns of each kind that does not learn, by its key."""
+    if not steady:
+        return {}
+    return {
+        _key(job.extractor, layer): rows.layer(name)
+        for job in plan_jobs(list(steady))
+        for layer, name in job.names.items()
+    }
+
+
+def _key(extractor: Any, layer: str) -> str:
+    """The same for extractors that give the same numbers."""
+    return fingerprint({**extractor.settings(layer), "state": None})
+
+
+def _width(features: Any) -> int:
+    return features.n_features if isinstance(features, LearnedFeatures) else features.shape[1]
+
+
+def _among(dataset: ImageDataset, names: Any) -> ImageDataset:
+    """Pictures of these names, in the data's order."""
+    wanted = set(map(str, names))
+    if len(wanted) == len(dataset):
+        return dataset
+    return dataset.take([i for i, name in enumerate(dataset.names) if name in wanted])

@@ -1,0 +1,392 @@
+"""Which features win on a user's pictures: `compare`, and `probe` for one kind of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from featx.engine.session import open_session
+from featx.evaluation.candidates import Gathered, Kind, gather
+from featx.evaluation.extraction_cost import time_extraction
+from featx.evaluation.protocols import Protocol, find_protocol
+from featx.evaluation.recommendations import (
+    advise_features,
+    warn_of_convergence,
+    warn_of_small_classes,
+    warn_of_training_pictures,
+)
+from featx.evaluation.saved_probe import save_probe
+from featx.evaluation.scores import PairedTest, per_class
+from featx.evaluation.split_scores import SplitScores, make_probe, score_splits
+from featx.features.results import Result
+from featx.streaming.progress import Watcher
+
+N_MISTAKES = 24
+DEFAULT_EXTRACTORS = ("cnn:featxnet:pool1", "cnn:featxnet:pool5", "hog", "bovw:surf")
+SHUFFLED = "shuffled labels"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One kind of features, and how it did.
+
+    Attributes
+    ----------
+    kind : Kind
+    scores : SplitScores
+    ms_per_image : float
+    """
+
+    kind: Kind
+    scores: SplitScores
+    ms_per_image: float
+
+    def rank(self, metric: str) -> float:
+        """What it is ranked by."""
+        scores = self.scores
+        return float((scores.interval if metric == "accuracy" else scores.balanced_interval).mean)
+
+    def to_row(self, test: PairedTest | None) -> dict[str, Any]:
+        """Its line of the table."""
+        kind = self.kind
+        row = {"spec": kind.spec, "layer": kind.layer, **self.scores.to_row()}
+        if test is not None:
+            row |= {
+                "difference": test.difference,
+                "difference_low": test.low,
+                "difference_high": test.high,
+                "p_value": test.p_value,
+                "is_tied": test.is_tied,
+            }
+        return row | {
+            "is_control": kind.is_control,
+            "n_features": kind.n_features,
+            "bytes_per_image": 4 * kind.n_features,
+            "ms_per_image": self.ms_per_image,
+        }
+
+
+def compare(
+    data: Any,
+    extractors: Any = None,
+    *,
+    protocol: str | Protocol | None = None,
+    classifier: str | None = None,
+    scale: str | None = None,
+    C: float | None = None,
+    grid: Sequence[float] | None = None,
+    metric: str | None = None,
+    train_per_class: int | None = None,
+    n_splits: int | None = None,
+    random_state: int | None = None,
+    domains: Any = None,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """Table of features by what a linear classifier reaches with each, controls among them.
+
+    Every kind of features sees the same pictures, splits and classifier. Raw pixels, mean
+    colour, each network's twin with random weights and the best features with shuffled labels
+    are always among the rows. Nothing is learned from test pictures: codebooks, scalers and the
+    strength of the penalty come from the training pictures of each split.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+        Pictures with classes.
+    extractors : SPEC, Extractor, or list of these, optional
+        By default featxnet's pool1 and pool5, HOG and SURF words.
+    protocol : {"cv", "holdout", "random", "decaf", "kornblith", "razavian"}, optional
+        By default ``holdout`` where the data has folders to split by, else ``cv``.
+    classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, optional
+    scale : {"standard", "l2", "none"}, optional
+    C : float, optional
+        A fixed strength; by default it is chosen from `grid` on training pictures.
+    grid : sequence of float, optional
+    metric : {"accuracy", "balanced_accuracy"}, optional
+        What features are ranked by.
+    train_per_class, n_splits, random_state : int, optional
+        In place of the protocol's.
+    domains : bool or list of str, optional
+    store : path, FeatureStore or None, default="default"
+    watcher : Watcher, optional
+    **parameters
+        Passed to each extractor that has them; ``model``, ``layer`` and ``max_pixels`` as in
+        `extract`.
+
+    Returns
+    -------
+    Result
+        Rows from best to worst. ``difference`` is that to the best, by a paired test on the same
+        splits (`featx.evaluation.scores.paired_test`; McNemar's test where there is one split);
+        features with ``is_tied`` are no worse than chance allows. ``ms_per_image`` is measured anew on 64
+        pictures. ``sentences`` ends with the cheapest features that are no worse than the best.
+
+    Raises
+    ------
+    DatasetError
+        If there are no labels, or too few pictures.
+    SpecError
+        If an extractor or protocol is not known.
+
+    Examples
+    --------
+    >>> result = compare("digits", ["hog,image_size=32"], n_splits=2, store=None)
+    >>> result.rows[0]["spec"], result.rows[-1]["spec"]
+    ('hog,image_size=32', 'shuffled labels')
+    """
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    rules = find_protocol(
+        protocol,
+        dataset.splits,
+        classifier=classifier,
+        scale=scale,
+        grid=None if grid is None else tuple(grid),
+        metric=metric,
+        train_per_class=train_per_class,
+        n_splits=n_splits,
+        random_state=random_state,
+    )
+    if extractors is None and "model" not in parameters:
+        extractors = list(DEFAULT_EXTRACTORS)
+    gathered = gather(
+        dataset, extractors, rules, store=cache, has_controls=True, watcher=watcher, **parameters
+    )
+    measured = _ranked(
+        _measure(gathered, rules, C, watcher, parameters.get("n_jobs")), rules.metric
+    )
+    return _table(gathered, rules, measured, _shuffled(gathered, rules, C, measured[0]))
+
+
+def probe(
+    data: Any,
+    extractor: Any = None,
+    *,
+    protocol: str | Protocol | None = None,
+    train_per_class: int | Sequence[int] | None = None,
+    C: float | None = None,
+    domains: Any = None,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    classifier: str | None = None,
+    scale: str | None = None,
+    grid: Sequence[float] | None = None,
+    metric: str | None = None,
+    n_splits: int | None = None,
+    random_state: int | None = None,
+    save: str | os.PathLike[str] | None = None,
+    **parameters: Any,
+) -> Result:
+    """What a classifier reaches with one kind of features, in full.
+
+    Parameters
+    ----------
+    data, protocol, C, domains, store, watcher, classifier, scale, grid, metric, n_splits, \
+random_state, **parameters
+        As in `compare`.
+    extractor : SPEC or Extractor, optional
+        By default the bundled network before its last layer. A network may have several layers.
+    train_per_class : int or sequence of int, optional
+        Training pictures of each class; several draw a curve, one row each.
+    save : path, optional
+        Where to keep extractor and classifier, fitted to all pictures (``.skops``).
+
+    Returns
+    -------
+    Result
+        A row for each number of training pictures; per-class table, confusion matrix and the
+        surest mistakes are in ``details`` under the SPEC.
+
+    Examples
+    --------
+    >>> result = probe("digits", "hog,image_size=32", train_per_class=[1, 20], store=None)
+    >>> [row["train_per_class"] for row in result.rows]
+    [1, 20]
+    """
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    changes = {
+        "classifier": classifier,
+        "scale": scale,
+        "grid": None if grid is None else tuple(grid),
+        "metric": metric,
+        "n_splits": n_splits,
+        "random_state": random_state,
+    }
+    sizes = (
+        [train_per_class]
+        if train_per_class is None or isinstance(train_per_class, int)
+        else (list(train_per_class))
+    )
+    results = []
+    for size in sizes:
+        rules = find_protocol(protocol, dataset.splits, train_per_class=size, **changes)
+        gathered = gather(
+            dataset,
+            extractor,
+            rules,
+            store=cache,
+            has_controls=False,
+            watcher=watcher,
+            **parameters,
+        )
+        measured = _measure(gathered, rules, C, watcher, parameters.get("n_jobs"))
+        results.append(_found(gathered, rules, measured, size))
+    if save is not None:
+        save_probe(
+            gathered.dataset, extractor, save, protocol=rules, C=C, store=cache, watcher=watcher,
+            **parameters,
+        )  # fmt: skip
+    last = results[-1]
+    return replace(
+        last,
+        rows=[row for result in results for row in result.rows],
+        sentences=list(dict.fromkeys(s for result in results for s in result.sentences)),
+        protocol=last.protocol | {"train_per_class": train_per_class},
+    )
+
+
+def _measure(
+    gathered: Gathered, rules: Protocol, C: float | None, watcher: Watcher, n_jobs: int | None
+) -> list[Measured]:
+    measured = []
+    dataset = gathered.dataset
+    for kind in gathered.kinds:
+        scores = score_splits(
+            kind.features,
+            dataset.labels,
+            gathered.folds,
+            make_probe(rules, C=C),
+            splits=dataset.splits,
+        )
+        cost = time_extraction(kind.fitted(0), dataset.images, n_jobs=n_jobs)
+        measured.append(Measured(kind, scores, cost))
+        watcher.note(f"{kind.spec}: accuracy {scores.accuracy:.3f}")
+    return measured
+
+
+def _ranked(measured: list[Measured], metric: str) -> list[Measured]:
+    return sorted(measured, key=lambda found: -found.rank(metric))
+
+
+def _shuffled(gathered: Gathered, rules: Protocol, C: float | None, best: Measured) -> Measured:
+    """The best features with labels that say nothing: what chance and a leak would reach."""
+    known = gathered.dataset.labels
+    assert known is not None
+    rng = np.random.default_rng(rules.random_state)
+    labels, places = known.copy(), np.flatnonzero(known != "")
+    labels[places] = known[rng.permutation(places)]
+    scores = score_splits(best.kind.features, labels, gathered.folds, make_probe(rules, C=C))
+    kind = replace(best.kind, spec=SHUFFLED, layer="", is_control=True)
+    return Measured(kind, scores, best.ms_per_image)
+
+
+def _table(
+    gathered: Gathered, rules: Protocol, measured: list[Measured], shuffled: Measured
+) -> Result:
+    best = measured[0]
+    everything = _ranked([*measured, shuffled], rules.metric)
+    rows = [
+        found.to_row(best.scores.compared_to(found.scores, rules.metric)) for found in everything
+    ]
+    asked = [found for found in measured if not found.kind.is_control]
+    return Result(
+        "compare",
+        gathered.dataset.source,
+        rows,
+        protocol=_rules(rules, gathered),
+        sentences=[
+            *warn_of_training_pictures(gathered),
+            *warn_of_convergence(rows),
+            *warn_of_small_classes(gathered, rules.train_per_class),
+            *advise_features(rows, gathered.dataset.source, rules),
+        ],
+        failures=gathered.failures,
+        details=_details(asked, gathered),
+        provenance=gathered.provenance,
+    )
+
+
+def _found(
+    gathered: Gathered, rules: Protocol, measured: list[Measured], size: int | None
+) -> Result:
+    few = {} if size is None else {"train_per_class": size}
+    rows = [{**few, **found.to_row(None)} for found in measured]
+    return Result(
+        "probe",
+        gathered.dataset.source,
+        rows,
+        protocol=_rules(rules, gathered),
+        sentences=[
+            *warn_of_training_pictures(gathered),
+            *warn_of_convergence(rows),
+            *warn_of_small_classes(gathered, rules.train_per_class),
+        ],
+        failures=gathered.failures,
+        details=_details(measured, gathered),
+        provenance=gathered.provenance,
+    )
+
+
+def _rules(rules: Protocol, gathered: Gathered) -> dict[str, Any]:
+    """The protocol, and what came of it on these pictures."""
+    train, test = gathered.folds[0]
+    labels = gathered.dataset.labels
+    assert labels is not None
+    return rules.to_dict() | {
+        "n_splits": len(gathered.folds),
+        "n_train": len(train),
+        "n_test": len(test),
+        "n_classes": len(np.unique(labels[labels != ""])),
+    }
+
+
+def _details(measured: Sequence[Measured], gathered: Gathered) -> dict[str, Any]:
+    """Confusion matrix, per-class table and surest mistakes of each kind of features."""
+    names = np.array(gathered.dataset.names)
+    details: dict[str, Any] = {"confusion": {}, "per_class": {}, "mistakes": {}}
+    for found in measured:
+        said = found.scores.predictions
+        truth, predicted = (
+            np.concatenate([getattr(part, name) for part in said])
+            for name in ("truth", "predicted")
+        )
+        details["confusion"][found.kind.spec] = _confusion(truth, predicted)
+        details["per_class"][found.kind.spec] = per_class(truth, predicted)
+        details["mistakes"][found.kind.spec] = _mistakes(said, names)
+    return details
+
+
+def _confusion(truth: Any, predicted: Any) -> dict[str, Any]:
+    classes = np.unique(np.concatenate([truth, predicted]))
+    matrix = np.zeros((len(classes), len(classes)), int)
+    np.add.at(matrix, (np.searchsorted(classes, truth), np.searchsorted(classes, predicted)), 1)
+    return {"classes": classes.tolist(), "matrix": matrix.tolist()}
+
+
+def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
+    """Pictures most surely misjudged, each once, the surest first."""
+    wrong = [
+        (
+            float(part.probability[i]),
+            str(names[part.places[i]]),
+            str(part.truth[i]),
+            str(part.predicted[i]),
+        )
+        for part in said
+        for i in np.flatnonzero(~part.is_right)
+    ]
+    surest: dict[str, dict[str, Any]] = {}
+    for probability, path, truth, predicted in sorted(wrong, reverse=True):
+        surest.setdefault(
+            path, {"path": path, "true": truth, "predicted": predicted, "probability": probability}
+        )
+    return list(surest.values())[:N_MISTAKES]

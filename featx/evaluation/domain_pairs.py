@@ -1,0 +1,328 @@
+"""What features keep from one domain to another: figures of ordered pairs, and their averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from featx.evaluation.scores import (
+    SURE,
+    Floats,
+    Interval,
+    interval,
+)
+from featx.features.spec_labels import short_specs
+
+N_RESAMPLES = 2000
+MEAN = "mean"
+ARRAYS = ("source", "target", "domain", "chance")
+
+
+@dataclass(frozen=True, eq=False)
+class Crossing:
+    """Accuracies of one kind of features over all ordered pairs of domains.
+
+    Attributes
+    ----------
+    spec : str
+    alignment : {"none", "coral"}
+    pairs : list of (str, str)
+        Source and target.
+    source, target, domain : ndarray of shape (n_pairs, n_seeds)
+        Accuracy on the source's test pictures, on the target's, and of telling the two apart.
+    chance : ndarray of shape (n_pairs, 2)
+        What naming the most frequent class reaches within source and target.
+    test_share : float
+        Test pictures for each training picture.
+    has_converged : bool, default=True
+        The classifier, in every pair and seed.
+    """
+
+    spec: str
+    alignment: str
+    pairs: list[tuple[str, str]]
+    source: Floats
+    target: Floats
+    domain: Floats
+    chance: Floats
+    test_share: float
+    has_converged: bool = True
+
+    @property
+    def name(self) -> str:
+        """The SPEC as sentences name it."""
+        return short_specs([self.spec])[self.spec]
+
+    @property
+    def lost(self) -> Floats:
+        """Points lost from source to target: (n_pairs, n_seeds)."""
+        return 100 * (self.source - self.target)
+
+    @property
+    def kept(self) -> Floats | None:
+        """Values whose mean is the share kept of the accuracy above chance: (n_pairs, n_seeds).
+
+        None where there is nothing to keep. The share is one mean over another, not a mean of
+        shares, which a pair near chance would make meaningless; around it the values spread as
+        the ratio of the means does, to first order.
+        """
+        above, below = self.target - self.chance[:, 1:], self.source - self.chance[:, :1]
+        if below.mean() <= 0:
+            return None
+        share = above.mean() / below.mean()
+        return share + (above - share * below) / below.mean()
+
+    def take(self, place: int) -> Crossing:
+        """One pair."""
+        part = slice(place, place + 1)
+        arrays = {name: getattr(self, name)[part] for name in ARRAYS}
+        return replace(self, pairs=self.pairs[part], **arrays)
+
+    def rows(self, plain: Crossing, best: Crossing) -> list[dict[str, Any]]:
+        """A line for the average over pairs, then one for each pair.
+
+        Parameters
+        ----------
+        plain : Crossing
+            The same features without alignment, for what the alignment adds.
+        best : Crossing
+            Those that the average is compared to.
+        """
+        is_plain = self is plain
+        average = self._row(MEAN, MEAN, None if is_plain else plain)
+        behind = self.interval(best.target - self.target)
+        return [average | _named("difference", behind)] + [
+            self.take(place)._row(*pair, None if is_plain else plain.take(place))
+            for place, pair in enumerate(self.pairs)
+        ]
+
+    def interval(self, values: Floats) -> Interval:
+        """Mean of values of this shape, with its interval."""
+        return crossed_interval(values, test_share=self.test_share)
+
+    def ahead(self, other: Crossing) -> Interval:
+        """Points of target accuracy by which these features are ahead of others."""
+        return self.interval(100 * (self.target - other.target))
+
+    def share_ahead(self, other: Crossing) -> Interval | None:
+        """By how much more of what is above chance these keep than others."""
+        mine, theirs = self.kept, other.kept
+        return None if mine is None or theirs is None else self.interval(mine - theirs)
+
+    def _row(self, source: str, target: str, plain: Crossing | None) -> dict[str, Any]:
+        reached, kept = self.interval(self.target), self.kept
+        return {
+            "spec": self.spec,
+            "alignment": self.alignment,
+            "source": source,
+            "target": target,
+            "source_accuracy": float(self.source.mean()),
+            "target_accuracy": reached.mean,
+            "low": None if np.isnan(reached.low) else max(0.0, reached.low),
+            "high": None if np.isnan(reached.high) else min(1.0, reached.high),
+            **_named("points_lost", self.interval(self.lost)),
+            **_named("share_kept", None if kept is None else self.interval(kept)),
+            "domain_accuracy": float(self.domain.mean()),
+            **({} if plain is None else _named("points_gained", self.ahead(plain))),
+            "converged": self.has_converged,
+        }
+
+
+def crossed_interval(values: Floats, *, test_share: float = 0.0) -> Interval:
+    """Mean over pairs and seeds, with its 95 % interval over both.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_pairs, n_seeds)
+    test_share : float, default=0
+        Test pictures for each training picture, see `featx.evaluation.scores.interval`.
+
+    Returns
+    -------
+    Interval
+        Its ends are NaN for a single value.
+
+    Notes
+    -----
+    The pigeonhole bootstrap [1]_: pairs and seeds are drawn with replacement, each by
+    themselves, because figures of one pair resemble each other, and so do those of one seed.
+    Of two domains or one pair the seeds alone are drawn anew: it is Student's interval over
+    seeds, and says nothing of other domains.
+
+    References
+    ----------
+    .. [1] Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007) 386-411.
+
+    Examples
+    --------
+    >>> crossed_interval(np.full((3, 2), 0.5))
+    Interval(mean=0.5, low=0.5, high=0.5)
+    """
+    n_pairs, n_seeds = values.shape
+    mean = float(values.mean())
+    if n_pairs > 2:
+        return Interval(mean, *_ends(values))
+    if n_seeds > 1:
+        return interval(values.mean(0), test_share=test_share)
+    return Interval(mean, np.nan, np.nan)
+
+
+def describe_crossings(crossings: Sequence[Crossing]) -> list[str]:
+    """What the averages say, in words, each sentence naming what it speaks of.
+
+    Parameters
+    ----------
+    crossings : sequence of Crossing
+        Of each kind of features without alignment and with it.
+
+    Returns
+    -------
+    list of str
+    """
+    plain = sorted(
+        (found for found in crossings if found.alignment == "none"),
+        key=lambda found: -found.target.mean(),
+    )
+    moved = {found.spec: found for found in crossings if found.alignment != "none"}
+    aligned = [moved[found.spec] for found in plain]
+    said = [_first(plain[0])]
+    said += [sentence for other in plain[1:] for sentence in _differences(plain[0], other)]
+    said += [_gain(*both) for both in zip(aligned, plain, strict=True)]
+    return [*said, _told_apart(plain, aligned)]
+
+
+def compare_crossings(crossings: Sequence[Crossing]) -> list[dict[str, Any]]:
+    """Differences of each two kinds of features on the same pairs and seeds.
+
+    Parameters
+    ----------
+    crossings : sequence of Crossing
+
+    Returns
+    -------
+    list of dict
+        Of the first from the second: in target accuracy and in what is lost, in points, and in
+        the share kept, each with its interval.
+    """
+    return [
+        {"spec": first.spec, "than": second.spec, "alignment": first.alignment}
+        | _named("target_points", first.ahead(second))
+        | _named("points_lost", first.interval(first.lost - second.lost))
+        | _named("share_kept", first.share_ahead(second))
+        for place, first in enumerate(crossings)
+        for second in crossings[place + 1 :]
+        if first.alignment == second.alignment
+    ]
+
+
+def _first(best: Crossing) -> str:
+    return (
+        f"Target accuracy: {best.name} reaches {_figure(best.interval(best.target))} on domains "
+        f"it was not trained on, {best.source.mean():.3f} within its own."
+    )
+
+
+def _differences(best: Crossing, other: Crossing) -> list[str]:
+    """How other features stand to the best: on the target, in points lost, in share kept."""
+    ahead = best.ahead(other)
+    doubt = "; chance alone may do that" if _has_zero(ahead) else ""
+    return [
+        f"Target accuracy: {other.name} is {_points(ahead)} behind {best.name} on the same pairs "
+        f"and seeds{doubt}.",
+        _of_loss(best, other),
+        _of_share(best, other),
+    ]
+
+
+def _of_loss(best: Crossing, other: Crossing) -> str:
+    lost = best.interval(best.lost - other.lost)
+    said = (
+        f"Points lost: {best.name} {best.lost.mean():.1f}, {other.name} {other.lost.mean():.1f}; "
+    )
+    if _has_zero(lost):
+        return f"{said}chance alone may make that difference."
+    loser, keeper = (best, other) if lost.mean > 0 else (other, best)
+    starts = f"{loser.source.mean():.3f} against {keeper.source.mean():.3f} within the source"
+    if loser.source.mean() > keeper.source.mean():
+        return f"{said}{loser.name} loses more and starts higher, {starts}."
+    return f"{said}{loser.name} loses more though it starts no higher, {starts}."
+
+
+def _of_share(best: Crossing, other: Crossing) -> str:
+    difference = best.share_ahead(other)
+    shares = {found.name: found.kept for found in (best, other)}
+    if difference is None:
+        lost = " and ".join(name for name, kept in shares.items() if kept is None)
+        return f"Share kept: nothing to keep, {lost} is no better than chance within the source."
+    said = ", ".join(
+        f"{name} {_rounded(kept.mean(), 2)}" for name, kept in shares.items() if kept is not None
+    )
+    said = f"Share kept of the accuracy above chance: {said}; "
+    if _has_zero(difference):
+        return f"{said}chance alone may make that difference."
+    return f"{said}{(best if difference.mean > 0 else other).name} keeps more."
+
+
+def _gain(found: Crossing, plain: Crossing) -> str:
+    gain = found.ahead(plain)
+    doubt = "; chance alone may do that" if _has_zero(gain) else ""
+    if gain.mean < 0:
+        return f"CORAL takes {_points(_negative(gain))} from {found.name} on the target{doubt}."
+    return f"CORAL adds {_points(gain)} to {found.name} on the target{doubt}."
+
+
+def _told_apart(plain: Sequence[Crossing], aligned: Sequence[Crossing]) -> str:
+    told = ", ".join(
+        f"{bare.name} {bare.domain.mean():.3f} ({moved.domain.mean():.3f} after CORAL)"
+        for bare, moved in zip(plain, aligned, strict=True)
+    )
+    return f"Domains told apart by a linear classifier, where 0.5 is chance: {told}."
+
+
+def _ends(values: Floats) -> tuple[float, float]:
+    """Ends of the interval of a mean over pairs and seeds drawn anew."""
+    n_pairs, n_seeds = values.shape
+    rng = np.random.default_rng(0)
+    pairs = rng.multinomial(n_pairs, np.full(n_pairs, 1 / n_pairs), N_RESAMPLES)
+    seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), N_RESAMPLES)
+    means = ((pairs @ values) * seeds).sum(1) / values.size
+    low, high = np.quantile(means, [(1 - SURE) / 2, (1 + SURE) / 2])
+    return float(low), float(high)
+
+
+def _named(name: str, found: Interval | None) -> dict[str, float | None]:
+    """A figure and the ends of its interval, None where there is none."""
+    if found is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    low, high = (None if np.isnan(end) else end for end in found[1:])
+    return {name: found.mean, f"{name}_low": low, f"{name}_high": high}
+
+
+def _has_zero(found: Interval) -> bool:
+    """Whether there may be no difference: always so where it was measured once."""
+    return not (found.low > 0 or found.high < 0)
+
+
+def _negative(found: Interval) -> Interval:
+    return Interval(-found.mean, -found.high, -found.low)
+
+
+def _figure(found: Interval) -> str:
+    return _ranged([_rounded(number, 3) for number in found])
+
+
+def _points(found: Interval) -> str:
+    figures = [_rounded(number, 1) for number in found]
+    return _ranged([f"{figures[0]} points", *figures[1:]])
+
+
+def _ranged(figures: Sequence[str]) -> str:
+    return figures[0] if "nan" in figures else f"{figures[0]} ({figures[1]} to {figures[2]})"
+
+
+def _rounded(number: float, n_places: int) -> str:
+    """Number with so many places, and no minus before a zero."""
+    return f"{round(number, n_places) + 0.0:.{n_places}f}"

@@ -1,0 +1,424 @@
+"""Trained on one domain, tested on another: `transfer`, with CORAL and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from featx.data.datasets import ImageDataset, train_test_indices
+from featx.engine.session import open_session
+from featx.errors import DatasetError, SpecError
+from featx.evaluation.candidates import Gathered, Kind, gather
+from featx.evaluation.coral import CORAL
+from featx.evaluation.domain_pairs import (
+    MEAN,
+    Crossing,
+    compare_crossings,
+    describe_crossings,
+)
+from featx.evaluation.linear_probe import LinearProbe
+from featx.evaluation.protocols import Protocol, Split
+from featx.evaluation.recommendations import warn_of_training_pictures
+from featx.evaluation.split_scores import make_probe
+from featx.features.results import Result
+from featx.streaming.progress import Watcher
+
+Matrix = npt.NDArray[np.float32]
+Column = npt.NDArray[Any]
+
+DEFAULT_EXTRACTORS = ("cnn:featxnet:-1", "bovw:surf", "color")
+ALIGNMENTS = ("none", "coral")
+DIVIDER_GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+SOURCE = (
+    "Sun, Feng and Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016; each "
+    "domain split at random within its classes, the target's training pictures without labels"
+)
+
+
+@dataclass(frozen=True)
+class DomainProtocol(Protocol):
+    """How each domain is split: at random within its classes, anew with every seed.
+
+    Attributes
+    ----------
+    name, splits, n_splits, classifier, scale, grid, validation, metric, random_state, source
+        As in `Protocol`; `n_splits` is the number of seeds.
+    train_share : float
+        Of each class of each domain, to train on.
+    regularization : float
+        Of `CORAL`.
+    names : tuple of str
+        The domains.
+    """
+
+    train_share: float = 0.7
+    regularization: float = 1.0
+    names: tuple[str, ...] = ()
+
+    def split(self, labels: Any, splits: Any = None) -> list[Split]:
+        """Places of training and test pictures of each domain, seed after seed.
+
+        Parameters
+        ----------
+        labels : array of str, shape (n_images,)
+        splits : array of str, shape (n_images,)
+            The domain of each picture.
+
+        Returns
+        -------
+        list of (ndarray, ndarray), of length n_splits * n_domains
+        """
+        labels, domains = np.asarray(labels, str), np.asarray(splits, str)
+        kept = np.isin(labels, _shared_classes(labels, domains, self.names))
+        places = [np.flatnonzero(kept & (domains == name)) for name in self.names]
+        folds = []
+        for seed in range(self.n_splits):
+            for known in places:
+                train, test = train_test_indices(
+                    labels[known],
+                    train_size=self.train_share,
+                    random_state=self.random_state + seed,
+                )
+                folds.append((known[train], known[test]))
+        return folds
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Features and classes of one domain, as one seed splits it.
+
+    Attributes
+    ----------
+    train, test : array of shape (n, n_features)
+    train_labels, test_labels : array of str, shape (n,)
+    """
+
+    train: Matrix
+    test: Matrix
+    train_labels: Column
+    test_labels: Column
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Everything that is learned for one source and target.
+
+    Attributes
+    ----------
+    coral : CORAL or None
+    probe : classifier
+        Tells classes, trained on the source.
+    divider : LinearProbe
+        Tells the two domains apart.
+    """
+
+    coral: CORAL | None
+    probe: Any
+    divider: LinearProbe
+
+    def accuracies(self, source: Part, target: Part) -> tuple[float, float, float]:
+        """Share told rightly of the source's test pictures, the target's, and of domains."""
+        own = source.test if self.coral is None else self.coral.align(source.test)
+        rows = [own, target.test]
+        is_target = [self.divider.predict(part) == 1 for part in rows]
+        return (
+            float(np.mean(self.probe.predict(own) == source.test_labels)),
+            float(np.mean(self.probe.predict(target.test) == target.test_labels)),
+            float(1 - is_target[0].mean() + is_target[1].mean()) / 2,
+        )
+
+
+def transfer(
+    data: Any,
+    extractors: Any = None,
+    *,
+    domains: bool | Sequence[str] = True,
+    seeds: int = 5,
+    train_share: float = 0.7,
+    classifier: str = "logistic",
+    scale: Literal["standard", "l2", "none"] = "standard",
+    C: float | None = None,
+    regularization: float = 1.0,
+    random_state: int = 0,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """What features keep when a classifier trained on one domain meets another.
+
+    Each domain is split within its classes into training and test pictures, anew with every
+    seed. For each ordered pair of domains a classifier is trained on the source's training
+    pictures and tested on the test pictures of both, as it is and after `CORAL`, which learns
+    from the training pictures of both and from no label. No test picture has a part in anything
+    that is learned: codebooks come from the source's training pictures.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+        Pictures with classes and domains: folders ``<domain>/<class>/<picture>``, or a manifest
+        with a column ``domain``. Classes that a domain lacks are left out.
+    extractors : SPEC, Extractor, or list of these, optional
+        By default the bundled network before its last layer, SURF words and colour.
+    domains : True or list of str, default=True
+        Those wanted; all.
+    seeds : int, default=5
+    train_share : float, default=0.7
+        Of each class of each domain, to train on.
+    classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, default="logistic"
+    scale : {"standard", "l2", "none"}, default="standard"
+    C : float, optional
+        A fixed strength; by default it is chosen on the source's training pictures.
+    regularization : float, default=1.0
+        Of `CORAL`.
+    random_state : int, default=0
+        The first seed.
+    store : path, FeatureStore or None, default="default"
+    watcher : Watcher, optional
+    **parameters
+        As in `extract`.
+
+    Returns
+    -------
+    Result
+        For each kind of features, without CORAL and with it, a row with the averages
+        (``source="mean"``, ``target="mean"``; best first) and one for each pair of domains.
+        ``target_accuracy`` (with ``low``, ``high``), ``points_lost`` (percentage points) and
+        ``share_kept`` (of the accuracy above that of naming the most frequent class) stand side
+        by side: strong features lose more points because they start higher.
+        ``domain_accuracy`` is how well a linear classifier tells source and target apart,
+        0.5 being chance, and ``points_gained`` what CORAL adds on the target. ``difference`` is
+        that of an average's target accuracy to the best, on the same pairs and seeds. Intervals of
+        averages are over pairs and seeds
+        (`featx.evaluation.domain_pairs.crossed_interval`), those of one pair over seeds. ``details["differences"]`` pairs any two kinds of features.
+
+    Raises
+    ------
+    DatasetError
+        If there are no labels, fewer than two domains, or fewer than two classes in all of them.
+    SpecError
+        If an extractor is not known or a number is out of its range.
+
+    Examples
+    --------
+    >>> from featx import load_dataset
+    >>> digits = load_dataset("digits").take(range(200))
+    >>> halves = np.array(["early", "late"]).repeat(100)
+    >>> result = transfer(replace(digits, domains=halves), "hog,image_size=32", seeds=2, store=None)
+    >>> sorted((row["alignment"], row["source"], row["target"]) for row in result.rows)[:3]
+    [('coral', 'early', 'late'), ('coral', 'late', 'early'), ('coral', 'mean', 'mean')]
+    """
+    _check_numbers(seeds, train_share, regularization)
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    rules = DomainProtocol(
+        "transfer",
+        splits="random",
+        n_splits=seeds,
+        classifier=classifier,
+        scale=scale,
+        random_state=random_state,
+        source=SOURCE,
+        train_share=train_share,
+        regularization=regularization,
+        names=_domain_names(dataset, domains),
+    )
+    if extractors is None and "model" not in parameters:
+        extractors = list(DEFAULT_EXTRACTORS)
+    gathered = gather(
+        replace(dataset, splits=dataset.domains),
+        extractors,
+        rules,
+        store=cache,
+        has_controls=False,
+        watcher=watcher,
+        **parameters,
+    )
+    crossings = []
+    for kind in gathered.kinds:
+        crossings += cross_domains(kind, gathered, rules, C)
+        watcher.note(f"{kind.spec}: target accuracy {crossings[-2].target.mean():.3f}")
+    return _result(gathered, rules, crossings)
+
+
+def fit_pair(
+    source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None, *, trained: Any = None
+) -> Fitted:
+    """Everything that is learned for one pair: from training pictures, and the source's labels.
+
+    Parameters
+    ----------
+    source : Part
+        Only its training part is looked at.
+    rows : array of shape (n_target, n_features)
+        The target's training pictures.
+    probe : classifier
+        A copy is fitted.
+    coral : CORAL, optional
+        A copy is fitted, and moves the source first.
+    trained : classifier, optional
+        The probe as it was fitted to the source before, not to be fitted again.
+    """
+    own = source.train
+    if coral is not None:
+        coral = clone(coral).fit(own, target=rows)
+        own = coral.align(own)
+    divider = LinearProbe(grid=DIVIDER_GRID, metric="balanced_accuracy")
+    is_target = np.repeat([0, 1], [len(own), len(rows)])
+    return Fitted(
+        coral,
+        trained or clone(probe).fit(own, source.train_labels),
+        divider.fit(np.concatenate([own, rows]), is_target),
+    )
+
+
+def cross_domains(
+    kind: Kind, gathered: Gathered, rules: DomainProtocol, C: float | None = None
+) -> list[Crossing]:
+    """Accuracies of one kind of features over all pairs: without alignment, and with CORAL.
+
+    Parameters
+    ----------
+    kind : Kind
+    gathered : Gathered
+    rules : DomainProtocol
+    C : float, optional
+    """
+    n_domains = len(rules.names)
+    pairs = list(permutations(range(n_domains), 2))
+    found = np.empty((len(ALIGNMENTS), 3, len(pairs), rules.n_splits))
+    converged = np.ones(len(ALIGNMENTS), bool)
+    for number in range(rules.n_splits * n_domains):
+        seed, source = divmod(number, n_domains)
+        parts = _parts(kind, gathered, number, n_domains)
+        targets = {target: parts[target] for first, target in pairs if first == source}
+        for target, ways in _fit_all(parts[source], targets, rules, C):
+            place = pairs.index((source, target))
+            for way, fitted in enumerate(ways):
+                found[way, :, place, seed] = fitted.accuracies(parts[source], parts[target])
+                converged[way] &= getattr(fitted.probe, "converged_", True)
+    named = [(rules.names[first], rules.names[second]) for first, second in pairs]
+    chance = _chances(gathered, n_domains)[np.array(pairs)]
+    train, test = gathered.folds[0]
+    share = len(test) / len(train)
+    return [
+        Crossing(kind.spec, alignment, named, own, other, told, chance, share, bool(is_done))
+        for alignment, (own, other, told), is_done in zip(ALIGNMENTS, found, converged, strict=True)
+    ]
+
+
+def _fit_all(
+    source: Part, targets: Mapping[int, Part], rules: DomainProtocol, C: float | None
+) -> Iterator[tuple[int, tuple[Fitted, Fitted]]]:
+    """What is learned of one source for each target: as it is, and with CORAL."""
+    probe, coral = make_probe(rules, C=C), CORAL(rules.regularization)
+    trained = clone(probe).fit(source.train, source.train_labels)
+    for place, target in targets.items():
+        plain = fit_pair(source, target.train, probe, trained=trained)
+        yield place, (plain, fit_pair(source, target.train, probe, coral))
+
+
+def _parts(kind: Kind, gathered: Gathered, number: int, n_domains: int) -> list[Part]:
+    """Every domain as the seed splits it, in features that learned from one of them alone."""
+    rows = kind.features(number) if callable(kind.features) else kind.features
+    labels: Any = gathered.dataset.labels
+    start = number - number % n_domains
+    return [
+        Part(rows[train], rows[test], labels[train], labels[test])
+        for train, test in gathered.folds[start : start + n_domains]
+    ]
+
+
+def _chances(gathered: Gathered, n_domains: int) -> Column:
+    """What naming the most frequent class of each domain reaches: (n_domains,)."""
+    labels: Any = gathered.dataset.labels
+    domains = [labels[np.concatenate(fold)] for fold in gathered.folds[:n_domains]]
+    return np.array([np.unique(part, return_counts=True)[1].max() / len(part) for part in domains])
+
+
+def _result(gathered: Gathered, rules: DomainProtocol, crossings: list[Crossing]) -> Result:
+    plain = {found.spec: found for found in crossings if found.alignment == "none"}
+    best = max(crossings, key=lambda found: float(found.target.mean()))
+    rows = [row for found in crossings for row in found.rows(plain[found.spec], best)]
+    averages = sorted(
+        (row for row in rows if row["source"] == MEAN), key=lambda row: -row["target_accuracy"]
+    )
+    return Result(
+        "transfer",
+        gathered.dataset.source,
+        [*averages, *(row for row in rows if row["source"] != MEAN)],
+        protocol=_rules(gathered, rules),
+        sentences=[*warn_of_training_pictures(gathered), *describe_crossings(crossings)],
+        failures=gathered.failures,
+        details={"differences": compare_crossings(crossings)},
+        provenance=gathered.provenance,
+    )
+
+
+def _rules(gathered: Gathered, rules: DomainProtocol) -> dict[str, Any]:
+    """The protocol, and what came of it on these pictures."""
+    n_domains = len(rules.names)
+    known: dict[str, Any] = rules.to_dict()
+    names = list(known.pop("names"))
+    labels: Any = gathered.dataset.labels
+    folds = dict(zip(names, gathered.folds[:n_domains], strict=True))
+    chances = dict(zip(names, _chances(gathered, n_domains).tolist(), strict=True))
+    return known | {
+        "domains": names,
+        "n_train_per_domain": {name: len(train) for name, (train, _) in folds.items()},
+        "n_test_per_domain": {name: len(test) for name, (_, test) in folds.items()},
+        "n_classes": len(np.unique(labels[gathered.folds[0][0]])),
+        "chance": chances,
+    }
+
+
+def _check_numbers(seeds: int, train_share: float, regularization: float) -> None:
+    if seeds < 1:
+        raise SpecError(f"seeds must be at least 1; got {seeds}.")
+    if not 0 < train_share < 1:
+        raise SpecError(f"train_share must be between 0 and 1; got {train_share}.")
+    if not regularization > 0:
+        raise SpecError(f"regularization must be above 0; got {regularization}.")
+
+
+def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[str, ...]:
+    """Domains in the order asked for, else by name."""
+    if dataset.domains is None:
+        raise DatasetError(
+            f"{dataset.source}: no domains; wanted folders <domain>/<class>/<picture>, or a "
+            "manifest with a column 'domain'."
+        )
+    there = sorted({str(name) for name in dataset.domains if name})
+    names = there if isinstance(wanted, bool) else list(dict.fromkeys(wanted))
+    for name in names:
+        if name not in there:
+            raise DatasetError(
+                f"Domain {name!r} is not in the data. There are: {', '.join(there)}."
+            )
+    if len(names) < 2:
+        raise DatasetError(
+            f"Transfer needs at least 2 domains; got {', '.join(names) or 'none'}. There are: "
+            f"{', '.join(there)}."
+        )
+    return tuple(names)
+
+
+def _shared_classes(labels: Column, domains: Column, names: Sequence[str]) -> list[str]:
+    """Classes of which every domain has two pictures: one to train and one to test on."""
+    counts = [
+        dict(zip(*np.unique(labels[domains == name], return_counts=True), strict=True))
+        for name in names
+    ]
+    shared = [str(name) for name in counts[0] if name and all(n.get(name, 0) > 1 for n in counts)]
+    if len(shared) < 2:
+        raise DatasetError(
+            f"Transfer needs at least 2 classes with 2 pictures in each of the domains "
+            f"{', '.join(names)}; got {len(shared)}."
+        )
+    return shared

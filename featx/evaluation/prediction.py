@@ -1,0 +1,153 @@
+"""Classes of new pictures, by what `featx probe --save` or `featx finetune` left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx.engine.extraction import extract
+from featx.engine.persistence import load_pipeline
+from featx.evaluation.split_scores import probe_classes
+from featx.extractors.cnn import CNNFeatures
+from featx.features.results import Result
+from featx.networks.sources.saved_folder import read_card
+from featx.streaming.progress import Watcher
+
+
+def predict(
+    model: str | os.PathLike[str],
+    images: Any,
+    *,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """Class and probability of each picture.
+
+    Parameters
+    ----------
+    model : path
+        A file that ``featx probe --save`` wrote, or a folder that ``featx finetune`` wrote.
+        Loading executes no code of it.
+    images : str, path, list of these, ImageDataset, or pictures
+        As in `featx.extract`.
+    store : path, FeatureStore or None, default="default"
+    watcher : Watcher, optional
+    **parameters
+        ``n_jobs`` and the like.
+
+    Returns
+    -------
+    Result
+        Rows of ``path``, ``predicted``, ``probability``, and ``probabilities`` of every class;
+        ``true`` where the data says it. Pictures that could not be read are in ``failures``.
+
+    Raises
+    ------
+    FeatureFileError
+        If the model cannot be read, or holds types that are not trusted.
+    """
+    if Path(model).is_dir():
+        return predict_folder(model, images, store=store, watcher=watcher, **parameters)
+    pipeline = load_pipeline(model, classes=probe_classes())
+    extractor, probe = pipeline.steps[0][1], pipeline[1:]
+    features = extract(images, extractor, store=store, watcher=watcher, **parameters)
+    shares = probe.predict_proba(np.asarray(features.X))
+    return Result(
+        "predict",
+        str(features.provenance["data"]),
+        prediction_rows(features.paths, shares, probe.classes_, features.labels),
+        failures=features.failures,
+        provenance=features.provenance | {"model": os.fspath(model)},
+    )
+
+
+def prediction_rows(
+    paths: Any, shares: Any, classes: Any, labels: Any = None
+) -> list[dict[str, Any]]:
+    """Rows of a table of predictions.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    shares : ndarray of shape (n_images, n_classes)
+        Probabilities.
+    classes : sequence of str
+    labels : sequence of str, optional
+        What is true, where it is known.
+
+    Examples
+    --------
+    >>> prediction_rows(["a.jpg"], np.array([[0.2, 0.8]]), ["ant", "bee"])[0]["predicted"]
+    'bee'
+    """
+    names = [str(name) for name in classes]
+    rows = []
+    for place, (path, row) in enumerate(zip(paths, shares, strict=True)):
+        best = int(row.argmax())
+        said = {"path": str(path), "predicted": names[best], "probability": float(row[best])}
+        if labels is not None and labels[place]:
+            said["true"] = str(labels[place])
+        rows.append(said | {"probabilities": dict(zip(names, map(float, row), strict=True))})
+    return rows
+
+
+def predict_folder(
+    folder: str | os.PathLike[str],
+    images: Any,
+    *,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """Class and probability of each picture, by a network that ``featx finetune`` left.
+
+    Parameters
+    ----------
+    folder : path
+    images : str, path, list of these, ImageDataset, or pictures
+    store : path, FeatureStore or None, default="default"
+        Logits are kept there as features are.
+    watcher : Watcher, optional
+    **parameters
+        ``n_jobs``, ``device`` and the like.
+
+    Returns
+    -------
+    Result
+        Rows of ``path``, ``predicted``, ``probability``, ``probabilities``, and ``true`` where
+        it is known.
+
+    Raises
+    ------
+    ModelError
+        If the folder is none of ``featx finetune``.
+    """
+    card = read_card(folder)
+    extractor = CNNFeatures(os.fspath(folder), "logits")
+    found = extract(images, extractor, store=store, watcher=watcher, **parameters)
+    return Result(
+        "predict",
+        str(found.provenance["data"]),
+        prediction_rows(found.paths, softmax(found.X), card["classes"], found.labels),
+        failures=found.failures,
+        provenance=found.provenance | {"model": os.fspath(folder)},
+    )
+
+
+def softmax(logits: Any) -> npt.NDArray[np.float64]:
+    """Shares that add to one in each row.
+
+    Examples
+    --------
+    >>> softmax([[0.0, 0.0]])
+    array([[0.5, 0.5]])
+    """
+    values = np.asarray(logits, np.float64)
+    powers = np.exp(values - values.max(1, keepdims=True))
+    shares: npt.NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+    return shares

@@ -1,0 +1,136 @@
+"""Sentences drawn from a table of features: what to use, and what to beware of."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.data.images import Images
+from featx.evaluation.protocols import Protocol
+from featx.store.feature_store import FeatureStore, find_digests
+
+Row = Mapping[str, Any]
+N_NAMED = 5
+
+
+def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[str]:
+    """The winner, the controls, and the cheapest features that are no worse than the best.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of `compare`, best first.
+    source : str
+        The data's name, for the command.
+    rules : Protocol
+
+    Returns
+    -------
+    list of str
+    """
+    asked = [row for row in rows if not row["is_control"]]
+    controls = [row for row in rows if row["is_control"] and row["spec"] != "shuffled labels"]
+    best = rows[0]
+    said = [f"Best: {_name(best)}, {rules.metric.replace('_', ' ')} {_figure(best, rules)}."]
+    if best["is_control"]:
+        said.append(
+            f"The best is a control: these pictures do not need the features asked for, or "
+            f"{_name(best)} gives the classes away."
+        )
+    elif controls:
+        said.append(_against_control(best, controls[0], rules))
+    tied = [row for row in asked if row["is_tied"] or row is best]
+    if not tied:
+        return said
+    cheapest = min(tied, key=lambda row: row["ms_per_image"])
+    return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source)]
+
+
+def warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
+    """A warning that names the classes with fewer training pictures than the protocol wants."""
+    if n_wanted is None:
+        return []
+    train, _ = gathered.folds[0]
+    names, counts = np.unique(gathered.dataset.labels[train], return_counts=True)
+    few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < n_wanted]
+    if not few:
+        return []
+    more = f" and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
+    return [
+        f"Fewer than {n_wanted} training pictures, as one at least is kept to test on: "
+        f"{', '.join(few[:N_NAMED])}{more}."
+    ]
+
+
+def warn_of_convergence(rows: Sequence[Row]) -> list[str]:
+    """A warning that names the features whose classifier did not reach its minimum."""
+    names = [_name(row) for row in rows if not row["converged"]]
+    if not names:
+        return []
+    return [f"Not converged: {', '.join(names)}; their accuracy may be a little off."]
+
+
+def warn_of_training_pictures(gathered: Any) -> list[str]:
+    """A warning where the bundled network was trained on pictures of the data."""
+    if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):
+        return []
+    n_known = count_training_pictures(gathered.dataset.images, gathered.store)
+    if not n_known:
+        return []
+    return [
+        f"Beware: featxnet was trained on {n_known:,} of these {len(gathered.dataset):,} pictures "
+        "(without their labels); its accuracy here says less than on pictures it has never seen."
+    ]
+
+
+def count_training_pictures(images: Images, store: FeatureStore | None = None) -> int:
+    """How many pictures are among those that the bundled network was trained on.
+
+    Parameters
+    ----------
+    images : Images
+    store : FeatureStore, optional
+        Remembers the digests of files; without one every file is read.
+    """
+    from featx.networks.featxnet import training_pictures
+
+    digests = [found for found in find_digests(images, store) if isinstance(found, str)]
+    heads = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
+    return int(np.isin(heads, training_pictures()).sum())
+
+
+def _against_control(best: Row, control: Row, rules: Protocol) -> str:
+    points = 100 * (best[rules.metric] - control[rules.metric])
+    if control["is_tied"]:
+        return f"It is no better than a control: {_name(control)}, {_figure(control, rules)}."
+    return f"The best control, {_name(control)}, is {points:.1f} points behind."
+
+
+def _choice(best: Row, cheapest: Row) -> str:
+    if cheapest is best:
+        return "No cheaper features are as good by the paired test: use these."
+    return (
+        f"Cheapest that is no worse by the paired test (p = {cheapest['p_value']:.2f}): "
+        f"{_name(cheapest)}, {cheapest['ms_per_image']:.2g} ms a picture rather than "
+        f"{best['ms_per_image']:.2g}."
+    )
+
+
+def _how_to_use(row: Row, source: str) -> list[str]:
+    spec = row["spec"]
+    return [
+        f"Command: featx probe {shlex.quote(source)} -e {shlex.quote(spec)} --save probe.skops",
+        f"Python: make_pipeline(featx.make_extractor({spec!r}), featx.LinearProbe())",
+    ]
+
+
+def _name(row: Row) -> str:
+    return str(row["spec"])
+
+
+def _figure(row: Row, rules: Protocol) -> str:
+    low, high = ("low", "high") if rules.metric == "accuracy" else ("balanced_low", "balanced_high")
+    return f"{row[rules.metric]:.3f} ({row[low]:.3f} to {row[high]:.3f})"

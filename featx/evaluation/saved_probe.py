@@ -1,0 +1,80 @@
+"""A probe to keep: extractor and classifier, fitted to all pictures there are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from featx.data.datasets import ImageDataset
+from featx.engine.extraction import extract
+from featx.engine.fitting import fit_extractor, must_learn
+from featx.engine.jobs import plan_jobs
+from featx.engine.persistence import portable, save_pipeline
+from featx.engine.specs import spec_of
+from featx.errors import SpecError
+from featx.evaluation.protocols import Protocol
+from featx.evaluation.split_scores import make_probe, probe_classes
+from featx.streaming.progress import Watcher
+
+
+def save_probe(
+    dataset: ImageDataset,
+    extractor: Any,
+    path: str | os.PathLike[str],
+    *,
+    protocol: Protocol,
+    C: float | None = None,
+    store: Any = None,
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Path:
+    """Fit extractor and classifier to all labelled pictures, and write them as one pipeline.
+
+    Parameters
+    ----------
+    dataset : ImageDataset
+        With labels.
+    extractor : SPEC or Extractor
+    path : path
+        Ends in ``.skops``.
+    protocol : Protocol
+        Says which classifier, scale and grid.
+    C : float, optional
+    store : FeatureStore, optional
+    watcher : Watcher, optional
+    **parameters
+        As in `featx.extract`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    SpecError
+        If more than one extractor is asked for.
+    FeatureFileError
+        If the file cannot be written.
+
+    Notes
+    -----
+    The accuracy that was measured is that of the same recipe on fewer pictures; this pipeline
+    has seen the test pictures, too, and must not be tested on them.
+    """
+    watcher = watcher or Watcher()
+    jobs = plan_jobs(extractor, **parameters)
+    if len(jobs) > 1:
+        raise SpecError(f"A saved probe has one extractor; {len(jobs)} were asked for.")
+    learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
+    if must_learn(learner):
+        fit_extractor(learner, dataset.images, name=spec_of(learner), watcher=watcher)
+    rows = extract(dataset, learner, store=store, watcher=watcher)
+    is_known = rows.labels != ""
+    probe = make_probe(protocol, C=C)
+    probe.fit(np.asarray(rows.X[is_known]), rows.labels[is_known])
+    pipeline = Pipeline([("features", learner), ("probe", probe)])
+    return save_pipeline(pipeline, path, classes=probe_classes())

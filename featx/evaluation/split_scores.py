@@ -1,0 +1,290 @@
+"""What a classifier on features reaches over the splits of a protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from featx.evaluation.protocols import Protocol, Split
+from featx.evaluation.scores import (
+    Floats,
+    Interval,
+    PairedTest,
+    bootstrap_interval,
+    interval,
+    mcnemar,
+)
+from featx.evaluation.scores import paired_test as test_of_pairs
+from featx.streaming.rows import allocate
+
+Column: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What was said of the test pictures of one split.
+
+    Attributes
+    ----------
+    places : ndarray of int, shape (n_test,)
+        Of the pictures among all.
+    truth, predicted : ndarray of str, shape (n_test,)
+    probability : ndarray of shape (n_test,)
+        Of the class that was said.
+    log_loss : float
+    """
+
+    places: Column
+    truth: Column
+    predicted: Column
+    probability: Floats
+    log_loss: float
+
+    @cached_property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """Whether each was said rightly."""
+        found: npt.NDArray[np.bool_] = self.truth == self.predicted
+        return found
+
+    @cached_property
+    def balanced(self) -> float:
+        """Mean over classes of the share said rightly."""
+        return float(
+            np.mean([self.is_right[self.truth == c].mean() for c in np.unique(self.truth)])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SplitScores:
+    """Scores of one kind of features over all splits.
+
+    Attributes
+    ----------
+    predictions : list of Predictions
+        One a split.
+    test_share : float
+        Test pictures for each training picture, at most 1: the rule that it serves
+        (`featx.evaluation.scores.interval`) was made for splits with more training than test
+        pictures.
+    Cs : list of float or None
+        Strength chosen in each split.
+    train_seconds : float
+        Mean of the splits, the choice of C included.
+    has_converged : bool
+        In every split.
+    """
+
+    predictions: list[Predictions]
+    test_share: float
+    Cs: list[float | None]
+    train_seconds: float
+    has_converged: bool
+
+    @cached_property
+    def accuracies(self) -> Floats:
+        """Accuracy in each split."""
+        return np.array([found.is_right.mean() for found in self.predictions])
+
+    @cached_property
+    def balanced_accuracies(self) -> Floats:
+        """Mean over classes of the accuracy, in each split."""
+        return np.array([found.balanced for found in self.predictions])
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Mean accuracy with its 95 % interval."""
+        return self._interval(self.accuracies, None)
+
+    @cached_property
+    def balanced_interval(self) -> Interval:
+        """Mean of the classes' accuracies with its 95 % interval."""
+        return self._interval(self.balanced_accuracies, self.predictions[0].truth)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy."""
+        return self.interval.mean
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval of the accuracy."""
+        return max(0.0, self.interval.low)
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval of the accuracy."""
+        return min(1.0, self.interval.high)
+
+    def compared_to(self, other: SplitScores, metric: str = "accuracy") -> PairedTest:
+        """Difference to other features on the same splits: positive where these are better."""
+        if len(self.predictions) == 1 and metric == "accuracy":
+            return mcnemar(self.predictions[0].is_right, other.predictions[0].is_right)
+        if len(self.predictions) == 1:
+            return _difference_of_means(self.predictions[0], other.predictions[0])
+        mine, theirs = (
+            (scores.accuracies if metric == "accuracy" else scores.balanced_accuracies)
+            for scores in (self, other)
+        )
+        return test_of_pairs(mine, theirs, test_share=self.test_share)
+
+    def to_row(self) -> dict[str, Any]:
+        """Scores under the names of a table."""
+        from sklearn.metrics import f1_score
+
+        balanced = self.balanced_interval
+        return {
+            "accuracy": self.accuracy,
+            "low": self.low,
+            "high": self.high,
+            "balanced_accuracy": balanced.mean,
+            "balanced_low": max(0.0, balanced.low),
+            "balanced_high": min(1.0, balanced.high),
+            "macro_f1": float(
+                np.mean([f1_score(p.truth, p.predicted, average="macro") for p in self.predictions])
+            ),
+            "log_loss": float(np.mean([p.log_loss for p in self.predictions])),
+            "train_seconds": self.train_seconds,
+            "C": None if self.Cs[0] is None else float(np.median(self.Cs)),  # type: ignore[arg-type]
+            "converged": self.has_converged,
+        }
+
+    def _interval(self, values: Floats, groups: Column | None) -> Interval:
+        if len(values) > 1:
+            return interval(values, test_share=self.test_share)
+        return bootstrap_interval(self.predictions[0].is_right, groups)
+
+
+def score_splits(
+    X: Any, labels: Any, folds: Sequence[Split], probe: Any, *, splits: Any = None
+) -> SplitScores:
+    """Scores of a classifier on features, trained and tested anew on each split.
+
+    Parameters
+    ----------
+    X : array of shape (n_images, n_features), or a callable
+        A callable is given the number of a split and returns the features of all pictures as
+        they are for that split, for features that learn from training pictures.
+    labels : array of str, shape (n_images,)
+    folds : sequence of (ndarray, ndarray)
+        Places of training and test pictures, as `Protocol.split` gives them.
+    probe : classifier
+        For example a `LinearProbe`; a copy is fitted to each split.
+    splits : array of str, optional
+        Where it says ``val`` of training pictures, the strength is chosen on these.
+
+    Returns
+    -------
+    SplitScores
+
+    Examples
+    --------
+    >>> from featx.evaluation import LinearProbe
+    >>> X, labels = np.eye(2)[[0, 1] * 4], np.array(["a", "b"] * 4)
+    >>> score_splits(X, labels, [(np.arange(6), np.arange(6, 8))], LinearProbe(C=1.0)).accuracy
+    1.0
+    """
+    labels = np.asarray(labels, str)
+    predictions, Cs, seconds, converged = [], [], [], []
+    for number, (train, test) in enumerate(folds):
+        rows = X(number) if callable(X) else X
+        started = time.perf_counter()
+        fitted = _fit(
+            clone(probe), take_rows(rows, train), labels[train], _validation(splits, train)
+        )
+        seconds.append(time.perf_counter() - started)
+        predictions.append(_predict(fitted, rows, labels, test))
+        Cs.append(getattr(fitted, "C_", None))
+        converged.append(bool(getattr(fitted, "converged_", True)))
+    train, test = folds[0]
+    return SplitScores(
+        predictions, min(1.0, len(test) / len(train)), Cs, float(np.mean(seconds)), all(converged)
+    )
+
+
+def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int = 10) -> Any:
+    """The classifier of a protocol.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    C : float, optional
+        A strength that is fixed rather than chosen.
+    n_neighbors : int, default=10
+        Of ``knn``.
+    """
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer, StandardScaler
+
+    from featx.evaluation.linear_probe import LinearProbe
+    from featx.evaluation.nearest_neighbors import MeanProbe, NeighborProbe
+
+    if protocol.classifier in ("knn", "nearest_mean"):
+        scalers = {"standard": [StandardScaler()], "l2": [Normalizer()], "none": []}
+        nearest = NeighborProbe(n_neighbors) if protocol.classifier == "knn" else MeanProbe()
+        return make_pipeline(*scalers[protocol.scale], nearest)
+    return LinearProbe(
+        protocol.classifier,  # type: ignore[arg-type]
+        scale=protocol.scale,  # type: ignore[arg-type]
+        C=C,
+        grid=protocol.grid,
+        validation=protocol.validation,
+        metric=protocol.metric,  # type: ignore[arg-type]
+        random_state=protocol.random_state,
+    )
+
+
+def probe_classes() -> tuple[type[Any], ...]:
+    """Classifiers of featx that `make_probe` makes, which a saved probe may hold."""
+    from featx.evaluation.linear_probe import LinearProbe
+    from featx.evaluation.nearest_neighbors import MeanProbe, NeighborProbe
+
+    return LinearProbe, MeanProbe, NeighborProbe
+
+
+def take_rows(X: Any, places: Column) -> Any:
+    """Some rows of features; in a temporary file where they are large."""
+    if X.dtype != np.float32:
+        return X[places]
+    taken = allocate(len(places), X.shape[1])
+    for place, row in enumerate(places):
+        taken[place] = X[row]
+    return taken
+
+
+def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
+    """Training pictures of the data's own ``val`` folder, where there are some and others."""
+    if splits is None:
+        return None
+    is_left_out: npt.NDArray[np.bool_] = np.asarray(splits, str)[train] == "val"
+    return is_left_out if is_left_out.any() and not is_left_out.all() else None
+
+
+def _fit(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
+    if left_out is None or not hasattr(probe, "validation"):
+        return probe.fit(X, labels)
+    return probe.fit(X, labels, left_out=left_out)
+
+
+def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:
+    tested = take_rows(X, test)
+    predicted = fitted.predict(tested)
+    shares = fitted.predict_proba(tested)
+    classes = fitted.classes_
+    own = shares[np.arange(len(test)), np.searchsorted(classes, labels[test])]
+    said = shares[np.arange(len(test)), np.searchsorted(classes, predicted)]
+    tiny = np.finfo(float).eps
+    return Predictions(test, labels[test], predicted, said, float(-np.log(own.clip(tiny)).mean()))
+
+
+def _difference_of_means(first: Predictions, second: Predictions) -> PairedTest:
+    """Difference of balanced accuracies on one split: a t-test over classes."""
+    classes = np.unique(first.truth)
+    shares = [[p.is_right[p.truth == c].mean() for c in classes] for p in (first, second)]
+    return test_of_pairs(shares[0], shares[1])

@@ -1,0 +1,1 @@
+"""Bags of visual words: local descriptors, codebooks, encodings."""

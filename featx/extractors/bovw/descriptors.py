@@ -1,0 +1,293 @@
+"""Images -> local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
+
+A row is the point's place, relative to the image, followed by the descriptor's values in the
+smallest type that holds them. `unpack` takes it apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from featx._imports import load_opencv
+from featx.data.images import PIXELS_VERSION, Pixels, resize
+from featx.extractors.base import Producer
+from featx.extractors.bovw import sift
+from featx.extractors.bovw.surf_descriptors import describe, keep_inner, orient
+from featx.extractors.bovw.surf_points import find_points
+
+Rows: TypeAlias = npt.NDArray[np.uint8]
+Places: TypeAlias = npt.NDArray[np.uint16]
+Grey: TypeAlias = npt.NDArray[np.uint8]
+
+PLACE_BYTES = 4
+THRESHOLD, MAX_POINTS = 0.1, 1024
+MIN_SIDE_PX = 16
+"""Images with a shorter side have no key points: the detectors refuse or find noise."""
+
+
+class LocalDescriptors(Producer):
+    """Ragged rows: descriptors of the points of images brought to size and to grey.
+
+    Parameters
+    ----------
+    image_size : int, default=320
+        Longest side in pixels to which every image is brought, upwards too.
+    n_jobs : int, optional
+        Jobs for joblib, as the extractor's.
+    """
+
+    rows_name: ClassVar[str] = "local descriptors"
+    is_ragged: ClassVar[bool] = True
+    batch_length: ClassVar[int] = 16
+    name: ClassVar[str]
+    n_values: ClassVar[int]
+    dtype: ClassVar[str]
+    is_binary: ClassVar[bool] = False
+    is_histogram: ClassVar[bool] = False
+
+    def __init__(self, image_size: int = 320, n_jobs: int | None = None) -> None:
+        self.image_size = image_size
+        self.n_jobs = n_jobs
+
+    def settings(self, layer: str = "") -> dict[str, Any]:
+        """Everything that decides the descriptors, as plain values."""
+        return {
+            "extractor": f"{self.name} descriptors",
+            "feature_version": self.feature_version,
+            "pixels": {"version": PIXELS_VERSION, "contract": "exact"},
+            "parameters": self._parameters(),
+        }
+
+    def n_features(self, layer: str = "") -> int:
+        """Values of an image, about."""
+        return 200 * self.n_values
+
+    @property
+    def width(self) -> int:
+        """Numbers in a descriptor: bits one by one, for packed ones."""
+        return self.n_values * (8 if self.is_binary else 1)
+
+    def unpack(self, rows: Rows) -> tuple[Places, npt.NDArray[Any]]:
+        """Places ``(k, 2)`` and values ``(k, n_values)`` of rows; see `unpack`."""
+        return unpack(rows, self.dtype)
+
+    def compare(self, rows: Rows, *, is_rooted: bool) -> tuple[Places, npt.NDArray[Any]]:
+        """Places and values of rows, values as they are compared: float32, or packed bits.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (k, w), uint8
+        is_rooted : bool
+            Whether histograms of gradients are compared by their roots; see `take_root`.
+
+        Returns
+        -------
+        places : ndarray of shape (k, 2), uint16
+        values : ndarray of shape (k, n_values), float32 or uint8
+        """
+        places, values = self.unpack(rows)
+        if self.is_binary:
+            return places, values
+        values = values.astype(np.float32)
+        return places, take_root(values) if self.is_histogram and is_rooted else values
+
+    def _prepare(self, pixels: Pixels) -> Grey:
+        cv2 = load_opencv()
+        height, width = pixels.shape[:2]
+        scale = self.image_size / max(height, width)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size)
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"image_size": self.image_size}
+
+    def _extract(self, batch: Sequence[Grey]) -> list[Rows]:
+        return [self._describe(grey) for grey in batch]
+
+    def _describe(self, prepared: Grey) -> Rows:
+        """Descriptors ``(k, w)`` of one image; `k` may be 0."""
+        if min(prepared.shape) < MIN_SIDE_PX:
+            return self._pack(prepared, np.empty((0, 2)), np.empty((0, self.n_values)))
+        return self._pack(prepared, *self._find(prepared))
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Points ``(k, 2)`` as x and y in pixels, and their descriptors ``(k, n_values)``."""
+        raise NotImplementedError
+
+    def _pack(self, grey: Grey, points: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+        size = np.array(grey.shape[::-1])
+        return pack(points / size, values.astype(self.dtype))
+
+
+class SurfDescriptors(LocalDescriptors):
+    """SURF [1]_: 64 values a point, stored in half precision.
+
+    Notes
+    -----
+    Departs from [1]_: the sign of the Laplacian is not part of the descriptor, and the
+    threshold is low, so that ordinary photographs have hundreds of points. The Hessian is
+    that of mahotas, and so are the descriptors of points given the angle and wavelets of even
+    width; see `featx.extractors.bovw.surf_points` for where the points differ.
+
+    References
+    ----------
+    .. [1] Bay, Ess, Tuytelaars and Van Gool, "Speeded-Up Robust Features (SURF)", CVIU 110
+       (2008) 346-359.
+
+    Examples
+    --------
+    >>> SurfDescriptors()._describe(np.zeros((64, 64), np.uint8)).shape
+    (0, 132)
+    """
+
+    name = "surf"
+    n_values = 64
+    dtype = "<f2"
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        points = find_points(grey, THRESHOLD, MAX_POINTS)
+        points = keep_inner(points, grey.shape)
+        return points[:, 1::-1], describe(grey, points, orient(grey, points))
+
+
+class SiftDescriptors(LocalDescriptors):
+    """SIFT [1]_: 128 integers from 0 to 255 a point.
+
+    Notes
+    -----
+    Steps and constants are OpenCV's, and so are points and values, but for roundings; see
+    `featx.extractors.bovw.sift`.
+
+    References
+    ----------
+    .. [1] Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", IJCV 60 (2004)
+       91-110.
+
+    Examples
+    --------
+    >>> SiftDescriptors()._describe(np.zeros((64, 64), np.uint8)).shape
+    (0, 132)
+    """
+
+    name = "sift"
+    feature_version = 3
+    n_values = 128
+    dtype = "u1"
+    is_histogram = True
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        points, values = sift.find(grey)
+        return points[:, :2], values
+
+
+class OrbDescriptors(LocalDescriptors):
+    """ORB [1]_ by OpenCV: 256 bits a point, packed in 32 bytes.
+
+    Notes
+    -----
+    Departs from [1]_: up to 1,000 points, with a lower threshold of the corner detector, so
+    that smooth photographs have points too.
+
+    References
+    ----------
+    .. [1] Rublee, Rabaud, Konolige and Bradski, "ORB: an efficient alternative to SIFT or
+       SURF", ICCV (2011) 2564-2571.
+
+    Examples
+    --------
+    >>> OrbDescriptors()._describe(np.zeros((64, 64), np.uint8)).shape
+    (0, 36)
+    """
+
+    name = "orb"
+    n_values = 32
+    dtype = "u1"
+    is_binary = True
+
+    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        cv2 = load_opencv()
+        # Made here: OpenCV's objects do not pickle.
+        orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)
+        points, values = orb.detectAndCompute(grey, None)
+        if values is None:
+            return np.empty((0, 2)), np.empty((0, self.n_values))
+        return np.array(cv2.KeyPoint_convert(points)), values
+
+
+def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+    """Places and values of descriptors as rows of bytes.
+
+    Parameters
+    ----------
+    places : ndarray of shape (k, 2)
+        x and y of each point, 0 to 1, relative to the image's width and height.
+    values : ndarray of shape (k, n)
+        Of any type with a fixed size.
+
+    Returns
+    -------
+    ndarray of shape (k, 4 + n * itemsize), uint8
+    """
+    steps = np.floor(np.clip(places, 0, 1) * 65536).clip(0, 65535).astype("<u2")
+    parts = (steps, values)
+    return np.concatenate([_as_bytes(part) for part in parts], axis=1)
+
+
+def unpack(rows: Rows, dtype: str) -> tuple[Places, npt.NDArray[Any]]:
+    """Places and values of packed rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (k, 4 + n * itemsize), uint8
+    dtype : str
+        Type of the values.
+
+    Returns
+    -------
+    places : ndarray of shape (k, 2), uint16
+        x and y of each point, 65,536ths of the image's width and height.
+    values : ndarray of shape (k, n)
+
+    Examples
+    --------
+    >>> rows = pack(np.array([[0.0, 0.5]]), np.array([[7, 8]], np.uint8))
+    >>> unpack(rows, "u1")
+    (array([[    0, 32768]], dtype=uint16), array([[7, 8]], dtype=uint8))
+    """
+    places = np.ascontiguousarray(rows[:, :PLACE_BYTES]).view("<u2")
+    return places, np.ascontiguousarray(rows[:, PLACE_BYTES:]).view(dtype)
+
+
+def take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """RootSIFT [1]_: the square root of each descriptor's share in its sum; of unit length.
+
+    Parameters
+    ----------
+    values : ndarray of shape (k, d), float32
+        Not negative.
+
+    Returns
+    -------
+    ndarray of shape (k, d), float32
+
+    References
+    ----------
+    .. [1] Arandjelovic and Zisserman, "Three things everyone should know to improve object
+       retrieval", CVPR (2012) 2911-2918.
+
+    Examples
+    --------
+    >>> take_root(np.array([[1.0, 3.0]], np.float32))
+    array([[0.5      , 0.8660254]], dtype=float32)
+    """
+    sums = values.sum(axis=1, keepdims=True)
+    return np.sqrt(values / np.maximum(sums, 1))
+
+
+def _as_bytes(values: npt.NDArray[Any]) -> Rows:
+    row_bytes = values.shape[1] * values.itemsize
+    return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), row_bytes)

@@ -1,0 +1,226 @@
+"""What a bag of words learns, and how it sums up one picture's descriptors by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from featx._linalg import map_blocks
+from featx.extractors.bovw import codebooks, encodings
+from featx.extractors.bovw.exact_products import hamming, product
+from featx.extractors.bovw.mixtures import Mixture, learn_mixture, posteriors
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Values: TypeAlias = npt.NDArray[Any]
+Pool: TypeAlias = Callable[[npt.NDArray[np.bool_]], Doubles]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Visual words and what belongs to them.
+
+    Parameters
+    ----------
+    codebook : ndarray of shape (n_words, d)
+        Words: float32, packed bits (uint8), or a mixture's means (float64).
+    weights, variances : ndarray of shape (n_words,) and (n_words, d), float64, optional
+        Of a mixture; with them descriptors become Fisher vectors.
+    mean, components : ndarray of shape (d_in,) and (d_in, d), float64, optional
+        Of the reduction of descriptors.
+    scale : float, optional
+        Mean squared distance to the words; with it descriptors are shared among words.
+    idf : ndarray of shape (n_words,), float64, optional
+        Weights of the words.
+    """
+
+    codebook: Values
+    weights: Any = None
+    variances: Any = None
+    mean: Any = None
+    components: Any = None
+    scale: float | None = None
+    idf: Any = None
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether words are packed bits."""
+        return bool(self.codebook.dtype == np.uint8)
+
+    def n_columns(self, encoding: str, pyramid_levels: int) -> int:
+        """Columns of a row."""
+        n_words, width = self.codebook.shape
+        width = 8 * width if self.is_binary else width
+        per_word = {"bow": 1, "vlad": width, "fisher": 2 * width}[encoding]
+        return int(encodings.n_cells(pyramid_levels) * n_words * per_word)
+
+    def weigh(self, bags: Iterable[tuple[Any, Values]]) -> Vocabulary:
+        """The same words with weights, from the places and values of some pictures.
+
+        Smoothed as in scikit-learn: ln((1 + n) / (1 + n with the word)) + 1.
+        """
+        n_bags, n_with_word = 0, np.zeros(len(self.codebook))
+        for _, values in bags:
+            n_bags += 1
+            n_with_word[self.words_of(values)] += 1
+        return replace(self, idf=np.log((1 + n_bags) / (1 + n_with_word)) + 1)
+
+    def encode(
+        self,
+        places: Values,
+        values: Values,
+        *,
+        encoding: str,
+        pyramid_levels: int,
+        norm: str | None,
+    ) -> Doubles:
+        """Row of one picture.
+
+        Parameters
+        ----------
+        places : ndarray of shape (k, 2), uint16
+            x and y, in 65,536ths of the picture.
+        values : ndarray of shape (k, d)
+        encoding : {"bow", "vlad", "fisher"}
+        pyramid_levels : int
+        norm : str or None
+            Of the whole row of counts, or of each cell of the others.
+
+        Returns
+        -------
+        ndarray of shape (n_columns,), float64
+        """
+        cells = encodings.pyramid_cells(places, pyramid_levels)
+        if encoding == "bow":
+            count = self.counter(values)
+            counts = ((level, count(members)) for level, members in cells)
+            row = encodings.weigh_cells(counts, pyramid_levels)
+            if self.idf is not None:
+                row *= np.tile(self.idf, len(row) // len(self.idf))
+            return encodings.normalise(row, norm, len(row))
+        pool = self.differencer(values) if encoding == "vlad" else self.deriver(values)
+        n_parts = len(self.codebook) * (2 if encoding == "fisher" else 1)
+        rows = (encodings.normalise(pool(members), norm, n_parts) for _, members in cells)
+        return np.concatenate(list(rows))
+
+    def counter(self, values: Values) -> Pool:
+        """What counts the words of chosen descriptors of a picture."""
+        n_words = len(self.codebook)
+        reduced = self._reduce(values)
+        if self.scale is None:
+            labels = self._nearest(reduced)
+            return lambda members: _count(labels[members], n_words)
+        labels, shares = encodings.soften(self._distances(reduced), self.scale)
+        return lambda members: _count(labels[members], n_words, shares[members])
+
+    def differencer(self, values: Values) -> Pool:
+        """What sums the differences to the words of chosen descriptors of a picture."""
+        reduced = self._reduce(values)
+        labels = self._nearest(reduced)
+        numbers, words = _unpacked(reduced), _unpacked(self.codebook)
+        return lambda members: encodings.vlad(numbers[members], labels[members], words)
+
+    def deriver(self, values: Values) -> Pool:
+        """What takes the Fisher vector of chosen descriptors of a picture."""
+        reduced = self._reduce(_unpacked(values))
+        mixture = Mixture(self.weights, self.codebook, self.variances)
+        shares = posteriors(reduced, mixture)[0] / np.sqrt(mixture.weights)
+        take = partial(encodings.fisher, means=mixture.means, variances=mixture.variances)
+        return lambda members: take(reduced[members], shares[members])
+
+    def words_of(self, values: Values) -> npt.NDArray[np.intp]:
+        """Words that a picture has, each once, in order."""
+        return np.unique(self._nearest(self._reduce(values)))
+
+    def _reduce(self, values: Values) -> Values:
+        if self.components is None:
+            return values
+        return reduce(values, self.mean, self.components).astype(self.codebook.dtype)
+
+    def _distances(self, values: Values) -> Values:
+        if self.is_binary:
+            return hamming(values, self.codebook)
+        return codebooks.squared_distances(values, self.codebook)
+
+    def _nearest(self, values: Values) -> npt.NDArray[np.intp]:
+        return self._distances(values).argmin(axis=1)
+
+
+def learn_vocabulary(
+    values: Values, n_words: int, n_components: int | None = None, *, is_soft: bool, seed: Any
+) -> Vocabulary:
+    """Words by k-means, or by k-majority for packed bits.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d), float32 or uint8
+        Sample of descriptors, at least `n_words` of them; packed bits if uint8.
+    n_words : int
+    n_components : int, optional
+        Principal components to reduce descriptors to; never of bits.
+    is_soft : bool
+        Whether to measure the distance to the words, by which descriptors are shared.
+    seed : SeedSequence
+
+    Returns
+    -------
+    Vocabulary
+    """
+    mean = components = None
+    if n_components is not None:
+        mean, components = codebooks.learn_projection(values, n_components)
+        values = reduce(values, mean, components).astype(np.float32)
+    if values.dtype == np.uint8:
+        words: Values = codebooks.learn_binary_words(values, n_words, seed)
+    else:
+        words = codebooks.learn_words(values, n_words, seed)
+    vocabulary = Vocabulary(words, mean=mean, components=components)
+    if not is_soft:
+        return vocabulary
+    nearest = map_blocks(lambda block: vocabulary._distances(block).min(axis=1), values)
+    return replace(vocabulary, scale=float(np.concatenate(list(nearest)).mean(dtype=np.float64)))
+
+
+def learn_fisher_vocabulary(
+    values: Values, n_words: int, n_components: int, seed: Any
+) -> Vocabulary:
+    """Mixture of Gaussians over reduced descriptors.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d), float32 or uint8
+        Sample of descriptors, at least `n_words` of them; packed bits if uint8.
+    n_words : int
+    n_components : int
+        Principal components to reduce descriptors to; at most their width.
+    seed : SeedSequence
+
+    Returns
+    -------
+    Vocabulary
+    """
+    numbers = _unpacked(values)
+    mean, components = codebooks.learn_projection(numbers, n_components)
+    mixture = learn_mixture(reduce(numbers, mean, components), n_words, seed)
+    return Vocabulary(mixture.means, mixture.weights, mixture.variances, mean, components)
+
+
+def reduce(values: Values, mean: Doubles, components: Doubles) -> Doubles:
+    """Descriptors in the axes of their principal components: (k, n_components)."""
+    return product(values.astype(np.float64) - mean, components)
+
+
+def _unpacked(values: Values) -> Values:
+    """Bits as numbers 0 and 1, anything else as float64."""
+    if values.dtype == np.uint8:
+        values = np.unpackbits(values, axis=1)
+    return values.astype(np.float64)
+
+
+def _count(labels: npt.NDArray[np.intp], n_words: int, shares: Doubles | None = None) -> Doubles:
+    weights = None if shares is None else shares.ravel()
+    return np.bincount(labels.ravel(), weights, minlength=n_words).astype(np.float64)

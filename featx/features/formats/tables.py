@@ -1,0 +1,246 @@
+"""Files that hold one column or data set a block: ``.parquet``, ``.h5``, ``.csv``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx._files import atomic_write
+from featx.data.manifests import COLUMNS
+from featx.errors import FeatureFileError
+from featx.features.formats.content import (
+    Content,
+    Matrix,
+    read_sidecar,
+    row_chunks,
+    sidecar,
+    write_sidecar,
+)
+
+META_KEY = b"featx"
+MAX_CSV_COLUMNS = 10_000
+CSV_BLOCK_BYTES = 16 * 2**20
+
+
+def write_columns(content: Content, path: Path) -> None:
+    """Write names, labels, splits and domains as a parquet table: a manifest."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in _texts(content)})
+    parquet.write_table(table, path)
+
+
+def read_columns(path: Path) -> dict[str, Any]:
+    """Columns of a parquet table that hold names, labels, splits or domains."""
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(path)
+    table = file.read([name for name in COLUMNS if name in file.schema_arrow.names])
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def write_parquet(content: Content, path: Path) -> None:
+    """Write a table with one column of fixed-size lists a block."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    texts = dict(_texts(content))
+    schema = pa.schema(
+        [pa.field(name, pa.string()) for name in texts]
+        + [
+            pa.field(column_of(name), pa.list_(pa.float32(), stop - start))
+            for name, (start, stop) in content.blocks.items()
+        ],
+        metadata={META_KEY: content.meta.encode()},
+    )
+    with (
+        atomic_write(path) as temporary,
+        parquet.ParquetWriter(temporary, schema, use_dictionary=COLUMNS[1:]) as writer,
+    ):
+        first = 0
+        for rows in row_chunks(content.X):
+            named = [pa.array(c[first : first + len(rows)], pa.string()) for c in texts.values()]
+            lists = [
+                pa.FixedSizeListArray.from_arrays(
+                    pa.array(np.ascontiguousarray(rows[:, start:stop]).ravel()), stop - start
+                )
+                for start, stop in content.blocks.values()
+            ]
+            writer.write_table(pa.table([*named, *lists], schema=schema), len(rows))
+            first += len(rows)
+
+
+def read_parquet(path: Path) -> Content:
+    """Read what `write_parquet` wrote, one group of rows at a time."""
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(path)
+    meta = json.loads(file.schema_arrow.metadata[META_KEY])
+    X = _empty(meta, file.metadata.num_rows)
+    first = 0
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, [column_of(name) for name in meta["blocks"]])
+        for name, (start, stop) in meta["blocks"].items():
+            values = table.column(column_of(name)).combine_chunks().flatten().to_numpy()
+            X[first : first + len(table), start:stop] = values.reshape(-1, stop - start)
+        first += len(table)
+    return Content.of(X, read_columns(path), meta)
+
+
+def read_parquet_meta(path: Path) -> dict[str, Any]:
+    """Meta of a ``.parquet`` file."""
+    from pyarrow import parquet
+
+    return dict(json.loads(parquet.read_schema(path).metadata[META_KEY]))
+
+
+def write_hdf5(content: Content, path: Path) -> None:
+    """Write one data set a block, in the group ``blocks``."""
+    h5py = require_h5py()
+    try:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+            _fill_hdf5(file, content)
+    except RuntimeError as error:  # What closing the file raises on a full disk.
+        raise OSError(str(error)) from error
+
+
+def read_hdf5(path: Path) -> Content:
+    """Read what `write_hdf5` wrote."""
+    with require_h5py().File(path, "r") as file:
+        meta = json.loads(file["meta"].asstr()[()])
+        columns = {name: file[f"{name}s"].asstr()[:] for name in COLUMNS if f"{name}s" in file}
+        X = _empty(meta, len(columns["path"]))
+        for name, (start, stop) in meta["blocks"].items():
+            X[:, start:stop] = file["blocks"][_hdf5_name(name)]
+    return Content.of(X, columns, meta)
+
+
+def read_hdf5_meta(path: Path) -> dict[str, Any]:
+    """Meta of an ``.h5`` file."""
+    with require_h5py().File(path, "r") as file:
+        return dict(json.loads(file["meta"].asstr()[()]))
+
+
+def require_h5py() -> Any:
+    """Package h5py.
+
+    Raises
+    ------
+    FeatureFileError
+        If it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise FeatureFileError(
+            "HDF5 files need the package h5py; run `pip install featx[h5]`, or write .npz or "
+            ".parquet."
+        ) from error
+    return h5py
+
+
+def write_csv(content: Content, path: Path) -> None:
+    """Write ``path,label,split,domain`` where known and one column a feature."""
+    from pyarrow import csv
+
+    n_columns = content.X.shape[1]
+    if n_columns > MAX_CSV_COLUMNS:
+        raise FeatureFileError(
+            f"{path} cannot hold {n_columns:,} features, CSV takes at most {MAX_CSV_COLUMNS:,}; "
+            "write .npz or .parquet, or ask for fewer (--pooling gap)."
+        )
+    with atomic_write(sidecar(path)) as names, atomic_write(path) as temporary:
+        batches = _csv_batches(content)
+        first = next(batches)
+        with csv.CSVWriter(temporary, first.schema) as writer:
+            writer.write_table(first)
+            for batch in batches:
+                writer.write_table(batch)
+        write_sidecar(content, names)
+
+
+def read_csv(path: Path) -> Content:
+    """Read what `write_csv` wrote."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    held = read_sidecar(path)
+    columns = {name: pa.string() for name in held["columns"]}
+    features = dict.fromkeys(_feature_names(held["meta"]["blocks"]), pa.float32())
+    reader = csv.open_csv(
+        path,
+        csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+        csv.ParseOptions(newlines_in_values=True),
+        csv.ConvertOptions(column_types=columns | features),
+    )
+    X = _empty(held["meta"], len(held["columns"]["path"]))
+    first = 0
+    for batch in reader:
+        for place, name in enumerate(features):
+            values = batch.column(name).to_numpy(zero_copy_only=False)
+            X[first : first + len(values), place] = values
+        first += len(batch)
+    if first != len(X):
+        raise ValueError(f"it has {first} rows, its meta says {len(X)}")
+    return Content.of(X, held["columns"], held["meta"])
+
+
+def column_of(block: str) -> str:
+    """Name of a block's column, told apart from the names of the other columns."""
+    return f"block {block}" if block in COLUMNS else block
+
+
+def _texts(content: Content) -> list[tuple[str, list[str]]]:
+    return [(name, list(map(str, values))) for name, values in content.columns.items()]
+
+
+def _empty(meta: dict[str, Any], n_rows: int) -> Matrix:
+    """Matrix for the rows, once the meta agrees with the file about their number."""
+    shape = tuple(meta["shape"])
+    if shape[0] != n_rows:
+        raise ValueError(f"it has {n_rows} rows, its meta says {shape[0]}")
+    return np.empty(shape, np.float32)
+
+
+def _fill_hdf5(file: Any, content: Content) -> None:
+    """Write texts, then every block a few rows at a time."""
+    text = require_h5py().string_dtype()
+    file.create_dataset("meta", data=content.meta, dtype=text)
+    for name, values in _texts(content):
+        file.create_dataset(f"{name}s", data=values, dtype=text)
+    group = file.create_group("blocks")
+    for name, (start, stop) in content.blocks.items():
+        group.create_dataset(_hdf5_name(name), (len(content.X), stop - start), "<f4")
+    first = 0
+    for rows in row_chunks(content.X):
+        for name, (start, stop) in content.blocks.items():
+            group[_hdf5_name(name)][first : first + len(rows)] = rows[:, start:stop]
+        first += len(rows)
+
+
+def _hdf5_name(block: str) -> str:
+    """Name of a data set: a slash would open a group."""
+    return block.replace("/", "\u2215")
+
+
+def _feature_names(blocks: dict[str, Any]) -> list[str]:
+    return [f"{name}_{i}" for name, (start, stop) in blocks.items() for i in range(stop - start)]
+
+
+def _csv_batches(content: Content) -> Iterator[Any]:
+    """Tables of a few megabytes; one without rows where there are none."""
+    import pyarrow as pa
+
+    texts = dict(_texts(content))
+    names = [*texts, *_feature_names(content.blocks)]
+    first = 0
+    for rows in row_chunks(content.X) if len(content.X) else [content.X]:
+        named = [pa.array(c[first : first + len(rows)], pa.string()) for c in texts.values()]
+        features = [pa.array(column) for column in np.ascontiguousarray(rows.T)]
+        yield pa.table([*named, *features], names)
+        first += len(rows)

@@ -1,0 +1,170 @@
+"""What a command found: rows of a table, sentences drawn from them, and how it was made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import featx
+from featx._files import atomic_write, to_plain
+from featx.errors import ResultFileError
+from featx.features.columns import Column, find_column
+
+RESULTS_FILE = "results.json"
+TABLE_FILE = "table.csv"
+PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
+
+
+@dataclass
+class Result:
+    """Rows of a table and everything that is needed to tell, draw and repeat them.
+
+    Parameters
+    ----------
+    command : str
+        What was run: ``probe``, ``compare``, ``transfer``, ``depth``, ``finetune``, ...
+    data : str
+        The pictures, as they were named.
+    rows : list of dict
+        One a line of the table, best first where there is a best; plain values under the same
+        names in each row, None where a row has none. Accuracies and shares are between 0 and 1.
+    protocol : dict
+        Everything that fixes the numbers: splits, grid, metric, seeds.
+    sentences : list of str
+        What was found, in words drawn from the numbers.
+    failures : list of (str, str)
+        Pictures that could not be read, and why.
+    details : dict
+        What only a report shows, as plain values: maps, confusion matrices, mistakes.
+    provenance : dict
+        How the features were made, as in `FeatureSet`.
+    version : str
+        featx's.
+
+    Examples
+    --------
+    >>> result = Result("compare", "photos", [{"spec": "hog", "accuracy": 0.5}])
+    >>> print(result.to_csv(), end="")
+    spec,accuracy
+    hog,0.5
+    """
+
+    command: str
+    data: str
+    rows: list[dict[str, Any]]
+    protocol: dict[str, Any] = field(default_factory=dict)
+    sentences: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    version: str = featx.__version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """The public part as plain values: what ``--json`` prints."""
+        everything = asdict(self)
+        return {name: to_plain(everything[name], allow_nan=False) for name in PUBLIC}
+
+    def to_csv(self) -> str:
+        """The table as comma-separated values, names first; a cell that is a dict is spread."""
+        text = io.StringIO()
+        rows = [_flat(row) for row in self.rows]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def to_markdown(self, columns: Sequence[str] | None = None) -> str:
+        """The table in Markdown, its columns aligned; numbers below ten with three places.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Those wanted; by default all.
+        """
+        known = [find_column(name) for name in columns or self.columns]
+        head = [column.name for column in known]
+        cells = [head, *([_cell(row.get(c.name), c) for c in known] for row in self.rows)]
+        widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+        cells.insert(1, ["-" * width for width in widths])
+        return "".join(f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in cells)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, in the order in which the rows bring them up."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write ``results.json`` (everything) and ``table.csv`` into a folder, made if need be.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ResultFileError
+            If it cannot be written.
+        """
+        folder = Path(folder)
+        plain = to_plain(asdict(self), allow_nan=False)
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in ((RESULTS_FILE, text), (TABLE_FILE, self.to_csv())):
+                with atomic_write(folder / name) as temporary:
+                    temporary.write_text(content, "utf-8", "surrogatepass")
+        except OSError as error:
+            raise ResultFileError(f"Cannot write {folder}: {error.strerror}.") from error
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ResultFileError
+            If there are no results in the folder or they are damaged.
+        """
+        file = Path(folder) / RESULTS_FILE
+        if not file.exists():
+            raise ResultFileError(
+                f"No {RESULTS_FILE} in {folder}; make one with --report {folder}."
+            )
+        try:
+            content = json.loads(file.read_text("utf-8", "surrogatepass"))
+            content["failures"] = [(path, reason) for path, reason in content["failures"]]
+            return cls(**content)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ResultFileError(
+                f"{file} is damaged or was not written by featx: {error}."
+            ) from error
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Row without dicts: their entries are columns ``name.key``."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        inner = value if isinstance(value, dict) else None
+        flat |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
+    return flat
+
+
+def _cell(value: Any, column: Column) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and column.unit == "points":
+        return format(value, column.precision)
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", r"\|")

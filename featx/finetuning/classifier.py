@@ -1,0 +1,618 @@
+"""A network fine-tuned on one's own classes, as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+import numbers
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch.utils.data import DataLoader, Dataset
+
+from featx._fingerprints import fingerprint
+from featx._lists import parse_names
+from featx.data.datasets import train_test_indices
+from featx.data.images import MAX_PIXELS, Images
+from featx.errors import DatasetError, TrainingError
+from featx.extractors.cnn import CNNFeatures
+from featx.finetuning.augmentation import Augmentation
+from featx.finetuning.checkpoints import Checkpointer
+from featx.finetuning.data_split import check_known
+from featx.finetuning.freeze_check import Proof, Witness
+from featx.finetuning.freezing import Policy, plan_training
+from featx.finetuning.heads import (
+    Head,
+    Prepared,
+    parse_sizes,
+    prepare_network,
+)
+from featx.finetuning.split_network import find_tail
+from featx.finetuning.trainer import (
+    OPTIMIZERS,
+    SCHEDULES,
+    LoopSettings,
+    Stage,
+    StagedNetwork,
+    run_stage,
+)
+from featx.finetuning.training_images import FeatureRows, PictureSet
+from featx.networks.configs import find_plan
+from featx.networks.devices import check_precision, find_device
+from featx.networks.layers import Layer
+from featx.networks.module_state import state_digest
+from featx.networks.network import needed_tensors
+from featx.networks.sources.base import RANDOM
+from featx.networks.sources.finding import find_source
+from featx.networks.sources.local import ModuleSource
+from featx.store.feature_store import open_store
+from featx.streaming.progress import Watcher
+
+Places = npt.NDArray[np.intp]
+CACHED_BYTES = 2 << 30
+"""Most that cached features may take; beyond it the network runs live."""
+
+TUNE_LR, SCRATCH_LR = 1e-4, 1e-3
+
+
+class FineTunedClassifier(ClassifierMixin, BaseEstimator):
+    """A network with a new head, trained on pictures and their classes.
+
+    First the head alone, with everything else frozen; then, where more is to train, the layers
+    chosen, at a smaller rate. What is fixed is run once and its features kept, where no picture
+    changes from epoch to epoch.
+
+    Parameters
+    ----------
+    model : str, path or torch.nn.Module, default="featxnet"
+        As in `featx.extractors.cnn.CNNFeatures`.
+    weights : str or path, default="default"
+    load : str, optional
+        Pattern of the only tensors to take from the weights, such as ``conv*``.
+    train : str, optional
+        ``head`` (and what no weights gave), ``all``, or a layer: that one and all deeper. By
+        default the head, or all where the weights are random.
+    freeze : sequence of str, default=()
+        Layers that do not train in any case.
+    rates : mapping of str to float, optional
+        Learning rates of layers in the second stage; zero means frozen.
+    layer_decay : float, default=1.0
+        Factor on the rate from each layer to the one before it, in the second stage.
+    batch_norm : {"frozen", "adapt"}, default="frozen"
+        As in `featx.finetuning.freezing.Policy`.
+    head_layer : str, optional
+        Layer that a dense head takes; by default the last maps, averaged over all places.
+    hidden : tuple of int, default=()
+        Sizes of new dense layers before the classes.
+    dropout : float, default=0.0
+        Before each dense layer.
+    head_norm : bool, default=False
+        Batch norm before each dense layer.
+    head_epochs : int, default=30
+        Of the first stage; none where the network is random.
+    head_lr : float, default=1e-3
+    epochs : int, default=15
+        Of the second stage.
+    lr : float, optional
+        Of the second stage: 1e-4 by default, 1e-3 where the network is random.
+    optimizer : {"adam", "adamw", "sgd"}, default="adam"
+    weight_decay : float, default=0.0
+    batch_size : int, default=32
+    warmup : float, default=1.0
+        Epochs in which the rate climbs from zero.
+    schedule : {"cosine", "constant"}, default="cosine"
+    patience : int, optional, default=8
+        Epochs without a lower validation loss before a stage ends; None goes to the end. The
+        weights of the lowest are restored in any case.
+    validation : float, default=0.2
+        Share of the pictures of each class to stop by; zero trains on all to the end, and so
+        does one picture of each class.
+    augment : str, default="none"
+        Preset and changes to it, see `featx.finetuning.augmentation.Augmentation`.
+    flip : bool, default=True
+        Without it no preset mirrors pictures.
+    size, crop : int or tuple of int, optional
+        Size of the pictures; by default what the weights expect. Small ones are enlarged.
+    precision : {"fp32", "bf16"}, default="fp32"
+    device : str, default="auto"
+    random_state : int, default=0
+        Of the head, the order of pictures, and everything else that is random.
+    checkpoint : path, optional
+        Folder to keep the state of each epoch in. The same call goes on from there after a kill,
+        to the same weights bit for bit, on a processor.
+    store : {"default"}, path, FeatureStore or None
+        Where features of frozen layers are kept.
+    image_shape, value_range, max_pixels
+        As in `featx.extractors.base.Extractor`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    network_ : torch.nn.Module
+        The network, in eval mode, on the processor.
+    preprocessing_ : Preprocessing
+        What a picture goes through before it.
+    surgeries_ : list of dict
+        What was done to the original network.
+    report_ : LoadReport
+        What became of each tensor of the weights.
+    prepared_ : Prepared
+        The network with its layers and its source; does not survive pickling.
+    history_ : list of dict
+        Numbers of each epoch: ``stage``, ``epoch``, ``train_loss``, ``valid_loss``, ``valid_acc``.
+    proofs_ : dict of str to Proof
+        For each stage, what stayed bit for bit what it was.
+    notes_ : list of str
+        What the run decided and why.
+    seconds_ : float
+        Of the training, with the epochs before a kill.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite, a frozen tensor moved, or a checkpoint is another run's.
+
+    References
+    ----------
+    .. [1] Yosinski et al., "How transferable are features in deep neural networks?", NIPS 2014.
+
+    Examples
+    --------
+    >>> from featx import load_dataset
+    >>> digits = load_dataset("digits").take(range(60))
+    >>> tuned = FineTunedClassifier("featxnet", size=32, head_epochs=5)
+    >>> tuned.fit(digits.images, digits.labels).predict(digits.images).shape
+    (60,)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "load": [str, None],
+        "weights": [str, os.PathLike],
+        "train": [str, None],
+        "freeze": [str, list, tuple],
+        "rates": [Mapping, None],
+        "layer_decay": [Interval(numbers.Real, 0, 1, closed="right")],
+        "batch_norm": [StrOptions({"frozen", "adapt"})],
+        "head_layer": [str, None],
+        "hidden": [str, list, tuple],
+        "dropout": [Interval(numbers.Real, 0, 1, closed="left")],
+        "head_norm": ["boolean"],
+        "head_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
+        "head_lr": [Interval(numbers.Real, 0, None, closed="neither")],
+        "epochs": [Interval(numbers.Integral, 0, None, closed="left")],
+        "lr": [Interval(numbers.Real, 0, None, closed="neither"), None],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
+        "warmup": [Interval(numbers.Real, 0, None, closed="left")],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "patience": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "validation": [Interval(numbers.Real, 0, 1, closed="left")],
+        "augment": [str, Augmentation],
+        "flip": ["boolean"],
+        "precision": [StrOptions({"fp32", "bf16"})],
+        "device": [str],
+        "random_state": [numbers.Integral],
+        "checkpoint": [str, os.PathLike, None],
+    }
+
+    def __init__(
+        self,
+        model: Any = "featxnet",
+        *,
+        weights: str | os.PathLike[str] = "default",
+        load: str | None = None,
+        train: str | None = None,
+        freeze: Sequence[str] = (),
+        rates: Mapping[str, float] | None = None,
+        layer_decay: float = 1.0,
+        batch_norm: str = "frozen",
+        head_layer: str | None = None,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        head_norm: bool = False,
+        head_epochs: int = 30,
+        head_lr: float = 1e-3,
+        epochs: int = 15,
+        lr: float | None = None,
+        optimizer: str = "adam",
+        weight_decay: float = 0.0,
+        batch_size: int = 32,
+        warmup: float = 1.0,
+        schedule: str = "cosine",
+        patience: int | None = 8,
+        validation: float = 0.2,
+        augment: str = "none",
+        flip: bool = True,
+        size: int | tuple[int, int] | None = None,
+        crop: int | tuple[int, int] | None = None,
+        precision: str = "fp32",
+        device: str = "auto",
+        random_state: int = 0,
+        checkpoint: str | os.PathLike[str] | None = None,
+        store: Any = None,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.model = model
+        self.weights = weights
+        self.load = load
+        self.train = train
+        self.freeze = freeze
+        self.rates = rates
+        self.layer_decay = layer_decay
+        self.batch_norm = batch_norm
+        self.head_layer = head_layer
+        self.hidden = hidden
+        self.dropout = dropout
+        self.head_norm = head_norm
+        self.head_epochs = head_epochs
+        self.head_lr = head_lr
+        self.epochs = epochs
+        self.lr = lr
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.warmup = warmup
+        self.schedule = schedule
+        self.patience = patience
+        self.validation = validation
+        self.augment = augment
+        self.flip = flip
+        self.size = size
+        self.crop = crop
+        self.precision = precision
+        self.device = device
+        self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.store = store
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.max_pixels = max_pixels
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        validation_data: tuple[Any, Any] | None = None,
+        keep_checkpoint: bool = False,
+        watcher: Watcher | None = None,
+    ) -> Self:
+        """Train on pictures and their classes.
+
+        Parameters
+        ----------
+        X : Images
+            As every extractor takes them.
+        y : array-like of shape (n_images,)
+        validation_data : (Images, array-like), optional
+            Pictures to stop by, instead of a share of X.
+        keep_checkpoint : bool, default=False
+            Leave the checkpoint when all is done: the same call then ends at once.
+        watcher : Watcher, optional
+            Told what the run decides, and each epoch.
+        """
+        started = time.perf_counter()
+        self._validate_params()
+        check_precision(self.precision, self.device)
+        images, targets = self._read(X, y)
+        watcher = watcher or Watcher()
+        self.notes_: list[str] = []
+        self.prepared_ = self.prepare(len(self.classes_))
+        self.preprocessing_ = self.prepared_.plan.preprocessing
+        self.surgeries_, self.report_ = self.prepared_.surgeries, self.prepared_.report
+        train, valid = self._divide(images, targets, validation_data)
+        checkpoint = self._checkpointer([*train, *(valid or ())])
+        seconds_before = 0.0 if checkpoint is None else checkpoint.seconds
+        self._note(watcher, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
+        self.history_: list[dict[str, Any]] = []
+        self.proofs_: dict[str, Proof] = {}
+        self._cut: tuple[Layer, torch.nn.Module] | None = None
+        for stage in self.stages(self.prepared_):
+            self._run(stage, train, valid, checkpoint, watcher)
+        if checkpoint is not None and not keep_checkpoint:
+            checkpoint.remove()
+        self.seconds_ = seconds_before + time.perf_counter() - started
+        self.network_ = self.prepared_.network.to("cpu").eval().requires_grad_(False)
+        return self
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Probability of each class, shape (n_images, n_classes)."""
+        check_is_fitted(self, "network_")
+        images = self._images(X)
+        device = find_device(self.device)
+        layer, tail = self._cut or (None, None)
+        network = (
+            StagedNetwork(self.network_, None, self.preprocessing_, tail).to(device).train(False)
+        )
+        data = self._data((images, np.zeros(len(images), np.int64)), layer, None)
+        with torch.inference_mode():
+            shares = [
+                network(batch.to(device)).softmax(1).double().cpu()
+                for batch, _ in DataLoader(data, batch_size=self.batch_size)
+            ]
+        self.network_.to("cpu")
+        return torch.cat(shares).numpy()
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Class of each picture."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def prepare(self, n_classes: int, *, with_values: bool = True) -> Prepared:
+        """The network with its head, before any training.
+
+        Parameters
+        ----------
+        n_classes : int
+        with_values : bool, default=True
+            Without them whole weights are not read, only taken as loaded: enough for a summary.
+        """
+        has_own = isinstance(find_source(self.model), ModuleSource)
+        is_read = with_values or has_own or self.load is not None
+        plan = find_plan(
+            self.model,
+            weights=self.weights if is_read else RANDOM,
+            load=self.load,
+            size=self.size,
+            crop=self.crop,
+            device=self.device,
+        )
+        hidden = parse_sizes(self.hidden)
+        head = Head(self.head_layer, hidden, float(self.dropout), bool(self.head_norm))
+        prepared = prepare_network(plan, n_classes, head, random_state=int(self.random_state))
+        if not is_read and self.weights != RANDOM:
+            prepared.take_as_loaded()
+        return prepared
+
+    def stages(self, prepared: Prepared) -> list[Stage]:
+        """The head first, then what else is to train; from random weights all at once."""
+        freeze = tuple(parse_names(self.freeze))
+        train = what_trains(self.weights) if self.train is None else self.train
+        is_head_only = train == "head"
+        first = Policy("head", freeze, self.head_lr, batch_norm=self.batch_norm)
+        lr = self.lr or (SCRATCH_LR if prepared.is_random else TUNE_LR)
+        second = Policy(
+            train,
+            freeze,
+            lr,
+            rates=self.rates or {},
+            layer_decay=self.layer_decay,
+            batch_norm=self.batch_norm,
+        )
+        stages = []
+        if self.head_epochs and (is_head_only or not prepared.is_random):
+            stages.append(Stage("head", plan_training(prepared, first), self.head_epochs))
+        if self.epochs and not is_head_only:
+            stages.append(Stage("tune", plan_training(prepared, second), self.epochs))
+        if not stages:
+            raise TrainingError("No epochs to train; give head_epochs or epochs above zero.")
+        return stages
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network's source, which is code."""
+        left_out = {"prepared_": None, "_cut": None}
+        return {k: left_out.get(k, v) for k, v in super().__getstate__().items()}
+
+    def _images(self, X: Any) -> Images:
+        if isinstance(X, Images):
+            return X
+        return Images(
+            X,
+            image_shape=self.image_shape,
+            value_range=self.value_range,
+            max_pixels=self.max_pixels,
+        )
+
+    def _read(self, X: Any, y: Any) -> tuple[Images, npt.NDArray[np.int64]]:
+        images, labels = self._images(X), np.asarray(y)
+        if len(images) != len(labels):
+            raise DatasetError(f"{len(images)} pictures and {len(labels)} labels; wanted as many.")
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise DatasetError(f"One class only ({self.classes_}); wanted two or more.")
+        return images, targets.astype(np.int64)
+
+    def _divide(
+        self, images: Images, targets: npt.NDArray[np.int64], given: tuple[Any, Any] | None
+    ) -> tuple[_Part, _Part | None]:
+        """Pictures to train on, and those to stop by."""
+        if given is not None:
+            check_known(given[1], self.classes_)
+            places = np.searchsorted(self.classes_, np.asarray(given[1])).astype(np.int64)
+            return (images, targets), (self._images(given[0]), places)
+        if not self.validation:
+            return (images, targets), None
+        train, valid = divide(targets, self.validation, self.random_state)
+        if not len(valid):
+            self.notes_.append("one picture of each class: none is left out to stop by")
+            return (images, targets), None
+        return (
+            (images.take(train.tolist()), targets[train]),
+            (images.take(valid.tolist()), targets[valid]),
+        )
+
+    def _checkpointer(self, parts: Sequence[Any]) -> Checkpointer | None:
+        """The checkpoint of exactly this run; None where none is kept."""
+        if self.checkpoint is None:
+            return None
+        free = {"checkpoint", "store", "device", "model"}
+        settings = {k: str(v) for k, v in self.get_params(deep=False).items() if k not in free}
+        prepared = self.prepared_
+        network = state_digest(prepared.network)  # Its weights and its new head.
+        nodes = [(node.name, node.kind, node.source) for node in prepared.table.recording.nodes]
+        structure = [prepared.plan.source.identity, nodes, asdict(prepared.plan.preprocessing)]
+        images = [part for part in parts if isinstance(part, Images)]
+        digests = [part.digest(i) for part in images for i in range(len(part))]
+        targets = [part.tolist() for part in parts if not isinstance(part, Images)]
+        return Checkpointer(
+            self.checkpoint, fingerprint([settings, network, structure, digests, targets])
+        )
+
+    def _note(self, watcher: Watcher, text: str) -> None:
+        self.notes_.append(text)
+        watcher.note(text)
+
+    def _run(
+        self,
+        stage: Stage,
+        train: _Part,
+        valid: _Part | None,
+        checkpoint: Checkpointer | None,
+        watcher: Watcher,
+    ) -> None:
+        """One stage, unless a checkpoint says that it is behind, and the proof of it."""
+        network = self.prepared_.network
+        done = None if checkpoint is None else checkpoint.finished(stage.name)
+        if checkpoint is not None and done is not None:
+            network.load_state_dict(checkpoint.state["network"])
+            self._cut = self._find_cut(stage, self._augmentation(), train, valid, watcher)
+            rows, proof = done["rows"], Proof(**done["proof"])
+        else:
+            witness = Witness.of(network, moving=stage.plan.moving)
+            if checkpoint is not None:
+                witness = checkpoint.witness(stage.name, witness)
+            rows = self._train(stage, train, valid, checkpoint, watcher)
+            proof = witness.prove(network)
+            if checkpoint is not None:
+                checkpoint.finish(stage.name, network, {"rows": rows, "proof": asdict(proof)})
+        proof.check()
+        self.history_ += [{"stage": stage.name, **row} for row in rows]
+        self.proofs_[stage.name] = proof
+        self._note(watcher, f"{stage.name}: {proof}")
+
+    def _train(
+        self,
+        stage: Stage,
+        train: _Part,
+        valid: _Part | None,
+        checkpoint: Checkpointer | None,
+        watcher: Watcher,
+    ) -> list[dict[str, Any]]:
+        augmentation = self._augmentation()
+        cut = self._find_cut(stage, augmentation, train, valid, watcher)
+        self._cut = cut
+        tail = None if cut is None else cut[1]
+        staged = StagedNetwork(self.prepared_.network, stage.plan, self.preprocessing_, tail)
+        layer = None if cut is None else cut[0]
+        return run_stage(
+            stage,
+            staged,
+            self._data(train, layer, augmentation),
+            None if valid is None else self._data(valid, layer, None),
+            self._loop_settings(),
+            mix=augmentation.batches(len(self.classes_)),
+            checkpoint=checkpoint,
+            watcher=watcher,
+        )
+
+    def _augmentation(self) -> Augmentation:
+        return Augmentation.parse(self.augment, flip=self.flip)
+
+    def _find_cut(
+        self,
+        stage: Stage,
+        augmentation: Augmentation,
+        train: _Part,
+        valid: _Part | None,
+        watcher: Watcher,
+    ) -> tuple[Layer, torch.nn.Module] | None:
+        """Where the fixed part ends, if its features can be kept; the run says which."""
+        found = None
+        if not augmentation.is_none:
+            why = "pictures change in every epoch"
+        elif (found := find_tail(self.prepared_, stage.plan.boundary)) is None:
+            why = "nothing before the first layer that trains is fixed, or it cannot be cut off"
+        else:
+            n_images = len(train[1]) + (0 if valid is None else len(valid[1]))
+            n_bytes = 4 * n_images * found[0].n_features
+            if n_bytes > CACHED_BYTES:
+                found, why = None, f"features of the fixed part would take {n_bytes:,} bytes"
+        if found is None:
+            self._note(watcher, f"{stage.name}: the network runs live ({why})")
+            return None
+        name = found[0].alias or found[0].node
+        text = f"features of {name} ({found[0].n_features:,}) are extracted once and kept"
+        self._note(watcher, f"{stage.name}: {text}")
+        return found
+
+    def _data(
+        self, part: _Part, layer: Layer | None, augmentation: Augmentation | None
+    ) -> Dataset[Any]:
+        images, targets = part
+        if layer is None:
+            return PictureSet(images, targets, self.preprocessing_, augmentation)
+        extractor = self._extractor(layer)
+        return FeatureRows(extractor.fit_transform(images), targets, layer.shape)
+
+    def _extractor(self, layer: Layer) -> CNNFeatures:
+        """What gives the features of a fixed layer, from the store where all of it is loaded."""
+        plan = self.prepared_.plan
+        how = self.preprocessing_
+        common: dict[str, Any] = {
+            "layer": layer.node,
+            "pooling": "flatten",
+            "size": how.resize,
+            "crop": how.crop,
+            "interpolation": how.interpolation,
+            "mean": how.mean,
+            "std": how.std,
+            "device": self.device,
+            "image_shape": self.image_shape,
+            "value_range": self.value_range,
+            "max_pixels": self.max_pixels,
+        }
+        needed = needed_tensors(
+            self.prepared_.network, self.prepared_.table.recording.entered, layer.index
+        )
+        if plan.weights.name == RANDOM or not self.prepared_.new_tensors.isdisjoint(needed):
+            return CNNFeatures(self.prepared_.network, **common)
+        return CNNFeatures(
+            self.model,
+            weights=self.weights,
+            load=self.load,
+            store=open_store(self.store),
+            **common,
+        )
+
+    def _loop_settings(self) -> LoopSettings:
+        return LoopSettings(
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            warmup=self.warmup,
+            schedule=self.schedule,
+            patience=self.patience,
+            precision=self.precision,
+            device=find_device(self.device),
+            random_state=int(self.random_state),
+            n_classes=len(self.classes_),
+        )
+
+
+def what_trains(weights: Any) -> str:
+    """What trains where nothing is said: all layers where none has learned yet.
+
+    Examples
+    --------
+    >>> what_trains("default"), what_trains("random")
+    ('head', 'all')
+    """
+    return "all" if weights == RANDOM else "head"
+
+
+def divide(labels: Any, share: float, random_state: int) -> tuple[Places, Places]:
+    """Places of the pictures to train on, and of a share of each class to stop by."""
+    numbers = np.unique(labels, return_inverse=True)[1]
+    return train_test_indices(numbers, train_size=1 - share, random_state=random_state)
+
+
+_Part = tuple[Images, npt.NDArray[np.int64]]

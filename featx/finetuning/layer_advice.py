@@ -1,0 +1,328 @@
+"""Which kind of transfer suits some pictures, told by measurement: `advise`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featx.data.datasets import ImageDataset
+from featx.engine.extraction import extract
+from featx.engine.session import open_session
+from featx.engine.specs import spec_of
+from featx.errors import DatasetError
+from featx.evaluation.linear_probe import LinearProbe
+from featx.evaluation.protocols import find_protocol
+from featx.evaluation.split_scores import SplitScores, score_splits
+from featx.extractors.cnn import CNNFeatures
+from featx.features.results import Result
+from featx.finetuning.domain_shift import SourceDistance, measure_distance, names_of
+from featx.networks.configs import list_layers
+from featx.networks.layers import CONVOLUTIONS, LINEARS, LayerTable
+from featx.networks.sources.base import RANDOM
+from featx.streaming.progress import Watcher
+
+FEW = 100
+"""Training pictures of each class below which they count as few."""
+
+ENOUGH = 0.98
+"""Accuracy of a linear head from which on nothing more is worth its cost."""
+
+CONTROLS = ("color", "pixels,image_size=16")
+TWIN = "random weights"
+
+N_DEPTHS = 5
+GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
+
+
+@dataclass
+class Evidence:
+    """What was measured of pictures and a network.
+
+    Parameters
+    ----------
+    n_per_class : float
+        Training pictures of each class, in the mean.
+    distance : SourceDistance
+    layers : list of str
+        In order of execution.
+    scores : list of SplitScores
+        One a layer.
+    controls : dict of str to SplitScores
+        Shuffled labels, colours, pixels, and the best layer under random weights.
+    """
+
+    n_per_class: float
+    distance: SourceDistance
+    layers: list[str]
+    scores: list[SplitScores]
+    controls: dict[str, SplitScores]
+
+    @property
+    def best(self) -> int:
+        """Place of the layer with the highest accuracy; the deepest among those tied with it."""
+        top = int(np.argmax([score.accuracy for score in self.scores]))
+        tied = [
+            i
+            for i, score in enumerate(self.scores)
+            if i == top or score.compared_to(self.scores[top]).is_tied
+        ]
+        return max(tied)
+
+    @property
+    def has_early_peak(self) -> bool:
+        """Whether the deepest layer does worse than one before it, and not by chance."""
+        return self.best < len(self.layers) - 1
+
+    @property
+    def is_few(self) -> bool:
+        """Whether there are few training pictures."""
+        return self.n_per_class < FEW
+
+    @property
+    def is_like(self) -> bool:
+        """Whether the pictures are like the source's; where unknown, by the depth curve."""
+        known = self.distance.is_like
+        return not self.has_early_peak if known is None else known
+
+    @property
+    def unbeaten(self) -> list[str]:
+        """Controls that no frozen features do better than, but by chance."""
+        best = self.scores[self.best]
+        tests = {name: best.compared_to(control) for name, control in self.controls.items()}
+        return [name for name, test in tests.items() if test.difference <= 0 or test.is_tied]
+
+
+def advise(
+    data: Any,
+    model: Any = "featxnet",
+    *,
+    weights: Any = "default",
+    domains: Any = None,
+    size: Any = None,
+    device: str = "auto",
+    random_state: int = 0,
+    store: Any = "default",
+    watcher: Watcher | None = None,
+    **parameters: Any,
+) -> Result:
+    """How to use a network for some pictures: as it is, in part, trained on, or not at all.
+
+    Parameters
+    ----------
+    data : str, path, list of these, or ImageDataset
+        Labelled pictures.
+    model : str, path or torch.nn.Module, default="featxnet"
+    weights, size, device
+        As in `featx.extractors.cnn.CNNFeatures`.
+    domains : bool or list of str, optional
+    random_state : int, default=0
+    store, watcher
+        As in `featx.extract`.
+    **parameters
+        Of the extractors: ``n_jobs`` and the like.
+
+    Returns
+    -------
+    Result
+        A row for each depth and control. The sentences say the case, the advice with its
+        reasons, and the command.
+
+    Raises
+    ------
+    DatasetError
+        If the pictures have no classes.
+
+    Notes
+    -----
+    The four cases (few or many pictures, like or unlike the source) are those of Yosinski et
+    al., "How transferable are features in deep neural networks?", NIPS 2014, as course notes
+    tell them; both axes are measured here. What counts as few or unlike stands in `FEW` and
+    `featx.finetuning.domain_shift.FAR`.
+    """
+    dataset, cache, watcher, parameters = open_session(
+        data, domains=domains, store=store, progress=watcher, **parameters
+    )
+    if dataset.labels is None:
+        raise DatasetError(f"{dataset.source}: wanted pictures of two or more classes.")
+    dataset = dataset.take(np.flatnonzero(dataset.labels != ""))
+    layers = choose_depths(list_layers(model, size=size))
+    how = {"weights": weights, "size": size, "device": device}
+    how = {key: value for key, value in how.items() if value is not None}
+    found = extract(
+        dataset, model=model, layer=layers, pooling="gap", store=cache, watcher=watcher,
+        **how, **parameters,
+    )  # fmt: skip
+    others = {spec: extract(dataset, spec, store=cache, watcher=watcher, **parameters)
+              for spec in CONTROLS}  # fmt: skip
+    if weights != RANDOM:
+        watcher.note("control: the same network with random weights")
+        others[TWIN] = extract(
+            dataset, model=model, layer=layers, pooling="gap", store=cache, watcher=watcher,
+            **{**how, "weights": RANDOM}, **parameters,
+        )  # fmt: skip
+    watcher.note("distance from the network's source")
+    kept = np.isin(dataset.names, found.paths)
+    distance = measure_distance(
+        dataset.images.take(np.flatnonzero(kept).tolist()), model,
+        weights=weights, size=size, device=device,
+    )  # fmt: skip
+    evidence = _measure(found, others, layers, distance, random_state)
+    rows = _rows(evidence, found)
+    words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
+    protocol = {"n_per_class": evidence.n_per_class, "few_below": FEW, "random_state": random_state}
+    details = {"distance": {"way": distance.way, "value": distance.value, "words": distance.words}}
+    return Result(
+        "advise", dataset.source, rows, protocol, words, found.failures, details, found.provenance
+    )
+
+
+def choose_depths(table: LayerTable) -> list[str]:
+    """Some layers with names, evenly from the first to the last before the classes.
+
+    Examples
+    --------
+    >>> choose_depths(list_layers("alexnet"))
+    ['conv1', 'pool2', 'conv5', 'fc7', 'relu_fc7']
+    """
+    last = table.find("penultimate")
+    weighted = CONVOLUTIONS | LINEARS | {"MaxPool2d"}
+    named = [
+        layer
+        for layer in table
+        if layer.alias and layer.index < last.index and layer.kind in weighted
+    ]
+    places = np.linspace(0, len(named) - 1, N_DEPTHS - 1).round().astype(int)
+    chosen = [named[i] for i in dict.fromkeys(places.tolist())] if named else []
+    return names_of([*chosen, last])
+
+
+def _measure(
+    found: Any,
+    others: Mapping[str, Any],
+    layers: Sequence[str],
+    distance: SourceDistance,
+    random_state: int,
+) -> Evidence:
+    rules = find_protocol(None, found.splits, random_state=random_state)
+    folds = rules.split(found.labels, found.splits)
+    probe = LinearProbe(grid=GRID, random_state=random_state)
+    scores = [
+        score_splits(np.asarray(found.layer(block)), found.labels, folds, probe)
+        for block in found.blocks
+    ]
+    shuffled = np.random.default_rng(random_state).permutation(found.labels)
+    controls = {
+        "shuffled labels": score_splits(
+            np.asarray(found.layer(list(found.blocks)[-1])), shuffled, folds, LinearProbe(C=0.01)
+        )
+    }
+    n_train = len(folds[0][0]) / len(set(found.labels[folds[0][0]]))
+    evidence = Evidence(n_train, distance, list(layers), scores, controls)
+    place = evidence.best
+    for name, other in others.items():
+        if list(other.paths) == list(found.paths):
+            X = other.layer(list(other.blocks)[place]) if name == TWIN else other.X
+            controls[name] = score_splits(np.asarray(X), found.labels, folds, probe)
+    return evidence
+
+
+def _rows(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
+    names = [(layer, False) for layer in evidence.layers]
+    names += [(name, True) for name in evidence.controls]
+    everything = [*evidence.scores, *evidence.controls.values()]
+    return [
+        {
+            "spec": name,
+            "layer": None if is_control else name,
+            "is_control": is_control,
+            **{k: v for k, v in score.to_row().items() if k != "train_seconds"},
+        }
+        for (name, is_control), score in zip(names, everything, strict=True)
+    ]
+
+
+def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
+    """The pictures as a command names them."""
+    given = data if isinstance(data, list | tuple) else [data]
+    is_named = all(isinstance(item, str | os.PathLike) for item in given)
+    words = shlex.join(map(str, given)) if is_named else shlex.quote(dataset.source)
+    if not domains or isinstance(data, ImageDataset):
+        return words
+    names = [domains] if isinstance(domains, str) else domains
+    return f"{words} --domains {'all' if names is True else shlex.quote(','.join(names))}"
+
+
+def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) -> list[str]:
+    """The case, what was seen, what to do, and the command."""
+    best, layer = evidence.scores[evidence.best], evidence.layers[evidence.best]
+    amount = "few" if evidence.is_few else "many"
+    likeness = "like" if evidence.is_like else "unlike"
+    known = evidence.distance.is_like is not None
+    peak = "earlier than the last layer" if evidence.has_early_peak else "at the last layer"
+    words = [
+        f"Pictures: {evidence.n_per_class:.0f} of each class to train on, which is {amount} "
+        f"(below {FEW} are few).",
+        f"Source: {evidence.distance.words}"
+        + (f"; they are {likeness} it." if known else "; decided by the depth curve."),
+        f"Depth: no frozen features do better than those of {layer} ({best.accuracy:.1%} "
+        f"[{best.low:.1%}, {best.high:.1%}]), {peak}, but by chance; "
+        + ", ".join(f"{name} {s.accuracy:.1%}" for name, s in evidence.controls.items())
+        + ".",
+        f"Case: {amount} pictures, {likeness} the source.",
+    ]
+    advice, options = _choose(evidence, layer)
+    command = f"{options[0]} {data} --model {shlex.quote(str(model))}"
+    if weights != "default" and "--weights" not in options[1]:
+        command += f" --weights {shlex.quote(str(weights))}"
+    if isinstance(size, int) and options[0] == "featx finetune":
+        command += f" --size {size}"
+    told = [*words, f"Advice: {advice}.", f"Run: {command} {options[1]}"]
+    if size is not None and options[0] == "featx probe":
+        extractor = CNNFeatures(model, layer, pooling="gap", size=size, weights=weights)
+        spec = shlex.quote(spec_of(extractor))
+        told[-1] = f"Run: featx probe {data} -e {spec} --save probe.skops"
+    return told
+
+
+def _choose(evidence: Evidence, layer: str) -> tuple[str, tuple[str, str]]:
+    """What to do and why, and the command with its options."""
+    probe = ("featx probe", f"--layer {layer} --pooling gap --save probe.skops")
+    best = evidence.scores[evidence.best].accuracy
+    if evidence.unbeaten and not evidence.is_few:
+        options = "--weights random --train all --epochs 60 --augment standard -o mine/"
+        why = "no frozen features do better than the controls and there are many pictures"
+        return f"train from scratch: {why}", ("featx finetune", options)
+    if evidence.unbeaten:
+        why = (
+            f"they do no better than {' and '.join(evidence.unbeaten)}, and few pictures teach no "
+            "more; collect pictures, or try another network with --model"
+        )
+        return f"frozen features of {layer} and a linear head, for want of better: {why}", probe
+    if best >= ENOUGH:
+        why = f"they reach {best:.1%} as they are"
+        return f"frozen features of {layer} and a linear head: {why}", probe
+    if evidence.is_few and not evidence.has_early_peak:
+        why = "the deepest do best, and few pictures would spoil more than they teach"
+        why = why if evidence.is_like else f"unlike the source as they are, {why}"
+        return f"frozen features of {layer} and a linear head: {why}", probe
+    if evidence.is_few:
+        why = "later ones are bound to the source's classes, and pictures are too few to retrain"
+        return f"features of an earlier layer, {layer}, and a linear head: {why}", probe
+    if evidence.is_like:
+        later = evidence.layers[max(1, len(evidence.layers) // 2)]
+        why = "many pictures like the source's; early layers fit already"
+        options = f"--train-from {later} -o mine/"
+        if later.startswith("pool"):
+            options = f"--train all --freeze {evidence.layers[0]} --layer-decay 0.7 -o mine/"
+        return f"freeze the layers before {later} and train the rest: {why}", (
+            "featx finetune",
+            options,
+        )
+    why = "many pictures, unlike the source's"
+    options = "--train all --layer-decay 0.8 -o mine/"
+    return f"fine-tune all layers: {why}", ("featx finetune", options)

@@ -1,0 +1,149 @@
+"""A fine-tuned network as a folder: weights, settings, class names, where it comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import featx
+from featx._files import atomic_write, to_plain
+from featx.errors import ModelError, TrainingError
+from featx.finetuning.classifier import FineTunedClassifier
+from featx.finetuning.heads import build_network
+from featx.networks.configs import find_plan
+from featx.networks.sources.base import Source
+from featx.networks.sources.local import ModuleSource
+from featx.networks.sources.saved_folder import FOLDER_FILES, FolderSource, read_card
+
+
+def save_folder(
+    classifier: FineTunedClassifier,
+    folder: str | os.PathLike[str],
+    *,
+    provenance: dict[str, Any] | None = None,
+    force: bool = False,
+) -> Path:
+    """Write a fitted classifier so that it is a model of its own.
+
+    Parameters
+    ----------
+    classifier : FineTunedClassifier
+    folder : path
+        Gets ``model.json`` and ``weights.safetensors``. What `save_folder` wrote there before is
+        replaced; any other folder that is not empty is refused.
+    provenance : dict, optional
+    force : bool, default=False
+        Write into any folder.
+
+    Raises
+    ------
+    TrainingError
+        If the folder must not be written to, or cannot be.
+    ModelError
+        If the network cannot be built again from a name.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(folder)
+    check_folder(path, force=force)
+    card = make_card(classifier) | {"provenance": provenance or {}}
+    plain = to_plain(card, allow_nan=False)
+    tensors = {
+        name: tensor.detach().contiguous().clone()
+        for name, tensor in classifier.network_.state_dict().items()
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # Left in reverse: the card, by which a model is known, appears when the weights are there.
+        card_file, weights_file = (path / name for name in FOLDER_FILES)
+        with atomic_write(card_file) as described, atomic_write(weights_file) as weights:
+            described.write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+            save_file(tensors, weights)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"Cannot write {path}: {error}.") from error
+    return path
+
+
+def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Refuse a folder that holds anything but a model of featx.
+
+    Raises
+    ------
+    TrainingError
+    """
+    path = Path(folder)
+    if force or not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / FOLDER_FILES[0]).is_file():
+        raise TrainingError(
+            f"{path} is not a model of featx and not empty; name another folder, or --force."
+        )
+
+
+def make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
+    """What ``model.json`` says.
+
+    Raises
+    ------
+    ModelError
+        If the network cannot be built again from a name.
+    """
+    free = ("model", "store", "checkpoint")
+    weights = classifier.prepared_.plan.weights
+    settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in free}
+    return {
+        "featx": featx.__version__,
+        "model": find_root(classifier.prepared_.plan.source),
+        "weights": {"name": weights.name, "digest": weights.digest},
+        "surgeries": classifier.surgeries_,
+        "n_classes": len(classifier.classes_),
+        "classes": classifier.classes_.tolist(),
+        "preprocessing": asdict(classifier.preprocessing_),
+        "settings": {k: str(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()},
+        "notes": classifier.notes_,
+        "history": classifier.history_,
+    }
+
+
+def load_folder(folder: str | os.PathLike[str]) -> FineTunedClassifier:
+    """Read a classifier that `save_folder` wrote: it predicts, and its network can be taken.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    card = read_card(folder)
+    plan = find_plan(os.fspath(folder))
+    network, report = build_network(plan)
+    made = FineTunedClassifier(os.fspath(folder))
+    made.classes_ = np.array(card["classes"])
+    made.network_ = network.eval().requires_grad_(False)
+    made.preprocessing_, made.report_ = plan.preprocessing, report
+    made.surgeries_, made.notes_ = card["surgeries"], card["notes"]
+    made.history_, made.proofs_, made._cut = card["history"], {}, None
+    return made
+
+
+def find_root(source: Source) -> str:
+    """Name that the network is built from, before any surgery.
+
+    Raises
+    ------
+    ModelError
+        If it has none.
+    """
+    if isinstance(source, FolderSource):
+        return str(source.card["model"])
+    if type(source) is ModuleSource:
+        raise ModelError(
+            f"A module object ({source.name}) cannot be built again from a folder; give the model "
+            "as package.module:callable."
+        )
+    return source.name

@@ -1,0 +1,1 @@
+"""Networks: where they come from, weights, preprocessing, their layers."""

@@ -1,0 +1,116 @@
+"""Surgery on a network's end: what replaces its classifier, as plain values.
+
+A saved network is its original's name, the surgeries done on it, and its weights; so a folder
+that was fine-tuned from another folder needs neither that folder nor any class of featx.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from featx.errors import ModelError
+
+Surgery = Mapping[str, Any]
+"""``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out."""
+
+_KINDS: dict[str, Any] = {
+    "linear": nn.Linear,
+    "conv": nn.Conv2d,
+    "gap": lambda: nn.AdaptiveAvgPool2d(1),
+    "flatten": nn.Flatten,
+    "unflatten": lambda *shape: nn.Unflatten(1, shape),
+    "dropout": nn.Dropout,
+    "batch_norm": nn.BatchNorm1d,
+    "relu": nn.ReLU,
+}
+
+
+def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
+    """Do surgeries on a network in place; new layers are random.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    surgeries : sequence of mapping
+        ``at``, the path of the module to replace; ``layers``, a list of ``[name, kind,
+        *settings]``, of which a single one is put there as it is; ``removed``, paths of modules
+        that become identities.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same network.
+
+    Raises
+    ------
+    ModelError
+        If a module or kind of layer is not known.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 1000))
+    >>> operate(network, [{"at": "1", "layers": [["logits", "linear", 12, 2]]}])[1]
+    Linear(in_features=12, out_features=2, bias=True)
+    """
+    for surgery in surgeries:
+        put(network, surgery["at"], build_layers(surgery["layers"]))
+        for path in surgery.get("removed", ()):
+            put(network, path, nn.Identity())
+    return network
+
+
+def build_layers(layers: Sequence[Sequence[Any]]) -> nn.Module:
+    """The layers one after the other; a single one as it is.
+
+    Raises
+    ------
+    ModelError
+        If a kind is not known.
+    """
+    built = OrderedDict((name, _build_layer(kind, settings)) for name, kind, *settings in layers)
+    return next(iter(built.values())) if len(built) == 1 else nn.Sequential(built)
+
+
+def put(network: nn.Module, path: str, module: nn.Module) -> None:
+    """Set the module at a path.
+
+    Raises
+    ------
+    ModelError
+        If the network has none there.
+    """
+    parent, _, name = path.rpartition(".")
+    try:
+        holder = network.get_submodule(parent)
+        holder.get_submodule(name)
+    except AttributeError as error:
+        raise ModelError(f"{type(network).__name__} has no module {path!r}.") from error
+    setattr(holder, name, module)
+
+
+def _build_layer(kind: str, settings: Sequence[Any]) -> nn.Module:
+    if kind not in _KINDS:
+        raise ModelError(f"Layer kind {kind!r} is not known; wanted one of {', '.join(_KINDS)}.")
+    layer: nn.Module = _KINDS[kind](*settings)
+    return layer
+
+
+def replace_head(network: nn.Module, n_classes: int) -> nn.Module:
+    """Give the last layer with weights another number of outputs, at random, in place."""
+    kinds = (nn.Linear, nn.Conv2d)
+    path, head = [(p, m) for p, m in network.named_modules() if isinstance(m, kinds)][-1]
+    if isinstance(head, nn.Linear):
+        new: nn.Module = nn.Linear(head.in_features, n_classes, head.bias is not None)
+    else:
+        new = nn.Conv2d(head.in_channels, n_classes, **_geometry(head))
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, new)
+    return network
+
+
+def _geometry(head: nn.Conv2d) -> dict[str, Any]:
+    return {"kernel_size": head.kernel_size, "stride": head.stride, "padding": head.padding}

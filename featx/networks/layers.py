@@ -1,0 +1,350 @@
+"""Names of a network's layers: aliases in order of execution, shapes, cost.
+
+Pure: it works on what `featx.networks.tracing` saw while a network ran once, and imports no
+torch. `featx.networks.configs.list_layers` is the way in for a user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from featx.errors import LayerError, nearest_names
+
+CONVOLUTIONS = frozenset(
+    f"{kind}{n}d" for kind in ("Conv", "conv", "ConvTranspose", "conv_transpose") for n in (1, 2, 3)
+)
+LINEARS = frozenset({"Linear", "NonDynamicallyQuantizableLinear", "LazyLinear", "linear"})
+POOLS = frozenset(
+    f"{kind}{n}d" for kind in ("MaxPool", "AvgPool", "max_pool", "avg_pool") for n in (1, 2, 3)
+)
+NORMS = frozenset({"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "batch_norm", "FrozenBatchNorm2d"})
+RECTIFIERS = frozenset(
+    {"ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "CELU", "GELU", "SiLU", "Mish"}
+    | {"Hardswish", "Sigmoid", "Tanh"}
+    | {"relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "mish"}
+)
+PAPER_NUMBERED = frozenset({"AlexNet", "VGG"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """One tensor that a network makes of its input, as it was seen in one run.
+
+    Parameters
+    ----------
+    name : str
+        Its canonical name: of the module that returns it, else of the function that made it.
+    names : tuple of str
+        Every name it goes by, `name` and containers that return it among them.
+    kind : str
+        Class of the module or name of the function that made it.
+    shape : tuple of int
+        Shape for one picture.
+    axes : str
+        What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
+    macs : int
+        Multiply-adds for one picture up to and with this node.
+    source : str
+        Name of the node that was its first input.
+    n_prefix : int, default=0
+        Tokens before those of the patches: 1 where there is a class token.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    kind: str
+    shape: tuple[int, ...]
+    axes: str
+    macs: int
+    source: str
+    n_prefix: int = 0
+
+
+@dataclass(frozen=True)
+class Container:
+    """A module made of others: its name, class, and whether it only runs them in sequence."""
+
+    name: str
+    kind: str
+    is_sequence: bool
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one run of a network showed.
+
+    Parameters
+    ----------
+    kind : str
+        Class of the network.
+    nodes : sequence of Node
+        In order of execution.
+    containers : sequence of Container
+        Modules made of others, in the order in which they finished.
+    logits : str
+        Name of the node that the network returns.
+    entered : mapping of str to int
+        For each module, how many nodes were there when it was first called.
+    """
+
+    kind: str
+    nodes: Sequence[Node]
+    containers: Sequence[Container]
+    logits: str
+    entered: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Parameters
+    ----------
+    alias : str
+        Its name in the literature's terms, such as ``pool1``; empty where it has none.
+    node : str
+        Its name in the network, such as ``features.2``.
+    kind : str
+        Class of the module or name of the function, such as ``MaxPool2d``.
+    index : int
+        Its place in the order of execution.
+    shape : tuple of int
+        Shape of its output for one picture.
+    n_features : int
+        Values in its output.
+    macs : int
+        Multiply-adds for one picture up to and with this layer.
+    axes : str
+        What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
+    n_prefix : int
+        Tokens before those of the patches: 1 where there is a class token.
+    """
+
+    alias: str
+    node: str
+    kind: str
+    index: int
+    shape: tuple[int, ...]
+    n_features: int
+    macs: int
+    axes: str = "?"
+    n_prefix: int = 0
+
+    @property
+    def n_pooled(self) -> int:
+        """Values left when the layer is averaged over places or tokens."""
+        return self.shape[self.axes.index("c")] if "c" in self.axes else self.n_features
+
+
+class LayerTable(Sequence[Layer]):
+    """The layers of one network, in order of execution, found by any of their names.
+
+    Parameters
+    ----------
+    model : str
+        The network's name, for messages.
+    recording : Recording
+        What was seen while it ran.
+    """
+
+    def __init__(self, model: str, recording: Recording) -> None:
+        self.model = model
+        self.recording = recording
+        nodes = recording.nodes
+        self._places = {name: i for i, node in enumerate(nodes) for name in node.names}
+        aliases = _aliases(recording, self._places)
+        shown = {place: alias for alias, place in reversed(aliases.items())}
+        self._layers = [_layer(node, i, shown.get(i, "")) for i, node in enumerate(nodes)]
+        self._places = {**aliases, **self._places}
+        self._places["logits"] = self._places.get("logits", self._places[recording.logits])
+        self._places.setdefault("penultimate", _penultimate(recording, self._places))
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: int) -> Layer:  # type: ignore[override]
+        return self._layers[index]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the whole network for one picture."""
+        return self._layers[-1].macs
+
+    def find(self, name: str | int) -> Layer:
+        """Layer of a name: a node, an alias, ``penultimate``, ``logits``, or ``-1``, ``-2``.
+
+        Raises
+        ------
+        LayerError
+            If there is none of that name; it carries the nearest.
+        """
+        name = str(name)
+        if name in self._places:
+            return self._layers[self._places[name]]
+        if re.fullmatch(r"-\d+", name):
+            return self._from_the_end(name)
+        raise LayerError(name, self.model, self.nearest(name))
+
+    def nearest(self, name: str) -> list[str]:
+        """Names most like `name`, best first."""
+        aliases = [layer.alias for layer in self._layers if layer.alias]
+        return nearest_names(name, [*aliases, "penultimate", "logits", *self._places])
+
+    def _from_the_end(self, name: str) -> Layer:
+        """``-1`` is the penultimate layer, ``-2`` the layer with an alias before it."""
+        last = self._places["penultimate"]
+        before = [layer for layer in self._layers[:last] if layer.alias]
+        steps = int(name[1:])
+        if steps == 1:
+            return self._layers[last]
+        if not 1 < steps <= len(before) + 1:
+            raise LayerError(name, self.model, ["-1"])
+        return before[1 - steps]
+
+
+def _layer(node: Node, index: int, alias: str) -> Layer:
+    return Layer(
+        alias=alias,
+        node=node.name,
+        kind=node.kind,
+        index=index,
+        shape=node.shape,
+        n_features=prod(node.shape),
+        macs=node.macs,
+        axes=node.axes,
+        n_prefix=node.n_prefix,
+    )
+
+
+def _penultimate(recording: Recording, places: Mapping[str, int]) -> int:
+    """Place of the input of the last layer with weights."""
+    last = places[recording.logits]
+    for node in reversed(recording.nodes[: last + 1]):
+        if node.kind in CONVOLUTIONS | LINEARS and node.source in places:
+            return places[node.source]
+    return max(last - 1, 0)
+
+
+def _aliases(recording: Recording, places: Mapping[str, int]) -> dict[str, int]:
+    """Alias -> place, the one to show first where a node has several.
+
+    A word that the network itself uses, as ShuffleNet does ``stage2``, is left to it.
+    """
+    numbered = {**_container_aliases(recording, places), **_operation_aliases(recording)}
+    own = {name: place for name, place in places.items() if ALIAS.fullmatch(name)}
+    taken = {_word(name) for name, place in own.items() if numbered.get(name) != place}
+    kept = {name: place for name, place in numbered.items() if _word(name) not in taken}
+    return {**own, **kept}
+
+
+ALIAS = re.compile(r"(?:(?:relu_)?(?:conv|fc)|pool|stage|block|fire)\d+(?:_\d+)?")
+
+
+def _word(alias: str) -> str:
+    return re.sub(r"^relu_|\d+(_\d+)?$", "", alias)
+
+
+def _operation_aliases(recording: Recording) -> dict[str, int]:
+    """``convN``, ``fcN``, ``relu_convN``, ``relu_fcN``, ``poolN`` -> place."""
+    number = _paper_numbers if recording.kind in PAPER_NUMBERED else _running_numbers
+    weighted: dict[str, str] = {}  # node that a rectifier may follow -> alias of its weights
+    aliases: dict[str, int] = {}
+    for place, alias in number(recording):
+        aliases[alias] = place
+        if not alias.startswith("pool"):
+            weighted[recording.nodes[place].name] = alias
+    for place, node in enumerate(recording.nodes):
+        followed = weighted.get(node.source)
+        if followed and node.kind in NORMS:
+            weighted[node.name] = followed
+        elif followed and node.kind in RECTIFIERS:
+            aliases.setdefault(f"relu_{followed}", place)
+    return aliases
+
+
+def _running_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
+    """Each convolution, linear layer and pooling with its number in order of execution."""
+    counts: Counter[str] = Counter()
+    for place, node in enumerate(recording.nodes):
+        if word := _operation(node.kind):
+            counts[word] += 1
+            yield place, f"{word}{counts[word]}"
+
+
+def _paper_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
+    """AlexNet's and VGG's numbers: pooling after its convolution, linear layers from 6."""
+    is_vgg = recording.kind == "VGG"
+    n_stages, n_in_stage, n_linear = (1 if is_vgg else 0), 0, 5
+    for place, node in enumerate(recording.nodes):
+        word = _operation(node.kind)
+        if word == "conv" and is_vgg:
+            n_in_stage += 1
+            yield place, f"conv{n_stages}_{n_in_stage}"
+        elif word == "conv":
+            n_stages += 1
+            yield place, f"conv{n_stages}"
+        elif word == "pool":
+            yield place, f"pool{n_stages}"
+            n_stages, n_in_stage = n_stages + is_vgg, 0
+        elif word == "fc":
+            n_linear += 1
+            yield place, f"fc{n_linear}"
+
+
+def _operation(kind: str) -> str:
+    if kind in CONVOLUTIONS:
+        return "conv"
+    if kind in LINEARS:
+        return "fc"
+    return "pool" if kind in POOLS else ""
+
+
+def _container_aliases(recording: Recording, places: Mapping[str, int]) -> dict[str, int]:
+    """``stageN``, ``fireN``, ``blockN`` -> place.
+
+    A block is a repeated class of modules with two or more weighted layers, outermost first;
+    a stage is what holds blocks, where there are several such.
+    """
+    blocks = _blocks(recording)
+    stages = dict.fromkeys(block.name.rpartition(".")[0] for block in blocks)
+    aliases: dict[str, int] = {}
+    if len(stages) > 1:
+        held = [name for name in stages if name in places]
+        aliases |= {f"stage{i}": places[name] for i, name in enumerate(held, 1)}
+    for i, block in enumerate(blocks, 1):
+        word = "fire" if block.kind == "Fire" else "block"
+        if block.name in places:
+            aliases[f"{word}{i}"] = places[block.name]
+    return aliases
+
+
+def _blocks(recording: Recording) -> list[Container]:
+    weighted = [node.names for node in recording.nodes if _operation(node.kind) in ("conv", "fc")]
+    inner = [name for names in weighted for name in names]
+    kinds = Counter(container.kind for container in recording.containers)
+    repeated = [
+        container
+        for container in recording.containers
+        if not container.is_sequence
+        and kinds[container.kind] > 1
+        and sum(name.startswith(container.name + ".") for name in inner) > 1
+    ]
+    names = {container.name for container in repeated}
+    return [
+        container
+        for container in repeated
+        if not any(parent in names for parent in _parents(container.name))
+    ]
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name

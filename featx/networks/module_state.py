@@ -1,0 +1,66 @@
+"""Copies and digests of a module and its values."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from featx._fingerprints import DIGEST_BYTES
+from featx.errors import ModelError
+
+N_SAMPLED = 8
+
+
+def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
+    """Copy of a module without its hooks, in eval mode; with `on_meta` one without values.
+
+    Raises
+    ------
+    ModelError
+        If the module cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        value = parameter.detach()
+        value = value.to("meta") if on_meta else value.clone()
+        memo[id(parameter)] = nn.Parameter(value, requires_grad=False)
+    if on_meta:
+        memo |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
+    try:
+        copied = copy.deepcopy(module, memo)
+    except Exception as error:  # Whatever a user's class raises in its own __deepcopy__.
+        raise ModelError(f"{type(module).__name__} cannot be copied: {error}") from error
+    for part in copied.modules():
+        part._forward_hooks.clear()
+        part._backward_hooks.clear()
+    return copied.eval()
+
+
+def state_digest(module: nn.Module) -> str:
+    """Digest of every parameter and buffer of a module."""
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name, tensor in module.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            hasher.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            hasher.update(flat.view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def state_stamp(module: nn.Module) -> list[Any]:
+    """What changes when a module's values do, at a fraction of the digest's cost.
+
+    Place and version of every tensor, and a few of its values: an optimiser that writes to
+    ``.data`` leaves the version as it is.
+    """
+    stamp: list[Any] = [repr(module)]
+    for tensor in module.state_dict().values():
+        if isinstance(tensor, torch.Tensor) and tensor.numel():
+            flat = tensor.detach().reshape(-1)
+            few = flat[:: max(1, flat.numel() // N_SAMPLED)][:N_SAMPLED]
+            stamp.append((tensor.data_ptr(), tensor._version, few.float().cpu().numpy().tobytes()))
+    return stamp

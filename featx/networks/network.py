@@ -1,0 +1,392 @@
+"""A network made ready: built, its weights in, in-place steps off, its layers tapped.
+
+What is made is kept for the process, so that an estimator stays small and picklable.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from featx._imports import skip_initialization
+from featx.errors import ModelError, one_line
+from featx.networks.devices import check_precision, find_device
+from featx.networks.hooks import HookedNetwork
+from featx.networks.layers import Layer, LayerTable, Recording
+from featx.networks.module_state import copy_module
+from featx.networks.preprocessing import Preprocessing
+from featx.networks.sources.base import RANDOM_SEED, Source, Weights
+from featx.networks.sources.local import ModuleSource
+from featx.networks.tapping import Tap, Traced
+from featx.networks.tracing import record
+from featx.networks.weights import LoadReport, check_complete, fit_state
+
+if TYPE_CHECKING:
+    from featx.networks.openvino_backend import CompiledNetwork
+
+logger = logging.getLogger(__name__)
+
+N_NETWORKS_KEPT = 2
+N_TABLES_KEPT = 64
+MAX_RUN = 100_000_000 * 224 * 224
+"""Parameters times pixels up to which a network is run to see its layers. Of a larger one only
+the shapes are followed: without time or memory, but for torch's compiler, whose import takes a
+second."""
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which network, with which weights, run how.
+
+    Parameters
+    ----------
+    source : Source
+    weights : Weights
+    preprocessing : Preprocessing
+    load : str, optional
+        Pattern of the only tensors to take from the weights.
+    device : str, default="auto"
+    precision : str, default="fp32"
+    tap : {"auto", "graph", "hooks"}, default="auto"
+    """
+
+    source: Source = field(compare=False)
+    weights: Weights = field(compare=False)
+    preprocessing: Preprocessing
+    load: str | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    tap: str = "auto"
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the network made depends on."""
+        return (
+            self.source.identity,
+            self.weights.digest,
+            self.preprocessing,
+            self.load,
+            str(find_device(self.device)),
+            self.precision,
+            self.tap,
+        )
+
+    @property
+    def table(self) -> LayerTable:
+        """Layers of the network, seen in a run, or on a copy without values if it is large."""
+        key = (self.source.identity, self.preprocessing.crop, str(self.weights.options))
+        return _TABLES.get(key, self._record)
+
+    def network(self) -> Network:
+        """The network made ready, from the process's cache where it is there."""
+        return _NETWORKS.get(self.key, lambda: Network(self))
+
+    def _record(self) -> LayerTable:
+        skeleton = _skeleton(self.source, self.weights)
+        n_values = sum(parameter.numel() for parameter in skeleton.parameters())
+        try:
+            if n_values * math.prod(self.preprocessing.crop) <= MAX_RUN:
+                recording = self._recorded(self._filled())
+            else:
+                recording = self._recorded(skeleton)
+        except NotImplementedError:  # An operation that tensors without values do not have.
+            recording = self._recorded(self._filled())
+        return LayerTable(self.source.name, recording)
+
+    def _filled(self) -> nn.Module:
+        return _build(self.source, self.weights, skip=True)
+
+    def _recorded(self, module: nn.Module) -> Recording:
+        switch_off_in_place(module)
+        try:
+            return record(module, self.preprocessing.crop)
+        except NotImplementedError:
+            raise
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            reason = one_line(error)[:200]
+            if "meta tensor" in reason:
+                raise NotImplementedError from error
+            height, width = self.preprocessing.crop
+            raise ModelError(
+                f"{self.source.name} does not take pictures of {height}x{width} px ({reason})."
+            ) from error
+
+
+class Network:
+    """A network in eval mode with its weights, whose layers can be tapped.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Attributes
+    ----------
+    report : LoadReport
+        What became of each tensor of the weights.
+    n_passes : int
+        Forward passes so far.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        check_precision(plan.precision, plan.device)
+        self.plan = plan
+        self.device = find_device(plan.device)
+        self.dtype = DTYPES[plan.precision]
+        module = _build(plan.source, plan.weights, skip=plan.weights.read and not plan.load)
+        self.report = LoadReport()
+        if plan.weights.read is not None:
+            self.report = fit_state(module, plan.weights.read(), load=plan.load)
+            if plan.load:
+                logger.info("%s into %s: %s", plan.weights.name, plan.source.name, self.report)
+        switch_off_in_place(module)
+        module = module.eval().requires_grad_(False).to(self.device)
+        self.module = module.to(memory_format=torch.channels_last)
+        _cast_weights(self.module, self.dtype)
+        self.n_passes = 0
+        self._runners: dict[tuple[tuple[str, str], ...], Callable[[Tensor], Any]] = {}
+        self._traced: Traced | None = None
+        self._compiled: dict[tuple[Any, ...], CompiledNetwork | None] = {}
+        self._n_weights: dict[str, int] = {}
+        self._lock = threading.RLock()
+
+    def rows(self, batch: Tensor, taps: Sequence[Tap]) -> tuple[Tensor, ...]:
+        """Rows ``(n, d)`` of each tap, from one pass that stops after the deepest.
+
+        Parameters
+        ----------
+        batch : Tensor of shape (n, 3, h, w), uint8
+        taps : sequence of Tap
+            Each layer once.
+        """
+        runner = self.runner(taps)
+        self.n_passes += 1
+        with torch.inference_mode(), _exact(self.device), self._autocast():
+            return tuple(runner(self.normalise(batch)))
+
+    def compiled(
+        self, taps: Sequence[Tap], precision: str, pixels: npt.NDArray[Any]
+    ) -> CompiledNetwork | None:
+        """The network in OpenVINO, from pixels to rows; None, with a note, where that fails.
+
+        Parameters
+        ----------
+        taps : sequence of Tap
+        precision : {"fp32", "bf16", "fp16"}
+        pixels : ndarray of shape (n, h, w, 3), uint8
+            A first batch, on which it is checked.
+        """
+        from featx.networks.openvino_backend import compile_network
+
+        key = (precision, *_key(taps))
+        with self._lock:
+            if key not in self._compiled:
+                self.runner(taps)  # Raises if weights are lacking, whatever computes.
+                try:
+                    self._compiled[key] = compile_network(self, taps, precision, pixels)
+                except ModelError as error:
+                    name = self.plan.source.name
+                    logger.warning("OpenVINO does not run %s (%s); torch does.", name, error)
+                    self._compiled[key] = None
+            return self._compiled[key]
+
+    def has_refused(self, taps: Sequence[Tap], precision: str) -> bool:
+        """Whether OpenVINO was tried and does not run the network."""
+        return self._compiled.get((precision, *_key(taps)), self) is None
+
+    def release(self, taps: Sequence[Tap], precision: str) -> None:
+        """Let go of the pictures and rows that OpenVINO saw last."""
+        compiled = self._compiled.get((precision, *_key(taps)))
+        if compiled is not None:
+            compiled.release()
+
+    def n_weights(self, layer: Layer) -> int:
+        """Values of all parameters and buffers up to a layer."""
+        if layer.node not in self._n_weights:
+            entered = self.plan.table.recording.entered
+            state = self.module.state_dict()
+            needed = needed_tensors(self.module, entered, layer.index)
+            self._n_weights[layer.node] = sum(state[name].numel() for name in needed)
+        return self._n_weights[layer.node]
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """Pixels 0 to 255 as the network expects them."""
+        mean = torch.tensor(self.plan.preprocessing.mean, device=self.device)[:, None, None]
+        std = torch.tensor(self.plan.preprocessing.std, device=self.device)[:, None, None]
+        maps = batch.to(self.device, torch.float32, memory_format=torch.channels_last)
+        return maps.mul_(1 / (255 * std)).sub_(mean / std)
+
+    def runner(self, taps: Sequence[Tap]) -> Callable[[Tensor], Any]:
+        """What runs the network up to the deepest of `taps`: a cut graph, or hooks.
+
+        Raises
+        ------
+        WeightsError
+            If a tensor up to there was not loaded.
+        """
+        key = _key(taps)
+        with self._lock:
+            if key not in self._runners:
+                deepest = max(taps, key=lambda tap: tap.layer.index)
+                self._check_weights(deepest)
+                self._runners[key] = self._tapped(taps)
+            return self._runners[key]
+
+    def _autocast(self) -> torch.autocast:
+        is_half = self.dtype != torch.float32
+        dtype = self.dtype if is_half else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=is_half)
+
+    def _check_weights(self, deepest: Tap) -> None:
+        if self.plan.weights.read is None or self.plan.load:
+            return
+        entered = self.plan.table.recording.entered
+        needed = needed_tensors(self.module, entered, deepest.layer.index)
+        layer = deepest.layer.alias or deepest.layer.node
+        check_complete(
+            self.report,
+            needed,
+            weights=self.plan.weights.name,
+            model=self.plan.source.name,
+            layer=layer,
+        )
+
+    def _tapped(self, taps: Sequence[Tap]) -> Callable[[Tensor], Any]:
+        if self.plan.tap == "hooks":
+            return HookedNetwork(self.module, taps)
+        try:
+            return self._trace().cut(taps)
+        except Exception as error:  # torch.fx fails in as many ways as networks are written.
+            reason = f"{type(error).__name__}: {error}"
+            if self.plan.tap == "graph":
+                raise ModelError(
+                    f"{self.plan.source.name} cannot be traced to a graph with these layers "
+                    f"({reason}); use tap='hooks'."
+                ) from error
+            logger.info("%s is tapped by hooks (%s)", self.plan.source.name, reason)
+            return HookedNetwork(self.module, taps)
+
+    def _trace(self) -> Traced:
+        if self._traced is None:
+            with self._autocast():
+                self._traced = Traced(self.module, self.plan.preprocessing.crop)
+        return self._traced
+
+
+def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:
+    return tuple((tap.layer.node, tap.pooling) for tap in taps)
+
+
+def needed_tensors(module: nn.Module, entered: Any, index: int) -> list[str]:
+    """Names of the parameters and buffers that the node at `index` depends on.
+
+    Those of every module called before it, and of modules inside these that are never called
+    themselves, as attention's projections are.
+    """
+    needed = []
+    persistent = set(module.state_dict())
+    for path, part in module.named_modules():
+        first = 0 if not path else _first_use(path, entered)
+        if first is None or first > index:
+            continue
+        own = [*part.named_parameters(path, False), *part.named_buffers(path, False)]
+        needed += [name for name, _ in own if name in persistent]
+    return [name for name in needed if not name.endswith("num_batches_tracked")]
+
+
+def _first_use(path: str, entered: Any) -> int | None:
+    while path:
+        if path in entered:
+            return int(entered[path])
+        path = path.rpartition(".")[0]
+    return None
+
+
+def switch_off_in_place(module: nn.Module) -> None:
+    """Make rectifiers and their like return a new tensor, so that a tap keeps what it saw."""
+    for part in module.modules():
+        if getattr(part, "inplace", False) is True:
+            part.inplace = False  # type: ignore[assignment]
+
+
+def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
+    """Keep what is multiplied in half precision; autocast would cast it in every pass."""
+    for part in module.modules():
+        if dtype != torch.float32 and isinstance(part, nn.Linear | nn.modules.conv._ConvNd):
+            part.to(dtype)
+
+
+def _build(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
+    """The network; random where its weights are, the same in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        if skip:
+            with skip_initialization():
+                return source.build(weights).eval()
+        return source.build(weights).eval()
+
+
+def _skeleton(source: Source, weights: Weights) -> nn.Module:
+    """The network without values, where its constructor allows that."""
+    if isinstance(source, ModuleSource):
+        return copy_module(source.module, on_meta=True)
+    try:
+        with torch.device("meta"), skip_initialization():
+            return source.build(weights).eval()
+    except (RuntimeError, NotImplementedError, TypeError):
+        return _build(source, weights, skip=True).to("meta")
+
+
+class _exact:  # noqa: N801
+    """float32 that is float32: an accelerator rounds convolutions to TF32 unless told."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.is_cuda = device.type == "cuda"
+
+    def __enter__(self) -> None:
+        if self.is_cuda:
+            self.before = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
+
+    def __exit__(self, *error: object) -> None:
+        if self.is_cuda:
+            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = self.before
+
+
+class Cache:
+    """The things made last, by what they were made from."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.items: OrderedDict[Any, Any] = OrderedDict()
+        self.lock = threading.RLock()
+
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What was made for a key, made now where it is not there."""
+        with self.lock:
+            if key not in self.items:
+                self.items[key] = make()
+                while len(self.items) > self.length:
+                    self.items.popitem(last=False)
+            self.items.move_to_end(key)
+            return self.items[key]
+
+    def drop(self, key: Any) -> None:
+        """Forget what was made for a key."""
+        with self.lock:
+            self.items.pop(key, None)
+
+
+_NETWORKS = Cache(N_NETWORKS_KEPT)
+_TABLES = Cache(N_TABLES_KEPT)

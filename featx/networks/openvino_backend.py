@@ -1,0 +1,162 @@
+"""A cut network compiled by OpenVINO, with one stream of work for each core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import fx
+
+from featx._imports import load_openvino
+from featx.errors import ModelError
+from featx.networks.preprocessing import Preprocessing
+from featx.networks.tapping import Tap
+
+Array = npt.NDArray[Any]
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+"""Always given: left alone, OpenVINO rounds to bfloat16 on a processor that has it."""
+
+TOLERANCES = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
+"""Largest length of a row's deviation from torch's in fp32, as a share of the row's length."""
+
+
+class CompiledNetwork:
+    """A network up to the deepest of some taps, from pixels to rows, in OpenVINO.
+
+    Parameters
+    ----------
+    module : torch.fx.GraphModule
+        What `featx.networks.tapping.Traced.cut` gave, in fp32 on the processor.
+    preprocessing : Preprocessing
+    precision : {"fp32", "bf16", "fp16"}
+    n_streams : int
+        How many batches are computed at once, each by one core.
+
+    Raises
+    ------
+    Exception
+        Whatever torch and OpenVINO raise for a network that cannot be converted.
+    """
+
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        preprocessing: Preprocessing,
+        *,
+        precision: str,
+        n_streams: int,
+    ) -> None:
+        self._ov = load_openvino()
+        options = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "NUM_STREAMS": n_streams,
+            "INFERENCE_NUM_THREADS": n_streams,
+            "ENABLE_CPU_PINNING": False,  # The threads that decode move about, too.
+        }
+        model = self._with_pixels(self._converted(module, preprocessing.crop), preprocessing)
+        self._compiled = self._ov.Core().compile_model(model, "CPU", options)
+        self._idle: list[Any] = []
+
+    def fill(self, pixels: Array, out: Sequence[Array]) -> None:
+        """Compute the rows of a batch; may be called by several threads at once.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (n, h, w, 3), uint8
+        out : sequence of ndarray of shape (n, d), float32, C-contiguous
+            Written to, one for each tap.
+        """
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        for place, rows in enumerate(out):
+            request.set_output_tensor(place, self._ov.Tensor(rows, shared_memory=True))
+        request.infer([pixels], share_inputs=True, share_outputs=True)
+        self._idle.append(request)
+
+    def release(self) -> None:
+        """Let go of the last pictures and rows, which are kept until the next come."""
+        self._idle.clear()
+
+    def _converted(self, module: fx.GraphModule, crop: tuple[int, int]) -> Any:
+        batch = torch.zeros(2, 3, *crop)
+        with torch.no_grad():
+            exported = torch.export.export(
+                module, (batch,), dynamic_shapes=({0: torch.export.Dim("n")},)
+            )
+        return self._ov.convert_model(exported)
+
+    def _with_pixels(self, model: Any, preprocessing: Preprocessing) -> Any:
+        """The same taking pixels as they are; channels move and are scaled within."""
+        ov = self._ov
+        steps = ov.preprocess.PrePostProcessor(model)
+        tensor = steps.input(0).tensor()
+        tensor.set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        tensor.set_shape([-1, *preprocessing.crop, 3])
+        steps.input(0).preprocess().convert_element_type(ov.Type.f32).mean(
+            [255 * value for value in preprocessing.mean]
+        ).scale([255 * value for value in preprocessing.std])
+        steps.input(0).model().set_layout(ov.Layout("NCHW"))
+        return steps.build()
+
+
+def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: Array) -> Any:
+    """Compiled network whose rows of `pixels` have been checked against torch's.
+
+    Parameters
+    ----------
+    network : Network
+        In fp32 on the processor.
+    taps : sequence of Tap
+    precision : {"fp32", "bf16", "fp16"}
+    pixels : ndarray of shape (n, h, w, 3), uint8
+
+    Returns
+    -------
+    CompiledNetwork
+
+    Raises
+    ------
+    ModelError
+        If the network cannot be converted, or its rows deviate by more than 1e-4 in fp32 and
+        5e-2 in half precision, relative to each row's length.
+    """
+    import joblib
+
+    module = network.runner(taps)
+    if not isinstance(module, fx.GraphModule):
+        raise ModelError("it cannot be traced to a graph")
+    try:
+        compiled = CompiledNetwork(
+            module,
+            network.plan.preprocessing,
+            precision=precision,
+            n_streams=joblib.cpu_count(),
+        )
+        rows = [np.empty((len(pixels), tap.width), np.float32) for tap in taps]
+        compiled.fill(pixels, rows)
+    except Exception as error:  # Each of two compilers fails in its own ways.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ModelError(reason) from error
+    wanted = network.rows(torch.from_numpy(pixels).permute(0, 3, 1, 2), taps)
+    deviation = max(deviations(got, row.numpy()).max() for got, row in zip(rows, wanted))
+    if not deviation <= TOLERANCES[precision]:
+        raise ModelError(f"its rows deviate by {deviation:.1e}")
+    return compiled
+
+
+def deviations(rows: Array, wanted: Array) -> Array:
+    """Length of each row's difference from what was wanted, as a share of that row's length.
+
+    Examples
+    --------
+    >>> deviations(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 0.0]]))
+    array([0.5, 0. ])
+    """
+    lengths = np.linalg.norm(wanted, axis=1)  # (n,)
+    return np.asarray(np.linalg.norm(rows - wanted, axis=1) / np.where(lengths > 0, lengths, 1))

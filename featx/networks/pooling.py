@@ -1,0 +1,105 @@
+"""Maps and tokens -> one row per picture."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from featx.networks.layers import Layer
+
+GEM_POWER = 3.0
+GEM_FLOOR = 1e-6
+POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "grid=N")
+
+
+def choose_pooling(pooling: str, layer: Layer) -> str:
+    """What `pooling` comes to at a layer, one word for each way of pooling.
+
+    Parameters
+    ----------
+    pooling : str
+        One of `POOLINGS`; ``auto`` is ``cls`` where there is a class token, else ``flatten``;
+        ``mean`` is another word for ``gap``.
+    layer : Layer
+        What is pooled. A vector is left as it is.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pooling, or it does not suit the layer.
+    """
+    grid = re.fullmatch(r"grid=([1-9]\d*)", pooling)
+    if pooling not in POOLINGS[:-1] and not grid:
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
+    if layer.axes == "c":
+        return "flatten"
+    has_class_token = layer.axes == "tc" and layer.n_prefix > 0
+    if pooling == "auto":
+        return "cls" if has_class_token else "flatten"
+    if (pooling == "cls" and not has_class_token) or (grid and layer.axes not in ("chw", "hwc")):
+        what = "a class token" if pooling == "cls" else "maps"
+        name = layer.alias or layer.node
+        raise ValueError(
+            f"pooling={pooling!r} needs {what}; layer {name!r} gives {layer.shape} ({layer.axes})."
+        )
+    if layer.axes == "?" and pooling != "flatten":
+        raise ValueError(
+            f"pooling={pooling!r} needs maps or tokens; layer {layer.node!r} gives {layer.shape}: "
+            "use pooling='flatten'."
+        )
+    return "gap" if pooling == "mean" else pooling
+
+
+def pooled_width(pooling: str, layer: Layer) -> int:
+    """Columns of a row of `layer` under a pooling that `choose_pooling` gave."""
+    if pooling == "flatten":
+        return layer.n_features
+    if pooling.startswith("grid="):
+        return layer.n_pooled * int(pooling[5:]) ** 2
+    return layer.n_pooled
+
+
+def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
+    """Rows of a batch of maps, tokens or vectors.
+
+    Parameters
+    ----------
+    value : Tensor of shape (n, ...)
+    pooling : str
+        As `choose_pooling` gave it.
+    axes : str
+        What the dimensions after the first are: ``c``, ``chw``, ``hwc``, ``tc``.
+    n_prefix : int
+        Tokens that belong to no patch; only ``cls`` and ``flatten`` see them.
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+        Flattened in the order of its axes, whatever the memory format.
+    """
+    if pooling == "flatten":
+        return value.flatten(1) if value.dim() > 1 else value[:, None]
+    if pooling == "cls":
+        return value[:, 0]  # (n, c)
+    if axes == "tc":
+        value = value[:, n_prefix:].transpose(1, 2)[..., None]  # (n, c, t, 1)
+    elif axes == "ct":
+        value = value[..., None]  # (n, c, t, 1)
+    elif axes == "hwc":
+        value = value.movedim(-1, 1)  # (n, c, h, w)
+    return _pool_maps(value, pooling)
+
+
+def _pool_maps(maps: Tensor, pooling: str) -> Tensor:
+    if pooling == "gap":
+        return maps.mean((2, 3))  # (n, c)
+    if pooling == "max":
+        return maps.amax((2, 3))  # (n, c)
+    if pooling == "gem":
+        powers = maps.float().clamp(min=GEM_FLOOR) ** GEM_POWER
+        return torch.pow(powers.mean((2, 3)), 1 / GEM_POWER)  # (n, c)
+    n_cells = int(pooling[5:])
+    return F.adaptive_avg_pool2d(maps, n_cells).flatten(1)  # (n, c * N * N)

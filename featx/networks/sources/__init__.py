@@ -1,0 +1,1 @@
+"""Where networks come from: bundled, torchvision, timm, local modules and saved folders."""

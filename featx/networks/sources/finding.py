@@ -1,0 +1,54 @@
+"""The source of a network, by the name that the user gave."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from featx.networks.sources.base import Source
+from featx.networks.sources.bundled import FeatxnetSource, LenetSource
+from featx.networks.sources.torchvision import (
+    TorchvisionSource,
+)
+
+
+def find_source(model: Any) -> Source:
+    """Source of a model.
+
+    Parameters
+    ----------
+    model : str, path or torch.nn.Module
+        ``featxnet``, ``lenet``, a torchvision name, ``timm/NAME``, ``package.module:callable``,
+        a folder that ``featx finetune`` wrote, or a module object.
+
+    Raises
+    ------
+    ModelError
+        If there is none such.
+    """
+    if isinstance(model, nn.Module):
+        from featx.networks.sources.local import ModuleSource
+
+        return ModuleSource(model)
+    name = os.fspath(model)
+    if name == "featxnet":
+        return FeatxnetSource(name)
+    if name == "lenet":
+        return LenetSource(name)
+    if name.startswith("timm/"):
+        from featx.networks.sources.timm import TimmSource
+
+        return TimmSource(name)
+    if (Path(name).expanduser() / "model.json").is_file():
+        from featx.networks.sources.saved_folder import FolderSource
+
+        return FolderSource(name, resolve=find_source)
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", name):
+        from featx.networks.sources.local import CallableSource
+
+        return CallableSource(name)
+    return TorchvisionSource(name)

@@ -1,0 +1,100 @@
+"""Networks that ``featx finetune`` saved in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from featx._fingerprints import fingerprint
+from featx.errors import ModelError, WeightsError
+from featx.networks.head_replacement import operate, replace_head
+from featx.networks.preprocessing import Preprocessing
+from featx.networks.sources.base import (
+    DEFAULT,
+    Source,
+    Weights,
+    _preprocessing,
+)
+
+FOLDER_FILES = ("model.json", "weights.safetensors")
+"""What a model's folder holds: what it is, and its weights."""
+
+
+class FolderSource(Source):
+    """A folder with ``model.json`` and ``weights.safetensors``, as ``featx finetune`` writes it.
+
+    ``model.json`` names the network that the weights fit (``model``), and what a picture goes
+    through (``preprocessing``), with ``n_classes`` of its head, or the ``surgeries`` that made
+    it (see `featx.networks.head_replacement.operate`).
+
+    Parameters
+    ----------
+    name : str
+        The folder.
+    resolve : callable
+        Gives the source of the network that ``model.json`` names.
+    """
+
+    def __init__(self, name: str, *, resolve: Callable[[str], Source]) -> None:
+        super().__init__(name)
+        self.folder = Path(name).expanduser()
+        self.card: dict[str, Any] = json.loads((self.folder / FOLDER_FILES[0]).read_text("utf-8"))
+        self._resolve = resolve
+
+    @property
+    def identity(self) -> str:
+        """The network that the folder's weights are for."""
+        done = f":{fingerprint(self.surgeries)}" if self.surgeries else ""
+        return f"folder:{self.card['model']}:{self.card.get('n_classes')}{done}"
+
+    @property
+    def surgeries(self) -> list[dict[str, Any]]:
+        """What was done to the network that the folder names, in order."""
+        return list(self.card.get("surgeries", ()))
+
+    def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
+        """What the network that the folder names is built with."""
+        return self._resolve(self.card["model"]).options(preprocessing)
+
+    def build(self, weights: Weights) -> nn.Module:
+        """The network, with a head for the folder's classes."""
+        network = self._resolve(self.card["model"]).build(weights)
+        if self.surgeries:
+            return operate(network, self.surgeries)
+        n_classes = self.card.get("n_classes")
+        return replace_head(network, n_classes) if n_classes else network
+
+    def published(self, wish: str) -> Weights:
+        """The folder's weights."""
+        if wish != DEFAULT:
+            raise WeightsError(f"{self.name} has no weights {wish!r}; it has its own.")
+        return self.of_file(str(self.folder / FOLDER_FILES[1]))
+
+    def preprocessing(self) -> Preprocessing:
+        """What ``model.json`` says, else ImageNet's."""
+        return _preprocessing(self.card.get("preprocessing"))
+
+
+def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What ``model.json`` of a folder says.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or it names no classes.
+    """
+    file = Path(folder) / FOLDER_FILES[0]
+    try:
+        card: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        card["classes"] = list(card["classes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder} is no folder that `featx finetune` wrote: {file.name} is missing or names "
+            "no classes."
+        ) from error
+    return card

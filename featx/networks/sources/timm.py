@@ -1,0 +1,99 @@
+"""timm's networks."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from featx.errors import ModelError, WeightsError
+from featx.networks.preprocessing import Preprocessing
+from featx.networks.sources.base import (
+    DEFAULT,
+    Source,
+    Weights,
+)
+
+
+class TimmSource(Source):
+    """A network of timm: ``timm/NAME``.
+
+    Raises
+    ------
+    ModelError
+        If timm is not installed, or has none of that name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._timm = timm = import_timm(name)
+        self._timm_name = name.removeprefix("timm/")
+        if not timm.is_model(self._timm_name):
+            raise ModelError(f"Model {name!r} is not known to timm {timm.__version__}.")
+
+    def build(self, weights: Weights) -> nn.Module:
+        """The network, without its weights."""
+        return self._timm.create_model(self._timm_name, pretrained=False)
+
+    def published(self, wish: str) -> Weights:
+        """timm's default weights, or those of a tag such as ``a1_in1k``."""
+        name = self._timm_name if wish == DEFAULT else f"{self._timm_name.split('.')[0]}.{wish}"
+        config = self._timm.get_pretrained_cfg(name)
+        if config is None or not config.has_weights:
+            raise WeightsError(f"timm has no weights {wish!r} for {self.name}.")
+        return Weights(
+            name=f"timm/{config.architecture}.{config.tag}",
+            digest=f"timm:{config.architecture}.{config.tag}",
+            preprocessing=_timm_preprocessing(self._timm, config),
+            read=lambda: self._download(name, config),
+            url=config.url or f"https://huggingface.co/{config.hf_hub_id}",
+        )
+
+    def preprocessing(self) -> Preprocessing:
+        """What timm's default weights expect."""
+        return _timm_preprocessing(self._timm, self._timm.get_pretrained_cfg(self._timm_name))
+
+    def _download(self, name: str, config: Any) -> dict[str, torch.Tensor]:
+        try:
+            return dict(self._timm.create_model(name, pretrained=True).state_dict())
+        except Exception as error:  # huggingface_hub raises many kinds for no network.
+            where = config.url or f"https://huggingface.co/{config.hf_hub_id}"
+            raise WeightsError(
+                f"Weights {config.architecture}.{config.tag} are not on this machine and cannot "
+                f"be downloaded. Fetch model.safetensors from {where} elsewhere, and give it: "
+                "weights=FILE.safetensors."
+            ) from error
+
+
+def import_timm(name: str) -> Any:
+    """The timm package.
+
+    Raises
+    ------
+    ModelError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise ModelError(
+            f'{name} needs timm, which is not installed: pip install "featx[timm]".'
+        ) from error
+
+
+def _timm_preprocessing(timm: Any, config: Any) -> Preprocessing:
+    data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict() if config else {})
+    height, width = data["input_size"][1:]
+    scale = 1 / data["crop_pct"]
+    resize: Any = (int(height * scale), int(width * scale))
+    if height == width and data.get("crop_mode") != "squash":
+        resize = resize[0]
+    return Preprocessing(
+        resize=resize,
+        crop=(height, width),
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+        interpolation=data["interpolation"],
+    )

@@ -1,0 +1,341 @@
+"""Run a network once and see every tensor it makes, whether a module made it or a function.
+
+Names are those of torchvision's `create_feature_extractor`: a module by its path, a function
+by the path of the module that calls it and its own name, further calls with ``_1``, ``_2``.
+The same names are given to a traced graph (`featx.networks.tapping`), so that a layer is called
+the same however it is tapped.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from featx._imports import WithoutCompilerMixin
+from featx.networks.axes import AXES, note_axes, settle_axes
+from featx.networks.layers import Container, Node, Recording
+
+PROBE_BATCH = 3
+"""Pictures in the recorded run; what does not have as many rows is no layer."""
+
+MAX_PREFIX = 16
+"""Most tokens that a network puts before those of its patches: class, distillation, registers."""
+
+MARK = "_featx_name"
+SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+class Sighting(Protocol):
+    """Called with each tensor a network makes: its name, kind, value and first input."""
+
+    def __call__(
+        self, name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
+    ) -> None:
+        """See one tensor; one that is not new was returned by a module unchanged."""
+
+
+class Namer:
+    """Names for calls of modules and functions, in order of execution.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Whose modules' names no function may take.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._taken = {name for name, _ in network.named_modules()}
+        self._counts: Counter[str] = Counter()
+
+    def module(self, path: str) -> str:
+        """Name of the next call of the module at `path`."""
+        return self._next(path, is_free=not self._counts[path])
+
+    def function(self, path: str, function: Any) -> str:
+        """Name of the next call of a function by the module at `path`."""
+        name = f"{path}.{function_name(function)}" if path else function_name(function)
+        return self._next(name, is_free=name not in self._taken and not self._counts[name])
+
+    def _next(self, name: str, *, is_free: bool) -> str:
+        found = name
+        while not is_free:
+            found = f"{name}_{self._counts[name] or 1}"
+            self._counts[name] += 1
+            is_free = found not in self._taken
+        self._counts[name] = self._counts[name] or 1
+        self._taken.add(found)
+        return found
+
+
+def function_name(function: Any) -> str:
+    """Name of a function, method or operator, as torch.fx has it.
+
+    Examples
+    --------
+    >>> function_name(operator.iadd), function_name(torch.Tensor.__radd__)
+    ('add', 'add')
+    """
+    name = function if isinstance(function, str) else getattr(function, "__name__", "call")
+    if name == "__get__":
+        return "getattr"
+    name = re.sub(r"^__(i|r)?(add|sub|mul|truediv|matmul|pow)__$", r"\2", name)
+    if function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+        name = name[1:]
+    return name.strip("_")  # `x += y` is `add_` when run, and `add` when traced.
+
+
+def is_in_place(function: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a function returns its first argument, overwritten."""
+    name = function if isinstance(function, str) else getattr(function, "__name__", "")
+    if re.fullmatch(r"__i\w+__", name):
+        return True
+    return kwargs.get("inplace") is True or bool(re.fullmatch(r"[a-z]\w*[^_]_", name))
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is one step: torch's own, or one without modules inside."""
+    if isinstance(module, SEQUENCES):
+        return not len(module)
+    return module.__module__.startswith("torch.nn") or next(module.children(), None) is None
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The tensor in a value, or the first where there are several."""
+    if isinstance(value, Tensor):
+        return value
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | tuple | list):
+        return None
+    return next((found for item in items if (found := first_tensor(item)) is not None), None)
+
+
+def is_new(value: Tensor, function: Any = "", kwargs: dict[str, Any] | None = None) -> bool:
+    """Whether no earlier call returned this very tensor."""
+    return is_in_place(function, kwargs or {}) or not hasattr(value, MARK)
+
+
+class Walk(TorchFunctionMode):
+    """Runs a network and shows each tensor that it makes to a function.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    see : callable
+        Called with the name, kind and value of each tensor and what it was made from.
+    enter : callable, optional
+        Called with the path of each module as it is entered.
+    """
+
+    def __init__(
+        self, network: nn.Module, see: Sighting, enter: Callable[[str], None] | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.see = see
+        self.enter = enter
+        self.namer = Namer(network)
+        self.stack: list[tuple[str, bool]] = []
+
+    def run(self, batch: Tensor, *, with_functions: bool = True) -> Any:
+        """Output of the network.
+
+        Parameters
+        ----------
+        batch : Tensor of shape (n, 3, h, w)
+        with_functions : bool, default=True
+            Whether functions are seen too, or only modules.
+        """
+        setattr(batch, MARK, "")
+        with self._hooks():
+            if not with_functions:
+                return self.network(batch)
+            with self:
+                return self.network(batch)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        source = first_tensor(args)
+        result = func(*args, **kwargs)
+        value = None if self._in_leaf() else first_tensor(result)
+        if value is not None and is_new(value, func, kwargs):
+            path = self.stack[-1][0] if self.stack else ""
+            name = self.namer.function(path, func)
+            note_axes(value, source, function_name(func), args[1:])
+            self.see(name, function_name(func), value, source, is_new=True)
+            setattr(value, MARK, name)
+        return result
+
+    def _in_leaf(self) -> bool:
+        return bool(self.stack) and self.stack[-1][1]
+
+    @contextmanager
+    def _hooks(self) -> Iterator[None]:
+        handles = []
+        for path, module in self.network.named_modules():
+            if path:
+                handles.append(module.register_forward_pre_hook(self._enter(path)))
+                handles.append(module.register_forward_hook(self._leave(path)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, path: str) -> Callable[..., None]:
+        def enter(module: nn.Module, args: Any) -> None:
+            if self.enter is not None:
+                self.enter(path)
+            self.stack.append((path, self._in_leaf() or is_leaf(module)))
+
+        return enter
+
+    def _leave(self, path: str) -> Callable[..., None]:
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self.stack.pop()
+            value = first_tensor(output)
+            if self._in_leaf() or value is None:
+                return
+            name = self.namer.module(path)
+            with torch._C.DisableTorchFunction():
+                kind, source = type(module).__name__, first_tensor(args)
+                fresh = (is_leaf(module) and value is not source) or not hasattr(value, MARK)
+                if fresh:
+                    note_axes(value, source, kind, getattr(module, "dims", ()))
+                else:
+                    settle_axes(value, source)
+                self.see(name, kind, value, source, is_new=fresh)
+                if fresh:
+                    setattr(value, MARK, name)
+
+        return leave
+
+
+class _MacCounter(WithoutCompilerMixin, TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the multiply-adds of whatever runs under it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.macs += formula(*args, **(kwargs or {}), out_val=result) // 2
+        return result
+
+
+class _Recorder:
+    """Collects what a walk shows."""
+
+    def __init__(self, counter: _MacCounter, n_images: int) -> None:
+        self.counter = counter
+        self.n_images = n_images
+        self.names: dict[str, list[str]] = {}  # innermost name -> all its names
+        self.nodes: dict[str, Node] = {}
+        self.entered: dict[str, int] = {}
+        self.n_patches = 0
+
+    def enter(self, path: str) -> None:
+        self.entered.setdefault(path, len(self.nodes))
+
+    def __call__(
+        self, name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
+    ) -> None:
+        if not is_new:
+            inner = getattr(value, MARK)
+            if inner in self.names:
+                self.names[inner].append(name)
+                self.nodes[inner] = replace(self.nodes[inner], **self._axes(value))
+            return
+        if value.dim() < 1 or value.shape[0] != self.n_images or not value.is_floating_point():
+            return
+        self.names[name] = [name]
+        self.nodes[name] = Node(
+            name=name,
+            names=(name,),
+            kind=kind,
+            shape=tuple(value.shape[1:]) or (1,),
+            macs=self.counter.macs // self.n_images,
+            source=getattr(source, MARK, ""),
+            **self._axes(value),
+        )
+
+    def _axes(self, value: Tensor) -> dict[str, Any]:
+        """Axes of a tensor, and how many of its tokens belong to no patch."""
+        axes = getattr(value, AXES) if value.dim() > 1 else "c"
+        if axes == "chw":
+            self.n_patches = value.shape[2] * value.shape[3]
+        n_prefix = value.shape[1] - self.n_patches if axes == "tc" and self.n_patches else 0
+        return {"axes": axes, "n_prefix": n_prefix if 0 < n_prefix <= MAX_PREFIX else 0}
+
+
+def record(network: nn.Module, size: tuple[int, int]) -> Recording:
+    """Everything one run of a network shows, on a batch of empty pictures.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In eval mode, on any device; on ``meta`` nothing is computed.
+    size : tuple of int
+        Height and width of a picture.
+    """
+    parameter = next(network.parameters(), torch.zeros(0))
+    batch = torch.zeros(PROBE_BATCH, 3, *size, device=parameter.device, dtype=parameter.dtype)
+    counter = _MacCounter()
+    recorder = _Recorder(counter, PROBE_BATCH)
+    walk = Walk(network, recorder, recorder.enter)
+    with torch.no_grad(), counter:
+        output = walk.run(batch)
+    return _recording(network, recorder, first_tensor(output))
+
+
+def _recording(network: nn.Module, recorder: _Recorder, output: Tensor | None) -> Recording:
+    containers = _containers(network, recorder)
+    canonical = {
+        inner: _canonical(names, recorder.nodes[inner].kind, {c.name for c in containers})
+        for inner, names in recorder.names.items()
+    }
+    nodes = [
+        replace(
+            node,
+            name=canonical[inner],
+            names=tuple(recorder.names[inner]),
+            source=canonical.get(node.source, node.source),
+        )
+        for inner, node in recorder.nodes.items()
+    ]
+    logits = canonical.get(getattr(output, MARK, ""), nodes[-1].name)
+    return Recording(
+        kind=type(network).__name__,
+        nodes=nodes,
+        containers=containers,
+        logits=logits,
+        entered=recorder.entered,
+    )
+
+
+def _canonical(names: list[str], kind: str, containers: Set[str]) -> str:
+    """The module that made a tensor; of one that a function made, the container it left."""
+    if not kind.islower():
+        return names[0]
+    return next((name for name in names if name in containers), names[0])
+
+
+def _containers(network: nn.Module, recorder: _Recorder) -> list[Container]:
+    return [
+        Container(path, type(module).__name__, isinstance(module, SEQUENCES))
+        for path, module in network.named_modules()
+        if path in recorder.entered and not is_leaf(module)
+    ]

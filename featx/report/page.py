@@ -1,0 +1,123 @@
+"""One HTML file that needs no network: template, style, scripts, plots and thumbnails in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from featx.features.results import Result
+from featx.report.bokeh_html import (
+    asset,
+    bokeh_script,
+    content_policy,
+    embed,
+    page_script,
+)
+from featx.report.sections import (
+    MISTAKE_PX,
+    Section,
+    make_section,
+    mistake_paths,
+    thumbnails_of,
+)
+from featx.report.thumbnails import Thumbnails
+
+MAX_PAGE_BYTES = 30_000_000
+MISTAKES_BYTES = 4_000_000
+SPARE_BYTES = 50_000
+
+
+def render_page(results: Sequence[Result], *, max_bytes: int = MAX_PAGE_BYTES) -> str:
+    """HTML of a page about some results.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        In the order of the page.
+    max_bytes : int, default=30000000
+        Thumbnails are made smaller, and then fewer, until the page fits.
+
+    Returns
+    -------
+    str
+    """
+    sections = [make_section(result, f"r{i}") for i, result in enumerate(results)]
+    thumbnails = [thumbnails_of(result, section) for result, section in zip(results, sections)]
+    _fill_galleries(results, sections, thumbnails, min(MISTAKES_BYTES, max_bytes // 4))
+    roots = {
+        f"{section.key}-{place}": plot
+        for section in sections
+        for place, plot in section.plots.items()
+    }
+    plot_script, elements = embed(roots)
+    scripts = [script for script in (bokeh_script(), plot_script, page_script()) if script]
+    context = {
+        "sections": sections,
+        "elements": elements,
+        "style": asset("page.css"),
+        "scripts": scripts,
+        "policy": content_policy(scripts),
+    }
+    # Rendered once without the points' thumbnails, to see how much room is left for them.
+    bare = _render(context, thumbnails=[])
+    room = max_bytes - len(bare.encode("utf-8")) - SPARE_BYTES
+    return _render(context, thumbnails=_point_thumbnails(sections, thumbnails, room))
+
+
+def _fill_galleries(
+    results: Sequence[Result],
+    sections: Sequence[Section],
+    thumbnails: Sequence[Thumbnails],
+    room: int,
+) -> None:
+    """Put thumbnails beside the most confident errors."""
+    for result, section, own in zip(results, sections, thumbnails):
+        paths = mistake_paths(result)
+        uris = own.make_all(paths, room // len(sections), largest_px=MISTAKE_PX)
+        found = dict(zip(paths, uris))
+        for choice in section.choices:
+            for mistake in choice["mistakes"]:
+                mistake["thumbnail"] = found.get(mistake["path"])
+        if any(uri is None for uri in uris):
+            n = sum(uri is None for uri in uris)
+            section.notes.append(f"No thumbnail of {n:,} misjudged pictures: {_why(own)}.")
+
+
+def _point_thumbnails(
+    sections: Sequence[Section], thumbnails: Sequence[Thumbnails], room: int
+) -> list[str | None]:
+    """Thumbnails of the points of all scatter plots, each once; a payload has their indices."""
+    made: list[str | None] = []
+    indices: dict[tuple[str, str], int] = {}
+    drawn = [
+        (section.data, section.scatter, section.notes, own)
+        for section, own in zip(sections, thumbnails)
+        if section.scatter is not None
+    ]
+    for n, (data, scatter, notes, own) in enumerate(drawn):
+        new = [path for path in scatter.paths if (data, path) not in indices]
+        uris = own.make_all(new, max(0, room) // (len(drawn) - n))
+        room -= sum(len(uri or "") + 3 for uri in uris)
+        indices |= {(data, path): len(made) + i for i, path in enumerate(new)}
+        made += uris
+        scatter.payload["places"] = [indices[data, path] for path in scatter.paths]
+        n_bare = sum(made[index] is None for index in scatter.payload["places"])
+        if n_bare:
+            notes.append(f"No thumbnail of {n_bare:,} pictures in the maps: {_why(own)}.")
+    return made
+
+
+def _why(thumbnails: Thumbnails) -> str:
+    if not len(thumbnails):
+        return "they are no longer where they were"
+    return "they are gone, cannot be read, or the page would grow too large"
+
+
+def _render(context: dict[str, Any], thumbnails: list[str | None]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(asset("page.html"))
+    return template.render(**context, thumbnails=thumbnails)

@@ -1,0 +1,1 @@
+"""The store: rows on disk by content and settings."""

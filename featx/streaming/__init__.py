@@ -1,0 +1,1 @@
+"""Images in, rows out, whatever the extractor."""

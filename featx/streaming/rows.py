@@ -1,0 +1,412 @@
+"""Images -> rows: see which are missing, decode ahead, extract in batches, store, collect.
+
+The one mechanism under `Extractor.transform` and `featx.engine.extraction.extract`. An extractor
+makes rows of images, or of the rows of another one, its base; why, the engine need not know. It makes
+the base's rows first, then rows from rows. In a store each has its own, and only what is missing
+is made; without one, both are made of a few images in one go. Whatever the number of images,
+only a few chunks of them are in memory at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from featx.data.images import Images
+from featx.errors import ImageError
+from featx.store.feature_store import FeatureStore, open_store
+from featx.streaming.chunks import (
+    Chunk,
+    batches,
+    to_shards,
+    try_prepare,
+)
+from featx.streaming.progress import Watcher
+from featx.streaming.workers import run_ahead, run_chunks
+
+Matrix: TypeAlias = npt.NDArray[np.float32]
+MAX_BYTES_IN_MEMORY = 512 * 2**20
+N_HEALS = 3
+
+
+@dataclass
+class Failure:
+    """An image that could not be read, by its index in the input."""
+
+    index: int
+    error: ImageError
+
+
+@dataclass
+class Rows:
+    """Rows of all layers asked for, in the order of the images; NaN where one failed."""
+
+    blocks: dict[str, Matrix]
+    failures: list[Failure]
+    n_cached: int = 0
+
+    def matrix(self) -> Matrix:
+        """All layers side by side: (n, sum of their columns)."""
+        blocks = list(self.blocks.values())
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+
+
+def stream_rows(
+    extractor: Any,
+    images: Images,
+    *,
+    watcher: Watcher | None = None,
+    blocks: Mapping[str, Matrix] | None = None,
+    collect: bool = True,
+) -> Rows:
+    """Rows of `images` by `extractor`, through its store where it has one.
+
+    Parameters
+    ----------
+    extractor : Extractor
+    images : Images
+    watcher : Watcher, optional
+        Told the plan and the progress.
+    blocks : mapping, optional
+        Layer -> float32 array (n_images, width) that takes its rows; by default they are
+        made in memory.
+    collect : bool, default=True
+        With False the store is filled and no row is read from it.
+
+    Returns
+    -------
+    Rows
+    """
+    watcher = watcher or Watcher()
+    store = open_store(extractor.store)
+    if store is None:
+        return _rows_without_store(extractor, images, watcher, dict(blocks or {}))
+    run = _Run(store, images, watcher)
+    return run.rows(_Stage(extractor), dict(blocks or {}), collect=collect)
+
+
+def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
+    """What `extractor` learns from: prepared images or rows of its base, in order, each once.
+
+    Yields
+    ------
+    prepared image, row or ragged rows of the base, or ImageError for an image that failed
+    """
+    base, store = extractor._base(), open_store(extractor.store)
+    if base is None:
+        return _prepared(extractor, images)
+    if store is None:
+        return _inputs_without_store(base, images)
+    return _Run(store, images, Watcher()).inputs(_Stage(base))
+
+
+def store_base_rows(extractor: Any, images: Images, watcher: Watcher) -> None:
+    """Make the rows of the base, watched, where `extractor` has a base and a store.
+
+    Learning and extracting then read them: what takes long is done once, and seen to go on.
+    """
+    base, store = extractor._base(), open_store(extractor.store)
+    if base is not None and store is not None:
+        _Run(store, images, watcher).rows(_Stage(base), {}, collect=False)
+
+
+def allocate(n_rows: int, n_columns: int) -> Matrix:
+    """Array of float32 in memory or, where it is large, in a file that goes with it."""
+    if 4 * n_rows * n_columns <= MAX_BYTES_IN_MEMORY:
+        return np.empty((n_rows, n_columns), np.float32)
+    with tempfile.TemporaryFile(prefix="featx-") as file:
+        return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
+
+
+class _Stage:
+    """An extractor of a run, what its rows are stored under, and the stage of its base."""
+
+    def __init__(self, producer: Any) -> None:
+        base = producer._base()
+        self.producer = producer
+        self.base = None if base is None else _Stage(base)
+        self.fingerprints = {layer: producer.fingerprint(layer) for layer in producer.layers}
+
+
+class _Whole:
+    """An extractor and its base as one: prepared images in, rows of the extractor out."""
+
+    def __init__(self, producer: Any, base: Any) -> None:
+        self.producer, self.base = producer, base
+        self.layers = producer.layers
+        self.least_px = base.least_px
+        self.n_jobs = producer.n_jobs
+        self.batch_length = min(producer.batch_length, base.batch_length)
+        self.runs_in_parent = producer.runs_in_parent or base.runs_in_parent
+
+    def n_features(self, layer: str) -> int:
+        """Numbers of an image in memory: chunks are cut by it."""
+        return int(self.producer.n_features(layer) + self.base.n_features(_layer_of(self.base)))
+
+    def _prepare(self, pixels: Any) -> Any:
+        return self.base._prepare(pixels)
+
+    def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> Mapping[str, Any]:
+        layer = _layer_of(self.base)
+        rows = list(self.base._extract_layers(batch, [layer])[layer])
+        return self.producer._extract_layers(rows, layers)
+
+
+def _whole(producer: Any) -> Any:
+    """`producer` as one that takes images, whatever bases it has."""
+    base = producer._base()
+    return producer if base is None else _Whole(producer, _whole(base))
+
+
+def _layer_of(base: Any) -> str:
+    """The layer whose rows an extractor over `base` is given."""
+    if len(base.layers) != 1:
+        names = ", ".join(base.layers)
+        raise ValueError(f"An extractor over another one takes one layer; its base has {names}.")
+    return str(base.layers[0])
+
+
+def _rows_without_store(
+    extractor: Any, images: Images, watcher: Watcher, blocks: dict[str, Matrix]
+) -> Rows:
+    """Everything computed, nothing stored."""
+    watcher.plan(len(images), 0)
+    failures: dict[int, ImageError] = {}
+    layers = dict.fromkeys(extractor.layers, "")
+    for chunk in run_chunks(_whole(extractor), images, range(len(images)), layers):
+        for layer, rows in chunk.blocks.items():
+            _block(blocks, layer, (len(images), rows.shape[1]))[chunk.done] = rows
+        failures |= chunk.failures
+        watcher.advance(len(chunk.indices))
+    return _finished(extractor, blocks, failures, len(images))
+
+
+def _prepared(extractor: Any, images: Images) -> Iterator[Any]:
+    """Prepared images in order, or the ImageError of one that failed."""
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        calls = (
+            partial(try_prepare, extractor, images, i, has_digest=False) for i in range(len(images))
+        )
+        yield from (item for _, item in run_ahead(pool, calls, 64))
+
+
+def _inputs_without_store(base: Any, images: Images) -> Iterator[Any]:
+    """Rows of `base` of each image in order, or the ImageError of one that failed."""
+    layer = _layer_of(base)
+    for chunk in run_chunks(_whole(base), images, range(len(images)), {layer: ""}):
+        rows = iter(chunk.blocks.get(layer, ()))
+        yield from (chunk.failures.get(index) or next(rows) for index in chunk.indices)
+
+
+class _Run:
+    """One sequence of images through a store: what each contains, and which failed."""
+
+    def __init__(self, store: FeatureStore, images: Images, watcher: Watcher) -> None:
+        self.store = store
+        self.images = images
+        self.watcher = watcher
+        self.digests: dict[int, str] = {}
+        self.failures: dict[int, ImageError] = {}
+        self.n_copies: Counter[str] = Counter()
+        self.is_reported = np.zeros(len(images), bool)
+
+    def rows(self, stage: _Stage, blocks: dict[str, Matrix], *, collect: bool) -> Rows:
+        """What the store lacks made and stored, then everything read from it."""
+        self._identify(range(len(self.images)))
+        missing = self._missing(stage, self._good())
+        n_cached = self._plan(missing)
+        unread: list[int] = []
+        for _ in range(N_HEALS):
+            self._make(stage, missing)
+            unread = self._collect(stage, blocks) if collect else self._unstored(stage)
+            if not unread:
+                break
+            self._identify(unread)  # Some may have changed since, others are damaged.
+            missing = self._missing(stage, self._good())
+        for index in unread:
+            self.failures[index] = ImageError(
+                self.images.names[index], "changed while it was read; run again"
+            )
+        if not collect:
+            return Rows({}, _listed(self.failures), n_cached)
+        return _finished(stage.producer, blocks, self.failures, len(self.images), n_cached)
+
+    def inputs(self, stage: _Stage) -> Iterator[Any]:
+        """Rows of each image in order, or the ImageError of one that failed."""
+        self._identify(range(len(self.images)))
+        self._make(stage, self._missing(stage, self._good()))
+        stored = self._read(stage, self._good())
+        index, rows = next(stored, (-1, None))
+        for wanted in range(len(self.images)):
+            if wanted in self.failures:
+                yield self.failures[wanted]
+            elif wanted == index:
+                yield rows
+                index, rows = next(stored, (-1, None))
+            else:  # Damaged on disk: the store has warned, and drops it.
+                yield self._make_one(stage.producer, wanted)
+
+    def _identify(self, indices: Sequence[int]) -> None:
+        """Find the digest of every image that can be read."""
+        is_all = len(indices) == len(self.images)
+        images = self.images if is_all else self.images.take(indices)
+        for index, digest in zip(indices, self.store.digests(images), strict=True):
+            if isinstance(digest, ImageError):
+                self.failures[index] = digest
+                self.digests.pop(index, None)
+            else:
+                self.digests[index] = digest
+        self.n_copies = Counter(self.digests.values())
+
+    def _good(self) -> list[int]:
+        """Indices of the images that have not failed."""
+        return [index for index in self.digests if index not in self.failures]
+
+    def _missing(self, stage: _Stage, indices: Sequence[int]) -> dict[tuple[str, ...], list[int]]:
+        """Those of `indices` whose images lack rows, by the layers that they lack."""
+        digests = [self.digests[index] for index in indices]
+        layers: dict[int, tuple[str, ...]] = defaultdict(tuple)
+        for layer, fingerprint in stage.fingerprints.items():
+            for i in self.store.missing(fingerprint, digests):
+                layers[indices[i]] += (layer,)
+        groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index in sorted(layers):
+            groups[layers[index]].append(index)
+        return groups
+
+    def _unstored(self, stage: _Stage) -> list[int]:
+        """Indices of the images that still lack rows."""
+        groups = self._missing(stage, self._good()).values()
+        return [index for indices in groups for index in indices]
+
+    def _make(self, stage: _Stage, missing: Mapping[tuple[str, ...], list[int]]) -> None:
+        """Make and store rows, each content once; first those of the base that they need."""
+        layer_of = {fingerprint: layer for layer, fingerprint in stage.fingerprints.items()}
+        for layers, indices in missing.items():
+            for chunk in self._chunks(stage, layers, self._once(indices)):
+                for shard in chunk.shards:
+                    layer = layer_of[shard.fingerprint]
+                    self.store.commit(shard, stage.producer.settings(layer))
+                self.failures |= chunk.failures
+                self._report(chunk.indices)
+        self._fail_copies()
+
+    def _chunks(
+        self, stage: _Stage, layers: Sequence[str], indices: Sequence[int]
+    ) -> Iterator[Chunk]:
+        """Rows in shards, from images or, where there is a base, from its rows."""
+        fingerprints = {layer: stage.fingerprints[layer] for layer in layers}
+        if stage.base is None:
+            folder = self.store.folder
+            return run_chunks(stage.producer, self.images, indices, fingerprints, folder)
+        self._make(stage.base, self._missing(stage.base, indices))
+        stored = self._read(stage.base, indices)
+        return self._chunks_of_rows(stage.producer, stored, fingerprints)
+
+    def _chunks_of_rows(
+        self, producer: Any, stored: Iterator[tuple[int, Any]], fingerprints: Mapping[str, str]
+    ) -> Iterator[Chunk]:
+        for batch in batches(stored, producer.batch_length):
+            indices, rows = map(list, zip(*batch))
+            chunk = Chunk(indices, [self.digests[index] for index in indices])
+            chunk.blocks = producer._extract_layers(rows, list(fingerprints))
+            yield to_shards(producer, chunk, fingerprints, self.store.folder)
+
+    def _read(self, stage: _Stage, indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """Index and stored rows of each image; without those that failed or are damaged."""
+        indices = [index for index in indices if index not in self.failures]
+        digests = [self.digests[index] for index in indices]
+        fingerprint = stage.fingerprints[_layer_of(stage.producer)]
+        for i, rows in self.store.read(fingerprint, digests):
+            yield indices[i], rows if stage.producer.is_ragged else rows[0]
+
+    def _make_one(self, producer: Any, index: int) -> Any:
+        """Rows of one image, not stored, or the ImageError where it failed."""
+        whole, layer = _whole(producer), _layer_of(producer)
+        _, item = try_prepare(whole, self.images, index, has_digest=False)
+        if isinstance(item, ImageError):
+            return item
+        return whole._extract_layers([item], [layer])[layer][0]
+
+    def _once(self, indices: Sequence[int]) -> list[int]:
+        """The first index of each content."""
+        first = {self.digests[index]: index for index in reversed(indices)}
+        return list(first.values())[::-1]
+
+    def _fail_copies(self) -> None:
+        """Let a failure speak for every image of the same content."""
+        reasons = {
+            self.digests[index]: error.reason
+            for index, error in self.failures.items()
+            if index in self.digests
+        }
+        for index in self._good() if reasons else ():
+            if self.digests[index] in reasons:
+                reason = reasons[self.digests[index]]
+                self.failures[index] = ImageError(self.images.names[index], reason)
+
+    def _collect(self, stage: _Stage, blocks: dict[str, Matrix]) -> list[int]:
+        """Read all rows into their blocks; indices of those that could not be read."""
+        unread: set[int] = set()
+        indices = self._good()
+        digests = [self.digests[index] for index in indices]
+        for layer, fingerprint in stage.fingerprints.items():
+            width = self.store.width(fingerprint)
+            if width is None:
+                unread.update(indices)
+                continue
+            block = _block(blocks, layer, (len(self.images), width))
+            unread.update(self.store.fill(fingerprint, digests, block, indices))
+        return sorted(unread)
+
+    def _plan(self, missing: Mapping[tuple[str, ...], list[int]]) -> int:
+        """Report what is to be done, and all that is not as done; number of cached images."""
+        self.is_reported[:] = True
+        for indices in missing.values():
+            self.is_reported[indices] = False
+        n_done = int(self.is_reported.sum())
+        n_cached = n_done - len(self.failures)
+        self.watcher.plan(len(self.images), n_cached)
+        self.watcher.advance(n_done)
+        return n_cached
+
+    def _report(self, indices: Sequence[int]) -> None:
+        """Report images as done, and those of the same content; whatever is made of them, once."""
+        new = [index for index in indices if not self.is_reported[index]]
+        self.is_reported[new] = True
+        self.watcher.advance(sum(self.n_copies[self.digests[index]] for index in new))
+
+
+def _block(blocks: dict[str, Matrix], layer: str, shape: tuple[int, int]) -> Matrix:
+    """Array of a layer's rows, made when their width is known."""
+    if layer not in blocks:
+        blocks[layer] = np.empty(shape, np.float32)
+    return blocks[layer]
+
+
+def _finished(
+    extractor: Any,
+    blocks: dict[str, Matrix],
+    failures: Mapping[int, ImageError],
+    n_images: int,
+    n_cached: int = 0,
+) -> Rows:
+    """Filled blocks as a result, NaN in the rows of images that failed."""
+    for layer in extractor.layers:
+        if layer not in blocks:  # No image could be read.
+            _block(blocks, layer, (n_images, extractor.n_features(layer)))
+        blocks[layer][sorted(failures)] = np.nan
+    return Rows({layer: blocks[layer] for layer in extractor.layers}, _listed(failures), n_cached)
+
+
+def _listed(failures: Mapping[int, ImageError]) -> list[Failure]:
+    return [Failure(index, error) for index, error in sorted(failures.items())]

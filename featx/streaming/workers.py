@@ -1,0 +1,190 @@
+"""Where chunks are computed: joblib tasks, threads in the calling process, or ahead of a device.
+
+A network runs in the calling process: on a processor one batch on each core, which decodes,
+computes and waits for nobody; on an accelerator with decoding threads ahead of it. A thread
+behind it writes. Everything else is tasks of joblib, under the back end that its configuration
+names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import joblib
+from joblib.parallel import get_active_backend
+
+from featx.data.images import Images
+from featx.streaming.chunks import (
+    Chunk,
+    _chunk_length,
+    _extract_chunk,
+    batches,
+    to_shards,
+    try_prepare,
+)
+
+CHUNKS_AHEAD = 2
+
+
+N_WRITERS = 2
+"""Threads that write shards: while one waits for the disk, the other copies."""
+
+
+def run_chunks(
+    producer: Any,
+    images: Images,
+    indices: Sequence[int],
+    fingerprints: Mapping[str, str],
+    folder: Path | None = None,
+) -> Iterator[Chunk]:
+    """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
+    n_jobs = _n_jobs(producer)
+    length = min(_chunk_length(producer), -(-len(indices) // n_jobs) or 1)
+    run = partial(_in_parallel, n_jobs=n_jobs)
+    if producer.runs_in_parent and _has_threads():
+        if getattr(producer, "has_lanes", False):
+            run = partial(_in_lanes, n_jobs=n_jobs)
+        else:
+            run, length = partial(_in_parent), _chunk_length(producer)
+    parts = [list(indices[i : i + length]) for i in range(0, len(indices), length)]
+    return run(producer, images, parts, fingerprints, folder)
+
+
+def _in_parallel(
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    fingerprints: Mapping[str, str],
+    folder: Path | None,
+    n_jobs: int,
+) -> Iterator[Chunk]:
+    """Each chunk a task of joblib, under whatever back end its configuration names."""
+    task = joblib.delayed(_work)
+    tasks = (task(producer, images.take(part), part, fingerprints, folder) for part in parts)
+    # One task for each worker at a time and no shard waiting for an earlier one: whatever
+    # dies, and whoever lives on, one shard of each worker is lost at most.
+    start = partial(joblib.Parallel, n_jobs, prefer="threads", batch_size=1, pre_dispatch="n_jobs")
+    if get_active_backend(prefer="threads")[0].supports_return_generator:
+        order = "generator" if folder is None else "generator_unordered"
+        yield from start(return_as=order)(tasks)
+        return
+    with start() as parallel:
+        for slab in batches(tasks, parallel._effective_n_jobs()):
+            yield from parallel(slab)
+
+
+def _in_lanes(
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    fingerprints: Mapping[str, str],
+    folder: Path | None,
+    n_jobs: int,
+) -> Iterator[Chunk]:
+    """Each core takes its chunks from files to rows; threads behind them write shards."""
+    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
+    with producer.lanes(list(fingerprints), sum(map(len, parts)), n_jobs) as lanes:
+
+        def work(indices: list[int]) -> Chunk:
+            return _extract_chunk(lanes.extract, indices, map(prepare, indices), fingerprints)
+
+        def write(chunk: Chunk) -> Chunk:
+            return to_shards(producer, chunk, fingerprints, folder, backend=lanes.backend())
+
+        pool = ThreadPoolExecutor(n_jobs, "featx-lane", lanes.begin)
+        writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
+        try:
+            chunks = run_ahead(pool, (partial(work, part) for part in parts), n_jobs + 1)
+            writes = (partial(write, chunk) for chunk in chunks)
+            yield from run_ahead(writers, writes, N_WRITERS)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            writers.shutdown()
+
+
+def _in_parent(
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    fingerprints: Mapping[str, str],
+    folder: Path | None,
+) -> Iterator[Chunk]:
+    """Decode in threads ahead of the network, and write shards in a thread behind it."""
+    n_ahead = CHUNKS_AHEAD * max(map(len, parts), default=0)
+    decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
+    writer = ThreadPoolExecutor(1, "featx-write")
+    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
+    calls = (partial(prepare, index) for part in parts for index in part)
+    decoded = run_ahead(decoders, calls, n_ahead)
+    extract = partial(_extract_chunk, producer._extract_layers, fingerprints=fingerprints)
+    chunks = (extract(part, islice(decoded, len(part))) for part in parts)
+    try:
+        writes = (partial(to_shards, producer, chunk, fingerprints, folder) for chunk in chunks)
+        yield from run_ahead(writer, writes, 1)
+    finally:
+        decoders.shutdown(cancel_futures=True)
+        writer.shutdown()
+
+
+def _work(
+    producer: Any,
+    images: Images,
+    indices: list[int],
+    fingerprints: Mapping[str, str],
+    folder: Path | None,
+) -> Chunk:
+    """All of a chunk's work, in whatever process: decode, extract, write."""
+    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
+    decoded = map(prepare, range(len(images)))
+    chunk = _extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
+    return to_shards(producer, chunk, fingerprints, folder)
+
+
+def run_ahead(
+    pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Any]], n_ahead: int
+) -> Iterator[Any]:
+    """Results of `calls` in order and as they come, while `n_ahead` further ones are under way.
+
+    Where the calls end in an error, what was under way before it comes first.
+    """
+    waiting: deque[Future[Any]] = deque()
+    failure: Exception | None = None
+    iterator = iter(calls)
+    while failure is None:
+        try:
+            waiting.append(pool.submit(next(iterator)))
+        except StopIteration:
+            break
+        except Exception as error:
+            failure = error
+        while waiting and (len(waiting) > n_ahead or waiting[0].done()):
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+    if failure is not None:
+        raise failure
+
+
+def _n_jobs(producer: Any) -> int:
+    """The producer's own wish, else joblib's configuration, else every core.
+
+    A job of another joblib run, which has the cores already, takes its share of them.
+    """
+    backend, n_configured = get_active_backend()
+    wish = producer.n_jobs if producer.n_jobs is not None else n_configured
+    if wish is None and backend.nesting_level:
+        share = os.environ.get("OMP_NUM_THREADS", "")  # joblib sets it in its processes.
+        return int(share) if share.isdigit() else 1
+    return int(joblib.effective_n_jobs(wish)) if wish is not None else int(joblib.cpu_count())
+
+
+def _has_threads() -> bool:
+    """Whether no back end with other processes has been asked for."""
+    return bool(get_active_backend(prefer="threads")[0].uses_threads)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from featx.data.folders import (
+    MAGIC,
+    PICTURE_SUFFIXES,
+    Placement,
+    is_picture,
+    place_folders,
+    read_tree,
+)
+
+PNG = MAGIC[1] + b"\0" * 8
+
+
+def lay(root: Path, *names: str, content: bytes = b"") -> str:
+    """Files of these names under `root`."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return str(root)
+
+
+def placed(root: str) -> dict[str, Placement]:
+    tree = read_tree(root)
+    places = place_folders(tree)
+    return {
+        "/".join((*parts, name)): places[parts]
+        for parts, names in tree.pictures.items()
+        for name in names
+    }
+
+
+def test_parent_folder_names_the_class(tmp_path: Path) -> None:
+    root = lay(tmp_path, "cat/1.jpg", "dog/2.jpg", "3.jpg")
+    assert placed(root) == {
+        "3.jpg": Placement(),
+        "cat/1.jpg": Placement("cat"),
+        "dog/2.jpg": Placement("dog"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("train", "train"), ("Training", "train"), ("valid", "val"), ("validation", "val")]
+    + [("val", "val"), ("TEST", "test"), ("testing", "test")],
+)
+def test_folder_above_the_class_is_the_split(tmp_path: Path, name: str, split: str) -> None:
+    assert placed(lay(tmp_path, f"{name}/cat/1.jpg")) == {
+        f"{name}/cat/1.jpg": Placement("cat", split)
+    }
+
+
+def test_class_beside_other_classes_may_be_called_train(tmp_path: Path) -> None:
+    root = lay(tmp_path, "car/1.jpg", "train/2.jpg")
+    assert placed(root)["train/2.jpg"] == Placement("train")
+
+
+def test_class_called_test_inside_a_split_stays_a_class(tmp_path: Path) -> None:
+    root = lay(tmp_path, "train/test/1.jpg", "train/car/2.jpg", "val/test/3.jpg", "val/car/4.jpg")
+    assert placed(root)["val/test/3.jpg"] == Placement("test", "val")
+
+
+def test_split_folders_without_classes_are_splits(tmp_path: Path) -> None:
+    root = lay(tmp_path, "train/1.jpg", "test/2.jpg", "notes/readme.txt")
+    assert placed(root)["train/1.jpg"] == Placement("", "train")
+
+
+def test_split_under_the_class_leaves_the_class(tmp_path: Path) -> None:
+    root = lay(tmp_path, "cat/train/1.jpg", "cat/test/2.jpg")
+    assert placed(root)["cat/test/2.jpg"] == Placement("cat", "test")
+
+
+@pytest.mark.parametrize("name", ["photo/train/dog", "train/photo/dog"])
+def test_domain_is_above_the_class_with_splits_left_out(tmp_path: Path, name: str) -> None:
+    assert placed(lay(tmp_path, f"{name}/1.jpg")) == {
+        f"{name}/1.jpg": Placement("dog", "train", "photo")
+    }
+
+
+def test_folder_called_the_same_everywhere_is_no_domain(tmp_path: Path) -> None:
+    root = lay(tmp_path, "amazon/images/bike/1.jpg", "dslr/images/bike/2.jpg", "dslr/notes.txt")
+    assert [place.domain for place in placed(root).values()] == ["amazon", "dslr"]
+
+
+def test_only_domain_there_is_stays_one(tmp_path: Path) -> None:
+    root = lay(tmp_path, "photo/dog/1.jpg", "photo/cat/2.jpg")
+    assert {place.domain for place in placed(root).values()} == {"photo"}
+
+
+def test_dot_files_and_dot_folders_are_not_seen(tmp_path: Path) -> None:
+    tree = read_tree(lay(tmp_path, "a/.DS_Store", "a/._1.jpg", ".git/2.jpg", "a/1.jpg"))
+    assert tree.pictures == {("a",): ["1.jpg"]}
+    assert not tree.other
+
+
+def test_other_suffixes_are_counted(tmp_path: Path) -> None:
+    tree = read_tree(lay(tmp_path, "a/notes.txt", "a/b.TXT", "a/c.mp4", "d.jpg"))
+    assert tree.other == {".txt": 2, ".mp4": 1}
+
+
+@pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))
+def test_known_suffix_is_a_picture_in_any_case_even_if_empty(suffix: str) -> None:
+    assert is_picture(f"nowhere/x{suffix}")
+    assert is_picture(f"nowhere/x{suffix.upper()}")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [*MAGIC, b"RIFF1234WEBPVP8 ", b"BM1234\0\0\0\0xxxx", b"P6\n1 1\n255\n"],
+    ids=repr,
+)
+def test_file_without_suffix_is_known_by_its_first_bytes(tmp_path: Path, head: bytes) -> None:
+    lay(tmp_path, "scan", content=head)
+    assert is_picture(str(tmp_path / "scan"))
+
+
+@pytest.mark.parametrize("head", [b"", b"BMW is a car", b"RIFF1234WAVE", b"Plain text", b"P7"])
+def test_other_file_without_suffix_is_no_picture(tmp_path: Path, head: bytes) -> None:
+    lay(tmp_path, "scan", content=head)
+    assert not is_picture(str(tmp_path / "scan"))
+
+
+def test_links_are_followed_and_loops_cut(tmp_path: Path) -> None:
+    lay(tmp_path / "far", "cat/1.jpg")
+    root = lay(tmp_path / "near", "dog/2.jpg")
+    (tmp_path / "near/linked").symlink_to(tmp_path / "far")
+    (tmp_path / "far/loop").symlink_to(tmp_path / "near")
+    assert placed(root).keys() == {"dog/2.jpg", "linked/cat/1.jpg"}
+
+
+def test_own_path_of_a_folder_wins_over_a_link_to_it(tmp_path: Path) -> None:
+    root = lay(tmp_path, "z/cat/1.jpg")
+    (tmp_path / "a").symlink_to(tmp_path / "z")
+    assert placed(root).keys() == {"z/cat/1.jpg"}
+
+
+def test_link_to_a_folder_above_is_cut(tmp_path: Path) -> None:
+    root = lay(tmp_path, "a/1.jpg")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    assert placed(root).keys() == {"a/1.jpg"}
+
+
+def test_link_that_leads_nowhere_is_taken_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert placed(str(tmp_path)).keys() == {"gone.jpg"}
+
+
+def test_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    assert not read_tree(str(tmp_path)).pictures
+
+
+def test_unreadable_folder_is_reported_and_the_rest_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = lay(tmp_path, "a/1.jpg", "b/2.jpg")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if path.endswith("a"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    tree = read_tree(root)
+    assert tree.pictures == {("b",): ["2.jpg"]}
+    assert tree.unreadable == [(f"{root}/a", "Permission denied")]
+
+
+def test_root_that_cannot_be_read_raises(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_tree(str(tmp_path / "nowhere"))
+
+
+def test_link_to_itself_loses_no_neighbour(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    tree = read_tree(str(tmp_path))
+    assert tree.pictures == {(): ["0.png", "1.png", "loop.png"]}
+    assert tree.unreadable == []

@@ -1,0 +1,148 @@
+"""JPEGs without Pillow: Pillow's pixels, and nothing that Pillow would refuse or turn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from featx.data.images import MAX_PIXELS, decode
+from featx.data.jpeg import decode_jpeg, reduction
+from featx.errors import ImageError
+
+RNG = np.random.default_rng(0)
+PICTURE = np.kron(RNG.integers(0, 256, (9, 7, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
+
+
+def encoded(picture: np.ndarray = PICTURE, mode: str = "RGB", **how: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).convert(mode).save(file, "JPEG", **how)
+    return file.getvalue()
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quality", [1, 50, 75, 100])
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"optimize": True}])
+def test_pixels_are_pillows(subsampling: str, quality: int, how: dict[str, bool]) -> None:
+    data = encoded(subsampling=subsampling, quality=quality, **how)
+    np.testing.assert_array_equal(decode_jpeg(data, MAX_PIXELS), by_pillow(data))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 17), (33, 1), (8, 8), (17, 31)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_odd_sizes_and_grey_are_pillows(shape: tuple[int, int], mode: str) -> None:
+    data = encoded(RNG.integers(0, 256, (*shape, 3), np.uint8), mode)
+    np.testing.assert_array_equal(decode_jpeg(data, MAX_PIXELS), by_pillow(data))
+
+
+def test_upright_camera_pictures_are_taken_and_turned_ones_left() -> None:
+    assert decode_jpeg(encoded(exif=turned(1)), MAX_PIXELS) is not None
+    for orientation in range(2, 9):
+        assert decode_jpeg(encoded(exif=turned(orientation)), MAX_PIXELS) is None
+
+
+def test_a_turn_told_by_xmp_is_left_to_pillow() -> None:
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    data = encoded(xmp=xmp)
+    assert decode_jpeg(data, MAX_PIXELS) is None
+    assert decode(data).shape == PICTURE.transpose(1, 0, 2).shape
+
+
+def test_other_colour_spaces_are_left_to_pillow() -> None:
+    assert decode_jpeg(encoded(mode="CMYK"), MAX_PIXELS) is None
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9, 0.999])
+def test_cut_files_are_left_to_pillow_which_refuses_them(share: float) -> None:
+    data = encoded(quality=95)
+    data = data[: int(len(data) * share)]
+    assert decode_jpeg(data, MAX_PIXELS) is None
+    with pytest.raises(ImageError):
+        decode(data)
+
+
+def test_whatever_is_damaged_reads_as_pillow_reads_it() -> None:
+    data = encoded(quality=95)
+    generator = np.random.default_rng(1)
+    for _ in range(300):
+        broken = bytearray(data)
+        for place in generator.integers(2, len(data), 3):
+            broken[place] = generator.integers(256)
+        pixels = decode_jpeg(bytes(broken), MAX_PIXELS)
+        if pixels is not None:
+            np.testing.assert_array_equal(pixels, by_pillow(bytes(broken)))
+
+
+def test_too_many_pixels_are_left_to_pillow() -> None:
+    assert decode_jpeg(encoded(), PICTURE[..., 0].size) is not None
+    assert decode_jpeg(encoded(), PICTURE[..., 0].size - 1) is None
+
+
+def test_real_pictures_are_pillows(shared: Callable[[str], Path]) -> None:
+    files = sorted(shared("data").rglob("*.jpg"))[::40]
+    taken = 0
+    for path in files:
+        data = path.read_bytes()
+        pixels = decode_jpeg(data, MAX_PIXELS)
+        taken += pixels is not None
+        if pixels is not None:
+            np.testing.assert_array_equal(pixels, by_pillow(data))
+    assert taken > 0.95 * len(files) > 100
+
+
+def drafted(data: bytes, factor: int) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, (image.width // factor, image.height // factor))
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+@pytest.mark.parametrize("shape", [(96, 128), (97, 131), (161, 64), (65, 400)])
+@pytest.mark.parametrize("least_px", [8, 16, 30, 32, 48, 200])
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"exif": turned(1)}])
+def test_reduced_pixels_are_those_that_pillow_drafts(
+    subsampling: str, shape: tuple[int, int], least_px: int, how: dict[str, object]
+) -> None:
+    """The least size that leaves the short side long enough, and Pillow's pixels at it."""
+    picture = np.asarray(Image.fromarray(PICTURE).resize(shape[::-1], Image.Resampling.BICUBIC))
+    data = encoded(picture, subsampling=subsampling, **how)
+    found = decode_jpeg(data, MAX_PIXELS, least_px)
+    assert found is not None
+    factor = reduction(*shape, least_px)
+    assert found.shape[:2] == tuple(-(-side // factor) for side in shape)
+    assert factor == 1 or min(found.shape[:2]) >= least_px
+    assert factor == 8 or min(shape) // (2 * factor) < least_px
+    np.testing.assert_array_equal(found, drafted(data, factor))
+
+
+def test_a_reduced_picture_is_turned_too_and_others_stay_whole() -> None:
+    """What Pillow decodes is reduced alike; a PNG is not."""
+    picture = np.asarray(Image.fromarray(PICTURE).resize((160, 96)))
+    data = encoded(picture, exif=turned(6))
+    assert decode(data).shape == (160, 96, 3)
+    assert decode(data, least_px=40).shape == (80, 48, 3)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    assert decode(file.getvalue(), least_px=40).shape == (96, 160, 3)
+
+
+def test_a_picture_that_is_too_large_is_refused_whatever_it_may_be_reduced_to() -> None:
+    picture = np.asarray(Image.fromarray(PICTURE).resize((160, 96)))
+    for how in ({}, {"exif": turned(6)}):
+        with pytest.raises(ImageError, match="160x96 px is over max_pixels=1000"):
+            decode(encoded(picture, **how), max_pixels=1000, least_px=12)

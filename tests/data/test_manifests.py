@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from featx.data.manifests import read_manifest
+from featx.errors import DatasetError
+
+
+def written(folder: Path, text: str, name: str = "m.csv") -> str:
+    path = folder / name
+    path.write_bytes(text.encode())
+    return str(path)
+
+
+def test_columns_come_in_any_order_and_others_are_ignored(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, "id,Label, path\n7,cat,a.jpg\n8,dog,b.jpg\n"))
+    assert manifest.path == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+    assert manifest.label == ["cat", "dog"]
+    assert manifest.split is None
+
+
+def test_path_alone_is_enough(tmp_path: Path) -> None:
+    assert read_manifest(written(tmp_path, "path\na.jpg\n")).label is None
+
+
+def test_absolute_path_stays(tmp_path: Path) -> None:
+    assert read_manifest(written(tmp_path, "path\n/far/a.jpg\n")).path == ["/far/a.jpg"]
+
+
+def test_tsv_is_separated_by_tabs(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, "path\tlabel\na,b.jpg\tcat\n", "m.tsv"))
+    assert (manifest.path, manifest.label) == ([f"{tmp_path}/a,b.jpg"], ["cat"])
+
+
+def test_parquet_gives_the_same_as_csv(tmp_path: Path) -> None:
+    table = pa.table({"path": ["a.jpg", "b.jpg"], "label": [3, None], "split": ["Valid", ""]})
+    parquet.write_table(table, tmp_path / "m.parquet")
+    text = written(tmp_path, "path,label,split\na.jpg,3,val\nb.jpg,,\n")
+    assert read_manifest(str(tmp_path / "m.parquet")) == read_manifest(text)
+
+
+def test_quotes_newlines_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    text = '\ufeffpath,label\r\n"a,""1"".jpg","big\ncat"\r\n\r\nb\u2028.jpg,dog\r\n'
+    manifest = read_manifest(written(tmp_path, text))
+    assert [os.path.basename(path) for path in manifest.path] == ['a,"1".jpg', "b\u2028.jpg"]
+    assert manifest.label == ["big\ncat", "dog"]
+
+
+def test_name_that_is_no_utf8_opens(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "m.csv").write_bytes(b"path\ncaf\xe9.jpg\n")
+    assert os.path.exists(read_manifest(str(tmp_path / "m.csv")).path[0])
+
+
+def test_repeated_row_is_taken_once(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, "path,label\na.jpg,cat\na.jpg,cat\n"))
+    assert (len(manifest.path), manifest.n_repeated) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; wanted a first line 'path,label'"),
+        ("file,label\n", "line 1: no column 'path'; .* got 'file', 'label'"),
+        ("path;label\n", "Separate the columns by commas"),
+        ("path,path\n", "line 1: column 'path' is there twice"),
+        ("path,label\na.jpg\n", "line 2, column 'label': wanted 2 fields, got 1"),
+        ("path,label\na,b,c\n", "line 2, column 3: wanted 2 fields, got 3"),
+        ("path,label\na,b\n\n,cat\n", "line 4, column 'path': the path is empty"),
+        ("path,split\na,tset\n", "line 2, column 'split': 'tset' is no split.*mean 'test'"),
+        ("path,label\na,b\na,c\n", "line 3, column 'path': 'a' is there twice.* from line 2"),
+        ("path\na\0\n", "line 2.*NUL"),
+    ],
+)
+def test_error_names_line_and_column(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as raised:
+        read_manifest(written(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_error_in_parquet_names_the_row(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"path": ["a", None]}), tmp_path / "m.parquet")
+    with pytest.raises(DatasetError, match="row 2, column 'path': the path is empty"):
+        read_manifest(str(tmp_path / "m.parquet"))
+
+
+def test_broken_parquet_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"is no parquet file"):
+        read_manifest(written(tmp_path, "path\n", "m.parquet"))
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("path,label\n0.png,x\n", encoding="utf-16")
+    with pytest.raises(DatasetError, match="Save it as UTF-8"):
+        read_manifest(str(file))

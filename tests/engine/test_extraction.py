@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import featx.data.images
+from featx.engine.extraction import extract
+from featx.errors import DatasetError, EmptyRowsWarning, FeatureFileError
+from featx.extractors.color import ColorHistogram, MeanColor
+from featx.features.feature_set import FeatureSet
+from featx.store.feature_store import FeatureStore
+from featx.streaming.progress import Watcher
+
+COLORS = {"red": (255, 0, 0), "blue": (0, 0, 255)}
+
+
+class Listener(Watcher):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.plans: list[tuple[int, int]] = []
+        self.n_done = 0
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def plan(self, n_images: int, n_cached: int) -> None:
+        self.plans.append((n_images, n_cached))
+
+    def advance(self, n_images: int) -> None:
+        self.n_done += n_images
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes in two splits, three pictures each, and a broken one."""
+    for split in ("train", "test"):
+        for name, color in COLORS.items():
+            place = tmp_path / "pictures" / split / name
+            place.mkdir(parents=True)
+            for i in range(3):
+                Image.new("RGB", (20 + i, 16), color).save(place / f"{i}.png")
+    (tmp_path / "pictures/test/red/broken.png").write_bytes(b"not a picture")
+    return tmp_path / "pictures"
+
+
+def test_rows_carry_paths_labels_splits_and_failures(folder: Path) -> None:
+    features = extract(folder, "mean_color")
+    assert features.X.shape == (12, 3)
+    assert features.labels is not None
+    assert features.splits is not None
+    assert list(features.labels[:3]) == ["blue"] * 3
+    assert set(features.splits) == {"train", "test"}
+    assert features.paths[0] == f"{folder.as_posix()}/test/blue/0.png"
+    [(path, reason)] = features.failures
+    assert path.endswith("broken.png")
+    assert "not a picture" in reason
+
+
+def test_each_row_belongs_to_its_picture(folder: Path) -> None:
+    features = extract(folder, "mean_color")
+    assert features.labels is not None
+    for row, label in zip(features.X, features.labels):
+        assert tuple(row) == COLORS[label]
+
+
+def test_extractors_stand_side_by_side_under_their_specs(folder: Path) -> None:
+    features = extract(folder, ["mean_color", "color,n_bins=4", "pixels,image_size=4"])
+    assert list(features.blocks) == ["mean_color", "color,n_bins=4", "pixels,image_size=4"]
+    assert features.layer("color,n_bins=4").shape == (12, 12)
+    alone = extract(folder, "color,n_bins=4")
+    np.testing.assert_array_equal(features.layer("color,n_bins=4"), alone.X)
+
+
+def test_second_run_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "test/red/broken.png").unlink()
+    first = extract(folder, "mean_color")
+    monkeypatch.setattr(featx.data.images, "decode", lambda *_, **__: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(extract(folder, "mean_color").X, first.X)
+
+
+def test_without_a_store_nothing_is_kept(folder: Path, tmp_path: Path) -> None:
+    extract(folder, "mean_color", store=None)
+    listener = Listener()
+    extract(folder, "mean_color", watcher=listener)
+    assert listener.plans == [(13, 0)]
+    assert listener.n_done == 13
+
+
+def test_filling_the_store_only_gives_no_columns(folder: Path, store: FeatureStore) -> None:
+    assert extract(folder, "mean_color", store=store, collect=False).X.shape == (12, 0)
+    listener = Listener()
+    extract(folder, "mean_color", store=store, watcher=listener)
+    assert listener.plans == [(13, 12)]
+
+
+def test_codebooks_learn_on_the_train_split(shared: Callable[[str], Path]) -> None:
+    listener = Listener()
+    dataset = shared("data/ants_bees")
+    features = extract(
+        [str(dataset / "train/ants"), str(dataset / "train/bees")],
+        "bovw:orb,n_words=8",
+        watcher=listener,
+    )
+    assert "no train split" in listener.notes[0]
+    assert features.provenance["learned_on"] == "all"
+
+
+def test_output_is_refused_before_anything_is_computed(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    other.write_bytes(b"mine")
+    listener = Listener()
+    with pytest.raises(FeatureFileError, match="force"):
+        extract(folder, "mean_color", output=other, watcher=listener)
+    assert listener.plans == []
+    extract(folder, "mean_color", output=other, force=True)
+    assert len(FeatureSet.load(other).paths) == 12
+
+
+def test_same_settings_replace_their_own_output(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "f.npz"
+    extract(folder, "mean_color", output=output)
+    extract(folder / "train", "mean_color", output=output)
+    assert len(FeatureSet.load(output).paths) == 6
+    with pytest.raises(FeatureFileError, match="force"):
+        extract(folder, "color", output=output)
+
+
+def test_saved_extractor_is_used_again(folder: Path, tmp_path: Path, photos: list[str]) -> None:
+    path = tmp_path / "words.skops"
+    first = extract(photos, "bovw:orb,n_words=8", save_extractor=path)
+    again = extract(photos, str(path))
+    np.testing.assert_array_equal(first.X, again.X)
+
+
+def test_no_readable_picture_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="none of 1 pictures can be read"):
+        extract(tmp_path, "mean_color")
+
+
+def test_pictures_in_memory_and_extractor_objects_are_taken() -> None:
+    features = extract(np.full((3, 8, 8, 3), 9, np.uint8), [MeanColor(), ColorHistogram(4)])
+    assert list(features.blocks) == ["mean_color", "color:4"]
+    assert features.X.shape == (3, 15)
+
+
+def test_an_extractor_that_is_given_is_left_as_it_was(folder: Path) -> None:
+    extractor = MeanColor(on_error="raise", store=None)
+    extract(folder, extractor)
+    assert (extractor.on_error, extractor.store) == ("raise", None)
+
+
+def test_large_results_lie_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.streaming.rows.MAX_BYTES_IN_MEMORY", 10)
+    features = extract(folder, "mean_color")
+    assert isinstance(features.X, np.memmap)
+    assert features.labels is not None
+    assert tuple(features.X[-1]) == COLORS[features.labels[-1]]
+
+
+def test_a_codebook_of_more_pictures_replaces_its_own_output(
+    photos: list[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "words.npz"
+    extract(photos[:8], "bovw:orb,n_words=8", output=output)
+    extract(photos, "bovw:orb,n_words=8", output=output)
+    assert len(FeatureSet.load(output).paths) == len(photos)
+
+
+def test_describing_is_watched(photos: list[str]) -> None:
+    listener = Listener()
+    extract(photos, "bovw:orb,n_words=8", watcher=listener)
+    n = len(photos)
+    assert listener.plans == [(n, 0), (n, 0)]  # Descriptors, then words.
+    assert listener.n_done == 2 * n
+
+
+def test_pictures_without_key_points_are_counted(photos: list[str], tmp_path: Path) -> None:
+    flat = tmp_path / "flat.png"
+    Image.new("RGB", (50, 50), "grey").save(flat)
+    with pytest.warns(EmptyRowsWarning, match="1 of 13 images have no key points"):
+        features = extract([*photos, str(flat)], "bovw:orb,n_words=8")
+    assert not features.X[-1].any()

@@ -1,0 +1,231 @@
+"""Comparing features: one table, controls in it, nothing learned from test pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from featx import (
+    LinearProbe,
+    compare,
+    extract,
+    load_dataset,
+    probe,
+)
+from featx.errors import DatasetError, SpecError
+from featx.evaluation.candidates import gather
+from featx.evaluation.protocols import find_protocol
+from featx.features.results import Result
+from featx.streaming.progress import Watcher
+
+SAMPLES = "data/samples/photo"
+NETWORK = "cnn:featxnet:pool5,pooling=gap"
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    store = tmp_path_factory.mktemp("store")
+    return compare(SAMPLES, ["hog,image_size=64", NETWORK], n_splits=3, store=store)
+
+
+def row_of(result: Result, spec: str) -> dict[str, Any]:
+    return next(row for row in result.rows if row["spec"] == spec)
+
+
+def test_controls_are_always_there(result: Result) -> None:
+    controls = {row["spec"] for row in result.rows if row["is_control"]}
+
+    assert controls == {"pixels", "mean_color", f"{NETWORK},weights=random", "shuffled labels"}
+
+
+def test_best_comes_first_and_differences_are_to_it(result: Result) -> None:
+    accuracies = [row["accuracy"] for row in result.rows]
+
+    assert accuracies == sorted(accuracies, reverse=True)
+    for row in result.rows:
+        assert row["difference"] == pytest.approx(accuracies[0] - row["accuracy"])
+        assert row["low"] <= row["accuracy"] <= row["high"]
+
+
+def test_shuffled_labels_are_at_chance(result: Result) -> None:
+    row = row_of(result, "shuffled labels")
+
+    assert row["accuracy"] < 0.45  # five classes
+    assert not row["is_tied"]
+
+
+def test_accuracy_is_that_of_plain_scikit_learn(tmp_path: Path) -> None:
+    spec = "hog,image_size=64"
+    found = row_of(compare(SAMPLES, [spec], C=0.01, n_splits=3, store=tmp_path), spec)
+    features = extract(SAMPLES, spec, store=tmp_path)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+
+    expected = [
+        model.fit(features.X[train], features.labels[train]).score(
+            features.X[test], features.labels[test]
+        )
+        for train, test in find_protocol("cv", n_splits=3).split(features.labels)
+    ]
+
+    assert found["accuracy"] == pytest.approx(np.mean(expected))
+
+
+def test_costs_are_measured(result: Result) -> None:
+    row = row_of(result, NETWORK)
+
+    assert row["n_features"] == 256
+    assert row["bytes_per_image"] == 1024
+    assert 0 < row["ms_per_image"] < 10_000
+    assert row["train_seconds"] > 0
+
+
+def test_details_agree_with_the_table(result: Result) -> None:
+    matrix = np.array(result.details["confusion"][NETWORK]["matrix"])
+    n_wrong = int(matrix.sum() - np.trace(matrix))
+
+    assert np.trace(matrix) / matrix.sum() == pytest.approx(
+        row_of(result, NETWORK)["accuracy"], abs=1e-3
+    )
+    assert len(result.details["mistakes"][NETWORK]) == min(24, n_wrong)
+    assert sum(row["n"] for row in result.details["per_class"][NETWORK]) == matrix.sum()
+
+
+def test_protocol_is_recorded(result: Result) -> None:
+    assert result.protocol["name"] == "cv"
+    assert result.protocol["n_splits"] == 3
+    assert result.protocol["n_train"] + result.protocol["n_test"] == len(load_dataset(SAMPLES))
+    assert result.to_dict()["rows"]
+
+
+def test_advice_names_a_command_and_the_python(result: Result) -> None:
+    said = "\n".join(result.sentences)
+
+    assert f"Best: {result.rows[0]['spec']}" in said
+    assert "featx probe data/samples/photo -e" in said
+    assert "make_extractor(" in said
+
+
+class Recorded(Watcher):
+    """Keeps the notes, and what was begun."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.names: list[str] = []
+
+    def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
+        self.names.extend(names)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def fitted_states(test_label: str, store: Path) -> list[Any]:
+    """What was learned where all test pictures have one label: codebook, coefficients, C."""
+    dataset = load_dataset(SAMPLES)
+    splits = np.where(np.arange(len(dataset)) % 2, "train", "test")
+    labels = np.where(splits == "test", test_label, dataset.labels)
+    gathered = gather(
+        replace(dataset, labels=labels, splits=splits),
+        "bovw:dense_sift,n_words=16,image_size=96",
+        find_protocol("holdout"),
+        store=store,
+        has_controls=False,
+        watcher=Watcher(),
+    )
+    kind, (train, _) = gathered.kinds[0], gathered.folds[0]
+    fitted = LinearProbe().fit(kind.features(0)[train], labels[train])
+    words = kind.fitted(0).transform(dataset.images.take([0]))
+    return [words, fitted.coef_, fitted.intercept_, fitted.C_]
+
+
+@pytest.mark.slow
+def test_labels_of_test_pictures_change_no_fitted_state(tmp_path: Path) -> None:
+    first, second = (fitted_states(name, tmp_path) for name in ("fish", "mug"))
+
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_local_descriptors_of_all_splits_are_announced_once(tmp_path: Path) -> None:
+    dataset = load_dataset(SAMPLES).take(list(range(0, 80, 8)))
+    rules, recorded = find_protocol("cv", n_splits=2), Recorded()
+    spec = "bovw:orb,n_words=4,image_size=96"
+    gathered = gather(dataset, spec, rules, store=tmp_path, has_controls=False, watcher=recorded)
+    assert not np.array_equal(*map(gathered.kinds[0].features, (0, 1)))
+    assert recorded.names == ["mean_color", f"{spec}, local descriptors"]
+
+
+@pytest.mark.slow
+def test_codebook_never_sees_a_test_picture(tmp_path: Path) -> None:
+    dataset, rules = load_dataset(SAMPLES), find_protocol("cv", n_splits=2)
+    spec = "bovw:dense_sift,n_words=16,image_size=96"
+    kind = gather(
+        dataset, spec, rules, store=tmp_path, has_controls=False, watcher=Watcher()
+    ).kinds[0]
+    train = rules.split(dataset.labels)[0][0]
+    alone = kind.extractor.fit(dataset.images.take(train.tolist()))
+
+    assert np.array_equal(kind.features(0), alone.transform(dataset.images))
+
+
+def test_data_without_labels_is_refused(photos: list[str], tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("path\n" + "\n".join(photos))
+
+    with pytest.raises(DatasetError, match="no labels"):
+        compare(str(manifest), ["hog"], store=None)
+
+
+def test_one_class_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fish").symlink_to(Path("data/samples/photo/fish").resolve())
+
+    with pytest.raises(DatasetError, match="at least 2 classes"):
+        probe(tmp_path, "mean_color", store=None)
+
+
+def test_unknown_protocol_is_refused() -> None:
+    with pytest.raises(SpecError, match="decaf"):
+        probe(SAMPLES, "mean_color", protocol="decafe", store=None)
+
+
+def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i, path in enumerate(sorted(Path(SAMPLES).glob("*/*"))[:4] * 2):
+            (tmp_path / name / f"{i}{path.suffix}").write_bytes(path.read_bytes())
+    (tmp_path / "a" / "broken.jpg").write_bytes(b"no picture")
+
+    result = probe(tmp_path, "mean_color", store=None, n_splits=2)
+
+    assert [Path(path).name for path, _ in result.failures] == ["broken.jpg"]
+    assert result.protocol["n_train"] + result.protocol["n_test"] == 16
+
+
+def test_few_labels_draw_a_curve(tmp_path: Path) -> None:
+    result = probe(SAMPLES, NETWORK, train_per_class=[1, 10], n_splits=3, store=tmp_path)
+
+    assert [row["train_per_class"] for row in result.rows] == [1, 10]
+    assert result.rows[1]["accuracy"] > result.rows[0]["accuracy"]
+
+
+def test_classes_with_too_few_pictures_are_named() -> None:
+    result = probe(SAMPLES, "mean_color", train_per_class=100, store=None)
+
+    assert result.sentences == [
+        "Fewer than 100 training pictures, as one at least is kept to test on: fish (15), "
+        "flower (15), house (15), mug (15), tree (15)."
+    ]
+
+
+def test_each_split_of_the_folders_has_its_part(shared: Any, tmp_path: Path) -> None:
+    result = probe(shared("data/ants_bees"), "mean_color", store=tmp_path)
+
+    assert result.protocol["name"] == "holdout"
+    assert (result.protocol["n_train"], result.protocol["n_test"]) == (245, 153)

@@ -1,0 +1,167 @@
+"""LinearProbe: scikit-learn's linear models, found faster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClassifierCV
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from featx.evaluation.linear_probe import LinearProbe
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+def blobs(n: int, d: int, n_classes: int, seed: int = 0) -> Arrays:
+    """Overlapping classes in correlated features of very different variance."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(n_classes, size=n)
+    middles = np.random.default_rng(99).normal(size=(n_classes, 30))
+    mixing = np.random.default_rng(98).normal(size=(30, d))
+    noise = rng.normal(size=(n, d)) * np.exp(-np.arange(d) / d * 4)
+    return (middles[y] @ mixing * 0.4 + 3 * noise).astype(np.float32), y
+
+
+@parametrize_with_checks([LinearProbe(), LinearProbe("svm"), LinearProbe("ridge", scale="l2")])
+def test_is_a_scikit_learn_classifier(estimator, check) -> None:  # type: ignore[no-untyped-def]
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0])
+def test_wide_logistic_regression_is_scikit_learns_at_its_minimum(C: float) -> None:
+    X, y = blobs(300, 5000, 4)
+    scaler = StandardScaler().fit(X.astype(np.float64))
+    reference = LogisticRegression(C=C, tol=1e-10, max_iter=100_000).fit(scaler.transform(X), y)
+
+    probe = LinearProbe(C=C).fit(X, y)
+
+    new, _ = blobs(100, 5000, 4, seed=1)
+    expected = reference.predict_proba(scaler.transform(new.astype(np.float64)))
+    assert np.abs(probe.predict_proba(new) - expected).max() < 1e-4
+    assert probe.converged_
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("shape", [(80, 300), (200, 20)])
+def test_logistic_regression_wide_and_narrow(shape: tuple[int, int], n_classes: int) -> None:
+    X, y = blobs(*shape, n_classes)
+    reference = LogisticRegression(C=0.1, tol=1e-10, max_iter=10_000)
+    unit = Normalizer().transform(X.astype(np.float64))
+    reference.fit(unit, y)
+
+    probe = LinearProbe(C=0.1, scale="l2", tol=1e-6).fit(X, y)
+
+    assert np.abs(probe.predict_proba(X) - reference.predict_proba(unit)).max() < 1e-6
+    np.testing.assert_allclose(probe.coef_, reference.coef_, atol=1e-5)
+    np.testing.assert_allclose(probe.intercept_, reference.intercept_, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_support_vector_machine_is_scikit_learns(n_classes: int) -> None:
+    X, y = blobs(100, 400, n_classes)
+    Z = StandardScaler().fit_transform(X.astype(np.float64))
+    reference = LinearSVC(C=1e-3, dual=True, tol=1e-8, max_iter=1_000_000).fit(Z, y)
+
+    scores = LinearProbe("svm", C=1e-3, tol=1e-6).fit(X, y).decision_function(X)
+
+    np.testing.assert_allclose(scores, reference.decision_function(Z), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_ridge_is_scikit_learns(n_classes: int) -> None:
+    X, y = blobs(90, 400, n_classes)
+    Z = StandardScaler().fit_transform(X.astype(np.float64))
+    reference = RidgeClassifier(alpha=50.0).fit(Z, y)
+
+    scores = LinearProbe("ridge", C=0.01).fit(X, y).decision_function(X)
+
+    np.testing.assert_allclose(scores, reference.decision_function(Z), atol=1e-6)
+
+
+def test_ridge_leaves_one_out_as_scikit_learn_does() -> None:
+    X, y = blobs(90, 40, 3)
+    grid = np.array([1e-4, 1e-3, 1e-2, 1e-1])
+    Z = StandardScaler().fit_transform(X.astype(np.float64))
+    reference = RidgeClassifierCV(alphas=1 / (2 * grid), store_cv_results=True).fit(Z, y)
+
+    probe = LinearProbe("ridge", grid=grid).fit(X, y)
+
+    np.testing.assert_allclose(-probe.scores_[0], reference.cv_results_.mean((0, 1)), rtol=1e-6)
+    assert pytest.approx(1 / (2 * reference.alpha_)) == probe.C_
+
+
+def test_folds_choose_what_fits_one_by_one_choose() -> None:
+    X, y = blobs(120, 300, 3)
+    grid = [1e-4, 1e-3, 1e-2]
+
+    probe = LinearProbe(grid=grid, validation=3, scale="none").fit(X, y)
+
+    from featx.evaluation.inner_folds import inner_folds
+
+    expected = [
+        [
+            LogisticRegression(C=C, tol=1e-8, max_iter=5000)
+            .fit(X[~out], y[~out])
+            .score(X[out], y[out])
+            for C in grid
+        ]
+        for out in inner_folds(y, 3, 0)
+    ]
+    np.testing.assert_allclose(probe.scores_, expected)
+    assert grid[int(np.mean(expected, axis=0).argmax())] == probe.C_
+
+
+def test_given_rows_are_those_that_c_is_chosen_on() -> None:
+    X, y = blobs(60, 100, 2)
+    left_out = np.arange(60) % 4 == 0
+
+    probe = LinearProbe().fit(X, y, left_out=left_out)
+
+    assert probe.scores_.shape == (1, 9)
+    assert np.isin(probe.scores_ * 15, np.arange(16)).all()
+
+
+def test_test_rows_change_no_fitted_state() -> None:
+    X, y = blobs(60, 100, 3)
+    first = LinearProbe().fit(X[:40], y[:40])
+    y[40:], X[40:] = 0, np.inf
+
+    second = LinearProbe().fit(X[:40], y[:40])
+
+    assert np.array_equal(first.coef_, second.coef_)
+
+
+def test_single_picture_of_each_class_takes_the_middle_of_the_grid() -> None:
+    X = np.eye(3, 10)
+
+    assert LinearProbe().fit(X, ["a", "b", "c"]).C_ == 0.1
+
+
+def test_constant_columns_have_no_weight() -> None:
+    X, y = blobs(60, 10, 2)
+    X[:, 3] = 7.1
+
+    assert np.abs(LinearProbe(C=1.0).fit(X, y).coef_[:, 3]).max() < 1e-12
+
+
+def test_memory_mapped_features_give_the_same(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    X, y = blobs(60, 200, 3)
+    np.save(tmp_path / "X.npy", X)
+
+    mapped = LinearProbe(C=1e-2).fit(np.load(tmp_path / "X.npy", mmap_mode="r"), y)
+
+    assert np.array_equal(mapped.coef_, LinearProbe(C=1e-2).fit(X, y).coef_)
+
+
+def test_one_class_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="1 class"):
+        LinearProbe().fit(np.eye(3), ["a", "a", "a"])
+
+
+@pytest.mark.parametrize("grid", [[], [-1.0], [np.nan]])
+def test_grid_without_positive_numbers_is_refused(grid: list[float]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        LinearProbe(grid=grid).fit(np.eye(4), [0, 0, 1, 1])

@@ -1,0 +1,124 @@
+"""Protocols: who is trained on, who is tested, always apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featx.errors import DatasetError, FeatxWarning, SpecError
+from featx.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
+
+LABELS = np.array(["a"] * 40 + ["b"] * 43 + ["c"] * 50)
+FOLDERS = np.array((["train", "val", "test"] * 45)[:133])
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_training_and_test_pictures_are_apart(name: str) -> None:
+    for train, test in find_protocol(name, FOLDERS).split(LABELS, FOLDERS):
+        assert not set(train) & set(test)
+        assert set(LABELS[test]) <= set(LABELS[train])
+        assert len(np.unique(train)) == len(train)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_same_seed_gives_the_same_splits(name: str) -> None:
+    first, second = (find_protocol(name, FOLDERS).split(LABELS, FOLDERS) for _ in range(2))
+
+    for (a, b), (c, d) in zip(first, second, strict=True):
+        assert np.array_equal(a, c)
+        assert np.array_equal(b, d)
+
+
+def test_folds_test_each_picture_once() -> None:
+    tested = np.concatenate([test for _, test in PROTOCOLS["cv"].split(LABELS)])
+
+    assert sorted(tested) == list(range(len(LABELS)))
+
+
+def test_folds_keep_the_shares_of_the_classes() -> None:
+    for _, test in PROTOCOLS["cv"].split(LABELS):
+        _, counts = np.unique(LABELS[test], return_counts=True)
+        assert np.abs(counts - np.array([8, 8.6, 10])).max() < 1
+
+
+def test_decaf_trains_on_thirty_of_each_class_five_times() -> None:
+    splits = PROTOCOLS["decaf"].split(LABELS)
+
+    assert len(splits) == 5
+    assert all(np.unique(LABELS[t], return_counts=True)[1].tolist() == [30] * 3 for t, _ in splits)
+    assert not np.array_equal(splits[0][0], splits[1][0])
+
+
+def test_kornblith_tries_forty_five_strengths() -> None:
+    grid = PROTOCOLS["kornblith"].grid
+
+    assert len(grid) == 45
+    assert (grid[0], grid[-1]) == (1e-6, 1e5)
+
+
+def test_validation_pictures_train_where_there_is_a_test_part() -> None:
+    train, test = PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
+
+    assert set(FOLDERS[train]) == {"train", "val"}
+    assert set(FOLDERS[test]) == {"test"}
+
+
+def test_validation_pictures_test_where_there_is_no_test_part() -> None:
+    splits = np.where(FOLDERS == "test", "train", FOLDERS)
+    _, test = PROTOCOLS["holdout"].split(LABELS, splits)[0]
+
+    assert set(splits[test]) == {"val"}
+
+
+def test_folders_decide_where_no_protocol_is_named() -> None:
+    assert find_protocol(None, FOLDERS).name == "holdout"
+    assert find_protocol(None, None).name == "cv"
+    assert find_protocol(None, ["train"] * 5).name == "cv"
+
+
+def test_pictures_without_a_label_take_no_part() -> None:
+    labels = LABELS.copy()
+    labels[:5] = ""
+
+    for train, test in PROTOCOLS["cv"].split(labels):
+        assert min(*train, *test) >= 5
+
+
+def test_few_training_pictures_leave_the_test_part_as_it_is() -> None:
+    whole = PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
+    few = find_protocol("holdout", FOLDERS, train_per_class=3).split(LABELS, FOLDERS)[0]
+
+    assert len(few[0]) == 9
+    assert np.array_equal(few[1], whole[1])
+
+
+@pytest.mark.parametrize("labels", [["a", "a", "a"], ["a", "b", "c"], ["", ""]])
+def test_nothing_to_classify_is_refused(labels: list[str]) -> None:
+    with pytest.raises(DatasetError, match="at least 2"):
+        PROTOCOLS["cv"].split(labels)
+
+
+def test_holdout_without_folders_is_refused() -> None:
+    with pytest.raises(DatasetError, match="--protocol cv"):
+        PROTOCOLS["holdout"].split(LABELS)
+
+
+def test_unknown_protocol_is_named() -> None:
+    with pytest.raises(SpecError, match="there are cv"):
+        find_protocol("cvv")
+
+
+def test_protocol_of_ones_own_is_taken_as_it_is() -> None:
+    mine = Protocol("mine", splits="random", n_splits=2, train_per_class=5)
+
+    assert find_protocol(mine) == mine
+
+
+def test_classes_that_none_is_trained_on_take_no_part_and_that_is_told() -> None:
+    labels = np.array(["ant", "bee", "ant", "bee", "wasp"])
+    splits = np.array(["train", "train", "test", "test", "test"])
+
+    with pytest.warns(FeatxWarning, match="Test pictures of wasp take no part"):
+        ((_, test),) = PROTOCOLS["holdout"].split(labels, splits)
+
+    assert test.tolist() == [2, 3]

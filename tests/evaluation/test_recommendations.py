@@ -1,0 +1,80 @@
+"""Sentences of a comparison: true of its numbers, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from featx import load_dataset, probe
+from featx.evaluation.protocols import find_protocol
+from featx.evaluation.recommendations import (
+    advise_features,
+    count_training_pictures,
+    warn_of_convergence,
+)
+
+RULES = find_protocol("cv")
+
+
+def row(spec: str, accuracy: float, ms: float, **more: Any) -> dict[str, Any]:
+    return {"spec": spec, "accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.1,
+            "p_value": 0.5, "is_tied": False, "is_control": False, "ms_per_image": ms,
+            "converged": True} | more  # fmt: skip
+
+
+def test_cheapest_of_the_tied_is_advised() -> None:
+    rows = [
+        row("deep", 0.9, 50, is_tied=True),
+        row("hog", 0.88, 1, is_tied=True),
+        row("color", 0.5, 0.1),
+    ]
+
+    said = " ".join(advise_features(rows, "my photos", RULES))
+
+    assert "Cheapest that is no worse by the paired test (p = 0.50): hog" in said
+    assert "featx probe 'my photos' -e hog" in said
+
+
+def test_best_is_advised_where_nothing_is_tied() -> None:
+    said = " ".join(advise_features([row("deep", 0.9, 50), row("hog", 0.5, 1)], "photos", RULES))
+
+    assert "No cheaper features are as good" in said
+    assert "-e deep" in said
+
+
+def test_control_that_wins_is_named() -> None:
+    rows = [row("mean_color", 0.9, 1, is_control=True), row("hog", 0.5, 1)]
+
+    said = " ".join(advise_features(rows, "photos", RULES))
+
+    assert "The best is a control" in said
+    assert "Command" not in said
+
+
+def test_tie_with_a_control_is_told() -> None:
+    rows = [row("hog", 0.9, 1), row("pixels", 0.89, 1, is_control=True, is_tied=True)]
+
+    assert "no better than a control: pixels" in " ".join(advise_features(rows, "photos", RULES))
+
+
+def test_classifier_short_of_its_minimum_is_named() -> None:
+    assert warn_of_convergence([row("hog", 0.5, 1)]) == []
+    assert "hog" in warn_of_convergence([row("hog", 0.5, 1, converged=False)])[0]
+
+
+def test_pictures_the_network_was_trained_on_are_counted(shared: Callable[[str], Path]) -> None:
+    trained_on = load_dataset(shared("data/caltech101/ant"))
+    new = load_dataset(shared("data/ants_bees/val/ants"))
+
+    assert count_training_pictures(trained_on.images) == len(trained_on)
+    assert count_training_pictures(new.images) == 0
+
+
+def test_probe_warns_of_them(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    for name in ("ant", "crab"):
+        (tmp_path / name).symlink_to(shared(f"data/caltech101/{name}"))
+
+    result = probe(tmp_path, "cnn:featxnet:pool1,pooling=gap", n_splits=2, store=None)
+
+    assert result.sentences[0].startswith("Beware: featxnet was trained on")

@@ -1,0 +1,98 @@
+"""Scores over splits: what each split said, and nothing of one split in another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+
+from featx.engine import extraction
+from featx.evaluation.linear_probe import LinearProbe
+from featx.evaluation.protocols import find_protocol
+from featx.evaluation.split_scores import make_probe, score_splits, take_rows
+
+RNG = np.random.default_rng(0)
+LABELS = np.array(list("abc") * 20)
+X = (np.eye(3)[[0, 1, 2] * 20] + RNG.normal(size=(60, 3))).astype(np.float32)
+FOLDS = find_protocol("cv", n_splits=3).split(LABELS)
+
+
+def test_scores_are_scikit_learns() -> None:
+    row = score_splits(X, LABELS, FOLDS, LogisticRegression()).to_row()
+    said = []
+    for train, test in FOLDS:
+        model = LogisticRegression().fit(X[train], LABELS[train])
+        said.append((LABELS[test], model.predict(X[test]), model.predict_proba(X[test])))
+
+    assert row["accuracy"] == pytest.approx(np.mean([(t == p).mean() for t, p, _ in said]))
+    assert row["balanced_accuracy"] == pytest.approx(
+        np.mean([balanced_accuracy_score(t, p) for t, p, _ in said])
+    )
+    assert row["macro_f1"] == pytest.approx(
+        np.mean([f1_score(t, p, average="macro") for t, p, _ in said])
+    )
+    assert row["log_loss"] == pytest.approx(np.mean([log_loss(t, s) for t, _, s in said]))
+
+
+def test_features_of_a_split_are_asked_for_by_its_number() -> None:
+    asked: list[int] = []
+
+    def features(number: int) -> np.ndarray:
+        asked.append(number)
+        return X
+
+    scores = score_splits(features, LABELS, FOLDS, LinearProbe(C=1.0))
+
+    assert asked == [0, 1, 2]
+    assert np.array_equal(
+        scores.accuracies, score_splits(X, LABELS, FOLDS, LinearProbe(C=1.0)).accuracies
+    )
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge", "knn", "nearest_mean"])
+@pytest.mark.parametrize("scale", ["standard", "l2", "none"])
+def test_every_classifier_learns(classifier: str, scale: str) -> None:
+    rules = find_protocol("cv", classifier=classifier, scale=scale)
+
+    assert (
+        score_splits(X + 3 * np.eye(3)[[0, 1, 2] * 20], LABELS, FOLDS, make_probe(rules)).accuracy
+        > 0.8
+    )
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge", "knn", "nearest_mean"])
+def test_single_pictures_of_each_class_are_enough(classifier: str) -> None:
+    fold = (np.array([0, 1, 2]), np.arange(3, 60))
+    rules = find_protocol("cv", classifier=classifier, scale="none")
+
+    assert 0 < score_splits(X, LABELS, [fold], make_probe(rules)).accuracy <= 1
+
+
+def test_folder_of_validation_pictures_chooses_the_strength() -> None:
+    splits = np.where(np.arange(60) < 30, "train", np.where(np.arange(60) < 45, "val", "test"))
+    fold = (np.arange(45), np.arange(45, 60))
+    probe = LinearProbe().fit(X[:45], LABELS[:45], left_out=splits[:45] == "val")
+
+    scores = score_splits(X, LABELS, [fold], LinearProbe(), splits=splits)
+
+    assert scores.Cs == [probe.C_]
+
+
+def test_large_rows_are_taken_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "MAX_BYTES_IN_MEMORY", 10)
+
+    taken = take_rows(X, np.array([5, 1, 7]))
+
+    assert isinstance(taken, np.memmap)
+    assert np.array_equal(taken, X[[5, 1, 7]])
+
+
+def test_comparison_is_of_the_same_splits() -> None:
+    good = score_splits(X, LABELS, FOLDS, LinearProbe(C=1.0))
+    bad = score_splits(RNG.normal(size=X.shape), LABELS, FOLDS, LinearProbe(C=1.0))
+
+    test = good.compared_to(bad)
+
+    assert test.difference == pytest.approx(good.accuracy - bad.accuracy)
+    assert good.compared_to(good).is_tied

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from featx.errors import (
+    DatasetError,
+    ModelError,
+    TrainingError,
+    WeightsError,
+)
+from featx.finetuning.checkpoints import CHECKPOINT
+from featx.finetuning.classifier import FineTunedClassifier
+from featx.networks.module_state import state_digest
+from featx.store.feature_store import FeatureStore
+from featx.streaming.progress import Watcher
+
+LABELS = np.array(["ant"] * 6 + ["bee"] * 6)
+SMALL: dict[str, Any] = {"size": 32, "head_epochs": 2, "epochs": 2, "batch_size": 4}
+KILLED = """
+import os, signal, sys
+import numpy as np
+from featx.finetuning.classifier import FineTunedClassifier
+from featx.streaming.progress import Watcher
+
+class Killer(Watcher):
+    def note(self, text):
+        if text.startswith(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+FineTunedClassifier(checkpoint=sys.argv[1], **eval(sys.argv[3])).fit(
+    sys.argv[4:], np.array(["ant"] * 6 + ["bee"] * 6), watcher=Killer()
+)
+"""
+
+
+class Notes(Watcher):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def tuned(photos: list[str], **parameters: Any) -> FineTunedClassifier:
+    return FineTunedClassifier(**{**SMALL, **parameters}).fit(photos, LABELS)
+
+
+def test_probabilities_of_every_class_and_names_of_the_labels(photos: list[str]) -> None:
+    made = tuned(photos)
+
+    shares = made.predict_proba(photos)
+
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert set(made.predict(photos)) <= {"ant", "bee"}
+    assert [row["stage"] for row in made.history_] == ["head", "head"]
+
+
+def test_a_head_learns_what_it_has_seen(photos: list[str]) -> None:
+    made = tuned(photos, size=None, head_epochs=20, validation=0)
+
+    assert made.score(photos, LABELS) >= 0.9
+
+
+def test_cached_features_train_the_same_head_as_the_live_network(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tuned(photos)
+    monkeypatch.setattr("featx.finetuning.classifier.CACHED_BYTES", 0)
+    live = tuned(photos)
+
+    assert "kept" in cached.notes_[1]
+    assert "live" in live.notes_[1]
+    np.testing.assert_allclose(cached.predict_proba(photos), live.predict_proba(photos), atol=1e-3)
+
+
+def test_frozen_features_come_out_of_the_store(photos: list[str], store: FeatureStore) -> None:
+    first = tuned(photos, store=store)
+    n_rows = len(list(store.folder.rglob("*")))
+    second = tuned(photos, store=store)
+
+    assert n_rows > 1
+    assert state_digest(first.network_) == state_digest(second.network_)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"train": "all"}, {"augment": "strong", "train": "conv5"}],
+    ids=["head", "two stages", "augmented"],
+)
+def test_a_seed_repeats_a_run_bit_for_bit(photos: list[str], parameters: Any) -> None:
+    before = torch.random.get_rng_state()
+
+    digests = {state_digest(tuned(photos, **parameters).network_) for _ in range(2)}
+
+    assert len(digests) == 1
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.usefixtures("bf16")
+def test_half_precision_is_near_whole(photos: list[str]) -> None:
+    parameters: dict[str, Any] = {"train": "conv5", "augment": "light", "size": 64}
+    whole, half = (tuned(photos, **parameters, precision=p) for p in ("fp32", "bf16"))
+
+    assert {tensor.dtype for tensor in half.network_.parameters()} == {torch.float32}
+    assert state_digest(half.network_) != state_digest(whole.network_)
+    losses = [[row["train_loss"] for row in made.history_] for made in (whole, half)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+    assert not any(proof.moved for proof in half.proofs_.values())
+
+
+def test_half_precision_that_is_only_emulated_is_refused(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.networks.devices._has", lambda probe: False)
+
+    with pytest.raises(ModelError, match="bf16"):
+        tuned(photos, precision="bf16")
+
+
+class Wanderer(nn.Module):
+    """A network with a buffer that moves whenever it runs."""
+
+    drift: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=4)
+        self.register_buffer("drift", torch.zeros(1))
+        self.fc = nn.Linear(4, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.drift.add_(1)
+        logits: torch.Tensor = self.fc(self.conv(x).relu().mean((2, 3)) + self.drift)
+        return logits
+
+
+@pytest.mark.parametrize("train", ["head", "fc"])
+def test_a_buffer_that_moves_is_caught_by_the_run(photos: list[str], train: str) -> None:
+    with pytest.raises(TrainingError, match=r"1 of .* moved: drift; nothing of this run"):
+        tuned(photos, model=Wanderer(), train=train, augment="light")
+
+
+def test_another_seed_gives_another_head(photos: list[str]) -> None:
+    digests = {state_digest(tuned(photos, random_state=i).network_) for i in range(2)}
+
+    assert len(digests) == 2
+
+
+def test_two_stages_move_what_they_should(photos: list[str]) -> None:
+    made = tuned(photos, train="conv5")
+
+    assert list(made.proofs_) == ["head", "tune"]
+    assert made.proofs_["tune"].n_parameters < made.proofs_["head"].n_parameters
+    assert not any(proof.moved for proof in made.proofs_.values())
+
+
+def test_best_weights_are_those_that_stay(photos: list[str]) -> None:
+    made = tuned(photos, head_epochs=6, head_lr=0.3, warmup=0)
+
+    losses = [row["valid_loss"] for row in made.history_]
+
+    assert losses[-1] > min(losses)
+    _, valid = made._divide(made._images(photos), np.repeat([0, 1], 6), None)
+    assert valid is not None
+    shares = made.predict_proba(valid[0])
+    loss = -np.log(shares[np.arange(len(valid[1])), valid[1]]).mean()
+    assert loss == pytest.approx(min(losses), rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["head 2/", "tune 2/"])
+def test_killed_run_goes_on_to_the_same_weights(
+    photos: list[str], tmp_path: Path, moment: str
+) -> None:
+    parameters = {**SMALL, "train": "conv5", "augment": "standard", "epochs": 3}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), moment, repr(parameters), *photos]
+
+    killed = subprocess.run(command, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / CHECKPOINT).is_file()
+    resumed = tuned(photos, **parameters, checkpoint=tmp_path)
+
+    through = tuned(photos, **parameters)
+    assert state_digest(resumed.network_) == state_digest(through.network_)
+    names = ("stage", "epoch", "train_loss", "valid_loss")
+    assert [[row[n] for n in names] for row in resumed.history_] == [
+        [row[n] for n in names] for row in through.history_
+    ]
+    assert {k: str(v) for k, v in resumed.proofs_.items()} == {
+        k: str(v) for k, v in through.proofs_.items()
+    }
+
+
+def test_checkpoint_of_another_run_is_refused(photos: list[str], tmp_path: Path) -> None:
+    class Stopper(Watcher):
+        def note(self, text: str) -> None:
+            if text.startswith("head 2/"):
+                raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        FineTunedClassifier(**SMALL, checkpoint=tmp_path).fit(photos, LABELS, watcher=Stopper())
+
+    with pytest.raises(TrainingError, match="other pictures or settings"):
+        tuned(photos, checkpoint=tmp_path, random_state=1)
+
+
+def test_interrupt_of_the_user_is_not_taken_for_the_end(photos: list[str]) -> None:
+    class Stopper(Watcher):
+        def note(self, text: str) -> None:
+            if text.startswith("head 1/"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FineTunedClassifier(**SMALL).fit(photos, LABELS, watcher=Stopper())
+
+
+def test_loss_that_is_not_finite_says_what_to_try(photos: list[str]) -> None:
+    with pytest.raises(TrainingError, match=r"not finite in epoch \d.*try a rate of"):
+        tuned(photos, train="all", lr=1e30, optimizer="sgd", warmup=0, epochs=5)
+
+
+def test_random_weights_train_whole_by_default(photos: list[str]) -> None:
+    made = tuned(photos, weights="random", epochs=1)
+
+    assert list(made.proofs_) == ["tune"]
+    assert made.proofs_["tune"].n_parameters == 0
+    assert made.seconds_ > 0
+    assert clone(made).train is None
+
+
+def test_clone_keeps_every_parameter(photos: list[str]) -> None:
+    made = FineTunedClassifier("alexnet", train="conv5", hidden=(8,), rates={"conv1": 0.0})
+
+    assert clone(made).get_params() == made.get_params()
+
+
+def test_pickled_classifier_predicts_the_same(photos: list[str]) -> None:
+    made = tuned(photos)
+
+    again = pickle.loads(pickle.dumps(made))
+
+    np.testing.assert_allclose(again.predict_proba(photos), made.predict_proba(photos), atol=1e-5)
+
+
+def test_part_of_a_strangers_checkpoint_trains_the_rest(
+    photos: list[str], shared: Callable[[str], Path]
+) -> None:
+    class Mine(nn.Module):
+        """A user's own module, with the stranger's first layers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+            self.bn1 = nn.BatchNorm2d(16)
+            self.own = nn.Conv2d(16, 8, 3, stride=4)
+            self.fc = nn.Linear(8, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            maps = self.own(self.bn1(self.conv1(x)).relu())
+            logits: torch.Tensor = self.fc(maps.mean((2, 3)))
+            return logits
+
+    file = shared("weights/cifar10-resnet20-12fca82f.th")
+    made = tuned(photos, model=Mine(), weights=file, load="conv1.*,bn1.*")
+
+    report = made.prepared_.report
+    assert report.renamed["module.conv1.weight"] == "conv1.weight"
+    assert set(report.new) - {"bn1.num_batches_tracked"} == {"own.weight", "own.bias"} | {
+        "fc.weight",
+        "fc.bias",
+    }
+    assert "module.linear.weight" in report.skipped
+    assert made.proofs_["head"].n_parameters == 3
+    assert made.proofs_["head"].n_buffers == 3
+
+
+def test_weights_of_another_network_are_refused(
+    photos: list[str], shared: Callable[[str], Path]
+) -> None:
+    with pytest.raises(WeightsError, match="are not those of"):
+        tuned(photos, weights=shared("weights/squeezenet1_0-imagenet.pth"))
+
+
+def test_classes_to_stop_by_are_among_those_to_learn(photos: list[str]) -> None:
+    made = FineTunedClassifier(**SMALL)
+
+    with pytest.raises(DatasetError, match="No pictures to train on of wasp"):
+        made.fit(photos, LABELS, validation_data=(photos[:2], ["ant", "wasp"]))
+
+
+def test_one_class_is_not_enough(photos: list[str]) -> None:
+    with pytest.raises(DatasetError, match="One class only"):
+        FineTunedClassifier(**SMALL).fit(photos, ["ant"] * 12)

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from featx.data.datasets import load_dataset
+from featx.errors import (
+    DatasetError,
+    FeatxError,
+    ModelError,
+    SpecError,
+)
+from featx.finetuning.classifier import FineTunedClassifier, divide
+from featx.finetuning.data_split import load_task
+from featx.finetuning.experiment import (
+    _settings,
+    check_parameters,
+    finetune,
+    say_of_scratch,
+    say_what_trains,
+    summarize_training,
+)
+from featx.finetuning.transfer_gains import curve_of, measure_gains, read_curve
+from featx.networks.configs import find_plan
+from featx.streaming.progress import Watcher
+
+SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
+
+
+@pytest.fixture(scope="module")
+def ants_bees(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty of the photographs, and one that cannot be read."""
+    source, folder = shared("data/ants_bees"), tmp_path_factory.mktemp("ants_bees")
+    for split, n in (("train", 12), ("val", 8)):
+        for name in ("ants", "bees"):
+            (folder / split / name).mkdir(parents=True)
+            for path in sorted((source / split / name).glob("*.jpg"))[:n]:
+                shutil.copy(path, folder / split / name)
+    (folder / "val" / "bees" / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.slow
+def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
+    result = finetune(
+        ants_bees, compare=["scratch", "frozen", "head", "full"], seeds=2, labels=[4], **SMALL
+    )
+
+    assert {row["spec"].split()[1] for row in result.rows} == {"scratch", "frozen", "head", "full"}
+    assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in result.rows)
+    assert len(result.failures) == 1
+    lengths = {curve["name"]: len(curve["epoch"]) for curve in result.details["curves"]}
+    assert lengths == {"scratch": 5, "frozen": 1, "head": 3, "full": 5}
+    assert len(result.details["label_curves"]) == 8
+    gains = {(row["name"], row["gain"]) for row in result.details["gains"]}
+    assert gains == {(n, g) for n in ("head", "full") for g in ("start", "slope", "asymptote")} | {
+        ("frozen", "start"),
+        ("frozen", "asymptote"),
+    }
+    assert all(0 <= row["balanced_low"] <= row["balanced_high"] <= 1 for row in result.rows)
+    matrix = np.array(result.details["confusion"]["featxnet head"]["matrix"])
+    assert matrix.sum() == 2 * 16
+
+
+def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> None:
+    result = finetune(ants_bees, output=tmp_path / "mine", train="fc7", **SMALL)
+
+    card = json.loads((tmp_path / "mine" / "model.json").read_text())
+    assert card["weights"]["digest"] == find_plan("featxnet").weights.digest
+    assert card["provenance"]["result"]["accuracy"] == result.rows[0]["accuracy"]
+    assert "2 new (fc8.weight, fc8.bias)" in " ".join(result.sentences)
+    assert sum("bit for bit" in sentence for sentence in result.sentences) == 2
+    assert result.details["tensors"]["new"] == {
+        "fc8.weight": "the new head",
+        "fc8.bias": "the new head",
+    }
+
+
+def test_source_model_of_ones_own_is_fine_tuned_on_the_target(
+    shared: Callable[[str], Path], tmp_path: Path
+) -> None:
+    data = load_dataset(shared("data/pacs_mini"), domains=True)
+    assert data.labels is not None
+    assert data.domains is not None
+    kept = np.isin(data.labels, ["dog", "house"])
+    photo, cartoon = (
+        data.take(np.flatnonzero(kept & (data.domains == name))) for name in ("photo", "cartoon")
+    )
+    source = {**SMALL, "weights": "random", "train": "all"}
+    finetune(photo, output=tmp_path / "photo", **source)
+
+    result = finetune(cartoon, str(tmp_path / "photo"), output=tmp_path / "cartoon", **SMALL)
+
+    assert len(result.rows) == 1
+    assert (tmp_path / "cartoon" / "weights.safetensors").is_file()
+
+
+def test_unknown_words_are_refused(ants_bees: Path) -> None:
+    with pytest.raises(SpecError, match="no parameter 'epoch'"):
+        finetune(ants_bees, epoch=1, store=None)
+    with pytest.raises(SpecError, match="Strategy 'none'"):
+        finetune(ants_bees, compare=["none"], **SMALL)
+
+
+def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
+    with pytest.raises(DatasetError, match="two or more classes"):
+        load_task(load_dataset(Path(photos[0]).parent))
+
+
+def test_data_without_folders_is_divided_by_class(shared: Callable[[str], Path]) -> None:
+    task = load_task(load_dataset("digits"))
+
+    labels = task.part(task.test)[1]
+    assert len(set(labels)) == 10
+    assert len(task.test) == pytest.approx(1797 / 4, abs=5)
+    assert not set(task.train) & set(task.test)
+
+
+def test_gains_are_differences_of_start_slope_and_asymptote() -> None:
+    curves = [
+        {"name": "scratch", "seed": seed, "valid_accuracy": [0.5, 0.6, 0.7, 0.7, 0.7]}
+        for seed in (0, 1)
+    ] + [
+        {"name": "head", "seed": seed, "valid_accuracy": [0.8, 0.9, 0.9, 0.9, 0.9]}
+        for seed in (0, 1)
+    ]
+
+    gains = {row["gain"]: row for row in measure_gains(curves)}
+
+    assert gains["start"]["mean"] == pytest.approx(0.3)
+    assert gains["asymptote"]["mean"] == pytest.approx(0.2)
+    assert gains["slope"]["mean"] == pytest.approx(0.0)
+    assert gains["start"]["n_seeds"] == 2
+
+
+def test_one_epoch_of_scratch_has_no_slope_to_compare_with() -> None:
+    curves = [curve_of("scratch", 0, [{"valid_acc": 0.5}])]
+    curves.append(curve_of("full", 0, [{"valid_acc": 0.5}, {"valid_acc": 0.6}]))
+
+    assert [row["gain"] for row in measure_gains(curves)] == ["start", "asymptote"]
+
+
+def test_summary_counts_what_each_stage_trains(photos: list[str]) -> None:
+    head, tune = summarize_training(photos, train="all", size=32, epochs=7)
+    counts = [{row["layer"]: row["parameters"] for row in s.rows[-3:]} for s in (head, tune)]
+    assert (head.name, tune.name, tune.n_epochs) == ("head", "tune", 7)
+    assert 0 < counts[0]["trainable"] < counts[0]["total"] == counts[1]["trainable"]
+
+
+def test_summary_refuses_wrong_parameters_before_any_image_is_read() -> None:
+    with pytest.raises(SpecError, match="'optimizer' parameter"):
+        summarize_training("no/such/folder", optimizer="foo", compare=["head"])
+
+
+def test_flat_curve_has_no_slope() -> None:
+    assert read_curve([0.5, 0.5])["slope"] == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"optimizer": "foo"}, "'optimizer' parameter of FineTunedClassifier must be"),
+        ({"schedule": "cosin"}, "'schedule' parameter"),
+        ({"validation": 2}, "'validation' parameter"),
+        ({"augment": "none,flip=2"}, "Augmentation 'none,flip=2' is wrong: `p` should be"),
+        ({"augment": "none,mixup=-1"}, "mixup is a number of 0 or more"),
+        ({"augment": "none,rotation=nan"}, "rotation is a number of 0 or more"),
+        ({"hidden": "abc"}, "sizes of dense layers"),
+        ({"augment": "nono"}, "'nono' is not one of none"),
+    ],
+)
+def test_wrong_parameters_are_one_line_before_any_picture_is_read(
+    parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((SpecError, ModelError), match=message) as error:
+        finetune("no/such/folder", **parameters)
+    assert "\n" not in str(error.value)
+
+
+def test_without_pictures_to_stop_by_there_are_no_gains_and_that_is_said(ants_bees: Path) -> None:
+    how = {**SMALL, "head_epochs": 1, "epochs": 1, "validation": 0}
+    result = finetune(ants_bees, compare=["scratch", "frozen"], **how)
+
+    assert result.details["gains"] == []
+    assert "No gains over scratch by epoch" in " ".join(result.sentences)
+
+
+@pytest.mark.parametrize("wish", [{"labels": [4, 13]}, {"train_per_class": 40}, {"labels": [0]}])
+def test_more_pictures_than_there_are_are_refused(ants_bees: Path, wish: Any) -> None:
+    with pytest.raises(DatasetError, match="ants has 12, so give 1 to 12"):
+        finetune(ants_bees, compare=["head"], **wish, **SMALL)
+
+
+def test_more_labels_than_are_trained_on_are_refused(ants_bees: Path) -> None:
+    with pytest.raises(DatasetError, match=r"labels 6 are more than train_per_class=4"):
+        finetune(ants_bees, compare=["head"], labels=[6], train_per_class=4, **SMALL)
+
+
+def test_classes_that_nothing_is_learned_of_are_refused(ants_bees: Path, tmp_path: Path) -> None:
+    shutil.copytree(ants_bees, tmp_path / "data")
+    shutil.copytree(ants_bees / "val" / "bees", tmp_path / "data" / "val" / "wasps")
+
+    with pytest.raises(DatasetError, match="No pictures to train on of wasps"):
+        finetune(tmp_path / "data", **SMALL)
+
+
+def test_points_of_a_label_curve_stand_where_they_were_measured(ants_bees: Path) -> None:
+    result = finetune(
+        ants_bees, compare=["head", "frozen"], labels=[1, 2, 2, 4], train_per_class=4, **SMALL
+    )
+
+    assert [curve["n_labels"] for curve in result.details["label_curves"]] == [[1, 2, 4]] * 2
+    assert "scratch_lr" not in result.protocol
+    assert result.protocol["n_train"] == 8
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"compare": ["head", "foo"]}, "'foo' is not one of"),
+        ({"compare": ["head", "partial"], "partial": "conv99"}, "conv99"),
+        ({"compare": ["frozen"], "output": "there"}, "frozen trains no network to keep"),
+        ({"model": nn.Linear(3, 2), "output": "there"}, "cannot be built again"),
+    ],
+)
+def test_mistakes_are_found_before_anything_trains(
+    ants_bees: Path, tmp_path: Path, wish: Any, message: str
+) -> None:
+    class Told(Watcher):
+        def note(self, text: str) -> None:
+            assert "train loss" not in text
+
+    if "output" in wish:
+        wish = {**wish, "output": tmp_path / wish["output"]}
+    with pytest.raises(FeatxError, match=message):
+        finetune(ants_bees, watcher=Told(), **wish, **SMALL)
+
+
+def test_scratch_is_held_back_by_nothing() -> None:
+    base = {"freeze": ("conv1",), "layer_decay": 0.5, "rates": {"conv2": 0.0}, "lr": 1e-6}
+
+    settings = _settings({"model": "featxnet", **base}, "scratch", None, ["scratch"])
+
+    assert "lr, freeze, rates, layer_decay: for the others" in next(say_of_scratch(base))
+    classifier = FineTunedClassifier(**settings)
+    prepared = classifier.prepare(3)
+    (stage,) = classifier.stages(prepared)
+    assert set(stage.plan.rates.values()) == {1e-3}
+    assert stage.plan.rates.keys() == dict(prepared.network.named_parameters()).keys()
+
+
+@pytest.mark.parametrize(
+    ("model", "partial", "expected"),
+    [
+        ("featxnet", None, "res5.body.reduce"),
+        ("alexnet", None, "fc6"),
+        ("featxnet", "conv2", "conv2"),
+    ],
+)
+def test_a_part_is_the_last_third_unless_it_is_named(
+    model: str, partial: str | None, expected: str
+) -> None:
+    settings = _settings({"model": model}, "partial", partial, ["partial"])
+
+    assert settings["train"] == expected
+
+
+def test_frozen_features_are_measured_on_the_pictures_that_networks_stop_by(
+    ants_bees: Path,
+) -> None:
+    result = finetune(ants_bees, compare=["frozen"], seeds=3, **SMALL)
+
+    curves = result.details["curves"]
+    assert all(curve["is_level"] for curve in curves)
+    assert [curve["seed"] for curve in curves] == [0, 1, 2]
+    n_valid = 2 * 2  # A fifth of twelve pictures of each class.
+    assert all(4 * curve["valid_accuracy"][0] in range(n_valid + 1) for curve in curves)
+
+
+def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_pictures() -> None:
+    names = np.repeat([f"class {i}" for i in range(12)], 8)
+    made = FineTunedClassifier(random_state=3)
+    images = made._images(np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4))
+    _, targets = made._read(images, names)
+    train, valid = made._divide(images, targets, None)
+
+    places = divide(names, made.validation, 3)
+
+    assert valid is not None
+    for part, place in zip((train, valid), places, strict=True):
+        np.testing.assert_array_equal(made.classes_[part[1]], names[place])
+        found = [int(part[0].pixels(i)[0, 0, 0]) for i in range(len(part[1]))]
+        assert found == place.tolist()
+
+
+def test_scratch_has_the_epochs_of_both_stages() -> None:
+    base = {"model": "lenet", "head_epochs": 3, "epochs": 4}
+    assert _settings(base, "scratch", None, ["scratch"])["epochs"] == 7
+    assert _settings(base, "full", None, ["full"])["epochs"] == 4
+
+
+def test_random_weights_train_whole_unless_the_head_is_asked_for() -> None:
+    """A head on a network that has learned nothing is no source for anything."""
+    random = {"weights": "random", "head_lr": 0.1}
+    assert check_parameters("lenet", random)["train"] == "all"
+    assert check_parameters("lenet", random | {"train": "head"})["train"] == "head"
+    assert "train" not in check_parameters("lenet", random, is_alone=False)
+    note, idle = say_what_trains(check_parameters("lenet", random), random)
+    assert "all layers train" in note
+    assert idle.startswith("note: head_lr concern a head alone")
+
+
+def test_a_rate_that_concerns_no_stage_is_noted() -> None:
+    given = {"lr": 0.1, "rates": {"conv1": 0.0}}
+    (note,) = say_what_trains(given, given)
+    assert "lr, rates concern what trains after the head" in note
+    assert not list(say_what_trains({**given, "train": "all"}, {**given, "train": "all"}))

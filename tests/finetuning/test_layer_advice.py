@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from featx.data.images import Images
+from featx.evaluation.split_scores import Predictions, SplitScores
+from featx.finetuning.domain_shift import SourceDistance, measure_distance, shift_of
+from featx.finetuning.layer_advice import (
+    Evidence,
+    _advice,
+    _choose,
+    _data_words,
+    advise,
+)
+
+SAMPLES = "data/samples/photo"
+
+
+def scores(accuracy: float) -> SplitScores:
+    """Scores of 1,000 test pictures."""
+    truth = np.array(["a"] * 1000)
+    said = np.where(np.arange(1000) < 1000 * accuracy, "a", "b")
+    return SplitScores(
+        [Predictions(np.arange(1000), truth, said, np.ones(1000), 0.1)], 1, [1], 0, True
+    )
+
+
+def evidence(
+    n: int, value: float | None, accuracies: list[float], control: float = 0.3
+) -> Evidence:
+    way = "none" if value is None else "model card"
+    layers = [f"conv{i}" for i, _ in enumerate(accuracies, 1)]
+    made = [scores(accuracy) for accuracy in accuracies]
+    return Evidence(n, SourceDistance(way, value, "told"), layers, made, {"color": scores(control)})
+
+
+@pytest.mark.parametrize(
+    ("found", "advice", "command"),
+    [
+        (evidence(20, 0.1, [0.5, 0.7, 0.8]), "frozen features of conv3", "--layer conv3"),
+        (evidence(20, 0.9, [0.5, 0.8, 0.6]), "an earlier layer, conv2", "--layer conv2"),
+        (evidence(20, 0.9, [0.5, 0.7, 0.8]), "unlike the source as they are, the deep", "conv3"),
+        (evidence(20, 0.1, [0.5, 0.99], 0.99), "they do no better than color", "--layer conv2"),
+        (evidence(20, 0.1, [0.3, 0.3, 0.3]), "they do no better than color", "--layer conv3"),
+        (evidence(500, 0.1, [0.5, 0.7, 0.8]), "freeze the layers before conv2", "--train-from"),
+        (evidence(500, 0.9, [0.5, 0.7, 0.8]), "fine-tune all", "--train all"),
+        (evidence(500, 0.9, [0.2, 0.2, 0.2]), "train from scratch", "--weights random"),
+        (evidence(500, 0.1, [0.5, 0.7, 0.99]), "a linear head", "featx probe"),
+        (evidence(500, None, [0.5, 0.8, 0.6]), "fine-tune all", "--train all"),
+        (evidence(500, None, [0.5, 0.7, 0.8]), "freeze the layers", "--train-from"),
+    ],
+)
+def test_each_case_has_its_advice(found: Evidence, advice: str, command: str) -> None:
+    said, words = _choose(found, found.layers[found.best])
+
+    assert advice in said
+    assert command in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("found", "size", "command"),
+    [
+        (evidence(20, 0.1, [0.5, 0.8]), None, "featx probe 'a b' c --domains all --model lenet"),
+        (
+            evidence(20, 0.1, [0.5, 0.8]),
+            32,
+            "featx probe 'a b' c --domains all -e cnn:lenet:conv2,pooling=gap,size=32",
+        ),
+        (evidence(500, 0.9, [0.5, 0.8]), 32, "--model lenet --size 32 --train all"),
+    ],
+)
+def test_command_is_of_the_same_pictures_and_size(
+    found: Evidence, size: int | None, command: str
+) -> None:
+    data = _data_words(["a b", "c"], None, True)  # type: ignore[arg-type]
+    assert command in _advice(found, data, "lenet", "default", size)[-1]
+
+
+def test_advice_tells_what_was_measured_and_what_to_run() -> None:
+    result = advise(SAMPLES, store=None)
+
+    controls = [row["spec"] for row in result.rows if row["is_control"]]
+    assert controls == ["shuffled labels", "color", "pixels,image_size=16", "random weights"]
+    accuracies = {row["spec"]: row["accuracy"] for row in result.rows}
+    assert accuracies["shuffled labels"] < 0.5 < max(accuracies.values())
+    text = "\n".join(result.sentences)
+    assert "model card" in text
+    assert f"Run: featx probe {SAMPLES} --model featxnet --layer" in text
+    assert result.details["distance"]["value"] > 0
+
+
+def normed() -> nn.Module:
+    """Channels of grey pictures' mean 0.5, as batch norm keeps it."""
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network.append(nn.Linear(3, 2))
+    network.preprocessing = {  # type: ignore[assignment]
+        "resize": 8,
+        "crop": [8, 8],
+        "mean": [0, 0, 0],
+        "std": [1, 1, 1],
+    }
+    network[0].running_mean.fill_(0.5)  # type: ignore[union-attr, operator]
+    network[0].running_var.fill_(0.01)  # type: ignore[union-attr, operator]
+    return network
+
+
+def test_batch_norm_tells_the_distance_by_its_statistics() -> None:
+    grey, white = (Images(np.full((3, 8, 8, 3), value, np.uint8)) for value in (128, 255))
+
+    near, far = (measure_distance(images, normed()) for images in (grey, white))
+
+    assert near.way == "batch norm"
+    assert near.value == pytest.approx(0.02, abs=0.01)
+    assert far.value == pytest.approx(5, abs=0.01)
+    assert near.is_like
+    assert not far.is_like
+
+
+def test_without_statistics_the_networks_own_classes_tell() -> None:
+    undecided = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 100))
+    nn.init.zeros_(undecided[2].weight)
+    nn.init.zeros_(undecided[2].bias)
+
+    found = measure_distance(Images(np.zeros((2, 8, 8, 3), np.uint8)), undecided, size=8)
+
+    assert found.way == "entropy"
+    assert found.value == pytest.approx(1)
+
+
+def test_where_nothing_can_be_said_it_says_so() -> None:
+    few: Any = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    torch.manual_seed(0)
+
+    found = measure_distance(Images(np.zeros((2, 8, 8, 3), np.uint8)), few, size=8)
+
+    assert (found.way, found.value, found.is_like) == ("none", None, None)
+    assert measure_distance(Images([]), "alexnet", weights="random").way == "none"
+
+
+def test_shift_is_in_deviations_of_the_source() -> None:
+    assert shift_of([2.0], [0.0], [0.5]) == 4

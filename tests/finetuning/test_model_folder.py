@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from featx.engine.extraction import extract
+from featx.errors import ModelError, TrainingError
+from featx.evaluation.prediction import predict, predict_folder
+from featx.finetuning.classifier import FineTunedClassifier
+from featx.finetuning.model_folder import load_folder, save_folder
+from featx.networks.module_state import state_digest
+
+LABELS = np.array(["ant"] * 6 + ["bee"] * 6)
+SMALL: dict[str, Any] = {"size": 32, "head_epochs": 1, "epochs": 1, "batch_size": 4}
+
+
+@pytest.fixture(scope="module")
+def tuned(photos: list[str]) -> FineTunedClassifier:
+    return FineTunedClassifier(train="fc7", **SMALL).fit(photos, LABELS)
+
+
+@pytest.fixture(scope="module")
+def folder(tuned: FineTunedClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_folder(tuned, tmp_path_factory.mktemp("saved") / "mine")
+
+
+def test_saved_network_predicts_the_same(
+    tuned: FineTunedClassifier, folder: Path, photos: list[str]
+) -> None:
+    again = load_folder(folder)
+
+    assert state_digest(again.network_) == state_digest(tuned.network_)
+    np.testing.assert_allclose(again.predict_proba(photos), tuned.predict_proba(photos), atol=1e-5)
+    assert list(again.predict(photos)) == list(tuned.predict(photos))
+
+
+def test_folder_predicts_pictures_and_names_classes(
+    tuned: FineTunedClassifier, folder: Path, photos: list[str], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+
+    result = predict_folder(folder, [*photos, str(broken)], store=None)
+
+    assert len(result.failures) == 1
+    assert [row["predicted"] for row in result.rows] == list(tuned.predict(photos))
+    assert result.rows[0]["probabilities"].keys() == {"ant", "bee"}
+    assert predict(folder, photos, store=None).rows[0] == result.rows[0]
+
+
+def test_fine_tuned_network_is_a_source_of_features(folder: Path, photos: list[str]) -> None:
+    own = extract(photos, f'cnn:"{folder}":fc7', store=None)
+    plain = extract(photos, "cnn:featxnet:fc7,size=32", store=None)
+    before = extract(photos, f'cnn:"{folder}":fc6', store=None)
+    frozen = extract(photos, "cnn:featxnet:fc6,size=32", store=None)
+
+    assert own.X.shape == (12, 512)
+    assert not np.allclose(own.X, plain.X)
+    np.testing.assert_allclose(before.X, frozen.X, atol=1e-4)
+
+
+def test_folder_is_fine_tuned_again_and_stands_alone(
+    folder: Path, photos: list[str], tmp_path: Path
+) -> None:
+    labels = np.array(["a", "b", "c"] * 4)
+    made = FineTunedClassifier(str(folder), hidden=(4,), **SMALL).fit(photos, labels)
+
+    second = save_folder(made, tmp_path / "second")
+
+    card = json.loads((second / "model.json").read_text("utf-8"))
+    assert card["model"] == "featxnet"
+    assert len(card["surgeries"]) == 2
+    assert predict_folder(second, photos, store=None).rows[0]["predicted"] in "abc"
+
+
+def test_module_object_cannot_be_saved(photos: list[str], tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    module.append(nn.Linear(4, 10))
+    made = FineTunedClassifier(module, **SMALL).fit(photos, LABELS)
+
+    with pytest.raises(ModelError, match=r"package\.module:callable"):
+        save_folder(made, tmp_path / "mine")
+
+
+def test_somebody_elses_folder_is_left_alone(tuned: FineTunedClassifier, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+
+    with pytest.raises(TrainingError, match="not empty"):
+        save_folder(tuned, tmp_path)
+    assert save_folder(tuned, tmp_path, force=True) == tmp_path
+
+
+def test_folder_without_classes_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="names no classes"):
+        predict_folder(tmp_path, ["a.jpg"])

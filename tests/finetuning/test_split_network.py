@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from featx.finetuning.heads import Head, prepare_network
+from featx.finetuning.split_network import find_tail
+from featx.networks.configs import find_plan
+
+
+@pytest.mark.parametrize(
+    ("model", "boundary", "layer"),
+    [
+        ("squeezenet1_0", "classifier.1", "features.12"),
+        ("alexnet", "classifier.6", "classifier.5"),
+        ("alexnet", "features.10", "features.9"),
+        ("resnet18", "fc", "flatten"),
+        ("resnet18", "layer4.1.conv2", "layer4.0"),
+    ],
+)
+def test_body_and_tail_give_what_the_network_gives(model: str, boundary: str, layer: str) -> None:
+    made = prepare_network(find_plan(model, weights="random", size=64), 3, Head())
+    batch = torch.rand(2, 3, 64, 64)
+    found = find_tail(made, made.table.recording.entered[boundary])
+    assert found is not None
+    place, tail = found
+    kept: list[torch.Tensor] = []
+
+    if layer == "flatten":
+        made.network.fc.register_forward_pre_hook(lambda _, args: kept.append(args[0]))  # type: ignore[union-attr]
+    else:
+        made.network.get_submodule(layer).register_forward_hook(lambda *args: kept.append(args[2]))
+    logits = made.network(batch)
+
+    assert layer in made.table.recording.nodes[place.index].names
+    torch.testing.assert_close(tail(kept[0]), logits)
+
+
+def test_network_that_cannot_be_traced_has_no_tail() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(4, 10)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            maps = self.conv(x)
+            if len(maps) > 1000:
+                maps = -maps
+            return self.fc(maps.mean((2, 3)))
+
+    made = prepare_network(find_plan(Branching(), weights="random", size=16), 3)
+
+    assert find_tail(made, made.table.recording.entered["fc"]) is None

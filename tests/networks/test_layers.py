@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+
+from featx.errors import LayerError
+from featx.networks.configs import list_layers
+from featx.networks.layers import LayerTable
+
+
+def nodes(model: str, *aliases: str) -> list[str]:
+    table = list_layers(model)
+    return [table.find(alias).node for alias in aliases]
+
+
+def test_alexnet_is_numbered_as_in_its_paper() -> None:
+    found = nodes("alexnet", "conv1", "pool1", "pool2", "conv5", "relu_conv5", "pool5")
+    numbers = [0, 2, 5, 10, 11, 12]
+    assert found == [f"features.{number}" for number in numbers]
+
+
+def test_alexnet_fully_connected_layers_begin_at_6() -> None:
+    found = nodes("alexnet", "fc6", "relu_fc6", "fc7", "relu_fc7", "fc8")
+    assert found == [f"classifier.{number}" for number in (1, 2, 4, 5, 6)]
+
+
+def test_vgg16_is_numbered_by_stage() -> None:
+    found = nodes("vgg16", "conv1_1", "conv1_2", "conv5_3", "relu_conv5_3", "pool5")
+    assert found == [f"features.{number}" for number in (0, 2, 28, 29, 30)]
+    assert nodes("vgg16", "fc6", "fc8") == ["classifier.0", "classifier.6"]
+
+
+def test_vgg_with_batch_norm_has_the_rectifier_after_it() -> None:
+    assert nodes("vgg16_bn", "conv1_1", "relu_conv1_1") == ["features.0", "features.2"]
+
+
+def test_squeezenet_is_numbered_by_execution() -> None:
+    found = nodes("squeezenet1_0", "pool1", "pool2", "pool3", "fire1", "fire8")
+    assert found == [f"features.{number}" for number in (2, 6, 11, 3, 12)]
+
+
+def test_resnet_containers_are_stages_and_blocks() -> None:
+    table = list_layers("resnet50")
+    assert [table.find(f"stage{i}").shape[0] for i in (1, 2, 3, 4)] == [256, 512, 1024, 2048]
+    assert table.find("block16") == table.find("stage4") == table.find("layer4")
+
+
+@pytest.mark.parametrize(
+    ("model", "node"),
+    [
+        ("alexnet", "classifier.5"),
+        ("vgg16", "classifier.4"),
+        ("squeezenet1_0", "features.12"),
+        ("resnet50", "flatten"),
+        ("densenet121", "flatten"),
+        ("efficientnet_b0", "flatten"),
+        ("vit_b_16", "getitem"),
+        ("featxnet", "relu_fc7"),
+    ],
+)
+def test_penultimate_is_the_input_of_the_last_layer_with_weights(model: str, node: str) -> None:
+    assert nodes(model, "penultimate", "-1") == [node, node]
+
+
+def test_minus_two_is_the_alias_before_the_penultimate() -> None:
+    assert [list_layers("alexnet").find(n).alias for n in ("-2", "-3", "-20")[:2]] == [
+        "fc7",
+        "relu_fc6",
+    ]
+
+
+def test_logits_is_what_the_network_returns() -> None:
+    assert nodes("alexnet", "logits") == ["classifier.6"]
+    assert nodes("squeezenet1_0", "logits") == ["flatten"]
+
+
+def test_featxnet_keeps_its_own_names() -> None:
+    table = list_layers("featxnet")
+    for name in ("conv1", "relu_conv1", "pool1", "pool2", "pool5", "fc6", "relu_fc7", "fc8"):
+        assert (table.find(name).node, table.find(name).alias) == (name, name)
+    assert not table.find("res2.body.reduce").alias
+
+
+@pytest.mark.parametrize(
+    ("model", "word"), [("googlenet", "conv"), ("shufflenet_v2_x1_0", "stage")]
+)
+def test_a_word_that_the_network_uses_itself_is_left_to_it(model: str, word: str) -> None:
+    table = list_layers(model)
+    aliases = [layer.alias for layer in table if layer.alias.startswith(word)]
+    assert all(table.find(alias).node.startswith(alias) for alias in aliases)
+
+
+def test_wrong_name_is_met_with_the_nearest() -> None:
+    with pytest.raises(LayerError, match="Did you mean 'pool1'") as caught:
+        list_layers("alexnet").find("pol1")
+    assert (caught.value.layer, caught.value.model) == ("pol1", "alexnet")
+
+
+def test_a_name_like_nothing_is_met_with_the_command() -> None:
+    with pytest.raises(LayerError, match=r"^Layer 'qqq' is not in alexnet. See `featx layers alex"):
+        list_layers("alexnet").find("qqq")
+
+
+def test_further_back_than_the_first_layer_is_an_error() -> None:
+    with pytest.raises(LayerError):
+        list_layers("alexnet").find("-99")
+
+
+@pytest.mark.parametrize("model", ["alexnet", "resnet50", "vit_b_16", "swin_t", "googlenet"])
+def test_every_name_leads_to_one_layer(model: str) -> None:
+    table = list_layers(model)
+    names = [layer.node for layer in table] + [layer.alias for layer in table if layer.alias]
+    assert [table.find(layer.node) for layer in table] == list(table)
+    assert len(set(names)) == len(set(zip(names, map(table.find, names), strict=True)))
+
+
+def test_containers_and_their_last_module_are_one_layer() -> None:
+    table = list_layers("resnet18")
+    assert table.find("layer1") == table.find("layer1.1") == table.find("layer1.1.relu_1")
+
+
+@pytest.mark.parametrize(
+    ("model", "giga"), [("alexnet", 0.714), ("resnet50", 4.089), ("vgg16", 15.47)]
+)
+def test_cost_is_what_torchvision_publishes(model: str, giga: float) -> None:
+    assert list_layers(model).macs / 1e9 == pytest.approx(giga, abs=0.01)
+
+
+def test_cost_only_grows() -> None:
+    macs = [layer.macs for layer in list_layers("resnet18")]
+    assert macs == sorted(macs)
+
+
+def test_shapes_follow_the_size_of_the_pictures() -> None:
+    layer = list_layers("alexnet", size=128).find("pool1")
+    assert (layer.shape, layer.n_features, layer.n_pooled) == ((64, 15, 15), 14400, 64)
+
+
+def test_table_is_a_sequence() -> None:
+    table = list_layers("alexnet")
+    assert isinstance(table, LayerTable)
+    assert [layer.index for layer in table] == list(range(len(table)))

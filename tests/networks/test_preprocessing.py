@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F  # noqa: N812
+from torchvision.transforms.v2 import functional as v2
+
+from featx.data.images import decode
+from featx.errors import ImageError
+from featx.networks import preprocessing
+from featx.networks.preprocessing import Preprocessing
+
+
+@pytest.fixture(autouse=True)
+def _by_our_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after many pictures: the first of a process are Pillow's."""
+    monkeypatch.setattr(preprocessing, "_resized", count(preprocessing.N_BY_PILLOW))
+
+
+def torchvisions(image: Image.Image, how: Preprocessing) -> np.ndarray:
+    """Resize and crop as torchvision's presets do a PIL image."""
+    size = how.resize if isinstance(how.resize, int) else list(how.resize)
+    resized = F.resize(image, size, InterpolationMode(how.interpolation), antialias=True)
+    return np.asarray(F.center_crop(resized, list(how.crop)))
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (232, 224), ((99, 77), 64), (33, 33)])
+def test_pixels_are_torchvisions(
+    resize: int, crop: int, interpolation: str, photos: list[str]
+) -> None:
+    how = Preprocessing(resize=resize, crop=(crop, crop), interpolation=interpolation)
+    for path in photos[:3]:
+        wanted = torchvisions(Image.open(path).convert("RGB"), how)
+        assert np.array_equal(how.prepare(decode(path)), wanted)
+
+
+def test_torch_resize_is_torchvisions_for_tensors(photos: list[str]) -> None:
+    pixels = decode(photos[0])
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    wanted = v2.center_crop(v2.resize(tensor, [256], antialias=True), [224, 224])
+    got = Preprocessing().prepare(pixels, by_torch=True)
+    assert np.array_equal(got, wanted.permute(1, 2, 0).numpy())
+
+
+def test_a_size_alone_is_the_crop_too() -> None:
+    assert Preprocessing().override(size=(64, 96)).crop == (64, 96)
+
+
+def test_crop_larger_than_the_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="crop=300 is larger"):
+        Preprocessing().override(crop=300)
+
+
+def test_endless_picture_is_refused() -> None:
+    with pytest.raises(ImageError, match="too long and narrow"):
+        Preprocessing().prepare(np.zeros((1, 5000, 3), np.uint8))
+
+
+def test_grows_what_is_small() -> None:
+    assert Preprocessing().prepare(np.zeros((8, 8, 3), np.uint8)).shape == (224, 224, 3)
+
+
+def test_sizes_may_be_numbers_of_numpy() -> None:
+    changed = Preprocessing().override(size=np.int64(128), crop=np.int64(96))
+
+    assert changed == Preprocessing().override(size=128, crop=96)
+    assert type(changed.resize) is int
+
+
+def test_first_pictures_of_a_process_are_those_of_later_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether Pillow or our kernel resizes a picture does not show, whatever the window."""
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    for interpolation in ("bilinear", "bicubic", "lanczos"):
+        for crop in ((20, 20), (24, 24)):
+            how = Preprocessing(resize=24, crop=crop, interpolation=interpolation)
+            monkeypatch.setattr(preprocessing, "_resized", count())
+            first = how.prepare(pixels)
+            monkeypatch.setattr(preprocessing, "_resized", count(preprocessing.N_BY_PILLOW))
+            later = how.prepare(pixels)
+            assert np.array_equal(first, later)
+            assert first.flags.writeable
+            assert first.flags.c_contiguous
+
+
+def test_a_narrow_picture_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that becomes far larger than the crop, the crop alone is made from the first on."""
+    monkeypatch.setattr(preprocessing, "_resized", count())
+    monkeypatch.setattr(preprocessing, "_resize_pillow", None)
+    pixels = np.full((2, 400, 3), 7, np.uint8)
+    assert (Preprocessing().prepare(pixels) == 7).all()

@@ -1,0 +1,144 @@
+"""The index: private, transactional, quick, and clear about what is wrong with it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.errors import StoreError
+from featx.store.index import INDEX_FILE, SCHEMA_VERSION, Index
+from featx.store.private_folder import make_private
+from featx.store.shards import Shard, write_shard
+
+PRINT = "f" * 32
+DIGESTS = [f"{i:032x}" for i in range(4)]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    return Index(tmp_path / "store")
+
+
+def entered(index: Index, digests: list[str], fingerprint: str = PRINT) -> Shard:
+    make_private(index.folder)
+    rows = np.ones((len(digests), 2), np.float32)
+    shard = write_shard(index.folder, fingerprint, digests, rows)
+    assert index.add(shard, {"extractor": "Test"})
+    return shard
+
+
+def test_entries_are_found_by_setting_and_digest(index: Index) -> None:
+    shard = entered(index, DIGESTS[:3])
+    found = index.find(PRINT, DIGESTS)
+    assert sorted(found) == DIGESTS[:3]
+    assert [found[it].start for it in DIGESTS[:3]] == [0, 1, 2]
+    assert [found[it].crc for it in DIGESTS[:3]] == list(shard.crcs)
+    assert index.known(PRINT, DIGESTS) == set(DIGESTS[:3])
+    assert index.find("e" * 32, DIGESTS) == {}
+
+
+def test_a_picture_keeps_its_first_rows(index: Index) -> None:
+    entered(index, DIGESTS[:2])
+    first = index.find(PRINT, DIGESTS)
+    entered(index, DIGESTS[1:])
+    assert index.find(PRINT, DIGESTS)[DIGESTS[1]] == first[DIGESTS[1]]
+    assert index.counts()["n_rows"] == 4
+
+
+def test_a_shard_without_news_is_not_entered(index: Index) -> None:
+    shard = entered(index, DIGESTS)
+    again = replace(shard, file=write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2))).file)
+    assert not index.add(again, {})
+    assert index.counts()["n_shards"] == 1
+
+
+def test_a_shard_whose_file_is_gone_is_not_entered(index: Index) -> None:
+    make_private(index.folder)
+    shard = write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2)))
+    (index.folder / shard.file).unlink()
+    assert not index.add(shard, {})
+    assert index.known(PRINT, DIGESTS) == set()
+
+
+def test_a_transaction_that_fails_leaves_nothing(index: Index) -> None:
+    make_private(index.folder)
+    shard = write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2)))
+    with pytest.raises(ValueError, match="shorter"):
+        index.add(replace(shard, crcs=shard.crcs[:2]), {})
+    assert index.counts()["n_rows"] == index.counts()["n_shards"] == 0
+
+
+def test_a_shard_goes_with_its_last_row(index: Index) -> None:
+    shard = entered(index, DIGESTS[:2])
+    entries = index.find(PRINT, DIGESTS)
+    assert index.drop([entries[DIGESTS[0]]]) == []
+    assert index.drop([entries[DIGESTS[1]]]) == [shard.file]
+    assert index.settings() == []
+
+
+def test_dropping_damaged_rows_spares_those_healed_meanwhile(index: Index) -> None:
+    entered(index, DIGESTS[:1])
+    old = index.find(PRINT, DIGESTS)[DIGESTS[0]]
+    index.drop([old])
+    entered(index, DIGESTS)
+    index.drop([old])
+    assert index.known(PRINT, DIGESTS) == set(DIGESTS)
+
+
+def test_arrays_in_settings_are_told_in_short(index: Index) -> None:
+    make_private(index.folder)
+    shard = write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2)))
+    index.add(shard, {"words": np.zeros((5, 64)), "n": np.int64(3), "path": Path("a")})
+    assert index.settings()[0]["settings"] == '{"words": "float64[5, 64]", "n": 3, "path": "a"}'
+
+
+def test_a_hundred_thousand_digests_are_looked_up_in_under_a_second(index: Index) -> None:
+    digests = [f"{i * 7919 % 2**64:016x}" * 2 for i in range(100_000)]
+    entered(index, digests[::2])
+    begun = time.process_time()
+    assert len(index.known(PRINT, digests)) == 50_000
+    assert time.process_time() - begun < 1
+
+
+def test_files_are_remembered_by_any_name(index: Index) -> None:
+    identity = (1, 2, 3, 2**63 - 1)
+    index.remember_files([(b"/caf\xe9.jpg", identity, DIGESTS[0])])
+    assert index.known_files([b"/caf\xe9.jpg", b"/b"]) == {b"/caf\xe9.jpg": (identity, DIGESTS[0])}
+    index.forget_files(index.paths())
+    assert index.paths() == []
+
+
+def test_a_newer_index_is_refused_by_its_version(index: Index) -> None:
+    index.counts()
+    with sqlite3.connect(index.folder / INDEX_FILE) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    db.close()
+    with pytest.raises(StoreError, match=r"newer featx \(version 2 .*Upgrade featx"):
+        index.counts()
+
+
+def test_a_damaged_index_says_how_to_begin_anew(index: Index) -> None:
+    index.counts()
+    (index.folder / INDEX_FILE).write_bytes(b"no database " * 1000)
+    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache clear"):
+        index.counts()
+    assert index.empty() == 0
+    assert index.counts()["n_rows"] == 0
+
+
+def test_an_index_in_use_elsewhere_is_waited_for(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.counts()
+    monkeypatch.setattr("featx.store.index.WAIT_S", 0.1)
+    other = sqlite3.connect(index.folder / INDEX_FILE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="locked"):
+        index.counts()
+    other.close()
+    assert index.counts()["n_rows"] == 0

@@ -1,0 +1,196 @@
+"""Upkeep of a store: numbers that add up, and nothing removed that is of use."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx.data.images import Images
+from featx.store.feature_store import FeatureStore, write_shard
+from featx.store.index import INDEX_FILE
+
+OLD, NEW = "a" * 32, "b" * 32
+DIGESTS = [f"{i:032x}" for i in range(4)]
+
+
+@pytest.fixture
+def full(store: FeatureStore) -> FeatureStore:
+    """Store with four rows of each of two settings; the first was last used ten days ago."""
+    store.missing(OLD, [])
+    for fingerprint, width in ((OLD, 100), (NEW, 50)):
+        for part in (DIGESTS[:2], DIGESTS[2:]):
+            rows = np.ones((2, width), np.float32)
+            settings = {"extractor": "featx.extractors.color.MeanColor", "parameters": {"n": width}}
+            store.commit(write_shard(store.folder, fingerprint, part, rows), settings)
+    age(store, OLD, days=10)
+    return store
+
+
+def age(store: FeatureStore, fingerprint: str, days: float) -> None:
+    """Make a setting's last use lie in the past."""
+    with sqlite3.connect(store.folder / INDEX_FILE) as db:
+        used = time.time() - days * 86_400
+        db.execute("UPDATE settings SET used = ? WHERE fingerprint = ?", (used, fingerprint))
+    db.close()
+
+
+def files(store: FeatureStore) -> list[Path]:
+    return sorted((store.folder / "shards").iterdir())
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content)
+
+
+def test_info_counts_everything(full: FeatureStore) -> None:
+    info = full.info()
+    assert (info.n_settings, info.n_rows, info.n_images, info.n_shards) == (2, 8, 4, 4)
+    assert info.n_bytes == sum(path.stat().st_size for path in files(full))
+    assert info.index_bytes == (full.folder / INDEX_FILE).stat().st_size
+    assert info.folder == str(full.folder)
+    assert info.free_bytes > 0
+
+
+def test_info_of_a_store_never_used_is_zero(store: FeatureStore) -> None:
+    assert store.info().n_rows == store.info().n_bytes == 0
+    assert store.ls() == []
+
+
+def test_ls_tells_settings_the_last_used_first(full: FeatureStore) -> None:
+    new, old = full.ls()
+    assert (new.fingerprint, new.extractor, new.width, new.dtype) == (
+        NEW,
+        "MeanColor",
+        50,
+        "float32",
+    )
+    assert (old.n_rows, old.n_shards, old.settings["parameters"]) == (4, 2, {"n": 100})
+    assert sum(setting.n_bytes for setting in (new, old)) == full.info().n_bytes
+    assert new.used - old.used == pytest.approx(10 * 86_400, abs=60)
+
+
+def test_use_is_noted_to_the_hour(full: FeatureStore) -> None:
+    full.fill(OLD, DIGESTS, np.empty((4, 100), np.float32), range(4))
+    assert time.time() - full.ls()[0].used < 60
+
+
+def test_verify_passes_what_is_whole(full: FeatureStore) -> None:
+    seen: list[int] = []
+    assert asdict(full.verify(seen.append)) == {"n_rows": 8, "n_damaged": 0, "damaged_files": []}
+    assert seen == [2, 2, 2, 2]
+
+
+def test_verify_drops_damaged_rows(full: FeatureStore) -> None:
+    victim = full._index.shard_files()[0]
+    damage(full.folder / victim.file)
+    verified = full.verify()
+    assert (verified.n_damaged, verified.damaged_files) == (1, [victim.file])
+    assert full.missing(OLD, DIGESTS) == [1]
+    assert full.verify().n_damaged == 0
+
+
+def test_prune_alone_removes_nothing_of_use(full: FeatureStore) -> None:
+    assert full.prune().n_bytes == 0
+    assert full.info().n_rows == 8
+
+
+def test_prune_removes_settings_not_used_for_long(full: FeatureStore) -> None:
+    n_bytes = full.ls()[1].n_bytes
+    pruned = full.prune(unused_days=9)
+    assert (pruned.n_rows, pruned.n_shards, pruned.n_bytes) == (4, 2, n_bytes)
+    assert [setting.fingerprint for setting in full.ls()] == [NEW]
+    assert len(files(full)) == 2
+
+
+def test_prune_to_a_size_spares_the_last_used(full: FeatureStore) -> None:
+    new, old = full.ls()
+    pruned = full.prune(max_bytes=new.n_bytes + old.n_bytes - 1)
+    assert (pruned.n_rows, full.info().n_rows) == (2, 6)
+    full.prune(max_bytes=new.n_bytes)
+    assert [setting.fingerprint for setting in full.ls()] == [NEW]
+    full.prune(max_bytes=0)
+    assert files(full) == []
+
+
+def test_prune_removes_what_killed_runs_left(full: FeatureStore) -> None:
+    young = full.folder / write_shard(full.folder, NEW, DIGESTS, np.ones((4, 50))).file
+    orphan = full.folder / write_shard(full.folder, NEW, DIGESTS, np.ones((4, 50))).file
+    torn = orphan.with_name(orphan.name + ".tmp")
+    torn.write_bytes(b"half")
+    for path in (orphan, torn, files(full)[0]):
+        os.utime(path, (0, 0))
+    assert full.prune().n_orphans == 2
+    assert young.exists()
+    assert not orphan.exists()
+    assert not torn.exists()
+    assert full.verify().n_damaged == 0
+
+
+def test_prune_leaves_strangers_files_alone(full: FeatureStore) -> None:
+    stranger = full.folder / "shards" / "notes.txt"
+    stranger.touch()
+    os.utime(stranger, (0, 0))
+    full.prune()
+    full.clear()
+    assert stranger.exists()
+
+
+def test_prune_forgets_files_that_are_gone(
+    full: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.store.feature_store.SETTLE_NS", -(10**18))
+    path = tmp_path / "picture"
+    path.write_bytes(b"one")
+    full.digests(Images([path]))
+    assert full.prune().n_forgotten == 0
+    path.unlink()
+    assert full.prune().n_forgotten == 1
+    assert full.info().n_files == 0
+
+
+def test_clear_removes_everything(full: FeatureStore) -> None:
+    n_bytes = full.info().n_bytes
+    cleared = full.clear()
+    assert (cleared.n_rows, cleared.n_shards, cleared.n_bytes) == (8, 4, n_bytes)
+    assert files(full) == full.ls() == []
+    assert full.missing(NEW, DIGESTS) == [0, 1, 2, 3]
+
+
+def test_clear_begins_anew_after_damage(full: FeatureStore) -> None:
+    (full.folder / INDEX_FILE).write_bytes(b"no database " * 1000)
+    assert full.clear().n_shards == 4
+    assert full.info().n_rows == 0
+    assert files(full) == []
+
+
+def fill_disk(folder: Path) -> None:
+    handle = os.open(folder / "filler", os.O_CREAT | os.O_WRONLY)
+    try:
+        while os.write(handle, bytes(512)):
+            pass
+    except OSError:
+        os.close(handle)
+
+
+def test_a_full_disk_is_read_pruned_and_cleared(tiny_disk: Path) -> None:
+    store = FeatureStore(tiny_disk)
+    store.missing(OLD, [])
+    rows = np.ones((4, 4000), np.float32)
+    store.commit(write_shard(tiny_disk, OLD, DIGESTS, rows), {})
+    store.commit(write_shard(tiny_disk, NEW, DIGESTS, rows), {})
+    age(store, OLD, days=10)
+    fill_disk(tiny_disk)
+    assert store.info().free_bytes == 0
+    assert store.fill(OLD, DIGESTS, rows, range(4)) == []
+    assert store.prune(unused_days=9).n_rows == 4
+    fill_disk(tiny_disk)
+    store.clear()
+    assert files(store) == store.ls() == []

@@ -1,0 +1,206 @@
+"""Shards: written whole or not at all, and told apart from damaged ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+import featx
+from featx.errors import StoreError
+from featx.store.shards import (
+    PRODUCERS,
+    Shard,
+    is_abandoned,
+    open_shard,
+    row_crc,
+    write_shard,
+)
+
+PRINT = "f" * 32
+DIGESTS = ["0a" * 16, "0b" * 16, "0c" * 16]
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from featx.errors import StoreError
+from featx.store.shards import write_shard
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    write_shard(Path(sys.argv[1]), "f" * 32, ["0a" * 16], np.zeros((1, 10**6), np.float32))
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def matrix() -> np.ndarray:
+    return np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def opened(folder: Path, shard: Shard) -> np.ndarray | None:
+    return open_shard(folder / shard.file, shard.dtype, shard.width)
+
+
+def test_a_matrix_comes_back_mapped_read_only_and_equal(tmp_path: Path, matrix: np.ndarray) -> None:
+    rows = opened(tmp_path, write_shard(tmp_path, PRINT, DIGESTS, matrix))
+    np.testing.assert_array_equal(rows, matrix)
+    assert not rows.flags.writeable
+    assert isinstance(rows.base, np.memmap)
+
+
+def test_ragged_rows_lie_one_after_the_other(tmp_path: Path) -> None:
+    parts = [np.full((k, 2), k, np.uint8) for k in (3, 0, 1)]
+    shard = write_shard(tmp_path, PRINT, DIGESTS, parts)
+    assert (shard.starts, shard.stops) == ((0, 3, 3), (3, 3, 4))
+    np.testing.assert_array_equal(opened(tmp_path, shard), [[3, 3]] * 3 + [[1, 1]])
+
+
+def test_rows_of_no_length_at_all_are_kept(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, [np.empty((0, 5), np.uint8)] * 3)
+    assert opened(tmp_path, shard).shape == (0, 5)
+
+
+def test_any_memory_order_gives_the_same_shard(tmp_path: Path, matrix: np.ndarray) -> None:
+    fortran = write_shard(tmp_path, PRINT, DIGESTS, np.asfortranarray(matrix))
+    assert fortran.crcs == write_shard(tmp_path, PRINT, DIGESTS, matrix).crcs
+
+
+def test_a_shard_pickles_and_names_what_made_it(tmp_path: Path, matrix: np.ndarray) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix, {"device": "cuda"})
+    assert (shard.producer["numpy"], shard.producer["device"]) == (np.__version__, "cuda")
+    assert shard.n_bytes == (tmp_path / shard.file).stat().st_size
+    joblib.dump(shard, tmp_path / "pickled")
+    assert joblib.load(tmp_path / "pickled") == shard
+
+
+def test_every_package_that_a_shard_may_name_is_one_that_featx_imports() -> None:
+    code = "\n".join(file.read_text("utf-8") for file in Path(featx.__file__).parent.rglob("*.py"))
+    imported = set(re.findall(r"(?:\n *(?:import|from) |import_module\(\")(\w+)", code))
+    assert set(PRODUCERS) - imported == set()
+
+
+def test_no_two_shards_share_a_file(tmp_path: Path, matrix: np.ndarray) -> None:
+    files = {write_shard(tmp_path, PRINT, DIGESTS, matrix).file for _ in range(5)}
+    assert len(files) == len(list((tmp_path / "shards").iterdir())) == 5
+
+
+def test_shards_are_private_whatever_the_umask(tmp_path: Path, matrix: np.ndarray) -> None:
+    umask = os.umask(0)
+    try:
+        write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "shards").stat().st_mode & 0o777 == 0o700
+
+
+def test_too_few_rows_are_refused(tmp_path: Path, matrix: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="one row for each of 3 digests; got 2"):
+        write_shard(tmp_path, PRINT, DIGESTS, matrix[:2])
+
+
+def test_nothing_is_renamed_before_it_is_on_disk(
+    tmp_path: Path, matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for name in ("fsync", "replace"):
+        act = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _n=name, _f=act: (calls.append(_n), _f(*a))[1])
+    write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
+    tmp_path: Path, matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match=r"^No room left .*; what is stored stays good\. Free"):
+        write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits on file sizes are POSIX's")
+def test_a_limit_on_file_sizes_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("No room left on the disk of the store")
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_a_disk_that_is_really_full_leaves_nothing(tiny_disk: Path, matrix: np.ndarray) -> None:
+    good = write_shard(tiny_disk, PRINT, DIGESTS, matrix)
+    with pytest.raises(StoreError, match="No room left"):
+        write_shard(tiny_disk, PRINT, DIGESTS, np.zeros((3, 10**6), np.float32))
+    assert [path.name for path in (tiny_disk / "shards").iterdir()] == [Path(good.file).name]
+    np.testing.assert_array_equal(opened(tiny_disk, good), matrix)
+
+
+def test_no_flipped_byte_gives_a_wrong_row(tmp_path: Path, matrix: np.ndarray) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS[:1], matrix[:1])
+    content = (tmp_path / shard.file).read_bytes()
+    n_noticed = 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / shard.file).write_bytes(damaged)
+        rows = opened(tmp_path, shard)
+        is_noticed = rows is None or row_crc(DIGESTS[0], rows[:1]) != shard.crcs[0]
+        assert is_noticed or np.array_equal(rows, matrix[:1]), place
+        n_noticed += is_noticed
+    assert n_noticed >= matrix[:1].nbytes
+
+
+@pytest.mark.parametrize("n_bytes", [0, 10, 100])
+def test_a_truncated_shard_is_none(tmp_path: Path, matrix: np.ndarray, n_bytes: int) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    os.truncate(tmp_path / shard.file, n_bytes)
+    assert opened(tmp_path, shard) is None
+
+
+def test_a_shard_of_another_type_or_width_is_none(tmp_path: Path, matrix: np.ndarray) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    assert open_shard(tmp_path / shard.file, "<f8", shard.width) is None
+    assert open_shard(tmp_path / shard.file, shard.dtype, 5) is None
+
+
+def test_no_row_passes_for_another_picture_s(matrix: np.ndarray) -> None:
+    assert row_crc(DIGESTS[0], matrix) != row_crc(DIGESTS[1], matrix)
+
+
+def test_a_file_is_abandoned_after_an_hour_whoever_wrote_it(
+    tmp_path: Path, matrix: np.ndarray
+) -> None:
+    path = tmp_path / write_shard(tmp_path, PRINT, DIGESTS, matrix).file
+    assert not is_abandoned(path)
+    assert not is_abandoned(path, time.time() + 3500)
+    assert is_abandoned(path, time.time() + 3700)
+
+
+def test_a_file_of_a_dead_writer_is_abandoned_after_a_minute(
+    tmp_path: Path, matrix: np.ndarray
+) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    path = tmp_path / write_shard(tmp_path, PRINT, DIGESTS, matrix).file
+    orphan = path.rename(str(path).replace(f"-{os.getpid()}-", f"-{child.pid}-"))
+    assert not is_abandoned(orphan)
+    assert is_abandoned(orphan, time.time() + 70)
+
+
+def test_a_file_that_is_gone_is_not_abandoned(tmp_path: Path) -> None:
+    assert not is_abandoned(tmp_path / "gone")

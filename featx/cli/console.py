@@ -194,7 +194,7 @@ def print_result(
     Parameters
     ----------
     result : Result
-        Of its columns those are shown that the table of `featx.features.columns` names for the command.
+        Those of its columns are shown that `featx.features.columns` names for the command.
     as_json, as_csv, as_markdown : bool, default=False
         The whole result for other programs, rather than a table for people.
     """

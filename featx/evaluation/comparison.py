@@ -124,8 +124,8 @@ def compare(
     Result
         Rows from best to worst. ``difference`` is that to the best, by a paired test on the same
         splits (`featx.evaluation.scores.paired_test`; McNemar's test where there is one split);
-        features with ``is_tied`` are no worse than chance allows. ``ms_per_image`` is measured anew on 64
-        pictures. ``sentences`` ends with the cheapest features that are no worse than the best.
+        features with ``is_tied`` are no worse than chance allows. ``ms_per_image`` is measured
+        anew on 64 images. ``sentences`` ends with the cheapest features that are no worse than the best.
 
     Raises
     ------

@@ -195,7 +195,8 @@ def transfer(
         0.5 being chance, and ``points_gained`` what CORAL adds on the target. ``difference`` is
         that of an average's target accuracy to the best, on the same pairs and seeds. Intervals of
         averages are over pairs and seeds
-        (`featx.evaluation.domain_pairs.crossed_interval`), those of one pair over seeds. ``details["differences"]`` pairs any two kinds of features.
+        (`featx.evaluation.domain_pairs.crossed_interval`), those of one pair over seeds.
+        ``details["differences"]`` pairs any two feature sets.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from featx.evaluation.inner_folds import inner_folds
+from featx.data.datasets import fold_numbers, train_test_indices
 from featx.evaluation.losses import (
     Binomial,
     Loss,
@@ -284,3 +284,33 @@ def _products(X: npt.NDArray[Any], coef: Floats, *, is_unit: bool) -> Floats:
             part = part / np.where(lengths > 0, lengths, 1.0)
         found[start : start + n_rows] = part @ coef.T
     return found
+
+
+def inner_folds(
+    codes: npt.NDArray[np.intp], validation: float | int, random_state: int | None
+) -> npt.NDArray[np.bool_]:
+    """Which rows each fold leaves out for validation, drawn within each class.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_samples,)
+        Class of each row. A class with a single row is never left out.
+    validation : float or int
+        Share of each class that one fold leaves out, or the number of folds.
+    random_state : int or None
+
+    Returns
+    -------
+    ndarray of bool, shape (n_folds, n_samples)
+
+    Examples
+    --------
+    >>> inner_folds(np.array([0, 0, 1, 1]), 2, 0).sum(0)
+    array([1, 1, 1, 1])
+    """
+    if isinstance(validation, int):
+        folds = fold_numbers(codes, validation, random_state=random_state)
+        return np.array([folds == fold for fold in range(validation)])
+    left_out = np.ones(len(codes), bool)
+    left_out[train_test_indices(codes, train_size=1 - validation, random_state=random_state)[0]] = 0
+    return left_out[None]

@@ -119,5 +119,4 @@ def list_layers(model: Any = "featxnet", *, size: Any = None, crop: Any = None) 
     >>> layer.node, layer.shape, layer.n_features
     ('features.2', (64, 27, 27), 46656)
     """
-
     return find_plan(model, weights="random", size=size, crop=crop).table

@@ -32,7 +32,7 @@ class Grey(nn.Module):
         return maps.mean(1, keepdim=True)
 
 
-def lenet() -> nn.Sequential:
+def build_lenet() -> nn.Sequential:
     """Return the network, freshly initialised, for pictures of 28 px.
 
     Returns
@@ -46,7 +46,7 @@ def lenet() -> nn.Sequential:
 
     Examples
     --------
-    >>> lenet()(torch.zeros(2, 3, 28, 28)).shape
+    >>> build_lenet()(torch.zeros(2, 3, 28, 28)).shape
     torch.Size([2, 10])
     """
     return nn.Sequential(

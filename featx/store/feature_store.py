@@ -2,8 +2,8 @@
 
 A picture is known by the digest of its bytes, an extractor's settings by their fingerprint.
 Rows lie in shards (`featx.store.shards`), which workers write; an index (`featx.store.index`),
-which only the parent writes, says where. What is not in the index does not exist, so that a run may be
-killed at any moment.
+which only the parent writes, says where. What is not in the index does not exist, so that a run
+may be killed at any moment.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Images -> rows: see which are missing, decode ahead, extract in batches, store, collect.
 
 The one mechanism under `Extractor.transform` and `featx.engine.extraction.extract`. An extractor
-makes rows of images, or of the rows of another one, its base; why, the engine need not know. It makes
-the base's rows first, then rows from rows. In a store each has its own, and only what is missing
+makes rows of images, or of the rows of another one, its base; why, the engine need not know. It
+makes the base's rows first, then rows from rows. In a store each has its own, and only what is missing
 is made; without one, both are made of a few images in one go. Whatever the number of images,
 only a few chunks of them are in memory at a time.
 """

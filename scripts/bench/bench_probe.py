@@ -21,8 +21,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.preprocessing import StandardScaler
 
 import featx
-from featx.evaluation.inner_folds import inner_folds
-from featx.evaluation.linear_probe import LinearProbe
+from featx.evaluation.linear_probe import LinearProbe, inner_folds
 
 AGREED = 1e-4
 MAX_ITER = 100_000

@@ -99,7 +99,7 @@ def test_folds_choose_what_fits_one_by_one_choose() -> None:
 
     probe = LinearProbe(grid=grid, validation=3, scale="none").fit(X, y)
 
-    from featx.evaluation.inner_folds import inner_folds
+    from featx.evaluation.linear_probe import inner_folds
 
     expected = [
         [

@@ -45,9 +45,9 @@ class LenetSource(Source):
 
     def build(self, weights: Weights) -> nn.Module:
         """The network."""
-        from featx.networks.lenet import lenet
+        from featx.networks.lenet import build_lenet
 
-        return lenet()
+        return build_lenet()
 
     def published(self, wish: str) -> Weights:
         """None: it is trained here."""

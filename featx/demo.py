@@ -14,7 +14,7 @@ import numpy as np
 
 from featx.analysis.depth import depth_profile
 from featx.analysis.layer_choice import choose_layers
-from featx.analysis.points import draw_evenly
+from featx.analysis.points import sample_evenly
 from featx.data.datasets import ImageDataset, load_dataset
 from featx.data.images import Images
 from featx.engine.extraction import extract
@@ -26,7 +26,7 @@ from featx.features.columns import shown_columns
 from featx.features.results import Result
 from featx.networks.configs import list_layers
 from featx.report.writing import write_report
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import stream_inputs
 
 _HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def tell_story(
     store: Any = "default",
     random_state: int = 0,
     tell: Callable[[str], None] | None = None,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Story:
     """Extract, compare, look at depth, and write a report, saying what is done and what came out.
@@ -89,7 +89,7 @@ def tell_story(
     random_state : int, default=0
     tell : callable, optional
         Given each sentence as soon as it is known.
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         Passed to the extractors: ``n_jobs``, ``device``.
 
@@ -110,15 +110,15 @@ def tell_story(
             if tell is not None:
                 tell(sentence)
 
-    whole, cache, watcher, parameters = open_session(
-        data, store=store, progress=watcher, **parameters
+    whole, cache, progress, parameters = open_session(
+        data, store=store, progress=progress, **parameters
     )
-    known = {"store": cache, "watcher": watcher, **parameters}
+    known = {"store": cache, "watcher": progress, **parameters}
     dataset = _sample(whole, max_images, random_state)
     steps = choose_layers(list_layers(model))
     layers = choose_three(steps)
     early, late = layers[0], layers[-1]
-    say("1. The pictures", *describe_pictures(dataset, len(whole)))
+    say("1. The pictures", *describe_images(dataset, len(whole)))
     say("2. Features, and the store", *_extracted(dataset, model, weights, layers, known))
     specs = [_spec(model, name, weights) for name in layers]
     words, why = choose_words(dataset.images)
@@ -130,7 +130,7 @@ def tell_story(
         *describe_table(compared.rows, dataset.labels),
     )
     say(*compared.sentences)
-    seen = [name for place, name in enumerate(steps) if place % 2 == 0 or name in layers]
+    seen = [name for index, name in enumerate(steps) if index % 2 == 0 or name in layers]
     profile = depth_profile(
         dataset, model, seen, weights=weights, random_state=random_state, **known
     )
@@ -141,7 +141,7 @@ def tell_story(
     return Story([compared, profile], page, told)
 
 
-def describe_pictures(dataset: ImageDataset, n_all: int) -> list[str]:
+def describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
     """What the pictures are."""
     assert dataset.labels is not None
     n_classes = len(np.unique(dataset.labels))
@@ -273,7 +273,7 @@ def _sample(dataset: ImageDataset, n_wanted: int | None, random_state: int) -> I
         )
     known = np.flatnonzero(dataset.labels != "")
     if n_wanted is not None:
-        known = known[draw_evenly(dataset.labels[known], n_wanted, random_state)]
+        known = known[sample_evenly(dataset.labels[known], n_wanted, random_state)]
     return dataset.take(known)
 
 
@@ -311,9 +311,9 @@ def _spec(model: str, layer: str, weights: str) -> str:
 def _middle_side(images: Images) -> int | None:
     """Median of the shorter sides of a few pictures, in pixels; None if none can be read."""
     sides = []
-    for place in range(0, len(images), max(1, len(images) // N_LOOKED_AT)):
+    for index in range(0, len(images), max(1, len(images) // N_LOOKED_AT)):
         try:
-            sides.append(min(images.pixels(place).shape[:2]))
+            sides.append(min(images.pixels(index).shape[:2]))
         except ImageError:
             continue
     return int(median(sides)) if sides else None

@@ -229,13 +229,13 @@ def _check_kinds(case: Case) -> None:
         case.require_same(case.fitted.transform(images), case.rows, f"rows of {kind}")
 
 
-def _check_grey(case: Case) -> None:
-    greys = [image[:, :, 1] for image in case.images]
-    wanted = case.fitted.transform([np.repeat(grey[:, :, None], 3, 2) for grey in greys])
-    case.require_same(case.fitted.transform(greys), wanted, "rows of grey arrays")
-    pictures = [Image.fromarray(grey) for grey in greys]
-    case.require_same(case.fitted.transform(pictures), wanted, "rows of grey PIL images")
-    mixed = case.fitted.transform([greys[0], *case.images[1:]])
+def _check_gray(case: Case) -> None:
+    grays = [image[:, :, 1] for image in case.images]
+    wanted = case.fitted.transform([np.repeat(gray[:, :, None], 3, 2) for gray in grays])
+    case.require_same(case.fitted.transform(grays), wanted, "rows of grey arrays")
+    images = [Image.fromarray(gray) for gray in grays]
+    case.require_same(case.fitted.transform(images), wanted, "rows of grey PIL images")
+    mixed = case.fitted.transform([grays[0], *case.images[1:]])
     case.require_same(mixed[1:], case.rows[1:], "rows of colour beside grey")
 
 
@@ -269,14 +269,14 @@ def _check_pickle(case: Case) -> None:
 
 
 def _require_print(copy: Any, extractor: Any, what: str) -> None:
-    is_same = _prints(copy) == _prints(extractor)
+    is_same = _fingerprints_of(copy) == _fingerprints_of(extractor)
     _require(is_same, f"{what} with the same fingerprint", "another")
 
 
 def _check_values(case: Case) -> None:
     """Every parameter that may change values changes the fingerprint."""
     hidden = SPEED_PARAMETERS | INPUT_PARAMETERS
-    base = _prints(clone(case.given))
+    base = _fingerprints_of(clone(case.given))
     for name in sorted(set(case.given.get_params(deep=False)) - hidden):
         if case.is_only_value(name):
             continue
@@ -287,7 +287,7 @@ def _check_values(case: Case) -> None:
             f"none; give one in variations={{{name!r}: ...}}",
         )
         _require(
-            _prints(varied) != base,
+            _fingerprints_of(varied) != base,
             f"another fingerprint for {name}={getattr(varied, name)!r}",
             f"the one of {name}={getattr(case.given, name)!r}",
         )
@@ -296,11 +296,11 @@ def _check_values(case: Case) -> None:
 def _check_speed(case: Case) -> None:
     """No parameter that changes only time or place, or how pictures are read, changes it."""
     hidden = SPEED_PARAMETERS | INPUT_PARAMETERS
-    base = _prints(clone(case.given))
+    base = _fingerprints_of(clone(case.given))
     for name in sorted(hidden & set(case.given.get_params(deep=False))):
         varied = _varied(case, name)
         _require(
-            varied is None or _prints(varied) == base,
+            varied is None or _fingerprints_of(varied) == base,
             f"the same fingerprint whatever {name!r}",
             "another",
         )
@@ -313,7 +313,7 @@ def _check_state(case: Case) -> None:
     other = clone(case.given).set_params(store=None).fit([255 - image for image in case.images])
     is_same = np.array_equal(other.transform(case.images), case.rows)
     _require(
-        is_same or _prints(other) != _prints(case.fitted),
+        is_same or _fingerprints_of(other) != _fingerprints_of(case.fitted),
         "another fingerprint after fit on other images",
         "the same, with other rows",
     )
@@ -341,7 +341,7 @@ LAWS: dict[str, Callable[[Case], None]] = {
     "rows do not depend on the order": _check_order,
     "rows do not depend on the number of jobs": _check_jobs,
     "paths, bytes, PIL images and arrays agree": _check_kinds,
-    "grey and colour are both taken": _check_grey,
+    "grey and colour are both taken": _check_gray,
     "inputs and parameters stay untouched": _check_inputs,
     "a clone gives identical rows": _check_clone,
     "a pickled copy gives identical rows": _check_pickle,
@@ -353,7 +353,7 @@ LAWS: dict[str, Callable[[Case], None]] = {
 """Every law, and what checks it."""
 
 
-def _prints(extractor: Any) -> list[str]:
+def _fingerprints_of(extractor: Any) -> list[str]:
     return [extractor.fingerprint(layer) for layer in extractor.layers]
 
 
@@ -364,7 +364,7 @@ def _varied(case: Case, name: str) -> Any:
         try:
             varied._validate_params()
             varied._check_parameters()
-            _prints(varied)
+            _fingerprints_of(varied)
         except (ValueError, TypeError):
             if name in case.variations:
                 raise

@@ -19,11 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import featx
-from featx.evaluation.candidates import gather
+from featx.evaluation.candidates import gather_candidates
 from featx.evaluation.protocols import Protocol, find_protocol
 from featx.evaluation.split_scores import make_probe, score_splits
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,8 +36,13 @@ def main(argv: list[str] | None = None) -> None:
         train_per_class=args.train_per_class,
         n_splits=args.n_splits,
     )
-    gathered = gather(
-        dataset, args.extractor, rules, store=FeatureStore(), has_controls=True, watcher=Watcher()
+    gathered = gather_candidates(
+        dataset,
+        args.extractor,
+        rules,
+        store=FeatureStore(),
+        has_controls=True,
+        progress=ProgressCallback(),
     )
     labels = gathered.dataset.labels
     print(f"{'featx':>8}{'plain':>8}{'points':>8}  features ({len(gathered.folds)} splits)")

@@ -152,10 +152,10 @@ class Teacher:
         self.maps = output
 
     @torch.inference_mode()
-    def look(self, pictures: torch.Tensor) -> dict[str, np.ndarray]:
+    def look(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         """Return pooled maps (n, c), maps on a grid (n, c, g, g) and logits (n, k), float16."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            logits = self.network(normalise(pictures.permute(0, 3, 1, 2)))
+            logits = self.network(normalize(images.permute(0, 3, 1, 2)))
         maps = share_channels(self.maps.float(), N_CHANNELS)
         grid = adaptive_avg_pool2d(maps, GRID)
         found = {"pooled": maps.mean((2, 3)), "grid": grid, "logits": logits.float()}
@@ -178,10 +178,10 @@ def share_channels(maps: torch.Tensor, n_wanted: int) -> torch.Tensor:
     return maps[:, channels].unflatten(1, (n_rounds, n_wanted)).mean(1)
 
 
-def normalise(pictures: torch.Tensor) -> torch.Tensor:
+def normalize(images: torch.Tensor) -> torch.Tensor:
     """Return pictures (n, 3, h, w) of 0 to 255 as networks want them, channels last."""
     mean, std = (torch.tensor(PREPROCESSING[k]).view(3, 1, 1) * 255 for k in ("mean", "std"))
-    return ((pictures.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+    return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass

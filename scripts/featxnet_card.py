@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from distillation import STORED_PX, Collection, normalise, say
+from distillation import STORED_PX, Collection, normalize, say
 from safetensors.torch import save_file
 from torch import nn
 
@@ -45,7 +45,7 @@ def write_model(training: Training, target: Path, losses: dict[str, float]) -> N
     state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(state, target)
     network.load_state_dict({name: value.float() for name, value in state.items()})
-    _write_picture_digests(training, target.with_suffix(".pictures.npy"))
+    _write_image_digests(training, target.with_suffix(".pictures.npy"))
     card = _card(training, network, losses) | {"weights_digest": digest_bytes(target.read_bytes())}
     write_card(card, target.with_suffix(".json"))
     say(f"wrote {target} ({target.stat().st_size / 1e6:.2f} MB)")
@@ -89,27 +89,27 @@ def _collection_card(collection: Collection, seed: int) -> dict[str, Any]:
     digests = collection.digests(seed)
     return {
         "name": collection.path.name,
-        "n_pictures": len(digests),
+        "n_images": len(digests),
         "weight": collection.weight,
         "digest": digest_bytes("\n".join(digests).encode()),
     }
 
 
-def _write_picture_digests(training: Training, file: Path) -> None:
+def _write_image_digests(training: Training, file: Path) -> None:
     """Write the first eight bytes of each picture's digest as sorted 64-bit numbers."""
     args = training.args
     digests = {d[:16] for c in args.data for d in c.digests(args.seed)}
     np.save(file, np.array(sorted(int(d, 16) for d in digests), np.uint64))
 
 
-def _statistics(network: nn.Module, pictures: np.ndarray) -> dict[str, dict[str, list[float]]]:
+def _statistics(network: nn.Module, images: np.ndarray) -> dict[str, dict[str, list[float]]]:
     """Return mean and deviation of each channel, averaged over places, on training pictures."""
-    rows = np.linspace(0, len(pictures) - 1, min(N_FOR_STATISTICS, len(pictures))).astype(int)
+    rows = np.linspace(0, len(images) - 1, min(N_FOR_STATISTICS, len(images))).astype(int)
     margin = (STORED_PX - PREPROCESSING["crop"]) // 2
     found: dict[str, list[torch.Tensor]] = {name: [] for name in STATISTICS_OF}
     for part in np.array_split(rows, max(1, len(rows) // 64)):
-        cut = torch.from_numpy(pictures[part]).permute(0, 3, 1, 2)
-        for name, value in _pooled(network, normalise(cut[..., margin:-margin, margin:-margin])):
+        cut = torch.from_numpy(images[part]).permute(0, 3, 1, 2)
+        for name, value in _pooled(network, normalize(cut[..., margin:-margin, margin:-margin])):
             found[name].append(value)
     joined = {name: torch.cat(values) for name, values in found.items()}
     return {
@@ -140,11 +140,11 @@ PROSE = """\
 The network that comes with featx, for features without a download. It is built like AlexNet, so
 that the names of the literature fit: {layers}.
 It has {n_parameters:,} parameters, takes {crop} px pictures and is stored in half precision as
-safetensors. It was distilled from `{teacher}` (ImageNet) on {n_pictures:,} unlabelled pictures in
+safetensors. It was distilled from `{teacher}` (ImageNet) on {n_images:,} unlabelled pictures in
 {minutes:.0f} minutes.
 
 `featx/networks/data/featxnet.json` holds this card as data, with the mean and deviation of each
-channel on the training pictures; `featxnet.pictures.npy` beside it holds the digests of those
+channel on the training pictures; `featxnet.images.npy` beside it holds the digests of those
 pictures.
 
 ## What it is good for
@@ -224,7 +224,7 @@ def as_prose(card: dict[str, Any]) -> str:
         "crop": card["preprocessing"]["crop"],
         "teacher": card["teacher"]["name"],
         "teacher_digest": card["teacher"]["weights_digest"],
-        "n_pictures": sum(source["n_pictures"] for source in sources),
+        "n_images": sum(source["n_images"] for source in sources),
         "sources": _markdown([SOURCE_HEADS, *([s[h] for h in SOURCE_HEADS] for s in sources)]),
         "crop_sets": options["crop_sets"],
         "losses": _markdown([list(losses), list(losses.values())]),
@@ -237,7 +237,7 @@ def as_prose(card: dict[str, Any]) -> str:
     return PROSE.format(**(card | words))
 
 
-SOURCE_HEADS = ["name", "n_pictures", "weight", "digest"]
+SOURCE_HEADS = ["name", "n_images", "weight", "digest"]
 
 
 def _command(options: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from distillation import GRID, STORED_PX, Collection, CropSets, normalise, say
+from distillation import GRID, STORED_PX, Collection, CropSets, normalize, say
 from featxnet_card import write_model
 from torch import nn
 from torch.nn import functional
@@ -46,9 +46,9 @@ Tensors = dict[str, torch.Tensor]
 # ---------------------------------------------------------------------------- losses
 
 
-def taps(network: nn.Module, pictures: torch.Tensor) -> Tensors:
+def taps(network: nn.Module, images: torch.Tensor) -> Tensors:
     """Return the outputs of the layers that the losses look at."""
-    found, value = {}, pictures
+    found, value = {}, images
     for name, module in network.named_children():
         value = module(value)
         if name in ("pool5", "relu_widen", "flatten", "fc6", "fc7", "fc8"):
@@ -113,33 +113,33 @@ def scales(crops: dict[str, np.ndarray]) -> Tensors:
 
 
 def augment(
-    pictures: torch.Tensor, teacher: Tensors, side_px: int, rng: torch.Generator
+    images: torch.Tensor, teacher: Tensors, side_px: int, rng: torch.Generator
 ) -> tuple[torch.Tensor, Tensors]:
     """Return zoomed, mirrored, recoloured pictures and the teacher's maps mirrored alike."""
-    pictures = zoom(pictures, side_px, rng)
-    mirrored = (torch.rand(len(pictures), generator=rng) < 0.5).view(-1, 1, 1, 1)
-    pictures = torch.where(mirrored, pictures.flip(3), pictures)
+    images = zoom(images, side_px, rng)
+    mirrored = (torch.rand(len(images), generator=rng) < 0.5).view(-1, 1, 1, 1)
+    images = torch.where(mirrored, images.flip(3), images)
     grid = torch.where(mirrored, teacher["grid"].flip(3), teacher["grid"])
-    return recolour(pictures, rng), teacher | {"grid": grid}
+    return recolor(images, rng), teacher | {"grid": grid}
 
 
-def zoom(pictures: torch.Tensor, side_px: int, rng: torch.Generator) -> torch.Tensor:
+def zoom(images: torch.Tensor, side_px: int, rng: torch.Generator) -> torch.Tensor:
     """Return a random square of the pictures, at the same place in all, `side_px` a side."""
     side = int(torch.randint(STORED_PX - ZOOM_PX, STORED_PX + 1, (), generator=rng))
     top, left = torch.randint(0, STORED_PX - side + 1, (2,), generator=rng).tolist()
-    part = pictures[:, :, top : top + side, left : left + side].float()
+    part = images[:, :, top : top + side, left : left + side].float()
     return functional.interpolate(part, size=side_px, mode="bilinear")
 
 
-def recolour(pictures: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+def recolor(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Return pictures (n, 3, h, w) with light, contrast and saturation changed by up to 30 %."""
-    n = len(pictures)
-    light, contrast, colour = (torch.rand(3, n, 1, 1, 1, generator=rng) - 0.5) * 0.6 + 1
-    pictures = pictures * light
-    middle = pictures.mean((1, 2, 3), keepdim=True)
-    pictures = (pictures - middle) * contrast + middle
-    grey = pictures.mean(1, keepdim=True)
-    return ((pictures - grey) * colour + grey).clamp(0, 255)
+    n = len(images)
+    light, contrast, color = (torch.rand(3, n, 1, 1, 1, generator=rng) - 0.5) * 0.6 + 1
+    images = images * light
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = (images - middle) * contrast + middle
+    gray = images.mean(1, keepdim=True)
+    return ((images - gray) * color + gray).clamp(0, 255)
 
 
 # ---------------------------------------------------------------------------- training
@@ -210,11 +210,11 @@ class Training:
     def _update(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
         """Learn from one batch; return its losses."""
         rng = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.step)
-        pictures = torch.from_numpy(batch.pop("pictures")).permute(0, 3, 1, 2)
+        images = torch.from_numpy(batch.pop("pictures")).permute(0, 3, 1, 2)
         teacher = {name: torch.from_numpy(value).float() for name, value in batch.items()}
-        pictures, teacher = augment(pictures, teacher, self._side_px(), rng)
+        images, teacher = augment(images, teacher, self._side_px(), rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
-            student = taps(self.network, normalise(pictures))
+            student = taps(self.network, normalize(images))
         found = losses(student, teacher, self.scale)
         self._descend(torch.stack([WEIGHTS[name] * value for name, value in found.items()]).sum())
         return {name: float(value.detach()) for name, value in found.items()}

@@ -108,8 +108,8 @@ print(torch._dynamo.utils is sys.modules[_COMPILER], torch._dynamo.utils is not 
 def test_tracing_a_network_needs_no_compiler(model: str) -> None:
     code = f"""
 import sys
-from featx.networks.configs import find_plan
-plan = find_plan("{model}", weights="random")
+from featx.networks.configs import find_config
+plan = find_config("{model}", weights="random")
 plan.table, plan.network()
 print([name for name in sys.modules if name.startswith("torch._dynamo")])
 """

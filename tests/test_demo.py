@@ -79,7 +79,7 @@ def test_least_faithful_map_is_named() -> None:
     assert "that of pool1" in describe_maps([m | {"trustworthiness": 0.5} for m in maps])
 
 
-def test_tiny_pictures_get_a_grid_and_larger_ones_key_points() -> None:
+def test_tiny_images_get_a_grid_and_larger_ones_key_points() -> None:
     digits, photos = load_dataset("digits").images, load_dataset(SAMPLES).images
 
     assert choose_words(digits)[0].startswith("bovw:dense_sift")
@@ -87,7 +87,7 @@ def test_tiny_pictures_get_a_grid_and_larger_ones_key_points() -> None:
     assert count_points(digits) < 1 < 10 < count_points(photos)
 
 
-def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
+def test_images_without_classes_are_refused(photos: list[str]) -> None:
     flat = load_dataset([Path(path).parent for path in photos[:1]])
 
     with pytest.raises(DatasetError, match="no labels"):
@@ -96,9 +96,9 @@ def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
-    place = tmp_path_factory.mktemp("demo")
+    index = tmp_path_factory.mktemp("demo")
     return {
-        name: tell_story(name, report=place / str(i), store=place / "store", max_images=n)
+        name: tell_story(name, report=index / str(i), store=index / "store", max_images=n)
         for i, (name, n) in enumerate((("digits", 120), (SAMPLES, 80)))
     }
 

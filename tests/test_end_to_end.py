@@ -89,10 +89,10 @@ def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
 def flowers(shared: Callable[[str], Path], tmp_path: Path) -> Path:
     """Three kinds of flowers, twenty pictures each."""
     for folder in sorted(shared("data/flowers17").iterdir())[:3]:
-        place = tmp_path / "flowers" / folder.name
-        place.mkdir(parents=True)
+        index = tmp_path / "flowers" / folder.name
+        index.mkdir(parents=True)
         for path in sorted(folder.glob("*.jpg"))[:20]:
-            os.symlink(path, place / path.name)
+            os.symlink(path, index / path.name)
     return tmp_path / "flowers"
 
 

@@ -39,7 +39,7 @@ print(json.dumps({"n": len(means), "distinct": len(np.unique(features.paths)),
 """
 
 
-def make_pictures(folder: Path, n_images: int) -> None:
+def make_images(folder: Path, n_images: int) -> None:
     """Pictures of 32 x 32 px, every one different in content."""
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -50,11 +50,11 @@ def make_pictures(folder: Path, n_images: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's own figures")
-def test_twenty_thousand_pictures_take_no_more_memory_than_four_thousand(tmp_path: Path) -> None:
+def test_twenty_thousand_images_take_no_more_memory_than_four_thousand(tmp_path: Path) -> None:
     grown = {}
     for n_images in (4_000, 20_000):
         folder = tmp_path / str(n_images)
-        make_pictures(folder, n_images)
+        make_images(folder, n_images)
         arguments = [
             str(folder),
             str(tmp_path / f"store{n_images}"),

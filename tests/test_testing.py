@@ -112,7 +112,7 @@ class ReadingPathsOtherwise(MeanColor):
         return super().transform(X) + np.float32(isinstance(X[0], str))
 
 
-class ColourOnly(MeanColor):
+class ColorOnly(MeanColor):
     def transform(self, X: Any) -> Any:
         if isinstance(X[0], np.ndarray) and X[0].ndim == 2:
             raise ValueError("wanted three channels")
@@ -186,7 +186,7 @@ FAULTS = {
     "rows do not depend on the order": Numbered(),
     "rows do not depend on the number of jobs": CountingJobs(),
     "paths, bytes, PIL images and arrays agree": ReadingPathsOtherwise(),
-    "grey and colour are both taken": ColourOnly(),
+    "grey and colour are both taken": ColorOnly(),
     "inputs and parameters stay untouched": WritingOnInputs(),
     "a clone gives identical rows": Restless(),
     "a pickled copy gives identical rows": Forgetful(),

@@ -20,7 +20,7 @@ from featx.analysis.metrics import (
     measure,
     measure_names,
 )
-from featx.analysis.points import MAX_IMAGES, draw_evenly, list_points, predictions_of
+from featx.analysis.points import MAX_IMAGES, list_points, predictions_of, sample_evenly
 from featx.analysis.similarity import Space
 from featx.data.datasets import ImageDataset
 from featx.engine.extraction import extract
@@ -33,7 +33,7 @@ from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.networks.configs import list_layers
 from featx.networks.layers import LayerTable
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Strengths that are tried at each layer where no protocol is named: a sweep for every layer, its
@@ -57,7 +57,7 @@ def depth_profile(
     random_state: int = 0,
     domains: Any = None,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """Accuracy and clusters at each layer of a network, with controls, and maps of the layers.
@@ -86,7 +86,7 @@ def depth_profile(
     random_state : int, default=0
     domains : bool or list of str, optional
     store : path, FeatureStore or None, default="default"
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         Passed to the network: ``size``, ``precision``, ``n_jobs``, ``device``.
 
@@ -120,10 +120,10 @@ def depth_profile(
     >>> [row["layer"] for row in profile.rows]
     ['pool1', 'fc7']
     """
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
-    dataset = _labelled(dataset, watcher)
+    dataset = _labelled(dataset, progress)
     sizes = {key: parameters[key] for key in ("size", "crop") if key in parameters}
     table = list_layers(model, **sizes)
     network = {"model": model, "pooling": pooling, **parameters}
@@ -132,14 +132,14 @@ def depth_profile(
     grid = GRID if protocol is None else None  # A named protocol keeps its own.
     rules = find_protocol(protocol, dataset.splits, grid=grid, random_state=random_state)
     rules.split(dataset.labels, dataset.splits)
-    study = _Study(table, rules, random_state, max_images, watcher)
+    study = _Study(table, rules, random_state, max_images, progress)
     with study.timed("extraction"):
-        known = {"store": cache, "watcher": watcher, "layer": names, **network}
+        known = {"store": cache, "watcher": progress, "layer": names, **network}
         features = extract(dataset, weights=weights, **known)
         twin = None
         if has_controls and weights != "random":
-            watcher.note("control: the same network with random weights")
-            twin = _same_pictures(extract(dataset, weights="random", **known), features)
+            progress.note("control: the same network with random weights")
+            twin = _same_images(extract(dataset, weights="random", **known), features)
     rows = study.rows(features, twin, has_controls=has_controls)
     specs = _specs(names, table.model, {**network, "weights": weights})
     rows = [{"spec": spec, **row} for spec, row in zip(specs, rows)]
@@ -164,7 +164,7 @@ class _Study:
     rules: Protocol
     random_state: int
     max_images: int
-    watcher: Watcher
+    progress: ProgressCallback
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -182,11 +182,11 @@ class _Study:
         self.labels = features.labels
         self.n_classes = len(np.unique(self.labels))
         self.folds = self.rules.split(self.labels, features.splits)
-        self.shown = draw_evenly(self.labels, self.max_images, self.random_state)
+        self.shown = sample_evenly(self.labels, self.max_images, self.random_state)
         self.n_shown = len(self.shown)
         self.has_controls = has_controls
         if self.n_shown < len(features):
-            self.watcher.note(
+            self.progress.note(
                 f"{self.n_shown:,} of {len(features):,} pictures are measured and mapped"
             )
         self.spaces: dict[str, Space] = {}
@@ -221,7 +221,7 @@ class _Study:
     def _maps(self, names: list[str], method: str) -> list[dict[str, Any]]:
         if not names:
             return []
-        self.watcher.note(f"maps of {', '.join(names)}")
+        self.progress.note(f"maps of {', '.join(names)}")
         spaces = {name: self.spaces[name] for name in names}
         found = map_spaces(spaces, method, random_state=self.random_state)
         return [item.to_dict() for item in found]
@@ -244,7 +244,7 @@ class _Study:
         }
         if self.has_controls:
             row |= self._controls(X, None if twin is None else twin.layer(name))
-        self.watcher.note(
+        self.progress.note(
             f"{name}: accuracy {row['accuracy']:.3f}, purity {row['purity']:.3f}, "
             f"silhouette {row['silhouette']:.3f}"
         )
@@ -279,7 +279,7 @@ class _Study:
         return score_splits(np.asarray(X), labels, self.folds, make_probe(self.rules, C=C))
 
 
-def _labelled(dataset: ImageDataset, watcher: Watcher) -> ImageDataset:
+def _labelled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:
     """Pictures of which the class is known."""
     labels = dataset.labels if dataset.labels is not None else np.full(len(dataset), "")
     known = np.flatnonzero(labels != "")
@@ -291,7 +291,7 @@ def _labelled(dataset: ImageDataset, watcher: Watcher) -> ImageDataset:
         )
     if len(known) == len(dataset):
         return dataset
-    watcher.note(f"{len(dataset) - len(known):,} pictures without a class are left out")
+    progress.note(f"{len(dataset) - len(known):,} pictures without a class are left out")
     return dataset.take(known)
 
 
@@ -313,13 +313,13 @@ def _mapped(maps: Any, rows: list[dict[str, Any]]) -> list[str]:
     names = [row["layer"] for row in rows]
     chosen = parse_names(maps)
     if chosen == ["auto"]:
-        return [names[place] for place in choose_apart([row["purity"] for row in rows], N_MAPS)]
+        return [names[index] for index in choose_apart([row["purity"] for row in rows], N_MAPS)]
     if chosen == ["all"]:
         return names
     return [name for name in names if name in chosen]  # None of them is called "none".
 
 
-def _same_pictures(twin: FeatureSet, features: FeatureSet) -> FeatureSet:
+def _same_images(twin: FeatureSet, features: FeatureSet) -> FeatureSet:
     if not np.array_equal(twin.paths, features.paths):
         raise DatasetError("Pictures changed while they were read; run again.")
     return twin

@@ -173,7 +173,7 @@ def map_spaces(
     if len({len(space) for space in spaces.values()}) != 1:
         lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
         raise ProjectionError(f"All features must be of the same pictures; got rows: {lengths}.")
-    kept, places = find_distinct([space.X for space in spaces.values()])
+    kept, positions = find_distinct([space.X for space in spaces.values()])
     if len(kept) < MIN_DISTINCT:
         raise ProjectionError(
             f"A map needs {MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
@@ -186,7 +186,7 @@ def map_spaces(
         found = layout.fit(part, last)
         frame = _frame(found, last)
         last = ((found - frame[0]) @ frame[1]).astype(np.float32)
-        maps.append(Map(name, method, last[places], *judge_map(part, last), layout, frame))
+        maps.append(Map(name, method, last[positions], *judge_map(part, last), layout, frame))
     return maps
 
 
@@ -211,16 +211,16 @@ def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]
     """
     seen: dict[bytes, int] = {}
     kept: list[int] = []
-    places: list[int] = []
+    positions: list[int] = []
     for i in range(len(spaces[0])):
         digest = hashlib.blake2b(digest_size=16)
         for space in spaces:
             digest.update(space[i].tobytes())
-        place = seen.setdefault(digest.digest(), len(kept))
-        if place == len(kept):
+        position = seen.setdefault(digest.digest(), len(kept))
+        if position == len(kept):
             kept.append(i)
-        places.append(place)
-    return np.array(kept, np.intp), np.array(places, np.intp)
+        positions.append(position)
+    return np.array(kept, np.intp), np.array(positions, np.intp)
 
 
 def judge_map(space: Space, coordinates: Array, n_neighbors: int = N_JUDGED) -> tuple[float, float]:
@@ -263,7 +263,7 @@ def _ranks(cosines: Array, columns: Indices, first: int) -> npt.NDArray[np.intp]
     own = np.arange(len(cosines))
     cosines[own, own + first] = -np.inf
     values = np.take_along_axis(cosines, columns, 1)
-    nearer = [(cosines > values[:, [place]]).sum(axis=1) for place in range(columns.shape[1])]
+    nearer = [(cosines > values[:, [position]]).sum(axis=1) for position in range(columns.shape[1])]
     return np.stack(nearer, axis=1) + 1
 
 

@@ -1,4 +1,4 @@
-"""One kind of features of a data set as one map: `map_pictures`."""
+"""One kind of features of a data set as one map: `map_images`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from featx.analysis.embedding import METHODS, map_spaces
 from featx.analysis.points import (
     MAX_IMAGES,
-    draw_evenly,
     list_points,
     predictions_of,
+    sample_evenly,
 )
 from featx.analysis.similarity import Indices, Space
 from featx.data.datasets import ImageDataset
@@ -23,12 +23,12 @@ from featx.evaluation.protocols import Protocol, find_protocol
 from featx.evaluation.split_scores import make_probe, score_splits
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 COLORS = ("class", "domain", "split", "correct")
 
 
-def map_pictures(
+def map_images(
     data: Any,
     extractor: Any = None,
     *,
@@ -41,7 +41,7 @@ def map_pictures(
     random_state: int = 0,
     domains: Any = None,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """Pictures on one map, by one kind of features.
@@ -63,7 +63,7 @@ def map_pictures(
     random_state : int, default=0
     domains : bool or list of str, optional
     store : path, FeatureStore or None, default="default"
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         Passed to the extractor.
 
@@ -83,22 +83,22 @@ def map_pictures(
     --------
     >>> from featx import load_dataset
     >>> digits = load_dataset("digits").take(range(50))
-    >>> found = map_pictures(digits, "hog,image_size=32", method="pca", store=None)
+    >>> found = map_images(digits, "hog,image_size=32", method="pca", store=None)
     >>> len(found.details["maps"][0]["coordinates"]), found.details["groups"][:3]
     (50, ['0', '1', '2'])
     """
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     color = _checked_color(color, dataset)
     if method not in METHODS:
         raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     kinds = {"model": model, "layer": layer, **parameters}
     spec = _one_spec(extractor, **kinds)
-    features = extract(dataset, extractor, store=cache, watcher=watcher, **kinds)
+    features = extract(dataset, extractor, store=cache, progress=progress, **kinds)
     rules = find_protocol(protocol, features.splits, random_state=random_state)
     predicted, accuracy = _predict(features, rules) if color == "correct" else (None, None)
-    shown = _shown(features, max_images, random_state, watcher)
+    shown = _shown(features, max_images, random_state, progress)
     name = next(iter(features.blocks))
     found = map_spaces({name: Space(features.X[shown])}, method, random_state=random_state)[0]
     part = features.take(shown)
@@ -161,11 +161,13 @@ def _predict(features: FeatureSet, rules: Protocol) -> tuple[Any, float]:
     return predictions_of(scores, len(features)), scores.accuracy
 
 
-def _shown(features: FeatureSet, max_images: int, random_state: int, watcher: Watcher) -> Indices:
+def _shown(
+    features: FeatureSet, max_images: int, random_state: int, progress: ProgressCallback
+) -> Indices:
     labels = features.labels if features.labels is not None else np.zeros(len(features), int)
-    shown = draw_evenly(labels, max_images, random_state)
+    shown = sample_evenly(labels, max_images, random_state)
     if len(shown) < len(features):
-        watcher.note(f"{len(shown):,} of {len(features):,} pictures are mapped")
+        progress.note(f"{len(shown):,} of {len(features):,} pictures are mapped")
     return shown
 
 

@@ -20,13 +20,13 @@ from featx.errors import ProjectionError
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.networks.layers import CONVOLUTIONS, Layer
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 if TYPE_CHECKING:
-    from featx.networks.network import Plan
+    from featx.networks.network import NetworkConfig
     from featx.networks.receptive_fields import Field
 
-N_PICTURES = 9
+N_IMAGES = 9
 N_CHANNELS = 8
 
 
@@ -53,9 +53,9 @@ def read_kernels(model: Any = "featxnet", *, weights: Any = "default") -> npt.ND
     >>> read_kernels("featxnet").shape
     (32, 5, 5, 3)
     """
-    from featx.networks.configs import find_plan
+    from featx.networks.configs import find_config
 
-    plan = find_plan(model, weights=weights)
+    plan = find_config(model, weights=weights)
     first = next((layer for layer in plan.table if layer.kind in CONVOLUTIONS), None)
     module: Any = None if first is None else _module(plan, first)
     weight = getattr(module, "weight", None)
@@ -72,7 +72,7 @@ def read_kernels(model: Any = "featxnet", *, weights: Any = "default") -> npt.ND
 
 
 @dataclass(frozen=True, eq=False)
-class Exciting:
+class ActivatingImages:
     """A picture that excites a channel.
 
     Attributes
@@ -94,20 +94,20 @@ class Exciting:
     crop: Pixels
 
 
-def find_exciting(
+def find_activating_images(
     data: Any,
     model: Any = "featxnet",
     layer: str | None = None,
     *,
     channels: Sequence[int] | None = None,
     n_channels: int = N_CHANNELS,
-    n_pictures: int = N_PICTURES,
+    n_images: int = N_IMAGES,
     weights: Any = "default",
     domains: Any = None,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
-) -> tuple[Result, dict[int, list[Exciting]]]:
+) -> tuple[Result, dict[int, list[ActivatingImages]]]:
     """Pictures that excite channels of a layer most, cut to what the channel saw of them.
 
     Parameters
@@ -117,11 +117,11 @@ def find_exciting(
     layer : str, optional
         By default the deepest that gives maps.
     channels : sequence of int, optional
-        By default those that stand out most: whose `n_pictures` highest activations are the
+        By default those that stand out most: whose `n_images` highest activations are the
         most standard deviations above the mean.
     n_channels : int, default=8
         How many, where they are not named.
-    n_pictures : int, default=9
+    n_images : int, default=9
     weights : str or path, default="default"
     domains, store, watcher
         As in `featx.extract`.
@@ -156,22 +156,22 @@ def find_exciting(
     --------
     >>> from featx import load_dataset
     >>> digits = load_dataset("digits").take(range(40))
-    >>> result, found = find_exciting(digits, "featxnet", "pool1", channels=[3], store=None)
+    >>> result, found = find_activating_images(digits, layer="pool1", channels=[3], store=None)
     >>> len(found[3]), found[3][0].crop.shape, result.rows[0]["field_px"]
     (9, (8, 9, 3), [9, 9])
     """
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     network = {"model": model, "weights": weights, **parameters}
     extractor = make_extractor("cnn", layer=layer or _deepest(network), pooling="max", **network)
     name = extractor.layers[0]
     _check_channels(channels, extractor.n_features(name), name)
-    features = extract(dataset, extractor, store=cache, watcher=watcher)
+    features = extract(dataset, extractor, store=cache, progress=progress)
     X, distinct = np.asarray(features.X), find_distinct([features.X])[0]
     if channels is None:
-        channels = _standing_out(X[distinct], n_pictures, n_channels)
-    top = {int(c): _highest(X, distinct, c, n_pictures) for c in channels}
+        channels = _standing_out(X[distinct], n_images, n_channels)
+    top = {int(c): _highest(X, distinct, c, n_images) for c in channels}
     found, field_px = _cut(dataset, features, extractor, top)
     rows = [_row(features, extractor, channel, found[channel], field_px) for channel in top]
     result = Result(
@@ -210,15 +210,15 @@ def _highest(
     return [int(row) for row in distinct[order]]
 
 
-def _standing_out(X: npt.NDArray[Any], n_pictures: int, n_wanted: int) -> list[int]:
-    scores = _scores(X, n_pictures)
+def _standing_out(X: npt.NDArray[Any], n_images: int, n_wanted: int) -> list[int]:
+    scores = _scores(X, n_images)
     return sorted(int(channel) for channel in np.argsort(-scores, kind="stable")[:n_wanted])
 
 
-def _scores(X: npt.NDArray[Any], n_pictures: int) -> npt.NDArray[np.float64]:
+def _scores(X: npt.NDArray[Any], n_images: int) -> npt.NDArray[np.float64]:
     """How many deviations the highest values of each column are above its mean."""
     values = np.asarray(X, np.float64)
-    highest = np.sort(values, axis=0)[-n_pictures:].mean(axis=0)
+    highest = np.sort(values, axis=0)[-n_images:].mean(axis=0)
     spread = values.std(axis=0)
     return np.divide(highest - values.mean(axis=0), spread, out=np.zeros_like(spread),
                      where=spread > 0)  # fmt: skip
@@ -226,21 +226,21 @@ def _scores(X: npt.NDArray[Any], n_pictures: int) -> npt.NDArray[np.float64]:
 
 def _cut(
     dataset: ImageDataset, features: FeatureSet, extractor: Any, top: dict[int, list[int]]
-) -> tuple[dict[int, list[Exciting]], list[int]]:
+) -> tuple[dict[int, list[ActivatingImages]], list[int]]:
     """The pictures of each channel, cut to what it saw; the size of its receptive field."""
-    places = {name: place for place, name in enumerate(dataset.names)}
+    indices = {name: index for index, name in enumerate(dataset.names)}
     wanted = sorted({row for rows in top.values() for row in rows})
-    images = dataset.images.take([places[str(features.paths[row])] for row in wanted])
+    images = dataset.images.take([indices[str(features.paths[row])] for row in wanted])
     prepared = [extractor._prepare(images.pixels(i)) for i in range(len(images))]
     peaks = _Peaks(extractor, images)
-    found: dict[int, list[Exciting]] = {}
+    found: dict[int, list[ActivatingImages]] = {}
     for channel, rows in top.items():
         found[channel] = []
         for row in rows:
             i = wanted.index(row)
             box = peaks.box(i, channel)
             found[channel].append(
-                Exciting(
+                ActivatingImages(
                     path=str(features.paths[row]),
                     label="" if features.labels is None else str(features.labels[row]),
                     activation=float(features.X[row, channel]),
@@ -281,7 +281,11 @@ class _Peaks:
 
 
 def _row(
-    features: FeatureSet, extractor: Any, channel: int, found: list[Exciting], field_px: list[int]
+    features: FeatureSet,
+    extractor: Any,
+    channel: int,
+    found: list[ActivatingImages],
+    field_px: list[int],
 ) -> dict[str, Any]:
     label, n_label = Counter(item.label for item in found).most_common(1)[0]
     return {
@@ -309,7 +313,7 @@ def _sentence(row: dict[str, Any]) -> str:
     )
 
 
-def _module(plan: Plan, layer: Layer) -> Any:
+def _module(plan: NetworkConfig, layer: Layer) -> Any:
     module = plan.network().module
     for name in plan.table.recording.nodes[layer.index].names:
         try:

@@ -67,14 +67,14 @@ class NeighborLayout:
 
     def transform(self, X: Array) -> Array:
         """Mean of the places of the nearest fitted rows, weighted by likeness."""
-        space, places = self._space, []
+        space, positions = self._space, []
         fitted = space.X * space.scales[:, None]
         for rows in slices(len(X), N_ROWS):
             apart = np.maximum(1 - _unit(X[rows]) @ fitted.T, 0)
             near = np.argsort(apart, axis=1, kind="stable")[:, : self.n_neighbors]
             weights = _likeness(np.take_along_axis(apart, near, 1))
-            places.append(np.einsum("ij,ijk->ik", weights, self._places[near]))
-        return np.concatenate(places).astype(np.float32)
+            positions.append(np.einsum("ij,ijk->ik", weights, self._places[near]))
+        return np.concatenate(positions).astype(np.float32)
 
     def _lay_out(self, space: Space, start: Array, is_first: bool) -> Array:
         raise NotImplementedError
@@ -168,13 +168,13 @@ def _with_self(space: Space, n_neighbors: int) -> tuple[Any, Array]:
     return np.hstack([own, near]), np.hstack([np.zeros_like(apart[:, :1]), apart])
 
 
-def _islands_nearer(places: Array) -> Array:
+def _islands_nearer(positions: Array) -> Array:
     """Places around their middle; the farthest tenth drawn nearer, by the logarithm.
 
     What no neighbour holds drifts away, and how far means nothing: it only takes the room of the
     rest.
     """
-    centered = places - np.median(places, axis=0)
+    centered = positions - np.median(positions, axis=0)
     far = np.linalg.norm(centered, axis=1, keepdims=True)
     usual = max(float(np.quantile(far, SHARE_USUAL)), TINY)
     nearer = usual * (1 + np.log(np.maximum(far / usual, 1)))

@@ -200,12 +200,12 @@ def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
     sizes = members.sum(axis=0, dtype=np.float64)
     sums = np.concatenate([space.cosines(rows) @ members for rows in slices(len(space), N_ROWS)])
     sums = sums.astype(np.float64)
-    places = np.arange(len(space))
+    indices = np.arange(len(space))
     to_itself = (space.scales > 0).astype(np.float64)
     others = np.maximum(sizes[own] - 1, 1)
-    within = 1 - (sums[places, own] - to_itself) / others
+    within = 1 - (sums[indices, own] - to_itself) / others
     apart = 1 - sums / sizes
-    apart[places, own] = np.inf
+    apart[indices, own] = np.inf
     between = apart.min(axis=1)
     largest = np.maximum(np.maximum(within, between), np.finfo(np.float32).eps)
     return np.where(sizes[own] > 1, (between - within) / largest, 0.0)

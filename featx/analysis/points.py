@@ -14,12 +14,12 @@ from featx.features.feature_set import FeatureSet
 MAX_IMAGES = 5000
 
 
-def draw_evenly(labels: Any, n_wanted: int, random_state: int = 0) -> Indices:
+def sample_evenly(labels: Any, n_wanted: int, random_state: int = 0) -> Indices:
     """Places of at most so many rows, in ascending order, shared out by the sizes of classes.
 
     Examples
     --------
-    >>> int(draw_evenly(["a"] * 80 + ["b"] * 20, 10).searchsorted(80))
+    >>> int(sample_evenly(["a"] * 80 + ["b"] * 20, 10).searchsorted(80))
     8
     """
     labels = np.asarray(labels)
@@ -37,7 +37,7 @@ def predictions_of(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
     """Class that was said of each picture when it was tested, None where it never was."""
     said: npt.NDArray[Any] = np.full(n_images, None, object)
     for found in scores.predictions:
-        said[found.places] = found.predicted
+        said[found.indices] = found.predicted
     return said
 
 

@@ -142,9 +142,9 @@ class Space:
         squares = np.zeros(near.shape)
         for columns in slices(self.X.shape[1], N_SLAB):
             slab = np.asarray(self.X[:, columns])
-            for place in range(near.shape[1]):
-                difference = slab[rows] - slab[near[:, place]]
-                squares[:, place] += np.einsum("ij,ij->i", difference, difference)
+            for index in range(near.shape[1]):
+                difference = slab[rows] - slab[near[:, index]]
+                squares[:, index] += np.einsum("ij,ij->i", difference, difference)
         return np.sqrt(np.sort(squares, axis=1)[:, :2])
 
 

@@ -25,6 +25,6 @@ def advise_command(
     from featx.finetuning.layer_advice import advise
 
     with reporting(quiet=printed.quiet) as reporter:
-        result = advise(data, **network.given(), **rules.given(), **run.given(), watcher=reporter)
+        result = advise(data, **network.given(), **rules.given(), **run.given(), progress=reporter)
     print_result(result, **printed.formats)
     conclude(result, printed.report, strict=printed.strict)

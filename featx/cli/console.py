@@ -13,7 +13,7 @@ import typer
 
 from featx import __version__
 from featx.errors import FeatxWarning
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -74,7 +74,7 @@ def in_bytes(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-class Reporter(Watcher):
+class Reporter(ProgressCallback):
     """A watcher that prints the plan as one line, and draws progress on a terminal.
 
     Parameters

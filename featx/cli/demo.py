@@ -47,7 +47,7 @@ def demo_command(
             fetch_photographs() if online else data,
             max_images=None if all_images else N_IMAGES,
             tell=_print,
-            watcher=silent,
+            progress=silent,
             **({"model": "squeezenet1_0"} if online else {}) | network.given(),
             **printed.given(),
             **run.given(),

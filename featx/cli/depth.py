@@ -54,7 +54,7 @@ def depth_command(
         result = depth_profile(
             data,
             has_controls=not no_controls,
-            watcher=reporter,
+            progress=reporter,
             **given,
             **rules.given(),
             **embedding.given(),

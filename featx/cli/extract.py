@@ -103,7 +103,7 @@ def extract_command(
             output=path,
             force=force,
             collect=path is not None,
-            watcher=reporter,
+            progress=reporter,
             **features.given(),
             **extraction.given(),
             **run.given(),

@@ -64,7 +64,7 @@ def filters_command(
             model,
             data or None,
             channels=channels,
-            watcher=reporter,
+            progress=reporter,
             **network.given() | {"layer": layer},
             **run.given(),
         )

@@ -182,7 +182,7 @@ def finetune_command(
             partial=tuning.train_from,
             output=output,
             force=force,
-            watcher=reporter,
+            progress=reporter,
             **parameters,
             **comparison.given(),
             **rules.given(),

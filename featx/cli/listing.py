@@ -70,10 +70,10 @@ def _card() -> dict[str, Any]:
 
 def _print_card(card: dict[str, Any]) -> None:
     """What the bundled network was trained on, what it is good for, what it is not."""
-    pictures = ", ".join(f"{part['n_pictures']:,} of {part['name']}" for part in card["trained_on"])
+    images = ", ".join(f"{part['n_images']:,} of {part['name']}" for part in card["trained_on"])
     print(
         f"\n{card['n_parameters']:,} parameters, taught by {card['teacher']['name']} in "
-        f"{card['minutes']:.0f} minutes to see {pictures}."
+        f"{card['minutes']:.0f} minutes to see {images}."
     )
     print(
         "Good for: a first look without a download, and judging depth; small coloured photographs "

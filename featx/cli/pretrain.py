@@ -37,7 +37,7 @@ class AutoencoderOptions(options.OptionGroup):
         float | None,
         typer.Option(help="Fraction of patches blanked out. Default: 0.0.", min=0, max=1),
     ] = None
-    max_pictures: Annotated[
+    max_images: Annotated[
         int | None, typer.Option(help="Maximum number of images, drawn at random.", min=1)
     ] = None
 
@@ -84,16 +84,16 @@ def autoencoder_command(
         found = pretrain(
             images or "torchvision:MNIST",
             output=output,
-            watcher=reporter,
+            progress=reporter,
             **autoencoder.given(),
             **network.given(),
             **training.given(),
             **rules.given(),
         )
-    file, picture = files_of(output)
+    file, image = files_of(output)
     if printed.as_json:
-        print_json("pretrain", found.history, weights=str(file), picture=str(picture))
+        print_json("pretrain", found.history, weights=str(file), image=str(image))
         return
     last = found.history[-1]
     print(f"{file}: loss {last['train_loss']:.4f}, on pictures left out {last['valid_loss']:.4f}")
-    print(f"{picture}: pictures left out, above what was made of them")
+    print(f"{image}: pictures left out, above what was made of them")

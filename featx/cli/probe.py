@@ -39,7 +39,7 @@ def compare_command(
         result = compare(
             data,
             features.extractor,
-            watcher=reporter,
+            progress=reporter,
             **features.given(),
             **rules.given(),
             **run.given(),
@@ -78,7 +78,7 @@ def probe_command(
             data,
             features.extractor,
             save=save,
-            watcher=reporter,
+            progress=reporter,
             **features.given(),
             **rules.given(),
             **run.given(),
@@ -116,7 +116,7 @@ def predict_command(
     from featx.evaluation.prediction import predict
 
     with reporting(quiet=printed.quiet) as reporter:
-        result = predict(model, images, watcher=reporter, **run.given())
+        result = predict(model, images, progress=reporter, **run.given())
     print_result(result, **printed.formats)
     conclude(result, strict=printed.strict)
 

@@ -61,7 +61,7 @@ def transfer_command(
         result = transfer(
             data,
             features.extractor,
-            watcher=reporter,
+            progress=reporter,
             **features.given(),
             **splits.given(),
             **rules.given(),

@@ -49,14 +49,14 @@ def umap_command(
     featx umap photos/ -e hog --color correct -o map.html
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     file = options.check_suffix(output, SUFFIXES)
-    from featx.analysis.image_map import map_pictures
+    from featx.analysis.image_map import map_images
 
     with reporting(quiet=printed.quiet) as reporter:
-        result = map_pictures(
+        result = map_images(
             data,
             features.extractor,
             color=color,
-            watcher=reporter,
+            progress=reporter,
             **features.given(),
             **rules.given(),
             **embedding.given(),

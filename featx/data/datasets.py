@@ -116,9 +116,9 @@ def train_test_indices(
     generator = np.random.default_rng(random_state)
     train = np.zeros(len(labels), bool)
     for label in np.unique(labels):
-        places = generator.permutation(np.flatnonzero(labels == label))
-        wanted = train_size if isinstance(train_size, int) else round(train_size * len(places))
-        train[places[: max(1, min(wanted, len(places) - 1))]] = True
+        indices = generator.permutation(np.flatnonzero(labels == label))
+        wanted = train_size if isinstance(train_size, int) else round(train_size * len(indices))
+        train[indices[: max(1, min(wanted, len(indices) - 1))]] = True
     return np.flatnonzero(train), np.flatnonzero(~train)
 
 
@@ -150,10 +150,10 @@ def fold_numbers(
     rng = np.random.default_rng(random_state)
     folds, n_dealt = np.full(len(labels), -1), 0
     for label in np.unique(labels):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        if len(places) > 1:
-            folds[places] = (n_dealt + np.arange(len(places))) % n_folds
-            n_dealt += len(places)
+        indices = rng.permutation(np.flatnonzero(labels == label))
+        if len(indices) > 1:
+            folds[indices] = (n_dealt + np.arange(len(indices))) % n_folds
+            n_dealt += len(indices)
     return folds
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
@@ -56,7 +56,7 @@ class Tree:
         Folders that could not be read, and why.
     """
 
-    pictures: dict[Parts, list[str]] = field(default_factory=dict)
+    images: dict[Parts, list[str]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -132,13 +132,13 @@ def place_folders(tree: Tree) -> dict[Parts, Placement]:
     Placement(label='cat', split='test', domain='')
     """
     neighbours: dict[Parts, set[str]] = defaultdict(set)
-    for parts in tree.pictures:
+    for parts in tree.images:
         for depth in range(len(parts)):
             neighbours[parts[:depth]].add(parts[depth])
-    splits = {parts: list(_split_depths(parts, neighbours)) for parts in tree.pictures}
+    splits = {parts: list(_split_depths(parts, neighbours)) for parts in tree.images}
     named = {
         parts: [name for depth, name in enumerate(parts) if depth not in splits[parts]]
-        for parts in tree.pictures
+        for parts in tree.images
     }
     height = _domain_height(list(named.values()))
     return {
@@ -162,10 +162,10 @@ def normalize_split(name: str) -> str | None:
     return SPLIT_NAMES.get(name.lower())
 
 
-def is_picture(path: str) -> bool:
+def is_image(path: str) -> bool:
     """Whether a file is a picture by its suffix or, if it has none, by its first bytes."""
     suffix = suffix_of(path)
-    return suffix in PICTURE_SUFFIXES or (not suffix and _looks_like_picture(path))
+    return suffix in IMAGE_SUFFIXES or (not suffix and _looks_like_image(path))
 
 
 def suffix_of(path: str) -> str:
@@ -191,16 +191,16 @@ def _read_folder(
     visited.add((status.st_dev, status.st_ino))
     inner: list[Parts] = []
     linked: list[Parts] = []
-    pictures = []
+    images = []
     for entry in _entries(folder):
         if _leads(entry.is_dir):
             (linked if entry.is_symlink() else inner).append((*parts, entry.name))
-        elif _is_picture_entry(entry):
-            pictures.append(entry.name)
+        elif _is_image_entry(entry):
+            images.append(entry.name)
         else:
             tree.other[suffix_of(entry.name)] += 1
-    if pictures:
-        tree.pictures[parts] = pictures
+    if images:
+        tree.images[parts] = images
     return inner, linked
 
 
@@ -213,11 +213,11 @@ def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
         )
 
 
-def _is_picture_entry(entry: os.DirEntry[str]) -> bool:
+def _is_image_entry(entry: os.DirEntry[str]) -> bool:
     # A link that leads nowhere is taken by its name, to be reported; a pipe would block.
     if not _leads(entry.is_file) and not entry.is_symlink():
         return False
-    return is_picture(entry.path)
+    return is_image(entry.path)
 
 
 def _leads(test: Callable[[], bool]) -> bool:
@@ -228,7 +228,7 @@ def _leads(test: Callable[[], bool]) -> bool:
         return False
 
 
-def _looks_like_picture(path: str) -> bool:
+def _looks_like_image(path: str) -> bool:
     """Whether a file begins as a picture does."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):

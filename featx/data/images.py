@@ -28,7 +28,7 @@ from featx.data.jpeg import decode_jpeg, reduction
 from featx.errors import ImageError, one_line
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
 
 PIXELS_VERSION = 1
 """Raised whenever the same picture would decode to other pixels."""
@@ -36,10 +36,10 @@ PIXELS_VERSION = 1
 MAX_PIXELS = 89_478_485
 """Largest picture decoded by default: 256 MiB as RGB, the size at which Pillow warns too."""
 
-GREY_WEIGHTS = (2125, 7154, 721)
+GRAY_WEIGHTS = (2125, 7154, 721)
 """Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
 
-GREY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 for _message in ("Corrupt EXIF data", "Image appears to be a malformed MPO file"):
@@ -50,7 +50,7 @@ _OPENING = threading.Lock()
 _READING = [threading.Lock() for _ in range(64)]
 
 
-class Images(Sequence["Picture"]):
+class Images(Sequence["ImageLike"]):
     """A sequence of pictures, decoded one at a time on request.
 
     Parameters
@@ -100,10 +100,10 @@ class Images(Sequence["Picture"]):
         return len(self.items)
 
     @overload
-    def __getitem__(self, index: int) -> Picture: ...
+    def __getitem__(self, index: int) -> ImageLike: ...
     @overload
     def __getitem__(self, index: slice) -> Images: ...
-    def __getitem__(self, index: int | slice) -> Picture | Images:
+    def __getitem__(self, index: int | slice) -> ImageLike | Images:
         if isinstance(index, slice):
             return self.take(range(len(self))[index])
         return self.items[index]
@@ -177,7 +177,7 @@ class Images(Sequence["Picture"]):
             return digest_bytes(content)
         return self.read(index)[0]
 
-    def _decode(self, content: Picture, index: int, least_px: int | None) -> Pixels:
+    def _decode(self, content: ImageLike, index: int, least_px: int | None) -> Pixels:
         return decode(
             content,
             name=self.names[index],
@@ -186,12 +186,12 @@ class Images(Sequence["Picture"]):
             least_px=least_px,
         )
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[ImageLike]:
         return (self.items[i] for i in range(len(self)))
 
 
 def decode(
-    picture: Picture,
+    image: ImageLike,
     *,
     name: str | None = None,
     value_range: tuple[float, float] | None = None,
@@ -228,8 +228,8 @@ def decode(
     >>> decode(np.array([[0.0, 1.0]]))[0, :, 0]
     array([  0, 255], dtype=uint8)
     """
-    name = name if name is not None else _name(picture, "image")
-    content = read_content(picture, name)
+    name = name if name is not None else _name(image, "image")
+    content = read_content(image, name)
     if isinstance(content, np.ndarray):
         return _array_pixels(content, name, value_range)
     try:
@@ -246,7 +246,7 @@ def decode(
         raise ImageError(name, _reason(error)) from error
 
 
-def read_content(picture: Any, name: str) -> bytes | Image.Image | npt.NDArray[Any]:
+def read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[Any]:
     """Bytes of a path, anything else as it is.
 
     Raises
@@ -254,17 +254,17 @@ def read_content(picture: Any, name: str) -> bytes | Image.Image | npt.NDArray[A
     ImageError
         If the file cannot be read or is empty.
     """
-    if isinstance(picture, str | os.PathLike):
-        picture = _file_bytes(Path(picture), name)
-    if isinstance(picture, bytes | bytearray | memoryview):
-        if not len(picture):
+    if isinstance(image, str | os.PathLike):
+        image = _file_bytes(Path(image), name)
+    if isinstance(image, bytes | bytearray | memoryview):
+        if not len(image):
             raise ImageError(name, "the file is empty")
-        return bytes(picture)
-    if isinstance(picture, Image.Image | np.ndarray):
-        return picture
-    reason = f"wanted a path, bytes, PIL image or array; got {type(picture).__name__}"
+        return bytes(image)
+    if isinstance(image, Image.Image | np.ndarray):
+        return image
+    reason = f"wanted a path, bytes, PIL image or array; got {type(image).__name__}"
     # A data set that decodes its own pictures has the error in the place of a broken one.
-    raise picture if isinstance(picture, ImageError) else ImageError(name, reason)
+    raise image if isinstance(image, ImageError) else ImageError(name, reason)
 
 
 def _file_bytes(path: Path, name: str) -> bytes:
@@ -304,7 +304,7 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return cv2.resize(pixels, (width, height), interpolation=how)
 
 
-def grey(pixels: Pixels) -> npt.NDArray[np.float64]:
+def gray(pixels: Pixels) -> npt.NDArray[np.float64]:
     """Luminance of each pixel: ``0.2125 red + 0.7154 green + 0.0721 blue``.
 
     Parameters
@@ -322,8 +322,8 @@ def grey(pixels: Pixels) -> npt.NDArray[np.float64]:
     array([[54.1875, 7. ]])
     """
     # Whole numbers until the end, so that equal greys stay exactly equal.
-    red, green, blue = (pixels[:, :, c].astype(np.int32) * GREY_WEIGHTS[c] for c in range(3))
-    return (red + green + blue) / sum(GREY_WEIGHTS)
+    red, green, blue = (pixels[:, :, c].astype(np.int32) * GRAY_WEIGHTS[c] for c in range(3))
+    return (red + green + blue) / sum(GRAY_WEIGHTS)
 
 
 def size_pair(image_size: Any) -> tuple[int, int]:
@@ -364,10 +364,10 @@ class _Names(Sequence[str]):
         return _name(self._items[index], f"image {index}")
 
 
-def _name(picture: Any, otherwise: str) -> str:
+def _name(image: Any, otherwise: str) -> str:
     """Path as text that can always be printed and stored, whatever bytes are in it."""
-    if isinstance(picture, str | os.PathLike):
-        return printable(os.fspath(picture))
+    if isinstance(image, str | os.PathLike):
+        return printable(os.fspath(image))
     return otherwise
 
 
@@ -504,8 +504,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Pixels:
     """RGB pixels of any of Pillow's modes, composited on white where transparent."""
-    if image.mode in (*GREY_16_BIT_MODES, "I", "F"):
-        return _deep_grey(image)
+    if image.mode in (*GRAY_16_BIT_MODES, "I", "F"):
+        return _deep_gray(image)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         return _on_white(image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -517,7 +517,7 @@ def _on_white(image: Image.Image) -> Pixels:
     return np.array(Image.alpha_composite(white, image).convert("RGB"))
 
 
-def _deep_grey(image: Image.Image) -> Pixels:
+def _deep_gray(image: Image.Image) -> Pixels:
     """Grey of more than 8 bits: 16 bits scaled by 257, floats of 0 to 1 by 255."""
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
@@ -526,8 +526,8 @@ def _deep_grey(image: Image.Image) -> Pixels:
     scale = 255.0 if image.mode == "F" and values.max(initial=0) <= 1 else 1.0
     if image.mode != "F":
         scale = 1 / 257
-    grey = np.rint((values * scale).clip(0, 255)).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    gray = np.rint((values * scale).clip(0, 255)).astype(np.uint8)
+    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def _reason(error: BaseException) -> str:

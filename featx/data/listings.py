@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.folders import (
-    PICTURE_SUFFIXES,
+    IMAGE_SUFFIXES,
     Tree,
     place_folders,
     read_tree,
@@ -225,7 +225,7 @@ def _list_folder(folder: str, *, has_domains: bool) -> ImageDataset:
     found = sorted(
         (
             (os.path.join(prefix, *parts, name), placements[parts])
-            for parts, names in tree.pictures.items()
+            for parts, names in tree.images.items()
             for name in names
         ),
         key=itemgetter(0),
@@ -296,7 +296,7 @@ def _nothing_in(folder: str, tree: Tree) -> str:
     kinds = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in tree.other.most_common(4))
     return (
         f"No picture in {name_of(folder)}: {n_files} files, none a picture by suffix ({kinds}); "
-        f"wanted {', '.join(sorted(PICTURE_SUFFIXES))}. Name files one by one to take them anyway."
+        f"wanted {', '.join(sorted(IMAGE_SUFFIXES))}. Name files one by one to take them anyway."
     )
 
 

@@ -117,11 +117,11 @@ def _to_manifest(
     file: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Any]]]
 ) -> Manifest:
     """Rows checked one by one, and sorted into columns."""
-    places = _column_places(file, names)
+    indices = _column_places(file, names)
     seen: dict[str, tuple[str, list[str]]] = {}
     n_repeated = 0
     for where, row in rows:
-        values = _values(file, where, row, names, places)
+        values = _values(file, where, row, names, indices)
         path = os.path.join(os.path.dirname(file), values[0])
         if path not in seen:
             seen[path] = (where, values)
@@ -132,8 +132,8 @@ def _to_manifest(
                 f"Manifest {file}, {where}, column 'path': {values[0]!r} is there twice and "
                 f"differs from {seen[path][0]}; a picture has one label, split and domain."
             )
-    columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in places]
-    found = dict(zip(places, map(list, columns)))
+    columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in indices]
+    found = dict(zip(indices, map(list, columns)))
     return Manifest(
         list(seen), found.get("label"), found.get("split"), found.get("domain"), n_repeated
     )
@@ -156,7 +156,7 @@ def _column_places(file: str, names: Sequence[str]) -> dict[str, int]:
 
 
 def _values(
-    file: str, where: str, row: Sequence[Any], names: Sequence[str], places: dict[str, int]
+    file: str, where: str, row: Sequence[Any], names: Sequence[str], indices: dict[str, int]
 ) -> list[str]:
     """Values of one row in the order of `places`, as text."""
     if len(row) != len(names):
@@ -165,7 +165,7 @@ def _values(
             f"Manifest {file}, {where}, column {column}: wanted {len(names)} fields, got "
             f"{len(row)}; quote what holds the separator."
         )
-    values = {name: _text(row[place]) for name, place in places.items()}
+    values = {name: _text(row[index]) for name, index in indices.items()}
     if not values["path"]:
         raise DatasetError(f"Manifest {file}, {where}, column 'path': the path is empty.")
     if "\0" in values["path"]:

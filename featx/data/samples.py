@@ -43,14 +43,14 @@ def fetch_photographs(url: str = URL) -> Path:
     if folder.is_dir():
         return folder
     try:
-        pictures = dict(_pictures(_download(url)))
-        found = digest_bytes("".join(sorted(map(digest_bytes, pictures.values()))).encode())
+        images = dict(_images(_download(url)))
+        found = digest_bytes("".join(sorted(map(digest_bytes, images.values()))).encode())
         if found != DIGEST:
             raise DatasetError(
                 f"{url} does not hold the photographs wanted (digest {found}, wanted {DIGEST})."
             )
         with atomic_write(folder) as temporary:
-            for name, content in pictures.items():
+            for name, content in images.items():
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / name).write_bytes(content)
     except (urllib.error.URLError, OSError, zipfile.BadZipFile) as error:
@@ -71,7 +71,7 @@ def _download(url: str) -> bytes:
         return file.read_bytes()
 
 
-def _pictures(archive: bytes) -> Iterator[tuple[str, bytes]]:
+def _images(archive: bytes) -> Iterator[tuple[str, bytes]]:
     """Name below the archive's own folder, and content, of each picture in it."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         for entry in opened.infolist():

@@ -16,7 +16,7 @@ from featx.engine.provenance import provenance_of
 from featx.engine.session import open_session
 from featx.errors import DatasetError, SpecError
 from featx.features.feature_set import FeatureSet, check_output
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import Matrix, allocate, stream_rows
 
 
@@ -32,7 +32,7 @@ def extract(
     store: Any = "default",
     save_extractor: str | os.PathLike[str] | None = None,
     collect: bool = True,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> FeatureSet:
     """Features of pictures, cached on disk, by any number of extractors side by side.
@@ -61,7 +61,7 @@ def extract(
         Where to save the one fitted extractor (``.skops``).
     collect : bool, default=True
         With False only the store is filled, and the result has no columns.
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
         Told the plan, the progress and what is worth a note.
     **parameters
         Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
@@ -88,17 +88,17 @@ def extract(
     >>> features.X.shape, list(features.blocks)
     ((1797, 324), ['hog,image_size=32'])
     """
-    dataset, cache, watcher, parameters = open_session(
-        images, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        images, domains=domains, store=store, progress=progress, **parameters
     )
     jobs = plan_jobs(extractors, model=model, layer=layer, store=cache, **parameters)
     if save_extractor is not None and len(jobs) > 1:
         raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
     if output is not None:
         check_output(output, provenance_of(jobs, dataset.source, None), force=force)
-    learned_on = _fit(jobs, dataset, watcher)
+    learned_on = _fit(jobs, dataset, progress)
     provenance = provenance_of(jobs, dataset.source, learned_on)
-    features = _gather(jobs, dataset, provenance, collect=collect, watcher=watcher)
+    features = _gather(jobs, dataset, provenance, collect=collect, progress=progress)
     if save_extractor is not None:
         write_extractor(jobs[0].extractor, save_extractor)
     if output is not None:
@@ -106,7 +106,7 @@ def extract(
     return features
 
 
-def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None:
+def _fit(jobs: list[Job], dataset: ImageDataset, progress: ProgressCallback) -> str | None:
     """Let extractors that learn do so, on the training images where there are some."""
     learners = [job for job in jobs if must_learn(job.extractor)]
     if not learners:
@@ -116,7 +116,7 @@ def _fit(jobs: list[Job], dataset: ImageDataset, watcher: Watcher) -> str | None
     for job in learners:
         name = next(iter(job.names.values()))
         fit_extractor(
-            job.extractor, dataset.images, train or None, name=name, watcher=watcher, which=which
+            job.extractor, dataset.images, train or None, name=name, progress=progress, which=which
         )
     return "train" if train else "all"
 
@@ -127,17 +127,17 @@ def _gather(
     provenance: dict[str, Any],
     *,
     collect: bool,
-    watcher: Watcher,
+    progress: ProgressCallback,
 ) -> FeatureSet:
     """Rows of every job side by side, without the pictures that failed in any."""
     blocks = _columns(jobs) if collect else {}
     X = allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0))
     reasons: dict[int, str] = {}
     for job in jobs:
-        watcher.begin(list(job.names.values()), list(job.widths.values()))
+        progress.begin(list(job.names.values()), list(job.widths.values()))
         views = {layer: X[:, slice(*blocks[name])] for layer, name in job.names.items() if collect}
         rows = stream_rows(
-            job.extractor, dataset.images, watcher=watcher, blocks=views, collect=collect
+            job.extractor, dataset.images, progress=progress, blocks=views, collect=collect
         )
         for view in views.values():
             job.extractor._check_rows(view)
@@ -148,7 +148,7 @@ def _gather(
         raise DatasetError(
             f"{dataset.source}: none of {len(dataset)} pictures can be read ({first})."
         )
-    kept = [place for place in range(len(dataset)) if place not in reasons]
+    kept = [index for index in range(len(dataset)) if index not in reasons]
     part = dataset.take(kept)
     return FeatureSet(
         X=_compacted(X, kept),
@@ -157,7 +157,7 @@ def _gather(
         splits=part.splits,
         domains=part.domains,
         blocks=blocks,
-        failures=[(dataset.names[place], reasons[place]) for place in sorted(reasons)],
+        failures=[(dataset.names[index], reasons[index]) for index in sorted(reasons)],
         provenance=provenance,
     )
 
@@ -177,7 +177,7 @@ def _compacted(X: Matrix, kept: list[int]) -> Matrix:
     """Rows `kept` moved to the front, in place: the array may be larger than memory."""
     if len(kept) == len(X):
         return X
-    for place, row in enumerate(kept):
-        if place != row:
-            X[place] = X[row]
+    for index, row in enumerate(kept):
+        if index != row:
+            X[index] = X[row]
     return X[: len(kept)]

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from featx.data.images import Images
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import store_base_rows
 
 
@@ -30,7 +30,7 @@ def fit_extractor(
     train: Sequence[int] | None = None,
     *,
     name: str,
-    watcher: Watcher,
+    progress: ProgressCallback,
     which: str = "",
 ) -> Any:
     """The extractor itself, fitted to some of the images.
@@ -46,7 +46,7 @@ def fit_extractor(
         Indices of the images to learn from; by default all.
     name : str
         What progress lines call the extractor.
-    watcher : Watcher
+    progress : ProgressCallback
     which : str, default=""
         Which images `train` are, for a note of what it learns on; no note without it.
 
@@ -56,9 +56,9 @@ def fit_extractor(
     """
     base = extractor._base()
     if base is not None:
-        watcher.begin([f"{name}, {base.rows_name}"], [])
-        store_base_rows(extractor, images, watcher)
+        progress.begin([f"{name}, {base.rows_name}"], [])
+        store_base_rows(extractor, images, progress)
     chosen = images if train is None else images.take(train)
     if which:
-        watcher.note(f"{name} learns on the {len(chosen):,} images {which}")
+        progress.note(f"{name} learns on the {len(chosen):,} images {which}")
     return extractor.fit(chosen)

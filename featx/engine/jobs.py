@@ -108,11 +108,11 @@ def _network(model: str, layer: Any, parameters: dict[str, Any]) -> Job:
 def _merged(jobs: list[Job]) -> list[Job]:
     """Jobs with networks that differ only in the layer brought together."""
     groups: dict[str, list[Job]] = {}
-    for place, job in enumerate(jobs):
+    for index, job in enumerate(jobs):
         params = job.extractor.get_params(deep=False)
         is_network = params.pop("layer", None) is not None
         key = repr((type(job.extractor), sorted(params.items(), key=str)))
-        groups.setdefault(key if is_network else str(place), []).append(job)
+        groups.setdefault(key if is_network else str(index), []).append(job)
     is_alone = len(groups) == 1
     return [_merge(group, is_alone=is_alone) for group in groups.values()]
 

@@ -12,7 +12,7 @@ from featx.data.images import MAX_PIXELS, Images
 from featx.errors import DatasetError, SpecError
 from featx.extractors.base import INPUT_PARAMETERS
 from featx.store.feature_store import FeatureStore, open_store
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 
 class Session(NamedTuple):
@@ -22,14 +22,14 @@ class Session(NamedTuple):
     ----------
     dataset : ImageDataset
     store : FeatureStore or None
-    progress : Watcher
+    progress : ProgressCallback
     parameters : dict
         Those for the extractors: all but the ones that say how images are read.
     """
 
     dataset: ImageDataset
     store: FeatureStore | None
-    progress: Watcher
+    progress: ProgressCallback
     parameters: dict[str, Any]
 
 
@@ -39,7 +39,7 @@ def open_session(
     *,
     domains: Any = None,
     store: Any = None,
-    progress: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Session:
     """Images, store and progress callback that the arguments of a function mean.
@@ -50,7 +50,7 @@ def open_session(
         As in `open_data`.
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_store`.
-    progress : Watcher, optional
+    progress : ProgressCallback, optional
         By default one that does nothing.
     **parameters
         ``image_shape``, ``value_range`` and ``max_pixels`` go to `open_data`; all others are
@@ -68,7 +68,7 @@ def open_session(
     """
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     dataset = open_data(data, domains=domains, **reading)
-    return Session(dataset, open_store(store), progress or Watcher(), parameters)
+    return Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
 
 
 def open_data(

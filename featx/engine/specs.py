@@ -58,9 +58,9 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
 
         extractor = load_extractor(spec)
         return extractor.set_params(**_known(type(extractor), parameters))
-    name, places, named = parse_spec(spec)
+    name, indices, named = parse_spec(spec)
     cls = extractor_class(name)
-    texts = _by_place(cls, places, spec) | named
+    texts = _by_place(cls, indices, spec) | named
     _check_names(cls, texts, spec)
     defaults = cls().get_params(deep=False)
     named = {key: _value(text, defaults[key]) for key, text in texts.items()}
@@ -78,7 +78,7 @@ def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
     ('cnn', ['C:/nets/mine', 'fc7'], {'n': '2'})
     """
     head, *pairs = _split(spec, ",")
-    name, *places = (_unquoted(part) for part in _split(head, ":"))
+    name, *indices = (_unquoted(part) for part in _split(head, ":"))
     if not name:
         raise SpecError(f"SPEC {spec!r} names no extractor; wanted NAME[:ARG…][,key=value…].")
     named = {}
@@ -90,7 +90,7 @@ def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
                 "quote a part that contains a comma."
             )
         named[key.strip()] = _unquoted(value)
-    return name, places, named
+    return name, indices, named
 
 
 def spec_of(extractor: Any, *, is_full: bool = False) -> str:
@@ -118,25 +118,25 @@ def spec_of(extractor: Any, *, is_full: bool = False) -> str:
         for key, value in extractor.get_params(deep=False).items()
         if key not in INPUT_PARAMETERS | SPEED_PARAMETERS and value != defaults[key]
     }
-    places = []
+    indices = []
     for key in cls.positional:
         rest = cls.positional[cls.positional.index(key) :]
         if not is_full and not any(other in given for other in rest):
             break
-        places.append(_text(given.pop(key, defaults[key])))
+        indices.append(_text(given.pop(key, defaults[key])))
     pairs = [f"{key}={_text(value)}" for key, value in given.items()]
-    return ",".join([":".join([_name_of(cls), *places]), *pairs])
+    return ",".join([":".join([_name_of(cls), *indices]), *pairs])
 
 
-def _by_place(cls: type[Any], places: list[str], spec: str) -> dict[str, str]:
+def _by_place(cls: type[Any], indices: list[str], spec: str) -> dict[str, str]:
     positional: tuple[str, ...] = getattr(cls, "positional", ())
-    if len(places) > len(positional):
+    if len(indices) > len(positional):
         wanted = ":".join([_name_of(cls), *(f"[{key}]" for key in positional)])
         raise SpecError(
-            f"SPEC {spec!r} has {len(places)} arguments by place; {wanted} takes at most "
+            f"SPEC {spec!r} has {len(indices)} arguments by place; {wanted} takes at most "
             f"{len(positional)}. Name the others: key=value."
         )
-    return {key: text for key, text in zip(positional, places) if text}
+    return {key: text for key, text in zip(positional, indices) if text}
 
 
 def _check_names(cls: type[Any], named: Mapping[str, Any], spec: str) -> None:

@@ -22,14 +22,14 @@ from featx.errors import DatasetError
 from featx.evaluation.protocols import Protocol, Split
 from featx.features.feature_set import FeatureSet
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 CONTROLS = ("pixels", "mean_color")
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
+class Candidate:
     """One kind of features: an extractor, or one layer of a network.
 
     Attributes
@@ -66,7 +66,7 @@ class Kind:
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class Candidates:
     """Pictures that could be read, how they are split, and their features.
 
     Attributes
@@ -81,7 +81,7 @@ class Gathered:
 
     dataset: ImageDataset
     folds: list[Split]
-    kinds: list[Kind]
+    kinds: list[Candidate]
     failures: list[tuple[str, str]]
     provenance: dict[str, Any]
     store: FeatureStore | None
@@ -122,11 +122,11 @@ class LearnedFeatures:
             self._fitted[number] = learner.fit(self.dataset.images.take(train.tolist()))
         return self._fitted[number]
 
-    def fit_first(self, name: str, watcher: Watcher) -> None:
+    def fit_first(self, name: str, progress: ProgressCallback) -> None:
         """Fit the extractor of the first split, with progress on what all splits share."""
         learner, (train, _) = clone(self.extractor), self.folds[0]
         self._fitted[0] = fit_extractor(
-            learner, self.dataset.images, train.tolist(), name=name, watcher=watcher
+            learner, self.dataset.images, train.tolist(), name=name, progress=progress
         )
 
     @cached_property
@@ -135,16 +135,16 @@ class LearnedFeatures:
         return int(self.fitted(0).n_features(""))
 
 
-def gather(
+def gather_candidates(
     dataset: ImageDataset,
     extractors: Any,
     protocol: Protocol,
     *,
     store: FeatureStore | None,
     has_controls: bool,
-    watcher: Watcher,
+    progress: ProgressCallback,
     **parameters: Any,
-) -> Gathered:
+) -> Candidates:
     """Features of all kinds asked for, and of the controls, on the same pictures and splits.
 
     Parameters
@@ -157,7 +157,7 @@ def gather(
     has_controls : bool
         Whether raw pixels, mean colour and, of each network, its twin with random weights take
         part.
-    watcher : Watcher
+    progress : ProgressCallback
     **parameters
         As in `featx.extract`.
 
@@ -178,7 +178,7 @@ def gather(
     asked = [found for job in plan_jobs(extractors, **parameters) for found in _wishes(job)]
     wishes = [*asked, *(_controls(asked, speed) if has_controls else [])]
     steady = [wish.extractor for wish in wishes if not must_learn(wish.extractor)]
-    rows = extract(dataset, steady or "mean_color", store=store, watcher=watcher, **speed)
+    rows = extract(dataset, steady or "mean_color", store=store, progress=progress, **speed)
     readable = _among(dataset, rows.paths)
     folds = protocol.split(readable.labels, readable.splits)
     blocks = _blocks(steady, rows)
@@ -188,12 +188,12 @@ def gather(
         if features is None:
             learner = portable(wish.extractor).set_params(store=store, **speed)
             features = LearnedFeatures(learner, readable, folds)
-            features.fit_first(wish.spec, watcher)
+            features.fit_first(wish.spec, progress)
         kinds.append(replace(wish, features=features, n_features=_width(features)))
-    return Gathered(readable, folds, kinds, rows.failures, rows.provenance, store)
+    return Candidates(readable, folds, kinds, rows.failures, rows.provenance, store)
 
 
-def _wishes(job: Job) -> list[Kind]:
+def _wishes(job: Job) -> list[Candidate]:
     """One kind of features for each layer of a job, nothing computed yet."""
     wishes = []
     for layer, name in job.names.items():
@@ -201,11 +201,11 @@ def _wishes(job: Job) -> list[Kind]:
         if layer:
             extractor.set_params(layer=layer)
         spec = spec_of(extractor, is_full=True) if layer == name else name
-        wishes.append(Kind(spec, layer, extractor, False, None, 0))
+        wishes.append(Candidate(spec, layer, extractor, False, None, 0))
     return wishes
 
 
-def _controls(asked: Sequence[Kind], speed: dict[str, Any]) -> list[Kind]:
+def _controls(asked: Sequence[Candidate], speed: dict[str, Any]) -> list[Candidate]:
     """What any features must pass: pixels, mean colour, networks of random weights."""
     twins = [
         portable(wish.extractor).set_params(weights="random")

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from featx.engine.session import open_session
-from featx.evaluation.candidates import Gathered, Kind, gather
+from featx.evaluation.candidates import Candidate, Candidates, gather_candidates
 from featx.evaluation.extraction_cost import time_extraction
 from featx.evaluation.protocols import Protocol, find_protocol
 from featx.evaluation.recommendations import (
     advise_features,
     warn_of_convergence,
     warn_of_small_classes,
-    warn_of_training_pictures,
+    warn_of_training_images,
 )
 from featx.evaluation.saved_probe import save_probe
 from featx.evaluation.scores import PairedTest, per_class
 from featx.evaluation.split_scores import SplitScores, make_probe, score_splits
 from featx.features.results import Result
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 N_MISTAKES = 24
 DEFAULT_EXTRACTORS = ("cnn:featxnet:pool1", "cnn:featxnet:pool5", "hog", "bovw:surf")
@@ -41,7 +41,7 @@ class Measured:
     ms_per_image : float
     """
 
-    kind: Kind
+    kind: Candidate
     scores: SplitScores
     ms_per_image: float
 
@@ -85,7 +85,7 @@ def compare(
     random_state: int | None = None,
     domains: Any = None,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """Table of features by what a linear classifier reaches with each, controls among them.
@@ -114,7 +114,7 @@ def compare(
         In place of the protocol's.
     domains : bool or list of str, optional
     store : path, FeatureStore or None, default="default"
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         Passed to each extractor that has them; ``model``, ``layer`` and ``max_pixels`` as in
         `extract`.
@@ -125,7 +125,8 @@ def compare(
         Rows from best to worst. ``difference`` is that to the best, by a paired test on the same
         splits (`featx.evaluation.scores.paired_test`; McNemar's test where there is one split);
         features with ``is_tied`` are no worse than chance allows. ``ms_per_image`` is measured
-        anew on 64 images. ``sentences`` ends with the cheapest features that are no worse than the best.
+        anew on 64 images. ``sentences`` ends with the cheapest features that are no worse than
+        the best.
 
     Raises
     ------
@@ -140,8 +141,8 @@ def compare(
     >>> result.rows[0]["spec"], result.rows[-1]["spec"]
     ('hog,image_size=32', 'shuffled labels')
     """
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     rules = find_protocol(
         protocol,
@@ -156,11 +157,11 @@ def compare(
     )
     if extractors is None and "model" not in parameters:
         extractors = list(DEFAULT_EXTRACTORS)
-    gathered = gather(
-        dataset, extractors, rules, store=cache, has_controls=True, watcher=watcher, **parameters
+    gathered = gather_candidates(
+        dataset, extractors, rules, store=cache, has_controls=True, progress=progress, **parameters
     )
     measured = _ranked(
-        _measure(gathered, rules, C, watcher, parameters.get("n_jobs")), rules.metric
+        _measure(gathered, rules, C, progress, parameters.get("n_jobs")), rules.metric
     )
     return _table(gathered, rules, measured, _shuffled(gathered, rules, C, measured[0]))
 
@@ -174,7 +175,7 @@ def probe(
     C: float | None = None,
     domains: Any = None,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     classifier: str | None = None,
     scale: str | None = None,
     grid: Sequence[float] | None = None,
@@ -210,8 +211,8 @@ random_state, **parameters
     >>> [row["train_per_class"] for row in result.rows]
     [1, 20]
     """
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     changes = {
         "classifier": classifier,
@@ -229,20 +230,20 @@ random_state, **parameters
     results = []
     for size in sizes:
         rules = find_protocol(protocol, dataset.splits, train_per_class=size, **changes)
-        gathered = gather(
+        gathered = gather_candidates(
             dataset,
             extractor,
             rules,
             store=cache,
             has_controls=False,
-            watcher=watcher,
+            progress=progress,
             **parameters,
         )
-        measured = _measure(gathered, rules, C, watcher, parameters.get("n_jobs"))
+        measured = _measure(gathered, rules, C, progress, parameters.get("n_jobs"))
         results.append(_found(gathered, rules, measured, size))
     if save is not None:
         save_probe(
-            gathered.dataset, extractor, save, protocol=rules, C=C, store=cache, watcher=watcher,
+            gathered.dataset, extractor, save, protocol=rules, C=C, store=cache, progress=progress,
             **parameters,
         )  # fmt: skip
     last = results[-1]
@@ -255,7 +256,11 @@ random_state, **parameters
 
 
 def _measure(
-    gathered: Gathered, rules: Protocol, C: float | None, watcher: Watcher, n_jobs: int | None
+    gathered: Candidates,
+    rules: Protocol,
+    C: float | None,
+    progress: ProgressCallback,
+    n_jobs: int | None,
 ) -> list[Measured]:
     measured = []
     dataset = gathered.dataset
@@ -269,7 +274,7 @@ def _measure(
         )
         cost = time_extraction(kind.fitted(0), dataset.images, n_jobs=n_jobs)
         measured.append(Measured(kind, scores, cost))
-        watcher.note(f"{kind.spec}: accuracy {scores.accuracy:.3f}")
+        progress.note(f"{kind.spec}: accuracy {scores.accuracy:.3f}")
     return measured
 
 
@@ -277,20 +282,20 @@ def _ranked(measured: list[Measured], metric: str) -> list[Measured]:
     return sorted(measured, key=lambda found: -found.rank(metric))
 
 
-def _shuffled(gathered: Gathered, rules: Protocol, C: float | None, best: Measured) -> Measured:
+def _shuffled(gathered: Candidates, rules: Protocol, C: float | None, best: Measured) -> Measured:
     """The best features with labels that say nothing: what chance and a leak would reach."""
     known = gathered.dataset.labels
     assert known is not None
     rng = np.random.default_rng(rules.random_state)
-    labels, places = known.copy(), np.flatnonzero(known != "")
-    labels[places] = known[rng.permutation(places)]
+    labels, indices = known.copy(), np.flatnonzero(known != "")
+    labels[indices] = known[rng.permutation(indices)]
     scores = score_splits(best.kind.features, labels, gathered.folds, make_probe(rules, C=C))
     kind = replace(best.kind, spec=SHUFFLED, layer="", is_control=True)
     return Measured(kind, scores, best.ms_per_image)
 
 
 def _table(
-    gathered: Gathered, rules: Protocol, measured: list[Measured], shuffled: Measured
+    gathered: Candidates, rules: Protocol, measured: list[Measured], shuffled: Measured
 ) -> Result:
     best = measured[0]
     everything = _ranked([*measured, shuffled], rules.metric)
@@ -304,7 +309,7 @@ def _table(
         rows,
         protocol=_rules(rules, gathered),
         sentences=[
-            *warn_of_training_pictures(gathered),
+            *warn_of_training_images(gathered),
             *warn_of_convergence(rows),
             *warn_of_small_classes(gathered, rules.train_per_class),
             *advise_features(rows, gathered.dataset.source, rules),
@@ -316,7 +321,7 @@ def _table(
 
 
 def _found(
-    gathered: Gathered, rules: Protocol, measured: list[Measured], size: int | None
+    gathered: Candidates, rules: Protocol, measured: list[Measured], size: int | None
 ) -> Result:
     few = {} if size is None else {"train_per_class": size}
     rows = [{**few, **found.to_row(None)} for found in measured]
@@ -326,7 +331,7 @@ def _found(
         rows,
         protocol=_rules(rules, gathered),
         sentences=[
-            *warn_of_training_pictures(gathered),
+            *warn_of_training_images(gathered),
             *warn_of_convergence(rows),
             *warn_of_small_classes(gathered, rules.train_per_class),
         ],
@@ -336,7 +341,7 @@ def _found(
     )
 
 
-def _rules(rules: Protocol, gathered: Gathered) -> dict[str, Any]:
+def _rules(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
     """The protocol, and what came of it on these pictures."""
     train, test = gathered.folds[0]
     labels = gathered.dataset.labels
@@ -349,7 +354,7 @@ def _rules(rules: Protocol, gathered: Gathered) -> dict[str, Any]:
     }
 
 
-def _details(measured: Sequence[Measured], gathered: Gathered) -> dict[str, Any]:
+def _details(measured: Sequence[Measured], gathered: Candidates) -> dict[str, Any]:
     """Confusion matrix, per-class table and surest mistakes of each kind of features."""
     names = np.array(gathered.dataset.names)
     details: dict[str, Any] = {"confusion": {}, "per_class": {}, "mistakes": {}}
@@ -377,7 +382,7 @@ def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
     wrong = [
         (
             float(part.probability[i]),
-            str(names[part.places[i]]),
+            str(names[part.indices[i]]),
             str(part.truth[i]),
             str(part.predicted[i]),
         )

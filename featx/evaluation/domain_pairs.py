@@ -22,7 +22,7 @@ ARRAYS = ("source", "target", "domain", "chance")
 
 
 @dataclass(frozen=True, eq=False)
-class Crossing:
+class DomainPair:
     """Accuracies of one kind of features over all ordered pairs of domains.
 
     Attributes
@@ -75,44 +75,44 @@ class Crossing:
         share = above.mean() / below.mean()
         return share + (above - share * below) / below.mean()
 
-    def take(self, place: int) -> Crossing:
+    def take(self, index: int) -> DomainPair:
         """One pair."""
-        part = slice(place, place + 1)
+        part = slice(index, index + 1)
         arrays = {name: getattr(self, name)[part] for name in ARRAYS}
         return replace(self, pairs=self.pairs[part], **arrays)
 
-    def rows(self, plain: Crossing, best: Crossing) -> list[dict[str, Any]]:
+    def rows(self, plain: DomainPair, best: DomainPair) -> list[dict[str, Any]]:
         """A line for the average over pairs, then one for each pair.
 
         Parameters
         ----------
-        plain : Crossing
+        plain : DomainPair
             The same features without alignment, for what the alignment adds.
-        best : Crossing
+        best : DomainPair
             Those that the average is compared to.
         """
         is_plain = self is plain
         average = self._row(MEAN, MEAN, None if is_plain else plain)
         behind = self.interval(best.target - self.target)
         return [average | _named("difference", behind)] + [
-            self.take(place)._row(*pair, None if is_plain else plain.take(place))
-            for place, pair in enumerate(self.pairs)
+            self.take(index)._row(*pair, None if is_plain else plain.take(index))
+            for index, pair in enumerate(self.pairs)
         ]
 
     def interval(self, values: Floats) -> Interval:
         """Mean of values of this shape, with its interval."""
         return crossed_interval(values, test_share=self.test_share)
 
-    def ahead(self, other: Crossing) -> Interval:
+    def ahead(self, other: DomainPair) -> Interval:
         """Points of target accuracy by which these features are ahead of others."""
         return self.interval(100 * (self.target - other.target))
 
-    def share_ahead(self, other: Crossing) -> Interval | None:
+    def share_ahead(self, other: DomainPair) -> Interval | None:
         """By how much more of what is above chance these keep than others."""
         mine, theirs = self.kept, other.kept
         return None if mine is None or theirs is None else self.interval(mine - theirs)
 
-    def _row(self, source: str, target: str, plain: Crossing | None) -> dict[str, Any]:
+    def _row(self, source: str, target: str, plain: DomainPair | None) -> dict[str, Any]:
         reached, kept = self.interval(self.target), self.kept
         return {
             "spec": self.spec,
@@ -170,12 +170,12 @@ def crossed_interval(values: Floats, *, test_share: float = 0.0) -> Interval:
     return Interval(mean, np.nan, np.nan)
 
 
-def describe_crossings(crossings: Sequence[Crossing]) -> list[str]:
+def describe_pairs(pairs: Sequence[DomainPair]) -> list[str]:
     """What the averages say, in words, each sentence naming what it speaks of.
 
     Parameters
     ----------
-    crossings : sequence of Crossing
+    crossings : sequence of DomainPair
         Of each kind of features without alignment and with it.
 
     Returns
@@ -183,10 +183,10 @@ def describe_crossings(crossings: Sequence[Crossing]) -> list[str]:
     list of str
     """
     plain = sorted(
-        (found for found in crossings if found.alignment == "none"),
+        (found for found in pairs if found.alignment == "none"),
         key=lambda found: -found.target.mean(),
     )
-    moved = {found.spec: found for found in crossings if found.alignment != "none"}
+    moved = {found.spec: found for found in pairs if found.alignment != "none"}
     aligned = [moved[found.spec] for found in plain]
     said = [_first(plain[0])]
     said += [sentence for other in plain[1:] for sentence in _differences(plain[0], other)]
@@ -194,12 +194,12 @@ def describe_crossings(crossings: Sequence[Crossing]) -> list[str]:
     return [*said, _told_apart(plain, aligned)]
 
 
-def compare_crossings(crossings: Sequence[Crossing]) -> list[dict[str, Any]]:
+def compare_pairs(pairs: Sequence[DomainPair]) -> list[dict[str, Any]]:
     """Differences of each two kinds of features on the same pairs and seeds.
 
     Parameters
     ----------
-    crossings : sequence of Crossing
+    crossings : sequence of DomainPair
 
     Returns
     -------
@@ -212,20 +212,20 @@ def compare_crossings(crossings: Sequence[Crossing]) -> list[dict[str, Any]]:
         | _named("target_points", first.ahead(second))
         | _named("points_lost", first.interval(first.lost - second.lost))
         | _named("share_kept", first.share_ahead(second))
-        for place, first in enumerate(crossings)
-        for second in crossings[place + 1 :]
+        for index, first in enumerate(pairs)
+        for second in pairs[index + 1 :]
         if first.alignment == second.alignment
     ]
 
 
-def _first(best: Crossing) -> str:
+def _first(best: DomainPair) -> str:
     return (
         f"Target accuracy: {best.name} reaches {_figure(best.interval(best.target))} on domains "
         f"it was not trained on, {best.source.mean():.3f} within its own."
     )
 
 
-def _differences(best: Crossing, other: Crossing) -> list[str]:
+def _differences(best: DomainPair, other: DomainPair) -> list[str]:
     """How other features stand to the best: on the target, in points lost, in share kept."""
     ahead = best.ahead(other)
     doubt = "; chance alone may do that" if _has_zero(ahead) else ""
@@ -237,7 +237,7 @@ def _differences(best: Crossing, other: Crossing) -> list[str]:
     ]
 
 
-def _of_loss(best: Crossing, other: Crossing) -> str:
+def _of_loss(best: DomainPair, other: DomainPair) -> str:
     lost = best.interval(best.lost - other.lost)
     said = (
         f"Points lost: {best.name} {best.lost.mean():.1f}, {other.name} {other.lost.mean():.1f}; "
@@ -251,7 +251,7 @@ def _of_loss(best: Crossing, other: Crossing) -> str:
     return f"{said}{loser.name} loses more though it starts no higher, {starts}."
 
 
-def _of_share(best: Crossing, other: Crossing) -> str:
+def _of_share(best: DomainPair, other: DomainPair) -> str:
     difference = best.share_ahead(other)
     shares = {found.name: found.kept for found in (best, other)}
     if difference is None:
@@ -266,7 +266,7 @@ def _of_share(best: Crossing, other: Crossing) -> str:
     return f"{said}{(best if difference.mean > 0 else other).name} keeps more."
 
 
-def _gain(found: Crossing, plain: Crossing) -> str:
+def _gain(found: DomainPair, plain: DomainPair) -> str:
     gain = found.ahead(plain)
     doubt = "; chance alone may do that" if _has_zero(gain) else ""
     if gain.mean < 0:
@@ -274,7 +274,7 @@ def _gain(found: Crossing, plain: Crossing) -> str:
     return f"CORAL adds {_points(gain)} to {found.name} on the target{doubt}."
 
 
-def _told_apart(plain: Sequence[Crossing], aligned: Sequence[Crossing]) -> str:
+def _told_apart(plain: Sequence[DomainPair], aligned: Sequence[DomainPair]) -> str:
     told = ", ".join(
         f"{bare.name} {bare.domain.mean():.3f} ({moved.domain.mean():.3f} after CORAL)"
         for bare, moved in zip(plain, aligned, strict=True)

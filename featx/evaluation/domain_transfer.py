@@ -14,20 +14,20 @@ from sklearn.base import clone
 from featx.data.datasets import ImageDataset, train_test_indices
 from featx.engine.session import open_session
 from featx.errors import DatasetError, SpecError
-from featx.evaluation.candidates import Gathered, Kind, gather
+from featx.evaluation.candidates import Candidate, Candidates, gather_candidates
 from featx.evaluation.coral import CORAL
 from featx.evaluation.domain_pairs import (
     MEAN,
-    Crossing,
-    compare_crossings,
-    describe_crossings,
+    DomainPair,
+    compare_pairs,
+    describe_pairs,
 )
 from featx.evaluation.linear_probe import LinearProbe
 from featx.evaluation.protocols import Protocol, Split
-from featx.evaluation.recommendations import warn_of_training_pictures
+from featx.evaluation.recommendations import warn_of_training_images
 from featx.evaluation.split_scores import make_probe
 from featx.features.results import Result
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 Matrix = npt.NDArray[np.float32]
 Column = npt.NDArray[Any]
@@ -76,10 +76,10 @@ class DomainProtocol(Protocol):
         """
         labels, domains = np.asarray(labels, str), np.asarray(splits, str)
         kept = np.isin(labels, _shared_classes(labels, domains, self.names))
-        places = [np.flatnonzero(kept & (domains == name)) for name in self.names]
+        indices = [np.flatnonzero(kept & (domains == name)) for name in self.names]
         folds = []
         for seed in range(self.n_splits):
-            for known in places:
+            for known in indices:
                 train, test = train_test_indices(
                     labels[known],
                     train_size=self.train_share,
@@ -147,7 +147,7 @@ def transfer(
     regularization: float = 1.0,
     random_state: int = 0,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """What features keep when a classifier trained on one domain meets another.
@@ -179,7 +179,7 @@ def transfer(
     random_state : int, default=0
         The first seed.
     store : path, FeatureStore or None, default="default"
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         As in `extract`.
 
@@ -215,8 +215,8 @@ def transfer(
     [('coral', 'early', 'late'), ('coral', 'late', 'early'), ('coral', 'mean', 'mean')]
     """
     _check_numbers(seeds, train_share, regularization)
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     rules = DomainProtocol(
         "transfer",
@@ -232,20 +232,20 @@ def transfer(
     )
     if extractors is None and "model" not in parameters:
         extractors = list(DEFAULT_EXTRACTORS)
-    gathered = gather(
+    gathered = gather_candidates(
         replace(dataset, splits=dataset.domains),
         extractors,
         rules,
         store=cache,
         has_controls=False,
-        watcher=watcher,
+        progress=progress,
         **parameters,
     )
-    crossings = []
+    pairs = []
     for kind in gathered.kinds:
-        crossings += cross_domains(kind, gathered, rules, C)
-        watcher.note(f"{kind.spec}: target accuracy {crossings[-2].target.mean():.3f}")
-    return _result(gathered, rules, crossings)
+        pairs += cross_domains(kind, gathered, rules, C)
+        progress.note(f"{kind.spec}: target accuracy {pairs[-2].target.mean():.3f}")
+    return _result(gathered, rules, pairs)
 
 
 def fit_pair(
@@ -280,8 +280,8 @@ def fit_pair(
 
 
 def cross_domains(
-    kind: Kind, gathered: Gathered, rules: DomainProtocol, C: float | None = None
-) -> list[Crossing]:
+    kind: Candidate, gathered: Candidates, rules: DomainProtocol, C: float | None = None
+) -> list[DomainPair]:
     """Accuracies of one kind of features over all pairs: without alignment, and with CORAL.
 
     Parameters
@@ -300,16 +300,16 @@ def cross_domains(
         parts = _parts(kind, gathered, number, n_domains)
         targets = {target: parts[target] for first, target in pairs if first == source}
         for target, ways in _fit_all(parts[source], targets, rules, C):
-            place = pairs.index((source, target))
+            index = pairs.index((source, target))
             for way, fitted in enumerate(ways):
-                found[way, :, place, seed] = fitted.accuracies(parts[source], parts[target])
+                found[way, :, index, seed] = fitted.accuracies(parts[source], parts[target])
                 converged[way] &= getattr(fitted.probe, "converged_", True)
     named = [(rules.names[first], rules.names[second]) for first, second in pairs]
     chance = _chances(gathered, n_domains)[np.array(pairs)]
     train, test = gathered.folds[0]
     share = len(test) / len(train)
     return [
-        Crossing(kind.spec, alignment, named, own, other, told, chance, share, bool(is_done))
+        DomainPair(kind.spec, alignment, named, own, other, told, chance, share, bool(is_done))
         for alignment, (own, other, told), is_done in zip(ALIGNMENTS, found, converged, strict=True)
     ]
 
@@ -320,12 +320,12 @@ def _fit_all(
     """What is learned of one source for each target: as it is, and with CORAL."""
     probe, coral = make_probe(rules, C=C), CORAL(rules.regularization)
     trained = clone(probe).fit(source.train, source.train_labels)
-    for place, target in targets.items():
+    for index, target in targets.items():
         plain = fit_pair(source, target.train, probe, trained=trained)
-        yield place, (plain, fit_pair(source, target.train, probe, coral))
+        yield index, (plain, fit_pair(source, target.train, probe, coral))
 
 
-def _parts(kind: Kind, gathered: Gathered, number: int, n_domains: int) -> list[Part]:
+def _parts(kind: Candidate, gathered: Candidates, number: int, n_domains: int) -> list[Part]:
     """Every domain as the seed splits it, in features that learned from one of them alone."""
     rows = kind.features(number) if callable(kind.features) else kind.features
     labels: Any = gathered.dataset.labels
@@ -336,17 +336,17 @@ def _parts(kind: Kind, gathered: Gathered, number: int, n_domains: int) -> list[
     ]
 
 
-def _chances(gathered: Gathered, n_domains: int) -> Column:
+def _chances(gathered: Candidates, n_domains: int) -> Column:
     """What naming the most frequent class of each domain reaches: (n_domains,)."""
     labels: Any = gathered.dataset.labels
     domains = [labels[np.concatenate(fold)] for fold in gathered.folds[:n_domains]]
     return np.array([np.unique(part, return_counts=True)[1].max() / len(part) for part in domains])
 
 
-def _result(gathered: Gathered, rules: DomainProtocol, crossings: list[Crossing]) -> Result:
-    plain = {found.spec: found for found in crossings if found.alignment == "none"}
-    best = max(crossings, key=lambda found: float(found.target.mean()))
-    rows = [row for found in crossings for row in found.rows(plain[found.spec], best)]
+def _result(gathered: Candidates, rules: DomainProtocol, pairs: list[DomainPair]) -> Result:
+    plain = {found.spec: found for found in pairs if found.alignment == "none"}
+    best = max(pairs, key=lambda found: float(found.target.mean()))
+    rows = [row for found in pairs for row in found.rows(plain[found.spec], best)]
     averages = sorted(
         (row for row in rows if row["source"] == MEAN), key=lambda row: -row["target_accuracy"]
     )
@@ -355,14 +355,14 @@ def _result(gathered: Gathered, rules: DomainProtocol, crossings: list[Crossing]
         gathered.dataset.source,
         [*averages, *(row for row in rows if row["source"] != MEAN)],
         protocol=_rules(gathered, rules),
-        sentences=[*warn_of_training_pictures(gathered), *describe_crossings(crossings)],
+        sentences=[*warn_of_training_images(gathered), *describe_pairs(pairs)],
         failures=gathered.failures,
-        details={"differences": compare_crossings(crossings)},
+        details={"differences": compare_pairs(pairs)},
         provenance=gathered.provenance,
     )
 
 
-def _rules(gathered: Gathered, rules: DomainProtocol) -> dict[str, Any]:
+def _rules(gathered: Candidates, rules: DomainProtocol) -> dict[str, Any]:
     """The protocol, and what came of it on these pictures."""
     n_domains = len(rules.names)
     known: dict[str, Any] = rules.to_dict()

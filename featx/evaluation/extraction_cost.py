@@ -29,7 +29,7 @@ def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None
     timed = portable(extractor).set_params(n_jobs=n_jobs, on_error="nan")
     timed.transform(some.take([0]))
     rounds = [range(start, len(some), N_ROUNDS) for start in range(min(N_ROUNDS, len(some)))]
-    return min(_time(timed, some.take(list(places))) for places in rounds)
+    return min(_time(timed, some.take(list(indices))) for indices in rounds)
 
 
 def _time(extractor: Any, images: Images) -> float:

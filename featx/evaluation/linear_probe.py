@@ -175,8 +175,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Class of each row."""
         scores = self.decision_function(X)
-        places = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
-        found: npt.NDArray[Any] = self.classes_[places]
+        indices = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
+        found: npt.NDArray[Any] = self.classes_[indices]
         return found
 
     def predict_proba(self, X: Any) -> Floats:
@@ -226,12 +226,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         start, kept = None, []
         single = rows.astype(np.float32)
         scores = np.empty((len(left_out), len(grid)))
-        for place, C in enumerate(grid):
+        for index, C in enumerate(grid):
             weights = (~left_out).T.astype(float)
             found = self._minimize(single, loss, weights, C, start, tol=ROUGH * self.tol)
             start = found.weights
             kept.append(start.mean(1, keepdims=True))
-            scores[:, place] = [
+            scores[:, index] = [
                 self._rate(rows[mask], start[:, fold], codes[mask])
                 for fold, mask in enumerate(left_out)
             ]

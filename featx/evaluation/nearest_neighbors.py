@@ -44,8 +44,8 @@ class NeighborProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Class of each row."""
-        places = self.predict_proba(X).argmax(1)
-        found: npt.NDArray[Any] = self.classes_[places]
+        indices = self.predict_proba(X).argmax(1)
+        found: npt.NDArray[Any] = self.classes_[indices]
         return found
 
     def predict_proba(self, X: Any) -> Floats:
@@ -86,8 +86,8 @@ class MeanProbe(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Class of each row."""
-        places = self._distances(X).argmin(1)
-        found: npt.NDArray[Any] = self.classes_[places]
+        indices = self._distances(X).argmin(1)
+        found: npt.NDArray[Any] = self.classes_[indices]
         return found
 
     def predict_proba(self, X: Any) -> Floats:

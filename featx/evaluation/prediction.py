@@ -15,7 +15,7 @@ from featx.evaluation.split_scores import probe_classes
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
 from featx.networks.sources.saved_folder import read_card
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 
 def predict(
@@ -23,7 +23,7 @@ def predict(
     images: Any,
     *,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """Class and probability of each picture.
@@ -36,7 +36,7 @@ def predict(
     images : str, path, list of these, ImageDataset, or pictures
         As in `featx.extract`.
     store : path, FeatureStore or None, default="default"
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         ``n_jobs`` and the like.
 
@@ -52,10 +52,10 @@ def predict(
         If the model cannot be read, or holds types that are not trusted.
     """
     if Path(model).is_dir():
-        return predict_folder(model, images, store=store, watcher=watcher, **parameters)
+        return predict_folder(model, images, store=store, progress=progress, **parameters)
     pipeline = load_pipeline(model, classes=probe_classes())
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
-    features = extract(images, extractor, store=store, watcher=watcher, **parameters)
+    features = extract(images, extractor, store=store, progress=progress, **parameters)
     shares = probe.predict_proba(np.asarray(features.X))
     return Result(
         "predict",
@@ -87,11 +87,11 @@ def prediction_rows(
     """
     names = [str(name) for name in classes]
     rows = []
-    for place, (path, row) in enumerate(zip(paths, shares, strict=True)):
+    for index, (path, row) in enumerate(zip(paths, shares, strict=True)):
         best = int(row.argmax())
         said = {"path": str(path), "predicted": names[best], "probability": float(row[best])}
-        if labels is not None and labels[place]:
-            said["true"] = str(labels[place])
+        if labels is not None and labels[index]:
+            said["true"] = str(labels[index])
         rows.append(said | {"probabilities": dict(zip(names, map(float, row), strict=True))})
     return rows
 
@@ -101,7 +101,7 @@ def predict_folder(
     images: Any,
     *,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """Class and probability of each picture, by a network that ``featx finetune`` left.
@@ -112,7 +112,7 @@ def predict_folder(
     images : str, path, list of these, ImageDataset, or pictures
     store : path, FeatureStore or None, default="default"
         Logits are kept there as features are.
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         ``n_jobs``, ``device`` and the like.
 
@@ -129,7 +129,7 @@ def predict_folder(
     """
     card = read_card(folder)
     extractor = CNNFeatures(os.fspath(folder), "logits")
-    found = extract(images, extractor, store=store, watcher=watcher, **parameters)
+    found = extract(images, extractor, store=store, progress=progress, **parameters)
     return Result(
         "predict",
         str(found.provenance["data"]),

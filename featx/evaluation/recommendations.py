@@ -73,11 +73,11 @@ def warn_of_convergence(rows: Sequence[Row]) -> list[str]:
     return [f"Not converged: {', '.join(names)}; their accuracy may be a little off."]
 
 
-def warn_of_training_pictures(gathered: Any) -> list[str]:
+def warn_of_training_images(gathered: Any) -> list[str]:
     """A warning where the bundled network was trained on pictures of the data."""
     if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):
         return []
-    n_known = count_training_pictures(gathered.dataset.images, gathered.store)
+    n_known = count_training_images(gathered.dataset.images, gathered.store)
     if not n_known:
         return []
     return [
@@ -86,7 +86,7 @@ def warn_of_training_pictures(gathered: Any) -> list[str]:
     ]
 
 
-def count_training_pictures(images: Images, store: FeatureStore | None = None) -> int:
+def count_training_images(images: Images, store: FeatureStore | None = None) -> int:
     """How many pictures are among those that the bundled network was trained on.
 
     Parameters
@@ -95,11 +95,11 @@ def count_training_pictures(images: Images, store: FeatureStore | None = None) -
     store : FeatureStore, optional
         Remembers the digests of files; without one every file is read.
     """
-    from featx.networks.featxnet import training_pictures
+    from featx.networks.featxnet import training_image_digests
 
     digests = [found for found in find_digests(images, store) if isinstance(found, str)]
     heads = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
-    return int(np.isin(heads, training_pictures()).sum())
+    return int(np.isin(heads, training_image_digests()).sum())
 
 
 def _against_control(best: Row, control: Row, rules: Protocol) -> str:

@@ -18,7 +18,7 @@ from featx.engine.specs import spec_of
 from featx.errors import SpecError
 from featx.evaluation.protocols import Protocol
 from featx.evaluation.split_scores import make_probe, probe_classes
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 
 def save_probe(
@@ -29,7 +29,7 @@ def save_probe(
     protocol: Protocol,
     C: float | None = None,
     store: Any = None,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Path:
     """Fit extractor and classifier to all labelled pictures, and write them as one pipeline.
@@ -45,7 +45,7 @@ def save_probe(
         Says which classifier, scale and grid.
     C : float, optional
     store : FeatureStore, optional
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
     **parameters
         As in `featx.extract`.
 
@@ -65,14 +65,14 @@ def save_probe(
     The accuracy that was measured is that of the same recipe on fewer pictures; this pipeline
     has seen the test pictures, too, and must not be tested on them.
     """
-    watcher = watcher or Watcher()
+    progress = progress or ProgressCallback()
     jobs = plan_jobs(extractor, **parameters)
     if len(jobs) > 1:
         raise SpecError(f"A saved probe has one extractor; {len(jobs)} were asked for.")
     learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
     if must_learn(learner):
-        fit_extractor(learner, dataset.images, name=spec_of(learner), watcher=watcher)
-    rows = extract(dataset, learner, store=store, watcher=watcher)
+        fit_extractor(learner, dataset.images, name=spec_of(learner), progress=progress)
+    rows = extract(dataset, learner, store=store, progress=progress)
     is_known = rows.labels != ""
     probe = make_probe(protocol, C=C)
     probe.fit(np.asarray(rows.X[is_known]), rows.labels[is_known])

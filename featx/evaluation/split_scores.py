@@ -41,7 +41,7 @@ class Predictions:
     log_loss : float
     """
 
-    places: Column
+    indices: Column
     truth: Column
     predicted: Column
     probability: Floats
@@ -248,13 +248,13 @@ def probe_classes() -> tuple[type[Any], ...]:
     return LinearProbe, MeanProbe, NeighborProbe
 
 
-def take_rows(X: Any, places: Column) -> Any:
+def take_rows(X: Any, indices: Column) -> Any:
     """Some rows of features; in a temporary file where they are large."""
     if X.dtype != np.float32:
-        return X[places]
-    taken = allocate(len(places), X.shape[1])
-    for place, row in enumerate(places):
-        taken[place] = X[row]
+        return X[indices]
+    taken = allocate(len(indices), X.shape[1])
+    for index, row in enumerate(indices):
+        taken[index] = X[row]
     return taken
 
 

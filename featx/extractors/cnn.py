@@ -20,9 +20,9 @@ from featx.extractors.names import registered_name
 from featx.streaming.rows import Matrix
 
 if TYPE_CHECKING:
-    from featx.networks.backends import Lanes
+    from featx.networks.backends import WorkerThreads
     from featx.networks.layers import Layer
-    from featx.networks.network import Plan
+    from featx.networks.network import NetworkConfig
     from featx.networks.tapping import Tap
 
 FIXED_BATCH = 8
@@ -226,12 +226,12 @@ class CNNFeatures(Extractor):
         return n_pass * max(1, bound // n_pass)
 
     @property
-    def has_lanes(self) -> bool:
+    def has_worker_threads(self) -> bool:
         """Whether several batches are computed at once, one on each core of a processor."""
         return self._device_kind() == "cpu"
 
     @contextmanager
-    def lanes(self, layers: Sequence[str], n_images: int, n_jobs: int) -> Iterator[Lanes]:
+    def lanes(self, layers: Sequence[str], n_images: int, n_jobs: int) -> Iterator[WorkerThreads]:
         """What extracts layers in each of `n_jobs` threads.
 
         Parameters
@@ -243,7 +243,7 @@ class CNNFeatures(Extractor):
         n_jobs : int
         """
         from featx.networks.backends import (
-            Lanes,
+            WorkerThreads,
             n_threads,
             release,
             used_backend,
@@ -257,7 +257,7 @@ class CNNFeatures(Extractor):
         try:
             is_torch = backend == "torch"
             n = n_threads(plan, given, n_images, n_jobs) if is_torch else 1
-            with Lanes(extract, name, n) as lanes:
+            with WorkerThreads(extract, name, n) as lanes:
                 yield lanes
         finally:
             release(plan, given, backend)
@@ -358,14 +358,14 @@ class CNNFeatures(Extractor):
         """Pictures in one pass; None where it is left to the network."""
         if self.batch_size or self.reproducible:
             return self.batch_size or FIXED_BATCH
-        return None if self.has_lanes else MAX_BATCH
+        return None if self.has_worker_threads else MAX_BATCH
 
-    def _plan(self, *, is_checked: bool = True) -> Plan:
+    def _plan(self, *, is_checked: bool = True) -> NetworkConfig:
         """The network asked for; unless `is_checked`, one that was asked for before will do."""
-        from featx.networks.configs import find_plan
+        from featx.networks.configs import find_config
 
         parameters = self.get_params(deep=False)
-        return find_plan(
+        return find_config(
             is_checked=is_checked, **{name: parameters[name] for name in PLAN_PARAMETERS}
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._imports import compiled
-from featx.data.images import GREY_WEIGHTS
+from featx.data.images import GRAY_WEIGHTS
 
 L1, L1_SQRT, L2, L2_HYS = range(4)
 EPS = 1e-5
@@ -18,8 +18,8 @@ CLIP = np.float32(0.2)
 REACH = 255
 TIE = 1e-14
 N_SLOPES = 2 * REACH + 1
-RED, GREEN, BLUE = GREY_WEIGHTS
-WEIGHT_SUM = sum(GREY_WEIGHTS)
+RED, GREEN, BLUE = GRAY_WEIGHTS
+WEIGHT_SUM = sum(GRAY_WEIGHTS)
 
 
 _outer = compiled(error_model="numpy")
@@ -302,12 +302,12 @@ def _blocks(cells: Any, block: int, orientations: int, norm: int, row: Any) -> N
                 part = cells[y + k, x * orientations : x * orientations + length]
                 for j in range(length):
                     values[k * length + j] = part[j]
-            _normalise(values, norm)
+            _normalize(values, norm)
             start += block * length
 
 
 @_inner
-def _normalise(values: Any, norm: int) -> None:
+def _normalize(values: Any, norm: int) -> None:
     """One block brought to length one, in place."""
     total = np.float32(0)
     if norm in (L1, L1_SQRT):

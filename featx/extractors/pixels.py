@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from featx.data.images import (
     MAX_PIXELS,
     Pixels,
-    grey,
+    gray,
     resize,
     size_pair,
 )
@@ -106,7 +106,7 @@ class RawPixels(Extractor):
 
     def _prepare(self, pixels: Pixels) -> npt.NDArray[Any]:
         pixels = resize(pixels, size_pair(self.image_size))
-        return pixels if self.color else grey(pixels)
+        return pixels if self.color else gray(pixels)
 
     def _extract(self, batch: Sequence[npt.NDArray[Any]]) -> Matrix:
         rows = np.stack(batch).reshape(len(batch), -1)

@@ -231,7 +231,7 @@ def check_output(
         return target
     try:
         there = form.read_meta(target)["provenance"]
-        is_same = _prints(there) == _prints(provenance) != []
+        is_same = _fingerprints_of(there) == _fingerprints_of(provenance) != []
     except Exception as error:  # Whatever it is, featx did not write it.
         raise _refusal(given, "was not written by featx") from error
     if not is_same:
@@ -275,7 +275,7 @@ def _check_place(target: Path, *, is_folder: bool) -> None:
         raise FeatureFileError(f"Cannot write {target}: no permission to write in {parent}.")
 
 
-def _prints(provenance: dict[str, Any]) -> list[Any]:
+def _fingerprints_of(provenance: dict[str, Any]) -> list[Any]:
     """Fingerprints of the extractors, as JSON has them."""
     # Settings without what was learned: a codebook of more pictures is still the same wish.
     return [

@@ -11,7 +11,11 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from featx.analysis.kernels_and_activations import Exciting, find_exciting, read_kernels
+from featx.analysis.kernels_and_activations import (
+    ActivatingImages,
+    find_activating_images,
+    read_kernels,
+)
 from featx.errors import ProjectionError
 from featx.features.results import Result
 from featx.figures.palette import QUIET
@@ -44,7 +48,7 @@ def draw_filters(
     model : str, path or torch.nn.Module, default="featxnet"
     data : str, path, list of these, or ImageDataset, optional
     layer, channels, **parameters
-        As in `featx.analysis.kernels_and_activations.find_exciting`; only with data.
+        As in `featx.analysis.kernels_and_activations.find_activating_images`; only with data.
     weights : str or path, default="default"
 
     Returns
@@ -66,12 +70,14 @@ def draw_filters(
     """
     if data is not None:
         options = {"channels": channels, "weights": weights, **parameters}
-        result, found = find_exciting(data, model, layer, **options)
+        result, found = find_activating_images(data, model, layer, **options)
         row = result.rows[0]
         field = "x".join(map(str, row["field_px"]))
         title = f"{model}, {row['layer']}: what {field} px excite each channel most"
         said = f"{len(found)} channels of {row['layer']}"
-        return draw_exciting(found, title), replace(result, sentences=[said, *result.sentences])
+        return draw_activating_images(found, title), replace(
+            result, sentences=[said, *result.sentences]
+        )
     if layer is not None or channels is not None:
         raise ProjectionError("A layer and channels are drawn by the images that activate them; "
                               "give data too.")  # fmt: skip
@@ -120,13 +126,15 @@ def draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
         return figure
 
 
-def draw_exciting(found: Mapping[int, Sequence[Exciting]], title: str = "") -> Figure:
+def draw_activating_images(
+    found: Mapping[int, Sequence[ActivatingImages]], title: str = ""
+) -> Figure:
     """For each channel a block of the pictures that excite it most.
 
     Parameters
     ----------
     found : mapping of int to sequence of Exciting
-        As `featx.analysis.kernels_and_activations.find_exciting` gives them.
+        As `featx.analysis.kernels_and_activations.find_activating_images` gives them.
     title : str, optional
 
     Returns
@@ -137,7 +145,7 @@ def draw_exciting(found: Mapping[int, Sequence[Exciting]], title: str = "") -> F
     --------
     >>> crop = np.zeros((4, 4, 3), np.uint8)
     >>> one = Exciting("a.png", "ant", 1.0, (slice(0, 4), slice(0, 4)), crop)
-    >>> len(draw_exciting({7: [one] * 9, 12: [one] * 9}).axes)
+    >>> len(draw_activating_images({7: [one] * 9, 12: [one] * 9}).axes)
     2
     """
     n_columns = min(4, len(found))
@@ -147,14 +155,14 @@ def draw_exciting(found: Mapping[int, Sequence[Exciting]], title: str = "") -> F
     height = HEAD + n_lines * (side + CAPTION) + (n_lines - 1) * SPACE + MARGIN
     with house_style():
         figure = Figure((width, height))
-        for place, (channel, pictures) in enumerate(found.items()):
-            line, column = divmod(place, n_columns)
+        for index, (channel, images) in enumerate(found.items()):
+            line, column = divmod(index, n_columns)
             left = MARGIN + column * (side + SPACE)
             bottom = height - HEAD - (line + 1) * (side + CAPTION) - line * SPACE
             axes = place_axes(figure, left, bottom, side, side)
-            axes.imshow(_block(pictures), interpolation="lanczos")
+            axes.imshow(_block(images), interpolation="lanczos")
             axes.set_axis_off()
-            _caption(axes, channel, pictures)
+            _caption(axes, channel, images)
         _write_title(figure, title or "What excites each channel")
         return figure
 
@@ -167,16 +175,16 @@ def _sheet(tiles: Any, n_columns: int, gap: int) -> npt.NDArray[Any]:
     white = 255 if tiles.dtype == np.uint8 else 1
     shape = (n_lines * (height + gap) - gap, n_columns * (width + gap) - gap, 3)
     sheet = np.full(shape, white, tiles.dtype)
-    for place, tile in enumerate(tiles):
-        line, column = divmod(place, n_columns)
+    for index, tile in enumerate(tiles):
+        line, column = divmod(index, n_columns)
         top, left = line * (height + gap), column * (width + gap)
         sheet[top : top + height, left : left + width] = tile
     return sheet
 
 
-def _block(pictures: Sequence[Exciting]) -> npt.NDArray[Any]:
-    n_columns = int(np.ceil(np.sqrt(len(pictures))))
-    return _sheet([_tile(item.crop) for item in pictures], n_columns, GAP_PX)
+def _block(images: Sequence[ActivatingImages]) -> npt.NDArray[Any]:
+    n_columns = int(np.ceil(np.sqrt(len(images))))
+    return _sheet([_tile(item.crop) for item in images], n_columns, GAP_PX)
 
 
 def _tile(crop: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -192,15 +200,15 @@ def _tile(crop: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return tile
 
 
-def _caption(axes: Any, channel: int, pictures: Sequence[Exciting]) -> None:
-    labels = [item.label for item in pictures if item.label]
+def _caption(axes: Any, channel: int, images: Sequence[ActivatingImages]) -> None:
+    labels = [item.label for item in images if item.label]
     common = max(sorted(set(labels)), key=labels.count, default="")
     axes.annotate(
         f"channel {channel}", (0, 1), (0, 13), "axes fraction", "offset points", weight="bold",
         fontsize=8,
     )  # fmt: skip
-    if 2 * labels.count(common) > len(pictures):
-        text = f"{shortened(common, 22)}, {labels.count(common)} of {len(pictures)}"
+    if 2 * labels.count(common) > len(images):
+        text = f"{shortened(common, 22)}, {labels.count(common)} of {len(images)}"
         axes.annotate(
             text, (0, 1), (0, 4), "axes fraction", "offset points", fontsize=6.5, color=QUIET
         )

@@ -232,7 +232,7 @@ def preview_augmentations(
 
 
 def draw_grid(
-    pictures: Sequence[Pixels],
+    images: Sequence[Pixels],
     augmentations: Sequence[Augmentation],
     preprocessing: Preprocessing,
     *,
@@ -254,7 +254,7 @@ def draw_grid(
     -------
     ndarray of shape (n_augmentations * h, (1 + n_views) * w, 3), uint8
     """
-    wholes = [prepare_whole(pixels, preprocessing) for pixels in pictures]
+    wholes = [prepare_whole(pixels, preprocessing) for pixels in images]
     plain = Augmentation().pixels(preprocessing.crop)(wholes[0])
     rows = []
     with torch.random.fork_rng(devices=[]):

@@ -24,20 +24,20 @@ from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
 from featx.finetuning.heads import build_network, last_maps
 from featx.finetuning.trainer import (
     LoopSettings,
+    ProgressNet,
+    ReportProgress,
     ScheduleRates,
     SeedEachEpoch,
-    Tell,
-    WatchedNet,
     check_ended,
     devices_of,
 )
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
 from featx.networks.module_state import state_digest
 from featx.networks.network import switch_off_in_place
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.tapping import Tap, Traced
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 SMALLEST = 8
 """Most places along a side of the maps that the decoder begins with."""
@@ -118,15 +118,15 @@ class Pretrained:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        path, picture = files_of(path)
+        path, image = files_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as weights, atomic_write(picture) as grid:
+            with atomic_write(path) as weights, atomic_write(image) as grid:
                 save_file(self.state, weights, {key: str(v) for key, v in self.settings.items()})
                 Image.fromarray(self.grid).save(grid, "PNG")
         except (OSError, SafetensorError) as error:
             raise TrainingError(f"Cannot write {path}: {error}.") from error
-        return path, picture
+        return path, image
 
 
 def files_of(path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -156,7 +156,7 @@ def pretrain(
     epochs: int = 10,
     lr: float = 1e-3,
     batch_size: int = 64,
-    max_pictures: int | None = None,
+    max_images: int | None = None,
     n_shown: int = 10,
     size: int | tuple[int, int] | None = None,
     precision: str = "fp32",
@@ -164,7 +164,7 @@ def pretrain(
     random_state: int = 0,
     output: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Pretrained:
     """Train a convolutional autoencoder on pictures without labels.
 
@@ -184,7 +184,7 @@ def pretrain(
     epochs : int, default=10
     lr : float, default=1e-3
     batch_size : int, default=64
-    max_pictures : int, optional
+    max_images : int, optional
         Take so many at random.
     n_shown : int, default=10
         Reconstructions to draw.
@@ -197,7 +197,7 @@ def pretrain(
     checkpoint : path, optional
         Folder to keep the state of each epoch in. The same call goes on from there after a kill,
         to the same weights bit for bit, on a processor.
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
 
     Raises
     ------
@@ -232,8 +232,8 @@ def pretrain(
         raise TrainingError(f"epochs must be 1 or more; got {epochs}.")
     if output is not None:
         files_of(output)
-    dataset, _, watcher, _ = open_session(data, progress=watcher)
-    images = _choose(dataset, max_pictures, random_state)
+    dataset, _, progress, _ = open_session(data, progress=progress)
+    images = _choose(dataset, max_images, random_state)
     settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
     n_left = max(n_shown, len(images) // 20)
     if len(images) <= n_left:
@@ -260,12 +260,12 @@ def pretrain(
             epochs,
             lr,
             kept,
-            watcher,
+            progress,
         )
     autoencoder.to("cpu").eval()
     state = _state_of(autoencoder, network)
     grid = draw_reconstructions(autoencoder, left.take(range(n_shown)))
-    found = Pretrained(state, history, grid, settings | {"n_pictures": str(len(train))})
+    found = Pretrained(state, history, grid, settings | {"n_images": str(len(train))})
     if output is not None:
         found.save(output)
     if kept is not None:
@@ -317,17 +317,17 @@ def draw_reconstructions(autoencoder: Autoencoder, images: Images) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _choose(dataset: ImageDataset, max_pictures: int | None, random_state: int) -> Images:
+def _choose(dataset: ImageDataset, max_images: int | None, random_state: int) -> Images:
     """Pictures outside the test split, in random order."""
-    places = np.setdiff1d(np.arange(len(dataset)), dataset.split("test"))
-    order = np.random.default_rng(random_state).permutation(places)[:max_pictures]
+    indices = np.setdiff1d(np.arange(len(dataset)), dataset.split("test"))
+    order = np.random.default_rng(random_state).permutation(indices)[:max_images]
     return dataset.images.take(order.tolist())
 
 
 def _build(
     encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int
 ) -> tuple[Autoencoder, nn.Module]:
-    plan = find_plan(encoder, weights=weights, size=size)
+    plan = find_config(encoder, weights=weights, size=size)
     network, _ = build_network(plan)
     network = network.eval().float().requires_grad_(True)
     switch_off_in_place(network)
@@ -363,7 +363,7 @@ def _train(
     epochs: int,
     lr: float,
     checkpoint: Checkpointer | None,
-    watcher: Watcher,
+    progress: ProgressCallback,
 ) -> list[dict[str, Any]]:
     def make_optimizer(groups: Any, **more: Any) -> torch.optim.Optimizer:
         optimizer = torch.optim.Adam(groups, **more)
@@ -377,7 +377,7 @@ def _train(
     ]
     if checkpoint is not None:
         callbacks.append(("checkpoint", KeepEachEpoch(checkpoint, autoencoder, STAGE, epochs)))
-    net = WatchedNet(
+    net = ProgressNet(
         autoencoder,
         criterion=nn.BCEWithLogitsLoss,
         optimizer=make_optimizer,
@@ -386,7 +386,7 @@ def _train(
         batch_size=settings.batch_size,
         iterator_train__shuffle=True,
         train_split=predefined_split(left),
-        callbacks=[*callbacks, ("tell", Tell(watcher, STAGE, epochs, len(train)))],  # type: ignore[arg-type]
+        callbacks=[*callbacks, ("tell", ReportProgress(progress, STAGE, epochs, len(train)))],  # type: ignore[arg-type]
         callbacks__print_log=None,
         device=settings.device,
         verbose=0,

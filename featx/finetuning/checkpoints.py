@@ -20,7 +20,7 @@ from torch import nn
 
 from featx._files import atomic_write, to_plain
 from featx.errors import TrainingError
-from featx.finetuning.freeze_check import Witness
+from featx.finetuning.freeze_check import Checksums
 
 CHECKPOINT = "checkpoint.pt"
 _NUMBERS = (int, float, np.number, np.bool_)
@@ -74,10 +74,10 @@ class Checkpointer:
         """What was kept of a stage; empty where the run has not been there."""
         return self.state if self.state.get("stage") == name else {}
 
-    def witness(self, stage: str, now: Witness) -> Witness:
+    def checksums(self, stage: str, now: Checksums) -> Checksums:
         """The witness that was taken when a stage began: `now` unless the run was there before."""
         kept = self.of_stage(stage).get("witness")
-        found = Witness(**kept) if kept else now
+        found = Checksums(**kept) if kept else now
         self.begun = asdict(found)
         return found
 

@@ -26,7 +26,7 @@ from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import Checkpointer
 from featx.finetuning.data_split import check_known
-from featx.finetuning.freeze_check import Proof, Witness
+from featx.finetuning.freeze_check import Checksums, FreezeCheck
 from featx.finetuning.freezing import Policy, plan_training
 from featx.finetuning.heads import (
     Head,
@@ -43,8 +43,8 @@ from featx.finetuning.trainer import (
     StagedNetwork,
     run_stage,
 )
-from featx.finetuning.training_images import FeatureRows, PictureSet
-from featx.networks.configs import find_plan
+from featx.finetuning.training_images import FeatureRows, TrainingImages
+from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
 from featx.networks.layers import Layer
 from featx.networks.module_state import state_digest
@@ -53,9 +53,9 @@ from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
 from featx.store.feature_store import open_store
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 CACHED_BYTES = 2 << 30
 """Most that cached features may take; beyond it the network runs live."""
 
@@ -147,7 +147,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         The network with its layers and its source; does not survive pickling.
     history_ : list of dict
         Numbers of each epoch: ``stage``, ``epoch``, ``train_loss``, ``valid_loss``, ``valid_acc``.
-    proofs_ : dict of str to Proof
+    freeze_checks_ : dict of str to Proof
         For each stage, what stayed bit for bit what it was.
     notes_ : list of str
         What the run decided and why.
@@ -285,7 +285,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         *,
         validation_data: tuple[Any, Any] | None = None,
         keep_checkpoint: bool = False,
-        watcher: Watcher | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Self:
         """Train on pictures and their classes.
 
@@ -298,14 +298,14 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             Pictures to stop by, instead of a share of X.
         keep_checkpoint : bool, default=False
             Leave the checkpoint when all is done: the same call then ends at once.
-        watcher : Watcher, optional
+        progress : ProgressCallback, optional
             Told what the run decides, and each epoch.
         """
         started = time.perf_counter()
         self._validate_params()
         check_precision(self.precision, self.device)
         images, targets = self._read(X, y)
-        watcher = watcher or Watcher()
+        progress = progress or ProgressCallback()
         self.notes_: list[str] = []
         self.prepared_ = self.prepare(len(self.classes_))
         self.preprocessing_ = self.prepared_.plan.preprocessing
@@ -313,12 +313,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         train, valid = self._divide(images, targets, validation_data)
         checkpoint = self._checkpointer([*train, *(valid or ())])
         seconds_before = 0.0 if checkpoint is None else checkpoint.seconds
-        self._note(watcher, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
+        self._note(progress, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
         self.history_: list[dict[str, Any]] = []
-        self.proofs_: dict[str, Proof] = {}
+        self.freeze_checks_: dict[str, FreezeCheck] = {}
         self._cut: tuple[Layer, torch.nn.Module] | None = None
         for stage in self.stages(self.prepared_):
-            self._run(stage, train, valid, checkpoint, watcher)
+            self._run(stage, train, valid, checkpoint, progress)
         if checkpoint is not None and not keep_checkpoint:
             checkpoint.remove()
         self.seconds_ = seconds_before + time.perf_counter() - started
@@ -358,7 +358,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         """
         has_own = isinstance(find_source(self.model), ModuleSource)
         is_read = with_values or has_own or self.load is not None
-        plan = find_plan(
+        plan = find_config(
             self.model,
             weights=self.weights if is_read else RANDOM,
             load=self.load,
@@ -427,8 +427,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         """Pictures to train on, and those to stop by."""
         if given is not None:
             check_known(given[1], self.classes_)
-            places = np.searchsorted(self.classes_, np.asarray(given[1])).astype(np.int64)
-            return (images, targets), (self._images(given[0]), places)
+            indices = np.searchsorted(self.classes_, np.asarray(given[1])).astype(np.int64)
+            return (images, targets), (self._images(given[0]), indices)
         if not self.validation:
             return (images, targets), None
         train, valid = divide(targets, self.validation, self.random_state)
@@ -457,9 +457,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             self.checkpoint, fingerprint([settings, network, structure, digests, targets])
         )
 
-    def _note(self, watcher: Watcher, text: str) -> None:
+    def _note(self, progress: ProgressCallback, text: str) -> None:
         self.notes_.append(text)
-        watcher.note(text)
+        progress.note(text)
 
     def _run(
         self,
@@ -467,27 +467,29 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         train: _Part,
         valid: _Part | None,
         checkpoint: Checkpointer | None,
-        watcher: Watcher,
+        progress: ProgressCallback,
     ) -> None:
         """One stage, unless a checkpoint says that it is behind, and the proof of it."""
         network = self.prepared_.network
         done = None if checkpoint is None else checkpoint.finished(stage.name)
         if checkpoint is not None and done is not None:
             network.load_state_dict(checkpoint.state["network"])
-            self._cut = self._find_cut(stage, self._augmentation(), train, valid, watcher)
-            rows, proof = done["rows"], Proof(**done["proof"])
+            self._cut = self._find_cut(stage, self._augmentation(), train, valid, progress)
+            rows, freeze_check = done["rows"], FreezeCheck(**done["proof"])
         else:
-            witness = Witness.of(network, moving=stage.plan.moving)
+            checksums = Checksums.of(network, moving=stage.plan.moving)
             if checkpoint is not None:
-                witness = checkpoint.witness(stage.name, witness)
-            rows = self._train(stage, train, valid, checkpoint, watcher)
-            proof = witness.prove(network)
+                checksums = checkpoint.checksums(stage.name, checksums)
+            rows = self._train(stage, train, valid, checkpoint, progress)
+            freeze_check = checksums.prove(network)
             if checkpoint is not None:
-                checkpoint.finish(stage.name, network, {"rows": rows, "proof": asdict(proof)})
-        proof.check()
+                checkpoint.finish(
+                    stage.name, network, {"rows": rows, "proof": asdict(freeze_check)}
+                )
+        freeze_check.check()
         self.history_ += [{"stage": stage.name, **row} for row in rows]
-        self.proofs_[stage.name] = proof
-        self._note(watcher, f"{stage.name}: {proof}")
+        self.freeze_checks_[stage.name] = freeze_check
+        self._note(progress, f"{stage.name}: {freeze_check}")
 
     def _train(
         self,
@@ -495,10 +497,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         train: _Part,
         valid: _Part | None,
         checkpoint: Checkpointer | None,
-        watcher: Watcher,
+        progress: ProgressCallback,
     ) -> list[dict[str, Any]]:
         augmentation = self._augmentation()
-        cut = self._find_cut(stage, augmentation, train, valid, watcher)
+        cut = self._find_cut(stage, augmentation, train, valid, progress)
         self._cut = cut
         tail = None if cut is None else cut[1]
         staged = StagedNetwork(self.prepared_.network, stage.plan, self.preprocessing_, tail)
@@ -511,7 +513,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             self._loop_settings(),
             mix=augmentation.batches(len(self.classes_)),
             checkpoint=checkpoint,
-            watcher=watcher,
+            progress=progress,
         )
 
     def _augmentation(self) -> Augmentation:
@@ -523,7 +525,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         augmentation: Augmentation,
         train: _Part,
         valid: _Part | None,
-        watcher: Watcher,
+        progress: ProgressCallback,
     ) -> tuple[Layer, torch.nn.Module] | None:
         """Where the fixed part ends, if its features can be kept; the run says which."""
         found = None
@@ -537,11 +539,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             if n_bytes > CACHED_BYTES:
                 found, why = None, f"features of the fixed part would take {n_bytes:,} bytes"
         if found is None:
-            self._note(watcher, f"{stage.name}: the network runs live ({why})")
+            self._note(progress, f"{stage.name}: the network runs live ({why})")
             return None
         name = found[0].alias or found[0].node
         text = f"features of {name} ({found[0].n_features:,}) are extracted once and kept"
-        self._note(watcher, f"{stage.name}: {text}")
+        self._note(progress, f"{stage.name}: {text}")
         return found
 
     def _data(
@@ -549,7 +551,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     ) -> Dataset[Any]:
         images, targets = part
         if layer is None:
-            return PictureSet(images, targets, self.preprocessing_, augmentation)
+            return TrainingImages(images, targets, self.preprocessing_, augmentation)
         extractor = self._extractor(layer)
         return FeatureRows(extractor.fit_transform(images), targets, layer.shape)
 
@@ -609,7 +611,7 @@ def what_trains(weights: Any) -> str:
     return "all" if weights == RANDOM else "head"
 
 
-def divide(labels: Any, share: float, random_state: int) -> tuple[Places, Places]:
+def divide(labels: Any, share: float, random_state: int) -> tuple[Indices, Indices]:
     """Places of the pictures to train on, and of a share of each class to stop by."""
     numbers = np.unique(labels, return_inverse=True)[1]
     return train_test_indices(numbers, train_size=1 - share, random_state=random_state)

@@ -18,7 +18,7 @@ TEST_SHARE = 0.25
 
 
 @dataclass
-class Task:
+class DataSplit:
     """Pictures with classes, divided.
 
     Parameters
@@ -40,12 +40,12 @@ class Task:
     failures: list[tuple[str, str]] = field(default_factory=list)
     division: str = ""
 
-    def part(self, places: npt.NDArray[np.intp]) -> tuple[Images, npt.NDArray[np.str_]]:
+    def part(self, indices: npt.NDArray[np.intp]) -> tuple[Images, npt.NDArray[np.str_]]:
         """Pictures and classes at places."""
         assert self.dataset.labels is not None
-        return self.dataset.images.take(places.tolist()), self.dataset.labels[places]
+        return self.dataset.images.take(indices.tolist()), self.dataset.labels[indices]
 
-    def thinned(self, n_per_class: int, random_state: int) -> Task:
+    def thinned(self, n_per_class: int, random_state: int) -> DataSplit:
         """The same with so many training pictures of each class, drawn at random."""
         _, labels = self.part(self.train)
         generator = np.random.default_rng(random_state)
@@ -54,7 +54,7 @@ class Task:
             for label in np.unique(labels)
         ]
         kept = np.sort(np.concatenate(drawn))
-        return Task(self.dataset, self.train[kept], self.valid, self.test)
+        return DataSplit(self.dataset, self.train[kept], self.valid, self.test)
 
     def check_per_class(self, labels: Sequence[int], train_per_class: int | None) -> None:
         """Refuse more training pictures of each class than there are.
@@ -79,7 +79,9 @@ class Task:
             )
 
 
-def load_task(dataset: ImageDataset, *, random_state: int = 0, n_jobs: int | None = None) -> Task:
+def load_data_split(
+    dataset: ImageDataset, *, random_state: int = 0, n_jobs: int | None = None
+) -> DataSplit:
     """Images with classes that can be read, divided by their folders, else at random.
 
     Parameters
@@ -132,18 +134,18 @@ def check_known(labels: Any, learned: Any) -> None:
         )
 
 
-def _divide(dataset: ImageDataset, failures: list[tuple[str, str]], random_state: int) -> Task:
+def _divide(dataset: ImageDataset, failures: list[tuple[str, str]], random_state: int) -> DataSplit:
     none = np.empty(0, np.intp)
     train, val, test = (dataset.split(name) for name in ("train", "val", "test"))
     if len(train) and (len(val) or len(test)):
         if not len(test):
-            return Task(dataset, train, none, val, failures, "folders train and val")
-        return Task(dataset, train, val, test, failures, "folders train, val and test")
+            return DataSplit(dataset, train, none, val, failures, "folders train and val")
+        return DataSplit(dataset, train, val, test, failures, "folders train, val and test")
     assert dataset.labels is not None
     size = 1 - TEST_SHARE
     train, test = train_test_indices(dataset.labels, train_size=size, random_state=random_state)
     words = f"{TEST_SHARE:.0%} of each class left out to test on, seed {random_state}"
-    return Task(dataset, train, none, test, failures, words)
+    return DataSplit(dataset, train, none, test, failures, words)
 
 
 def _unreadable(images: Images, n_jobs: int | None) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,7 @@ from torch import nn
 from featx.data.images import Images
 from featx.evaluation.prediction import softmax
 from featx.extractors.cnn import CNNFeatures
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 from featx.networks.sources.base import RANDOM
 
 FAR = {"batch norm": 0.15, "model card": 0.5, "entropy": 0.25}
@@ -25,7 +25,7 @@ paintings, 0.21 for cartoons, 0.30 for sketches; featxnet 0.24 for photographs, 
 the entropy of SqueezeNet, the weakest of the three, 0.20 and 0.25.
 """
 
-MOST_PICTURES = 200
+MOST_IMAGES = 200
 MIN_CLASSES = 20
 """With fewer classes the entropy of a network says little about its source."""
 
@@ -70,12 +70,12 @@ def measure_distance(
     weights, size, device
         As in `featx.extractors.cnn.CNNFeatures`.
     """
-    places = np.linspace(0, len(images) - 1, min(len(images), MOST_PICTURES)).astype(int)
-    few = images.take(places.tolist())
+    indices = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
+    few = images.take(indices.tolist())
     how = {"weights": weights, "size": size, "device": device}
     if weights == RANDOM:
         return SourceDistance("none", None, "random weights have no source")
-    network = find_plan(model, **how).network().module
+    network = find_config(model, **how).network().module
     if any(_has_statistics(module) for module in network.modules()):
         return _by_batch_norm(few, network, model, how)
     if model == "featxnet" and weights == "default":
@@ -103,7 +103,7 @@ def _by_batch_norm(
     images: Images, network: nn.Module, model: Any, how: dict[str, Any]
 ) -> SourceDistance:
     """Means of what goes into each batch norm, against the running ones."""
-    plan = find_plan(model, **how)
+    plan = find_config(model, **how)
     made = plan.network()
     sums: dict[nn.Module, list[npt.NDArray[np.float64]]] = {}
 
@@ -116,7 +116,7 @@ def _by_batch_norm(
     try:
         with torch.inference_mode():
             for batch in _batches(images, plan.preprocessing):
-                network(made.normalise(batch))
+                network(made.normalize(batch))
     finally:
         for hook in hooks:
             hook.remove()
@@ -133,8 +133,8 @@ def _shift_of_norm(norm: Any, mean: npt.NDArray[np.float64]) -> float:
 
 def _batches(images: Images, preprocessing: Any) -> Iterator[torch.Tensor]:
     for start in range(0, len(images), 16):
-        places = range(start, min(start + 16, len(images)))
-        pixels = np.stack([preprocessing.prepare(images.pixels(i)) for i in places])
+        indices = range(start, min(start + 16, len(images)))
+        pixels = np.stack([preprocessing.prepare(images.pixels(i)) for i in indices])
         yield torch.from_numpy(pixels).permute(0, 3, 1, 2)  # (n, 3, h, w)
 
 

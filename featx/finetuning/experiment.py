@@ -24,14 +24,14 @@ from featx.finetuning.classifier import (
     divide,
     what_trains,
 )
-from featx.finetuning.data_split import Task, load_task
+from featx.finetuning.data_split import DataSplit, load_data_split
 from featx.finetuning.experiment_results import Run, Runs, make_result
 from featx.finetuning.heads import parse_sizes
 from featx.finetuning.model_folder import check_folder, find_root, save_folder
 from featx.finetuning.training_summary import StageSummary, count_parameters, summarize
 from featx.networks.sources.finding import find_source
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import BarOnly, Watcher
+from featx.streaming.progress import BarOnly, ProgressCallback
 
 LATER = ("epochs", "lr", "rates", "layer_decay")
 """Parameters of the stage after the head's."""
@@ -61,7 +61,7 @@ def finetune(
     checkpoint: str | os.PathLike[str] | None = None,
     store: Any = "default",
     n_jobs: int | None = None,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """Fine-tune a network on pictures, and measure it on pictures that were left out.
@@ -111,8 +111,8 @@ def finetune(
         If a strategy or parameter is not known.
     """
     base = check_parameters(model, parameters, is_alone=not compare)
-    dataset, cache, watcher, _ = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, _ = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     base["store"] = cache
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
@@ -121,19 +121,19 @@ def finetune(
         _check_output(output, model, chosen, force=force)
     notes = say_of_scratch(parameters) if compare else say_what_trains(base, parameters)
     for note in notes if not compare or "scratch" in chosen else ():
-        watcher.note(note)
-    task = load_task(dataset, random_state=random_state, n_jobs=n_jobs)
-    watcher.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
+        progress.note(note)
+    task = load_data_split(dataset, random_state=random_state, n_jobs=n_jobs)
+    progress.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
                  f"({task.division})")  # fmt: skip
     task.check_per_class(labels, train_per_class)
     if len(chosen) > 1:
         _check_layers(task, settings)
-    study = _Study(cache, checkpoint, watcher)
+    study = _Study(cache, checkpoint, progress)
     everything = Runs(task, model)
     curves: list[dict[str, Any]] = []
     for strategy in chosen:
         for seed in range(random_state, random_state + seeds):
-            watcher.note(f"{strategy}, seed {seed}")
+            progress.note(f"{strategy}, seed {seed}")
             part = task.thinned(train_per_class, seed) if train_per_class else task
             everything.runs.append(study.run(part, strategy, settings[strategy], seed))
             curves += study.run_fewer(part, strategy, settings[strategy], seed, labels)
@@ -150,7 +150,7 @@ def finetune(
         known = {**result.provenance, "protocol": result.protocol, "result": row}
         save_folder(best.classifier, output, provenance=known, force=force)
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
-    remove_checkpoints(study.places)
+    remove_checkpoints(study.indices)
     return result
 
 
@@ -328,7 +328,7 @@ def _check_output(
     find_root(find_source(model))
 
 
-def _check_layers(task: Task, settings: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_layers(task: DataSplit, settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Find every layer that a strategy names before the first of them trains for hours."""
     n_classes = len(set(task.part(task.train)[1]))
     for strategy, parameters in settings.items():
@@ -344,20 +344,20 @@ class _Study:
         self,
         store: FeatureStore | None,
         checkpoint: str | os.PathLike[str] | None,
-        watcher: Watcher,
+        progress: ProgressCallback,
     ) -> None:
         self.store = store
         self.checkpoint = checkpoint
-        self.watcher = watcher
-        self.places: list[str] = []
+        self.progress = progress
+        self.indices: list[str] = []
 
-    def run(self, task: Task, strategy: str, settings: Mapping[str, Any], seed: int) -> Run:
+    def run(self, task: DataSplit, strategy: str, settings: Mapping[str, Any], seed: int) -> Run:
         """A strategy on all training pictures of a task."""
-        return self._run(task, strategy, settings, seed, self.watcher)
+        return self._run(task, strategy, settings, seed, self.progress)
 
     def run_fewer(
         self,
-        task: Task,
+        task: DataSplit,
         strategy: str,
         settings: Mapping[str, Any],
         seed: int,
@@ -369,30 +369,32 @@ class _Study:
             part = task.thinned(n, seed)
             if len(part.train) == len(task.train):
                 continue  # That is the run with all.
-            run = self._run(part, strategy, settings, seed, BarOnly(self.watcher), f"-{n}")
+            run = self._run(part, strategy, settings, seed, BarOnly(self.progress), f"-{n}")
             accuracy = float(np.mean(run.predicted == truth))
             rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
         return rows
 
     def _run(
         self,
-        task: Task,
+        task: DataSplit,
         strategy: str,
         settings: Mapping[str, Any],
         seed: int,
-        watcher: Watcher,
+        progress: ProgressCallback,
         suffix: str = "",
     ) -> Run:
         if strategy == "frozen":
             return _probe(task, seed, settings, self.store)
-        place = None
+        index = None
         if self.checkpoint is not None:
-            place = os.path.join(self.checkpoint, f"{strategy}-{seed}{suffix}")
-            self.places.append(place)
-        classifier = FineTunedClassifier(**{**settings, "random_state": seed, "checkpoint": place})
+            index = os.path.join(self.checkpoint, f"{strategy}-{seed}{suffix}")
+            self.indices.append(index)
+        classifier = FineTunedClassifier(**{**settings, "random_state": seed, "checkpoint": index})
         images, labels = task.part(task.train)
         valid = task.part(task.valid) if len(task.valid) else None
-        classifier.fit(images, labels, validation_data=valid, keep_checkpoint=True, watcher=watcher)
+        classifier.fit(
+            images, labels, validation_data=valid, keep_checkpoint=True, progress=progress
+        )
         stage = classifier.stages(classifier.prepared_)[-1]
         return Run(
             strategy,
@@ -406,7 +408,7 @@ class _Study:
         )
 
 
-def _probe(task: Task, seed: int, settings: Mapping[str, Any], store: Any) -> Run:
+def _probe(task: DataSplit, seed: int, settings: Mapping[str, Any], store: Any) -> Run:
     """A linear classifier on the averaged features before the classes."""
     from featx.extractors.cnn import CNNFeatures
 
@@ -417,9 +419,9 @@ def _probe(task: Task, seed: int, settings: Mapping[str, Any], store: Any) -> Ru
         extractor.set_params(pooling="gap")
     started = time.perf_counter()
     rows = {}
-    for name, places in (("train", task.train), ("test", task.test), ("valid", task.valid)):
-        if len(places):
-            rows[name] = np.asarray(extract(task.dataset.take(places), extractor, store=store).X)
+    for name, indices in (("train", task.train), ("test", task.test), ("valid", task.valid)):
+        if len(indices):
+            rows[name] = np.asarray(extract(task.dataset.take(indices), extractor, store=store).X)
     labels = task.part(task.train)[1]
     probe = LinearProbe(random_state=seed).fit(rows["train"], labels)
     seconds = time.perf_counter() - started
@@ -456,7 +458,9 @@ def _is_maps(extractor: Any) -> bool:
     return len(list_layers(extractor.model, size=size).find("-1").shape) == 3
 
 
-def _protocol(base: Mapping[str, Any], task: Task, seeds: int, random_state: int) -> dict[str, Any]:
+def _protocol(
+    base: Mapping[str, Any], task: DataSplit, seeds: int, random_state: int
+) -> dict[str, Any]:
     settings = FineTunedClassifier(**base).get_params(deep=False)
     plain = {k: str(v) if k in ("model", "weights") else v for k, v in settings.items()}
     return {

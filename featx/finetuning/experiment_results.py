@@ -13,7 +13,7 @@ from featx.engine.provenance import provenance_of
 from featx.evaluation.scores import bootstrap_interval, mcnemar, per_class
 from featx.features.results import Result
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.data_split import Task
+from featx.finetuning.data_split import DataSplit
 from featx.finetuning.transfer_gains import curve_of, measure_gains, say_gains
 
 N_MISTAKES = 24
@@ -68,7 +68,7 @@ class Run:
 class Runs:
     """All runs on a task."""
 
-    task: Task
+    task: DataSplit
     model: Any
     runs: list[Run] = field(default_factory=list)
 
@@ -144,9 +144,9 @@ def _row(everything: Runs, strategy: str) -> dict[str, Any]:
     best = everything.is_right(everything.strategies[0])
     test = mcnemar(right.ravel(), best.ravel())
     is_best = strategy == everything.strategies[0]
-    places = np.searchsorted(runs[0].classes, truth)
+    indices = np.searchsorted(runs[0].classes, truth)
     rows = np.arange(len(truth))
-    losses = [-np.log(np.maximum(run.shares[rows, places], 1e-12)).mean() for run in runs]
+    losses = [-np.log(np.maximum(run.shares[rows, indices], 1e-12)).mean() for run in runs]
     return {
         "spec": f"{everything.model} {strategy}",
         "accuracy": accuracy,
@@ -242,11 +242,11 @@ def _sentences(rows: list[dict[str, Any]], everything: Runs) -> list[str]:
     said += _tensor_sentences(everything)
     for run in everything.runs:
         if run.classifier is not None and run.seed == everything.runs[0].seed:
-            proofs = run.classifier.proofs_.items()
+            freeze_checks = run.classifier.freeze_checks_.items()
             said += [
-                f"{run.strategy}, stage {stage}: {proof}."
-                for stage, proof in proofs
-                if proof.n_values
+                f"{run.strategy}, stage {stage}: {freeze_check}."
+                for stage, freeze_check in freeze_checks
+                if freeze_check.n_values
             ]
     return said
 

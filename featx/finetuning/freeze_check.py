@@ -15,7 +15,7 @@ N_LISTED = 5
 
 
 @dataclass(frozen=True)
-class Proof:
+class FreezeCheck:
     """Frozen tensors before and after a run.
 
     Parameters
@@ -53,7 +53,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Witness:
+class Checksums:
     """Digests of tensors that must not move, taken before a run.
 
     Examples
@@ -69,7 +69,7 @@ class Witness:
     n_parameters: int
 
     @classmethod
-    def of(cls, network: nn.Module, *, moving: Iterable[str]) -> Witness:
+    def of(cls, network: nn.Module, *, moving: Iterable[str]) -> Checksums:
         """Digests of every parameter and buffer of a network but those that may move."""
         fixed = {name: t for name, t in _tensors(network).items() if name not in set(moving)}
         parameters = {name for name, _ in network.named_parameters()}
@@ -79,7 +79,7 @@ class Witness:
             len(parameters & fixed.keys()),
         )
 
-    def prove(self, network: nn.Module) -> Proof:
+    def prove(self, network: nn.Module) -> FreezeCheck:
         """Compare with the same tensors now."""
         now = _tensors(network)
         moved = [
@@ -88,7 +88,7 @@ class Witness:
             if name not in now or tensor_digest(now[name]) != digest
         ]
         n_buffers = len(self.digests) - self.n_parameters
-        return Proof(self.n_parameters, n_buffers, self.n_values, moved)
+        return FreezeCheck(self.n_parameters, n_buffers, self.n_values, moved)
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:

@@ -153,7 +153,7 @@ class _Scope:
         self.owners = list(dict.fromkeys(name.rpartition(".")[0] for name in named))
         self.owners += sorted(_norm_paths(prepared.network) - set(self.owners))
 
-    def place(self, path: str) -> int:
+    def index(self, path: str) -> int:
         """Order in which a module is first called; what is never called counts by its parent."""
         while path:
             if path in self.entered:
@@ -183,8 +183,8 @@ class _Scope:
         if train == "head":
             more = () if self.prepared.is_random else self.owners
             return new | {p for p in more if self.is_new(p)}
-        start = self.place(module_of(self.table, train))
-        return new | {p for p in self.owners if self.place(p) >= start}
+        start = self.index(module_of(self.table, train))
+        return new | {p for p in self.owners if self.index(p) >= start}
 
     def is_new(self, path: str) -> bool:
         """Whether no weights gave any tensor of a module."""
@@ -228,8 +228,8 @@ def _rates(prepared: Prepared, policy: Policy, scope: _Scope, paths: set[str]) -
 def _depths(prepared: Prepared, scope: _Scope) -> dict[str, int]:
     """Number of layers with weights up to each module with parameters."""
     nodes = prepared.table.recording.nodes
-    weighted = sorted(scope.place(node.name) for node in nodes if node.kind in WEIGHTED)
-    return {path: sum(place <= scope.place(path) for place in weighted) for path in scope.owners}
+    weighted = sorted(scope.index(node.name) for node in nodes if node.kind in WEIGHTED)
+    return {path: sum(index <= scope.index(path) for index in weighted) for path in scope.owners}
 
 
 def _settle(
@@ -240,11 +240,11 @@ def _settle(
     active = {name.rpartition(".")[0] for name in rates}
     owners = {name.rpartition(".")[0] for name, _ in network.named_parameters()}
     norms = {p for p in live if p in active or p not in owners}  # A rate of zero holds all of it.
-    boundary = min(map(scope.place, active | norms))
+    boundary = min(map(scope.index, active | norms))
     others = {
         path
         for path, module in network.named_modules()
-        if not isinstance(module, _NormBase) and scope.place(path) >= boundary
+        if not isinstance(module, _NormBase) and scope.index(path) >= boundary
     }
     statistics = {
         name

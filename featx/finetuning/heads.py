@@ -21,7 +21,7 @@ from featx.networks.layers import (
     LayerTable,
     Node,
 )
-from featx.networks.network import Plan, needed_tensors, switch_off_in_place
+from featx.networks.network import NetworkConfig, needed_tensors, switch_off_in_place
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.saved_folder import FolderSource
 from featx.networks.tapping import Traced
@@ -98,7 +98,7 @@ class Prepared:
 
     network: nn.Module
     table: LayerTable
-    plan: Plan
+    plan: NetworkConfig
     report: LoadReport
     surgeries: list[Surgery] = field(default_factory=list)
     head: str = ""
@@ -130,7 +130,7 @@ class Prepared:
 
 
 def prepare_network(
-    plan: Plan, n_classes: int, head: Head | None = None, *, random_state: int = 0
+    plan: NetworkConfig, n_classes: int, head: Head | None = None, *, random_state: int = 0
 ) -> Prepared:
     """Build a network, load its weights, and give it a new head.
 
@@ -181,7 +181,7 @@ def _start_small(head: nn.Module) -> None:
         nn.init.zeros_(last.bias)
 
 
-def build_network(plan: Plan) -> tuple[nn.Module, LoadReport]:
+def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
     """The network of a plan with its weights, and what became of each of their tensors."""
     source, weights = plan.source, plan.weights
     network = source.build(weights)
@@ -231,7 +231,7 @@ def design_head(
     return {"at": first.name, "layers": layers, "removed": removed}
 
 
-def _check_weights(plan: Plan, network: nn.Module, report: LoadReport, at: str) -> None:
+def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, at: str) -> None:
     """Everything before the head has to be there, unless a part was asked for."""
     if plan.weights.read is None or plan.load:
         return
@@ -245,7 +245,7 @@ def _check_weights(plan: Plan, network: nn.Module, report: LoadReport, at: str) 
     )
 
 
-def _earlier_surgeries(plan: Plan) -> list[Surgery]:
+def _earlier_surgeries(plan: NetworkConfig) -> list[Surgery]:
     """What was done to the network of a folder before."""
     return list(plan.source.surgeries) if isinstance(plan.source, FolderSource) else []
 
@@ -275,8 +275,8 @@ def _leaves(table: LayerTable) -> list[str]:
 
 def _rectifiers(table: LayerTable, path: str) -> list[str]:
     """Rectifiers after the classifier, as SqueezeNet has one: new logits could die under it."""
-    leaves, place = set(_leaves(table)), table.find(path).index
-    later = table.recording.nodes[place + 1 :]
+    leaves, index = set(_leaves(table)), table.find(path).index
+    later = table.recording.nodes[index + 1 :]
     return [node.name for node in later if node.kind in RECTIFIERS and node.name in leaves]
 
 

@@ -24,7 +24,7 @@ from featx.finetuning.domain_shift import SourceDistance, measure_distance, name
 from featx.networks.configs import list_layers
 from featx.networks.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.networks.sources.base import RANDOM
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 FEW = 100
 """Training pictures of each class below which they count as few."""
@@ -107,7 +107,7 @@ def advise(
     device: str = "auto",
     random_state: int = 0,
     store: Any = "default",
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
     """How to use a network for some pictures: as it is, in part, trained on, or not at all.
@@ -144,8 +144,8 @@ def advise(
     tell them; both axes are measured here. What counts as few or unlike stands in `FEW` and
     `featx.finetuning.domain_shift.FAR`.
     """
-    dataset, cache, watcher, parameters = open_session(
-        data, domains=domains, store=store, progress=watcher, **parameters
+    dataset, cache, progress, parameters = open_session(
+        data, domains=domains, store=store, progress=progress, **parameters
     )
     if dataset.labels is None:
         raise DatasetError(f"{dataset.source}: wanted pictures of two or more classes.")
@@ -154,18 +154,18 @@ def advise(
     how = {"weights": weights, "size": size, "device": device}
     how = {key: value for key, value in how.items() if value is not None}
     found = extract(
-        dataset, model=model, layer=layers, pooling="gap", store=cache, watcher=watcher,
+        dataset, model=model, layer=layers, pooling="gap", store=cache, progress=progress,
         **how, **parameters,
     )  # fmt: skip
-    others = {spec: extract(dataset, spec, store=cache, watcher=watcher, **parameters)
+    others = {spec: extract(dataset, spec, store=cache, progress=progress, **parameters)
               for spec in CONTROLS}  # fmt: skip
     if weights != RANDOM:
-        watcher.note("control: the same network with random weights")
+        progress.note("control: the same network with random weights")
         others[TWIN] = extract(
-            dataset, model=model, layer=layers, pooling="gap", store=cache, watcher=watcher,
+            dataset, model=model, layer=layers, pooling="gap", store=cache, progress=progress,
             **{**how, "weights": RANDOM}, **parameters,
         )  # fmt: skip
-    watcher.note("distance from the network's source")
+    progress.note("distance from the network's source")
     kept = np.isin(dataset.names, found.paths)
     distance = measure_distance(
         dataset.images.take(np.flatnonzero(kept).tolist()), model,
@@ -196,8 +196,8 @@ def choose_depths(table: LayerTable) -> list[str]:
         for layer in table
         if layer.alias and layer.index < last.index and layer.kind in weighted
     ]
-    places = np.linspace(0, len(named) - 1, N_DEPTHS - 1).round().astype(int)
-    chosen = [named[i] for i in dict.fromkeys(places.tolist())] if named else []
+    indices = np.linspace(0, len(named) - 1, N_DEPTHS - 1).round().astype(int)
+    chosen = [named[i] for i in dict.fromkeys(indices.tolist())] if named else []
     return names_of([*chosen, last])
 
 
@@ -223,10 +223,10 @@ def _measure(
     }
     n_train = len(folds[0][0]) / len(set(found.labels[folds[0][0]]))
     evidence = Evidence(n_train, distance, list(layers), scores, controls)
-    place = evidence.best
+    index = evidence.best
     for name, other in others.items():
         if list(other.paths) == list(found.paths):
-            X = other.layer(list(other.blocks)[place]) if name == TWIN else other.X
+            X = other.layer(list(other.blocks)[index]) if name == TWIN else other.X
             controls[name] = score_splits(np.asarray(X), found.labels, folds, probe)
     return evidence
 

@@ -15,7 +15,7 @@ from featx._files import atomic_write, to_plain
 from featx.errors import ModelError, TrainingError
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.finetuning.heads import build_network
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 from featx.networks.sources.base import Source
 from featx.networks.sources.local import ModuleSource
 from featx.networks.sources.saved_folder import FOLDER_FILES, FolderSource, read_card
@@ -120,14 +120,14 @@ def load_folder(folder: str | os.PathLike[str]) -> FineTunedClassifier:
         If there is none.
     """
     card = read_card(folder)
-    plan = find_plan(os.fspath(folder))
+    plan = find_config(os.fspath(folder))
     network, report = build_network(plan)
     made = FineTunedClassifier(os.fspath(folder))
     made.classes_ = np.array(card["classes"])
     made.network_ = network.eval().requires_grad_(False)
     made.preprocessing_, made.report_ = plan.preprocessing, report
     made.surgeries_, made.notes_ = card["surgeries"], card["notes"]
-    made.history_, made.proofs_, made._cut = card["history"], {}, None
+    made.history_, made.freeze_checks_, made._cut = card["history"], {}, None
     return made
 
 

@@ -27,7 +27,7 @@ from featx.errors import TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch, scalars
 from featx.finetuning.freezing import TrainingPlan
 from featx.networks.preprocessing import Preprocessing
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -136,7 +136,7 @@ class StagedNetwork(nn.Module):
         return self
 
 
-class WatchedNet(NeuralNet):
+class ProgressNet(NeuralNet):
     """skorch's net with changed batches, mixed precision and a watched loss.
 
     Attributes
@@ -179,7 +179,7 @@ class WatchedNet(NeuralNet):
         )
 
 
-class Net(WatchedNet, NeuralNetClassifier):
+class Net(ProgressNet, NeuralNetClassifier):
     """The same for classes."""
 
 
@@ -192,7 +192,7 @@ def run_stage(
     *,
     mix: Any = None,
     checkpoint: Checkpointer | None = None,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[dict[str, Any]]:
     """Train one stage, from where a checkpoint of it left off.
 
@@ -222,8 +222,8 @@ def run_stage(
     if checkpoint is not None:
         keep = KeepEachEpoch(checkpoint, staged.network, stage.name, stage.n_epochs, stopping)
         callbacks.append(("checkpoint", keep))
-    told = watcher or Watcher()
-    callbacks.append(("tell", Tell(told, stage.name, stage.n_epochs, len(train))))  # type: ignore[arg-type]
+    told = progress or ProgressCallback()
+    callbacks.append(("tell", ReportProgress(told, stage.name, stage.n_epochs, len(train))))  # type: ignore[arg-type]
     net = _make_net(stage, staged, valid, settings, callbacks)
     net.mix = None if mix is None else mix.forward  # skorch takes a module for one to train.
     net.precision = settings.precision
@@ -365,25 +365,27 @@ class ScheduleRates(Callback):
             group["lr"] = group["peak"] * factor
 
 
-class Tell(Callback):
+class ReportProgress(Callback):
     """Tell how far a stage is, and each epoch's numbers.
 
     Parameters
     ----------
-    watcher : Watcher
+    progress : ProgressCallback
     stage : str
     n_epochs, n_images : int
     """
 
-    def __init__(self, watcher: Watcher, stage: str, n_epochs: int, n_images: int) -> None:
-        self.watcher = watcher
+    def __init__(
+        self, progress: ProgressCallback, stage: str, n_epochs: int, n_images: int
+    ) -> None:
+        self.progress = progress
         self.stage = stage
         self.n_epochs = n_epochs
         self.n_images = n_images
 
     def on_train_begin(self, net: Any, **_: Any) -> None:
         """Tell how long the stage is, and what is behind."""
-        self.watcher.train(self.stage, self.n_epochs * self.n_images)
+        self.progress.train(self.stage, self.n_epochs * self.n_images)
         self._left = self.n_epochs * self.n_images
         self._advance(len(net.history) * self.n_images)
 
@@ -393,7 +395,7 @@ class Tell(Callback):
 
     def _advance(self, n_images: int) -> None:
         self._left -= n_images
-        self.watcher.advance(n_images)
+        self.progress.advance(n_images)
 
     def on_batch_end(self, net: Any, batch: Any = None, training: bool = False, **_: Any) -> None:
         """Move on."""
@@ -408,4 +410,4 @@ class Tell(Callback):
             text += f", valid loss {row['valid_loss']:.4f}"
         if "valid_acc" in row:
             text += f", accuracy {row['valid_acc']:.3f}"
-        self.watcher.note(f"{text}, {row['dur']:.1f} s")
+        self.progress.note(f"{text}, {row['dur']:.1f} s")

@@ -20,7 +20,7 @@ KEPT_BYTES = 1 << 30
 """Prepared pictures kept in memory; further ones are decoded in each epoch."""
 
 
-class PictureSet(Dataset[tuple[Tensor, int]]):
+class TrainingImages(Dataset[tuple[Tensor, int]]):
     """Pictures prepared for a network, changed at random where that is asked for.
 
     Parameters

@@ -69,11 +69,11 @@ def settle_axes(value: Tensor, source: Tensor | None) -> None:
 def _reordered(axes: str, arguments: Sequence[Any], *, is_swap: bool) -> str:
     """Axes in the order that a permutation or a swap gives them; empty if that is unknown."""
     order = arguments[0] if len(arguments) == 1 else arguments
-    places = [int(place) % (len(axes) + 1) for place in order]
-    if is_swap and len(places) == 2:
-        first, second = places
-        places = list(range(len(axes) + 1))
-        places[first], places[second] = second, first
-    if len(places) != len(axes) + 1 or places[0] != 0:
+    indices = [int(index) % (len(axes) + 1) for index in order]
+    if is_swap and len(indices) == 2:
+        first, second = indices
+        indices = list(range(len(axes) + 1))
+        indices[first], indices[second] = second, first
+    if len(indices) != len(axes) + 1 or indices[0] != 0:
         return ""
-    return "".join(axes[place - 1] for place in places[1:])
+    return "".join(axes[index - 1] for index in indices[1:])

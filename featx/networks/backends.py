@@ -17,7 +17,7 @@ from featx.errors import ModelError
 from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
 from featx.networks.layers import Layer
-from featx.networks.network import Network, Plan
+from featx.networks.network import Network, NetworkConfig
 from featx.networks.tapping import Tap
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,9 @@ FAST_MACHINES = ("x86_64", "AMD64")
 """Processors on which OpenVINO was found faster than torch."""
 
 
-def choose_backend(wish: str, plan: Plan, taps: Sequence[Tap], n_images: int, n_jobs: int) -> str:
+def choose_backend(
+    wish: str, plan: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int
+) -> str:
     """``torch`` or ``openvino``, by wish or by the amount of work.
 
     Parameters
@@ -78,7 +80,7 @@ def choose_backend(wish: str, plan: Plan, taps: Sequence[Tap], n_images: int, n_
     return "openvino" if can_be_fast and is_worth_it and has_openvino() else "torch"
 
 
-def images_worth(plan: Plan, taps: Sequence[Tap]) -> float:
+def images_worth(plan: NetworkConfig, taps: Sequence[Tap]) -> float:
     """Pictures of one core for which a conversion to OpenVINO has paid for itself."""
     deepest = _deepest(taps)
     seconds = CONVERSION_S + CONVERSION_S_PER_STEP * (deepest.index + 1)
@@ -86,7 +88,7 @@ def images_worth(plan: Plan, taps: Sequence[Tap]) -> float:
 
 
 def find_filler(
-    plan: Plan, taps: Sequence[Tap], backend: str, pixels: Array, *, must_be: bool = False
+    plan: NetworkConfig, taps: Sequence[Tap], backend: str, pixels: Array, *, must_be: bool = False
 ) -> Filler:
     """What computes the rows of a batch into arrays, by a back end.
 
@@ -124,7 +126,7 @@ def find_filler(
     return fill
 
 
-def pass_length(plan: Plan, taps: Sequence[Tap], backend: str) -> int:
+def pass_length(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> int:
     """Pictures in one pass that are about the fastest on a processor's core: 1 to 64.
 
     Few, so that what they come to stays in its cache, but as many as it takes for the calls to
@@ -148,7 +150,7 @@ def empty_rows(n_images: int, taps: Sequence[Tap]) -> list[Array]:
     return [np.empty((n_images, tap.width), np.float32) for tap in taps]
 
 
-class Lanes:
+class WorkerThreads:
     """Some threads, each of which computes batches of its own with its share of the cores.
 
     Parameters
@@ -176,40 +178,40 @@ class Lanes:
         """Be called by each of the threads first: torch has a number of threads for each."""
         torch.set_num_threads(self.n_threads)
 
-    def __enter__(self) -> Lanes:
-        with Lanes._lock:
-            if not Lanes._n_open:
-                Lanes._n_before = torch.get_num_threads()
-            Lanes._n_open += 1
+    def __enter__(self) -> WorkerThreads:
+        with WorkerThreads._lock:
+            if not WorkerThreads._n_open:
+                WorkerThreads._n_before = torch.get_num_threads()
+            WorkerThreads._n_open += 1
         return self
 
     def __exit__(self, *error: object) -> None:
-        with Lanes._lock:
-            Lanes._n_open -= 1
-            if not Lanes._n_open:  # What a lane set is the start of any later thread, too.
-                torch.set_num_threads(Lanes._n_before)
+        with WorkerThreads._lock:
+            WorkerThreads._n_open -= 1
+            if not WorkerThreads._n_open:  # What a lane set is the start of any later thread, too.
+                torch.set_num_threads(WorkerThreads._n_before)
 
 
-def n_threads(plan: Plan, taps: Sequence[Tap], n_images: int, n_jobs: int) -> int:
+def n_threads(plan: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int) -> int:
     """Threads that torch takes for each of `n_jobs` batches at once."""
     if isinstance(plan.network().runner(taps), HookedNetwork):
         return torch.get_num_threads()  # One batch at a time, whoever asks.
     return max(1, n_jobs // max(n_images, 1))
 
 
-def release(plan: Plan, taps: Sequence[Tap], backend: str) -> None:
+def release(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> None:
     """Let go of what a run has left in the back end."""
     if backend == "openvino":
         _checker(plan).release(taps, plan.precision)
 
 
-def used_backend(plan: Plan, taps: Sequence[Tap], backend: str) -> str:
+def used_backend(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> str:
     """The back end that rows come from, once the first have come."""
     is_refused = backend == "openvino" and _checker(plan).has_refused(taps, plan.precision)
     return "torch" if is_refused else backend
 
 
-def _checker(plan: Plan) -> Network:
+def _checker(plan: NetworkConfig) -> Network:
     """The network in fp32, which is converted and which rows are checked against."""
     return replace(plan, precision="fp32").network()
 

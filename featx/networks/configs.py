@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from featx.networks.module_state import state_stamp
-from featx.networks.network import Cache, Plan
+from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.saved_folder import FOLDER_FILES
 
 N_PLANS_KEPT = 16
 
 
-def find_plan(
+def find_config(
     model: Any,
     *,
     weights: str | os.PathLike[str] = "default",
@@ -30,7 +30,7 @@ def find_plan(
     precision: str = "fp32",
     tap: str = "auto",
     is_checked: bool = True,
-) -> Plan:
+) -> NetworkConfig:
     """Plan for a network, the last one made where the same is asked for.
 
     Parameters
@@ -52,13 +52,13 @@ def find_plan(
     # A relative name means another folder or file elsewhere.
     key = repr((which, os.fspath(weights), how, os.getcwd()))
 
-    def make() -> tuple[Any, Plan]:
+    def make() -> tuple[Any, NetworkConfig]:
         source = find_source(named)
         chosen = source.weights(weights)
         preprocessing = chosen.preprocessing.override(
             size=size, crop=crop, interpolation=interpolation, mean=mean, std=std
         )
-        plan = Plan(source, chosen, preprocessing, load, device, precision, tap)
+        plan = NetworkConfig(source, chosen, preprocessing, load, device, precision, tap)
         return _stamp(named, weights), plan
 
     stamp, plan = _PLANS.get(key, make)
@@ -119,4 +119,4 @@ def list_layers(model: Any = "featxnet", *, size: Any = None, crop: Any = None) 
     >>> layer.node, layer.shape, layer.n_features
     ('features.2', (64, 27, 27), 46656)
     """
-    return find_plan(model, weights="random", size=size, crop=crop).table
+    return find_config(model, weights="random", size=size, crop=crop).table

@@ -165,12 +165,12 @@ def load_card() -> dict[str, Any]:
     return card
 
 
-def training_pictures() -> npt.NDArray[np.uint64]:
+def training_image_digests() -> npt.NDArray[np.uint64]:
     """Return the first eight bytes of the digest of each picture it was trained on, sorted.
 
     Digests are those of `featx._fingerprints.digest_bytes`: what the store names pictures by.
     """
-    digests: npt.NDArray[np.uint64] = np.load(_DATA / "featxnet.pictures.npy", allow_pickle=False)
+    digests: npt.NDArray[np.uint64] = np.load(_DATA / "featxnet.images.npy", allow_pickle=False)
     return digests
 
 

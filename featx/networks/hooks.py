@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from featx.networks.tapping import Tap, tap_rows
-from featx.networks.tracing import Walk
+from featx.networks.tracing import Trace
 
 
 class HookedNetwork:
@@ -37,18 +37,18 @@ class HookedNetwork:
         def see(
             name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
         ) -> None:
-            place = wanted.get(name)
-            if place is None or place in found:
+            index = wanted.get(name)
+            if index is None or index in found:
                 return
-            tap = self.taps[place]
+            tap = self.taps[index]
             axes, n_prefix = tap.layer.axes, tap.layer.n_prefix
-            found[place] = tap_rows(value, tap.pooling, axes, n_prefix, must_copy=True)
+            found[index] = tap_rows(value, tap.pooling, axes, n_prefix, must_copy=True)
             if len(found) == len(self.taps):
                 raise _DeepestReachedError
 
         # Hooks are on the network while it runs: one thread at a time.
         with self._lock, contextlib.suppress(_DeepestReachedError):
-            Walk(self.network, see).run(batch, with_functions=self.with_functions)
+            Trace(self.network, see).run(batch, with_functions=self.with_functions)
         return tuple(found[i] for i in range(len(self.taps)))
 
 

@@ -157,7 +157,7 @@ class LayerTable(Sequence[Layer]):
         nodes = recording.nodes
         self._places = {name: i for i, node in enumerate(nodes) for name in node.names}
         aliases = _aliases(recording, self._places)
-        shown = {place: alias for alias, place in reversed(aliases.items())}
+        shown = {index: alias for alias, index in reversed(aliases.items())}
         self._layers = [_layer(node, i, shown.get(i, "")) for i, node in enumerate(nodes)]
         self._places = {**aliases, **self._places}
         self._places["logits"] = self._places.get("logits", self._places[recording.logits])
@@ -223,24 +223,24 @@ def _layer(node: Node, index: int, alias: str) -> Layer:
     )
 
 
-def _penultimate(recording: Recording, places: Mapping[str, int]) -> int:
+def _penultimate(recording: Recording, indices: Mapping[str, int]) -> int:
     """Place of the input of the last layer with weights."""
-    last = places[recording.logits]
+    last = indices[recording.logits]
     for node in reversed(recording.nodes[: last + 1]):
-        if node.kind in CONVOLUTIONS | LINEARS and node.source in places:
-            return places[node.source]
+        if node.kind in CONVOLUTIONS | LINEARS and node.source in indices:
+            return indices[node.source]
     return max(last - 1, 0)
 
 
-def _aliases(recording: Recording, places: Mapping[str, int]) -> dict[str, int]:
+def _aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]:
     """Alias -> place, the one to show first where a node has several.
 
     A word that the network itself uses, as ShuffleNet does ``stage2``, is left to it.
     """
-    numbered = {**_container_aliases(recording, places), **_operation_aliases(recording)}
-    own = {name: place for name, place in places.items() if ALIAS.fullmatch(name)}
-    taken = {_word(name) for name, place in own.items() if numbered.get(name) != place}
-    kept = {name: place for name, place in numbered.items() if _word(name) not in taken}
+    numbered = {**_container_aliases(recording, indices), **_operation_aliases(recording)}
+    own = {name: index for name, index in indices.items() if ALIAS.fullmatch(name)}
+    taken = {_word(name) for name, index in own.items() if numbered.get(name) != index}
+    kept = {name: index for name, index in numbered.items() if _word(name) not in taken}
     return {**own, **kept}
 
 
@@ -256,46 +256,46 @@ def _operation_aliases(recording: Recording) -> dict[str, int]:
     number = _paper_numbers if recording.kind in PAPER_NUMBERED else _running_numbers
     weighted: dict[str, str] = {}  # node that a rectifier may follow -> alias of its weights
     aliases: dict[str, int] = {}
-    for place, alias in number(recording):
-        aliases[alias] = place
+    for index, alias in number(recording):
+        aliases[alias] = index
         if not alias.startswith("pool"):
-            weighted[recording.nodes[place].name] = alias
-    for place, node in enumerate(recording.nodes):
+            weighted[recording.nodes[index].name] = alias
+    for index, node in enumerate(recording.nodes):
         followed = weighted.get(node.source)
         if followed and node.kind in NORMS:
             weighted[node.name] = followed
         elif followed and node.kind in RECTIFIERS:
-            aliases.setdefault(f"relu_{followed}", place)
+            aliases.setdefault(f"relu_{followed}", index)
     return aliases
 
 
 def _running_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
     """Each convolution, linear layer and pooling with its number in order of execution."""
     counts: Counter[str] = Counter()
-    for place, node in enumerate(recording.nodes):
+    for index, node in enumerate(recording.nodes):
         if word := _operation(node.kind):
             counts[word] += 1
-            yield place, f"{word}{counts[word]}"
+            yield index, f"{word}{counts[word]}"
 
 
 def _paper_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
     """AlexNet's and VGG's numbers: pooling after its convolution, linear layers from 6."""
     is_vgg = recording.kind == "VGG"
     n_stages, n_in_stage, n_linear = (1 if is_vgg else 0), 0, 5
-    for place, node in enumerate(recording.nodes):
+    for index, node in enumerate(recording.nodes):
         word = _operation(node.kind)
         if word == "conv" and is_vgg:
             n_in_stage += 1
-            yield place, f"conv{n_stages}_{n_in_stage}"
+            yield index, f"conv{n_stages}_{n_in_stage}"
         elif word == "conv":
             n_stages += 1
-            yield place, f"conv{n_stages}"
+            yield index, f"conv{n_stages}"
         elif word == "pool":
-            yield place, f"pool{n_stages}"
+            yield index, f"pool{n_stages}"
             n_stages, n_in_stage = n_stages + is_vgg, 0
         elif word == "fc":
             n_linear += 1
-            yield place, f"fc{n_linear}"
+            yield index, f"fc{n_linear}"
 
 
 def _operation(kind: str) -> str:
@@ -306,7 +306,7 @@ def _operation(kind: str) -> str:
     return "pool" if kind in POOLS else ""
 
 
-def _container_aliases(recording: Recording, places: Mapping[str, int]) -> dict[str, int]:
+def _container_aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]:
     """``stageN``, ``fireN``, ``blockN`` -> place.
 
     A block is a repeated class of modules with two or more weighted layers, outermost first;
@@ -316,12 +316,12 @@ def _container_aliases(recording: Recording, places: Mapping[str, int]) -> dict[
     stages = dict.fromkeys(block.name.rpartition(".")[0] for block in blocks)
     aliases: dict[str, int] = {}
     if len(stages) > 1:
-        held = [name for name in stages if name in places]
-        aliases |= {f"stage{i}": places[name] for i, name in enumerate(held, 1)}
+        held = [name for name in stages if name in indices]
+        aliases |= {f"stage{i}": indices[name] for i, name in enumerate(held, 1)}
     for i, block in enumerate(blocks, 1):
         word = "fire" if block.kind == "Fire" else "block"
-        if block.name in places:
-            aliases[f"{word}{i}"] = places[block.name]
+        if block.name in indices:
+            aliases[f"{word}{i}"] = indices[block.name]
     return aliases
 
 

@@ -18,7 +18,7 @@ PREPROCESSING: dict[str, Any] = {
 """What a picture goes through: 28 px, MNIST's mean and deviation."""
 
 
-class Grey(nn.Module):
+class Gray(nn.Module):
     """Mean of the colour channels.
 
     Examples
@@ -51,7 +51,7 @@ def build_lenet() -> nn.Sequential:
     """
     return nn.Sequential(
         OrderedDict(
-            grey=Grey(),
+            gray=Gray(),
             conv1=nn.Conv2d(1, 20, 5),
             relu_conv1=nn.ReLU(),
             pool1=nn.MaxPool2d(2),  # (n, 20, 12, 12)

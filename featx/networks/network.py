@@ -46,7 +46,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Plan:
+class NetworkConfig:
     """Which network, with which weights, run how.
 
     Parameters
@@ -138,7 +138,7 @@ class Network:
         Forward passes so far.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: NetworkConfig) -> None:
         check_precision(plan.precision, plan.device)
         self.plan = plan
         self.device = find_device(plan.device)
@@ -172,7 +172,7 @@ class Network:
         runner = self.runner(taps)
         self.n_passes += 1
         with torch.inference_mode(), _exact(self.device), self._autocast():
-            return tuple(runner(self.normalise(batch)))
+            return tuple(runner(self.normalize(batch)))
 
     def compiled(
         self, taps: Sequence[Tap], precision: str, pixels: npt.NDArray[Any]
@@ -219,7 +219,7 @@ class Network:
             self._n_weights[layer.node] = sum(state[name].numel() for name in needed)
         return self._n_weights[layer.node]
 
-    def normalise(self, batch: Tensor) -> Tensor:
+    def normalize(self, batch: Tensor) -> Tensor:
         """Pixels 0 to 255 as the network expects them."""
         mean = torch.tensor(self.plan.preprocessing.mean, device=self.device)[:, None, None]
         std = torch.tensor(self.plan.preprocessing.std, device=self.device)[:, None, None]

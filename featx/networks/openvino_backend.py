@@ -74,8 +74,8 @@ class CompiledNetwork:
             request = self._idle.pop()
         except IndexError:
             request = self._compiled.create_infer_request()
-        for place, rows in enumerate(out):
-            request.set_output_tensor(place, self._ov.Tensor(rows, shared_memory=True))
+        for index, rows in enumerate(out):
+            request.set_output_tensor(index, self._ov.Tensor(rows, shared_memory=True))
         request.infer([pixels], share_inputs=True, share_outputs=True)
         self._idle.append(request)
 

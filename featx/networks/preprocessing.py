@@ -171,6 +171,6 @@ def _resize_tensor(pixels: Pixels, size: tuple[int, int], interpolation: str) ->
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2.functional import resize
 
-    picture = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, h, w)
-    resized = resize(picture, list(size), InterpolationMode(interpolation), antialias=True)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, h, w)
+    resized = resize(image, list(size), InterpolationMode(interpolation), antialias=True)
     return resized.permute(1, 2, 0).numpy()

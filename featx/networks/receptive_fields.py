@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from featx.networks.layers import Layer
-from featx.networks.tracing import Walk, function_name
+from featx.networks.tracing import Trace, function_name
 
 Ends = npt.NDArray[np.intp]
 FIELD = "_featx_field"
@@ -86,8 +86,8 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
     Examples
     --------
     >>> from featx.networks import list_layers
-    >>> from featx.networks.configs import find_plan
-    >>> network = find_plan("featxnet", weights="random").network().module
+    >>> from featx.networks.configs import find_config
+    >>> network = find_config("featxnet", weights="random").network().module
     >>> receptive_field(network, list_layers("featxnet").find("pool1"), (112, 112)).size
     (9, 9)
     """
@@ -100,7 +100,7 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
     batch = torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
     setattr(batch, FIELD, Field(*(_pixels(length) for length in size)))
     with torch.no_grad(), _Following(size):
-        Walk(network, see).run(batch)
+        Trace(network, see).run(batch)
     value = found[layer.node]
     field = getattr(value, FIELD, None)
     if layer.axes != "chw" or field is None or value.dim() != 4:
@@ -131,32 +131,32 @@ class _Following(TorchFunctionMode):
     ) -> Field | None:
         if value.dim() != 4:
             return _whole(self.size, (1, 1))
-        places = (value.shape[2], value.shape[3])
+        positions = (value.shape[2], value.shape[3])
         bare = name.strip("_")
         if bare in ("permute", "transpose", "movedim", "interpolate", "roll"):
-            return _whole(self.size, places)
+            return _whole(self.size, positions)
         if bare.startswith("adaptive"):
-            return _by_side(fields[0], places, _adaptive)
+            return _by_side(fields[0], positions, _adaptive)
         if bare in ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices"):
-            return _windowed(bare, fields[0], places, args, kwargs)
-        return _pointwise(fields, places) or _whole(self.size, places)
+            return _windowed(bare, fields[0], positions, args, kwargs)
+        return _pointwise(fields, positions) or _whole(self.size, positions)
 
 
-def _by_side(field: Field, places: tuple[int, int], find: Any) -> Field:
+def _by_side(field: Field, positions: tuple[int, int], find: Any) -> Field:
     """A field whose places along each side are windows on another's."""
     sides = []
-    for side, (span, n_places) in enumerate(zip((field.down, field.across), places)):
+    for side, (span, n_places) in enumerate(zip((field.down, field.across), positions)):
         firsts, lasts = find(len(span.low), n_places, side)
         sides.append(span.windows(firsts, lasts))
     return Field(*sides)
 
 
 def _adaptive(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
-    places = np.arange(n_places)
-    return places * n_before // n_places, -(-(places + 1) * n_before // n_places) - 1
+    positions = np.arange(n_places)
+    return positions * n_before // n_places, -(-(positions + 1) * n_before // n_places) - 1
 
 
-def _windowed(name: str, field: Field, places: tuple[int, int], args: Any, kwargs: Any) -> Field:
+def _windowed(name: str, field: Field, positions: tuple[int, int], args: Any, kwargs: Any) -> Field:
     kernel, stride, padding, dilation = _geometry(name, args, kwargs)
 
     def find(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
@@ -167,7 +167,7 @@ def _windowed(name: str, field: Field, places: tuple[int, int], args: Any, kwarg
         # A window that begins outside sees what is inside.
         return np.clip(firsts, 0, n_before - 1), lasts
 
-    return _by_side(field, places, find)
+    return _by_side(field, positions, find)
 
 
 def _geometry(name: str, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any]:
@@ -189,7 +189,7 @@ def _geometry(name: str, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any]:
     return kernel, stride, padding, _pair(given.get("dilation", 1))
 
 
-def _pointwise(fields: Sequence[Field], places: tuple[int, int]) -> Field | None:
+def _pointwise(fields: Sequence[Field], positions: tuple[int, int]) -> Field | None:
     """Of operations place by place: what any of the inputs depends on."""
     joined = fields[0]
     for field in fields[1:]:
@@ -199,7 +199,7 @@ def _pointwise(fields: Sequence[Field], places: tuple[int, int]) -> Field | None
         ):
             return None
         joined = Field(joined.down.joined(field.down), joined.across.joined(field.across))
-    is_same = (len(joined.down.low), len(joined.across.low)) == places
+    is_same = (len(joined.down.low), len(joined.across.low)) == positions
     return joined if is_same else None
 
 
@@ -211,9 +211,9 @@ def _pixels(length: int) -> Span:
     return Span(np.arange(length), np.arange(length) + 1)
 
 
-def _whole(size: tuple[int, int], places: tuple[int, int]) -> Field:
+def _whole(size: tuple[int, int], positions: tuple[int, int]) -> Field:
     down, across = (
-        Span(np.zeros(n, np.intp), np.full(n, length)) for n, length in zip(places, size)
+        Span(np.zeros(n, np.intp), np.full(n, length)) for n, length in zip(positions, size)
     )
     return Field(down, across)
 

@@ -36,7 +36,7 @@ MARK = "_featx_name"
 SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-class Sighting(Protocol):
+class Visitor(Protocol):
     """Called with each tensor a network makes: its name, kind, value and first input."""
 
     def __call__(
@@ -125,7 +125,7 @@ def is_new(value: Tensor, function: Any = "", kwargs: dict[str, Any] | None = No
     return is_in_place(function, kwargs or {}) or not hasattr(value, MARK)
 
 
-class Walk(TorchFunctionMode):
+class Trace(TorchFunctionMode):
     """Runs a network and shows each tensor that it makes to a function.
 
     Parameters
@@ -138,7 +138,7 @@ class Walk(TorchFunctionMode):
     """
 
     def __init__(
-        self, network: nn.Module, see: Sighting, enter: Callable[[str], None] | None = None
+        self, network: nn.Module, see: Visitor, enter: Callable[[str], None] | None = None
     ) -> None:
         super().__init__()
         self.network = network
@@ -295,7 +295,7 @@ def record(network: nn.Module, size: tuple[int, int]) -> Recording:
     batch = torch.zeros(PROBE_BATCH, 3, *size, device=parameter.device, dtype=parameter.dtype)
     counter = _MacCounter()
     recorder = _Recorder(counter, PROBE_BATCH)
-    walk = Walk(network, recorder, recorder.enter)
+    walk = Trace(network, recorder, recorder.enter)
     with torch.no_grad(), counter:
         output = walk.run(batch)
     return _recording(network, recorder, first_tensor(output))

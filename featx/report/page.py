@@ -45,9 +45,9 @@ def render_page(results: Sequence[Result], *, max_bytes: int = MAX_PAGE_BYTES) -
     thumbnails = [thumbnails_of(result, section) for result, section in zip(results, sections)]
     _fill_galleries(results, sections, thumbnails, min(MISTAKES_BYTES, max_bytes // 4))
     roots = {
-        f"{section.key}-{place}": plot
+        f"{section.key}-{index}": plot
         for section in sections
-        for place, plot in section.plots.items()
+        for index, plot in section.plots.items()
     }
     plot_script, elements = embed(roots)
     scripts = [script for script in (bokeh_script(), plot_script, page_script()) if script]

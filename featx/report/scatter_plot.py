@@ -165,16 +165,16 @@ def _figures(spaces: list[npt.NDArray[np.float32]], key: str) -> dict[str, figur
     view = CDSView(filter=BooleanFilter([True] * n), name=f"view-{key}")
     extent = square_extent(spaces, _MARGIN)
     return {
-        place: _figure(
+        index: _figure(
             x,
             y,
-            walk if place == "walk" else maps,
+            walk if index == "walk" else maps,
             ring,
             view,
             extent,
-            name=f"figure-{key}-{place}",
+            name=f"figure-{key}-{index}",
         )
-        for place, (x, y) in axes.items()
+        for index, (x, y) in axes.items()
     }
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from featx.data.datasets import load_dataset
 from featx.data.images import (
+    ImageLike,
     Images,
-    Picture,
     Pixels,
     decode,
 )
@@ -122,7 +122,7 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def find_images(data: str, names: Iterable[str]) -> dict[str, Picture]:
+def find_images(data: str, names: Iterable[str]) -> dict[str, ImageLike]:
     """Images of some names: files of that name, else those of the data set.
 
     Parameters
@@ -137,7 +137,7 @@ def find_images(data: str, names: Iterable[str]) -> dict[str, Picture]:
         Without those that are no longer there.
     """
     names = list(names)
-    found: dict[str, Picture] = {name: name for name in names if _is_file(name)}
+    found: dict[str, ImageLike] = {name: name for name in names if _is_file(name)}
     missing = [name for name in names if name not in found]
     if missing:
         images, indices = _load(data)

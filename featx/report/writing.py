@@ -49,8 +49,8 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     results, folder = list(results), Path(folder)
     if not results:
         raise ResultFileError("A report needs at least one result; got none.")
-    for place, result in enumerate(results, 1):
-        inside = folder if len(results) == 1 else folder / _folder_name(place, result)
+    for index, result in enumerate(results, 1):
+        inside = folder if len(results) == 1 else folder / _folder_name(index, result)
         save_figures(result, result.save(inside) / FIGURES_FOLDER)
     return write_page(results, folder / REPORT_FILE)
 
@@ -103,12 +103,12 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[Result]:
     ResultFileError
         If a folder has none, or one is damaged.
     """
-    return [Result.load(place) for folder in folders for place in _places(Path(folder))]
+    return [Result.load(index) for folder in folders for index in _places(Path(folder))]
 
 
-def _folder_name(place: int, result: Result) -> str:
+def _folder_name(index: int, result: Result) -> str:
     # The command's name may come from a file that somebody else wrote.
-    return f"{place}-{re.sub(r'[^a-z]', '', result.command)}"
+    return f"{index}-{re.sub(r'[^a-z]', '', result.command)}"
 
 
 def _places(folder: Path) -> Iterator[Path]:

@@ -26,7 +26,7 @@ import platformdirs
 from featx.data.images import Images
 from featx.errors import DamagedRowWarning, ImageError
 from featx.store.index import Entry, Identity
-from featx.store.maintenance import Upkeep, is_good
+from featx.store.maintenance import Maintenance, is_good
 from featx.store.shards import Shard, write_shard
 
 __all__ = ["FeatureStore", "Shard", "find_digests", "open_store", "write_shard"]
@@ -47,7 +47,7 @@ SETTLE_NS = 2 * 10**9
 """A file changed so shortly before it was hashed may change again under the same times."""
 
 
-class FeatureStore(Upkeep):
+class FeatureStore(Maintenance):
     """Rows of features on disk, by content of the picture and settings of the extractor.
 
     Any number of processes may use one store at a time.
@@ -95,8 +95,8 @@ class FeatureStore(Upkeep):
         found: list[str | ImageError] = []
         with ThreadPoolExecutor(joblib.cpu_count(), "featx-hash") as pool:
             for i in range(0, len(images), N_HASHED):
-                places = range(i, min(i + N_HASHED, len(images)))
-                found.extend(self._digests(images, places, pool))
+                indices = range(i, min(i + N_HASHED, len(images)))
+                found.extend(self._digests(images, indices, pool))
         return found
 
     def missing(self, fingerprint: str, digests: Sequence[str]) -> list[int]:
@@ -113,7 +113,7 @@ class FeatureStore(Upkeep):
         fingerprint: str,
         digests: Sequence[str],
         out: npt.NDArray[Any],
-        places: Sequence[int],
+        indices: Sequence[int],
     ) -> list[int]:
         """Read the row of ``digests[i]`` into ``out[places[i]]``.
 
@@ -136,21 +136,21 @@ class FeatureStore(Upkeep):
         """
         hits: dict[int, list[tuple[int, Entry]]] = defaultdict(list)
         entries = self._index.find(fingerprint, digests)
-        for place, digest in zip(places, digests, strict=True):
+        for index, digest in zip(indices, digests, strict=True):
             if digest in entries:
-                hits[entries[digest].shard].append((place, entries[digest]))
+                hits[entries[digest].shard].append((index, entries[digest]))
         filled: set[int] = set()
         damaged: set[Entry] = set()
         for shard in self._index.shard_files(hits):
             rows = self._open(shard) if shard.width == out.shape[1] else None
             good = [hit for hit in hits[shard.id] if is_good(rows, hit[1])]
             if rows is not None and good:
-                out[[place for place, _ in good]] = rows[[entry.start for _, entry in good]]
-            filled.update(place for place, _ in good)
+                out[[index for index, _ in good]] = rows[[entry.start for _, entry in good]]
+            filled.update(index for index, _ in good)
             damaged.update({entry for _, entry in hits[shard.id]} - {entry for _, entry in good})
         self._index.touch(fingerprint)
         self._drop_damaged(damaged)
-        return [place for place in places if place not in filled]
+        return [index for index in indices if index not in filled]
 
     def read(
         self, fingerprint: str, digests: Sequence[str]
@@ -194,29 +194,29 @@ class FeatureStore(Upkeep):
             self._remove([shard.file])
 
     def _digests(
-        self, images: Images, places: Sequence[int], pool: ThreadPoolExecutor
+        self, images: Images, indices: Sequence[int], pool: ThreadPoolExecutor
     ) -> list[str | ImageError]:
         """Digests of a few pictures; what was learnt of their files is remembered."""
         now = time.time_ns()
-        identities = {place: _identity(images.path(place)) for place in places}
+        identities = {index: _identity(images.path(index)) for index in indices}
         known = self._index.known_files(it[0] for it in identities.values() if it is not None)
         found: dict[int, str | ImageError] = {}
-        for place, it in identities.items():
+        for index, it in identities.items():
             if it is not None and it[0] in known and known[it[0]][0] == it[1]:
-                found[place] = known[it[0]][1]
-        unknown = [place for place in places if place not in found]
+                found[index] = known[it[0]][1]
+        unknown = [index for index in indices if index not in found]
         new = []
         length = min(N_AT_ONCE, max(1, len(unknown) // (4 * joblib.cpu_count())))
         parts = [unknown[i : i + length] for i in range(0, len(unknown), length)]
         hashed = pool.map(lambda part: [_try_digest(images, i) for i in part], parts)
-        for place, digest in zip(unknown, chain.from_iterable(hashed)):
-            found[place] = digest
-            it = identities[place]
+        for index, digest in zip(unknown, chain.from_iterable(hashed)):
+            found[index] = digest
+            it = identities[index]
             if it is not None and isinstance(digest, str) and _is_settled(it[1], now):
                 new.append((*it, digest))
         if new:
             self._index.remember_files(new)
-        return [found[place] for place in places]
+        return [found[index] for index in indices]
 
     def _drop_damaged(self, entries: Collection[Entry]) -> None:
         """Warn of damaged rows, and take them out of the index."""

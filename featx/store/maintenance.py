@@ -153,7 +153,7 @@ class Pruned:
     n_bytes: int
 
 
-class Upkeep:
+class Maintenance:
     """The half of `featx.store.feature_store.FeatureStore` that `featx cache` shows.
 
     Attributes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class Watcher:
+class ProgressCallback:
     """Told what a run is about to do and how far it is; this one does not listen."""
 
     def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
@@ -24,21 +24,21 @@ class Watcher:
         """Called as pictures are done."""
 
 
-class BarOnly(Watcher):
+class BarOnly(ProgressCallback):
     """Hands on how far training is, and no notes.
 
     Parameters
     ----------
-    watcher : Watcher
+    progress : ProgressCallback
     """
 
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
+    def __init__(self, progress: ProgressCallback) -> None:
+        self.progress = progress
 
     def train(self, name: str, n_images: int) -> None:
         """Hand it on."""
-        self.watcher.train(name, n_images)
+        self.progress.train(name, n_images)
 
     def advance(self, n_images: int) -> None:
         """Hand it on."""
-        self.watcher.advance(n_images)
+        self.progress.advance(n_images)

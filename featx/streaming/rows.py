@@ -2,9 +2,9 @@
 
 The one mechanism under `Extractor.transform` and `featx.engine.extraction.extract`. An extractor
 makes rows of images, or of the rows of another one, its base; why, the engine need not know. It
-makes the base's rows first, then rows from rows. In a store each has its own, and only what is missing
-is made; without one, both are made of a few images in one go. Whatever the number of images,
-only a few chunks of them are in memory at a time.
+makes the base's rows first, then rows from rows. In a store each has its own, and only what is
+missing is made; without one, both are made of a few images in one go. Whatever the number of
+images, only a few chunks of them are in memory at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from featx.streaming.chunks import (
     to_shards,
     try_prepare,
 )
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 from featx.streaming.workers import run_ahead, run_chunks
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -64,7 +64,7 @@ def stream_rows(
     extractor: Any,
     images: Images,
     *,
-    watcher: Watcher | None = None,
+    progress: ProgressCallback | None = None,
     blocks: Mapping[str, Matrix] | None = None,
     collect: bool = True,
 ) -> Rows:
@@ -74,7 +74,7 @@ def stream_rows(
     ----------
     extractor : Extractor
     images : Images
-    watcher : Watcher, optional
+    progress : ProgressCallback, optional
         Told the plan and the progress.
     blocks : mapping, optional
         Layer -> float32 array (n_images, width) that takes its rows; by default they are
@@ -86,11 +86,11 @@ def stream_rows(
     -------
     Rows
     """
-    watcher = watcher or Watcher()
+    progress = progress or ProgressCallback()
     store = open_store(extractor.store)
     if store is None:
-        return _rows_without_store(extractor, images, watcher, dict(blocks or {}))
-    run = _Run(store, images, watcher)
+        return _rows_without_store(extractor, images, progress, dict(blocks or {}))
+    run = _Run(store, images, progress)
     return run.rows(_Stage(extractor), dict(blocks or {}), collect=collect)
 
 
@@ -106,17 +106,17 @@ def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
         return _prepared(extractor, images)
     if store is None:
         return _inputs_without_store(base, images)
-    return _Run(store, images, Watcher()).inputs(_Stage(base))
+    return _Run(store, images, ProgressCallback()).inputs(_Stage(base))
 
 
-def store_base_rows(extractor: Any, images: Images, watcher: Watcher) -> None:
+def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) -> None:
     """Make the rows of the base, watched, where `extractor` has a base and a store.
 
     Learning and extracting then read them: what takes long is done once, and seen to go on.
     """
     base, store = extractor._base(), open_store(extractor.store)
     if base is not None and store is not None:
-        _Run(store, images, watcher).rows(_Stage(base), {}, collect=False)
+        _Run(store, images, progress).rows(_Stage(base), {}, collect=False)
 
 
 def allocate(n_rows: int, n_columns: int) -> Matrix:
@@ -176,17 +176,17 @@ def _layer_of(base: Any) -> str:
 
 
 def _rows_without_store(
-    extractor: Any, images: Images, watcher: Watcher, blocks: dict[str, Matrix]
+    extractor: Any, images: Images, progress: ProgressCallback, blocks: dict[str, Matrix]
 ) -> Rows:
     """Everything computed, nothing stored."""
-    watcher.plan(len(images), 0)
+    progress.plan(len(images), 0)
     failures: dict[int, ImageError] = {}
     layers = dict.fromkeys(extractor.layers, "")
     for chunk in run_chunks(_whole(extractor), images, range(len(images)), layers):
         for layer, rows in chunk.blocks.items():
             _block(blocks, layer, (len(images), rows.shape[1]))[chunk.done] = rows
         failures |= chunk.failures
-        watcher.advance(len(chunk.indices))
+        progress.advance(len(chunk.indices))
     return _finished(extractor, blocks, failures, len(images))
 
 
@@ -210,10 +210,10 @@ def _inputs_without_store(base: Any, images: Images) -> Iterator[Any]:
 class _Run:
     """One sequence of images through a store: what each contains, and which failed."""
 
-    def __init__(self, store: FeatureStore, images: Images, watcher: Watcher) -> None:
+    def __init__(self, store: FeatureStore, images: Images, progress: ProgressCallback) -> None:
         self.store = store
         self.images = images
-        self.watcher = watcher
+        self.progress = progress
         self.digests: dict[int, str] = {}
         self.failures: dict[int, ImageError] = {}
         self.n_copies: Counter[str] = Counter()
@@ -375,15 +375,15 @@ class _Run:
             self.is_reported[indices] = False
         n_done = int(self.is_reported.sum())
         n_cached = n_done - len(self.failures)
-        self.watcher.plan(len(self.images), n_cached)
-        self.watcher.advance(n_done)
+        self.progress.plan(len(self.images), n_cached)
+        self.progress.advance(n_done)
         return n_cached
 
     def _report(self, indices: Sequence[int]) -> None:
         """Report images as done, and those of the same content; whatever is made of them, once."""
         new = [index for index in indices if not self.is_reported[index]]
         self.is_reported[new] = True
-        self.watcher.advance(sum(self.n_copies[self.digests[index]] for index in new))
+        self.progress.advance(sum(self.n_copies[self.digests[index]] for index in new))
 
 
 def _block(blocks: dict[str, Matrix], layer: str, shape: tuple[int, int]) -> Matrix:

@@ -49,7 +49,7 @@ def run_chunks(
     length = min(_chunk_length(producer), -(-len(indices) // n_jobs) or 1)
     run = partial(_in_parallel, n_jobs=n_jobs)
     if producer.runs_in_parent and _has_threads():
-        if getattr(producer, "has_lanes", False):
+        if getattr(producer, "has_worker_threads", False):
             run = partial(_in_lanes, n_jobs=n_jobs)
         else:
             run, length = partial(_in_parent), _chunk_length(producer)

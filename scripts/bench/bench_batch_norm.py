@@ -71,8 +71,8 @@ def enumerate_names(modules: list[nn.Module]) -> list[tuple[str, nn.Module]]:
 def main() -> None:
     arguments = parse(sys.argv[1:])
     data = load_dataset(arguments.data, domains=arguments.domains)
-    places = np.random.default_rng(0).permutation(len(data))[: arguments.pool]
-    data = data.take(np.sort(places))
+    indices = np.random.default_rng(0).permutation(len(data))[: arguments.pool]
+    data = data.take(np.sort(indices))
     network = ResNet20()
     print(measure_distance(data.images, network, weights=arguments.weights, size=32).words)
     for train in ("head", "all"):

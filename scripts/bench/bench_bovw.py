@@ -87,25 +87,25 @@ def measure(bag: BagOfVisualWords, paths: list[str]) -> tuple[float, float]:
 def usual_loop(paths: list[str], describe: Callable[[Any], Any], words: KMeans) -> np.ndarray:
     rows = []
     for path in paths:
-        picture = cv2.imread(path)
-        scale = 320 / max(picture.shape[:2])
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        values = describe(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+        image = cv2.imread(path)
+        scale = 320 / max(image.shape[:2])
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        values = describe(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
         labels = [] if values is None or not len(values) else words.predict(values)
         rows.append(np.bincount(np.asarray(labels, int), minlength=words.n_clusters))
     return np.stack(rows)
 
 
-def by_surf(grey: Any) -> Any:
-    return surf.surf(grey, threshold=0.1, max_points=1024, descriptor_only=True).astype(np.float32)
+def by_surf(gray: Any) -> Any:
+    return surf.surf(gray, threshold=0.1, max_points=1024, descriptor_only=True).astype(np.float32)
 
 
-def by_sift(grey: Any) -> Any:
-    return cv2.SIFT_create().detectAndCompute(grey, None)[1]
+def by_sift(gray: Any) -> Any:
+    return cv2.SIFT_create().detectAndCompute(gray, None)[1]
 
 
-def by_orb(grey: Any) -> Any:
-    values = cv2.ORB_create(nfeatures=1000, fastThreshold=7).detectAndCompute(grey, None)[1]
+def by_orb(gray: Any) -> Any:
+    values = cv2.ORB_create(nfeatures=1000, fastThreshold=7).detectAndCompute(gray, None)[1]
     return None if values is None else values.astype(np.float32)
 
 

@@ -48,12 +48,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def enlarged(source: Path, n_images: int, side: int, folder: Path) -> Iterator[str]:
     images = load_dataset(source).images
-    for place in np.linspace(0, len(images) - 1, n_images).round().astype(int):
-        picture = Image.fromarray(images.pixels(int(place)))
-        scale = side / min(picture.size)
-        size = tuple(round(length * scale) for length in picture.size)
+    for index in np.linspace(0, len(images) - 1, n_images).round().astype(int):
+        image = Image.fromarray(images.pixels(int(index)))
+        scale = side / min(image.size)
+        size = tuple(round(length * scale) for length in image.size)
         file = folder / f"{len(list(folder.iterdir())):05d}.jpg"
-        picture.resize(size, Image.Resampling.BICUBIC).save(file, quality=90)
+        image.resize(size, Image.Resampling.BICUBIC).save(file, quality=90)
         yield str(file)
 
 

@@ -1,4 +1,4 @@
-"""featx against the plain recipe, from pictures on disk to features on disk, in turn.
+"""featx against the plain recipe, from images on disk to features on disk, in turn.
 
     python scripts/bench/bench_extract.py FOLDER [--images 1000] [--pairs 5]
         [--work squeezenet1_0:pool1,resnet50:-1] [--precisions fp32,bf16] [--layers]
@@ -10,7 +10,7 @@ featx is timed whole, from the scan to rows in its store on disk, with the netwo
 converted, which the first run does. Weights are random: they take as long.
 `--layers` times one pass for six layers against the deepest alone instead.
 
-Where FOLDER has fewer pictures, different cut-outs of them are made, of 500 px.
+Where FOLDER has fewer images, different cut-outs of them are made, of 500 px.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pictures import many
+from bench_images import many
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import get_model
@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         paths = many(arguments.folder, arguments.images, Path(folder))
-        print(f"{len(paths)} pictures, {os.cpu_count()} cores, torch {torch.__version__}")
+        print(f"{len(paths)} images, {os.cpu_count()} cores, torch {torch.__version__}")
         for work in arguments.work.split(","):
             model, layer = work.split(":")
             if arguments.layers:
@@ -76,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Pictures(Dataset):  # type: ignore[type-arg]
+class RecipeImages(Dataset):  # type: ignore[type-arg]
     """What the recipe's workers do: open, convert, transform."""
 
     def __init__(self, paths: list[str], transform: Callable[[Any], Any]) -> None:
@@ -115,10 +115,10 @@ class Recipe:
         )
 
     def rate(self, paths: list[str], batch: int = RECIPE_BATCH) -> float:
-        """Pictures a second in steady state, with rows written to a file."""
+        """RecipeImages a second in steady state, with rows written to a file."""
         # Not forked: what computes has threads of its own by now, and a fork may die of them.
         loader = DataLoader(
-            Pictures(paths, self.transform),
+            RecipeImages(paths, self.transform),
             batch,
             num_workers=2,
             multiprocessing_context="forkserver",
@@ -128,10 +128,10 @@ class Recipe:
             rows = np.lib.format.open_memmap(
                 file.name, "w+", np.float32, shape=(len(paths), self.width)
             )
-            for i, pictures in enumerate(loader):
+            for i, images in enumerate(loader):
                 if i == N_WARM:
                     start = time.perf_counter()
-                values = self.network(pictures)["x"].flatten(1)
+                values = self.network(images)["x"].flatten(1)
                 rows[n_done : n_done + len(values)] = values.numpy()
                 n_done += len(values)
                 n_timed += len(values) if i >= N_WARM else 0
@@ -139,14 +139,14 @@ class Recipe:
             return n_timed / (time.perf_counter() - start)
 
     def rows(self, paths: list[str]) -> np.ndarray:
-        """Rows of a few pictures."""
-        pictures = torch.stack([Pictures(paths, self.transform)[i] for i in range(len(paths))])
+        """Rows of a few images."""
+        images = torch.stack([RecipeImages(paths, self.transform)[i] for i in range(len(paths))])
         with torch.inference_mode():
-            return self.network(pictures)["x"].flatten(1).numpy()
+            return self.network(images)["x"].flatten(1).numpy()
 
 
 def ours(extractor: CNNFeatures, paths: list[str]) -> float:
-    """Pictures a second of featx, from the scan to rows on disk."""
+    """RecipeImages a second of featx, from the scan to rows on disk."""
     with tempfile.TemporaryDirectory() as store:
         start = time.perf_counter()
         extract(paths, extractor, store=store, collect=False)
@@ -182,7 +182,7 @@ def compare_recipe(model: str, layer: str, paths: list[str], arguments: argparse
         for _ in range(arguments.pairs)
     ]
     recipe_rate = statistics.median(rates[0] for rates in rounds)
-    print(f"  {'recipe':18}{recipe_rate:8.1f} pictures/s")
+    print(f"  {'recipe':18}{recipe_rate:8.1f} images/s")
     best = recipe_rate
     if arguments.other_batches:
         rates = {batch: recipe.rate(paths, batch) for batch in BATCHES}
@@ -192,9 +192,7 @@ def compare_recipe(model: str, layer: str, paths: list[str], arguments: argparse
         rate = statistics.median(rates[place] for rates in rounds)
         ratio = statistics.median(rates[place] / rates[0] for rates in rounds)
         at_best = f", {rate / best:.2f}x its best batch" if arguments.other_batches else ""
-        print(
-            f"  {'featx ' + precision:18}{rate:8.1f} pictures/s  {ratio:.2f}x the recipe{at_best}"
-        )
+        print(f"  {'featx ' + precision:18}{rate:8.1f} images/s  {ratio:.2f}x the recipe{at_best}")
         print("    one core, ms a picture: " + spent(extractor, layer, paths[:64]))
 
 
@@ -233,9 +231,7 @@ def compare_layers(model: str, paths: list[str], n_pairs: int) -> None:
     rounds = [(ours(one, paths), ours(six, paths)) for _ in range(n_pairs)]
     ratio = statistics.median(alone / together for alone, together in rounds)
     rates = [statistics.median(rates) for rates in zip(*rounds, strict=True)]
-    print(
-        f"{model}: {SIX[model][-1]} {rates[0]:.1f}, six layers {rates[1]:.1f} pictures/s, ", end=""
-    )
+    print(f"{model}: {SIX[model][-1]} {rates[0]:.1f}, six layers {rates[1]:.1f} images/s, ", end="")
     print(f"{ratio:.2f}x its time")
 
 

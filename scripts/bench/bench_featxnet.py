@@ -26,12 +26,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     networks = [(featxnet(), PREPROCESSING["crop"]), (alexnet_to_fc7(), 224)]
-    for n_pictures in args.batch:
-        runs = [[time_ms(*which, n_pictures) for which in networks] for _ in range(args.pairs + 1)]
+    for n_images in args.batch:
+        runs = [[time_ms(*which, n_images) for which in networks] for _ in range(args.pairs + 1)]
         ours, theirs = (statistics.median(times) for times in zip(*runs[1:]))
         ratio = statistics.median(their / our for our, their in runs[1:])
         words = f"featxnet {ours:6.2f} ms, AlexNet to fc7 {theirs:6.2f} ms a picture"
-        print(f"batch {n_pictures:3d}: {words}, ratio {ratio:.1f}")
+        print(f"batch {n_images:3d}: {words}, ratio {ratio:.1f}")
 
 
 def alexnet_to_fc7() -> nn.Module:
@@ -42,13 +42,13 @@ def alexnet_to_fc7() -> nn.Module:
 
 
 @torch.inference_mode()
-def time_ms(network: nn.Module, side_px: int, n_pictures: int) -> float:
+def time_ms(network: nn.Module, side_px: int, n_images: int) -> float:
     """Milliseconds a picture in one pass."""
     network.to(memory_format=torch.channels_last)
-    pictures = torch.randn(n_pictures, 3, side_px, side_px).to(memory_format=torch.channels_last)
+    images = torch.randn(n_images, 3, side_px, side_px).to(memory_format=torch.channels_last)
     start = time.perf_counter()
-    network(pictures)
-    return (time.perf_counter() - start) * 1000 / n_pictures
+    network(images)
+    return (time.perf_counter() - start) * 1000 / n_images
 
 
 if __name__ == "__main__":

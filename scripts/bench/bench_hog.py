@@ -64,16 +64,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def load(folder: Path, size: int, n_images: int) -> np.ndarray:
     """Pictures of a folder as one array, mirrored and turned until there are enough."""
-    pictures = []
+    images = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            pictures.append(resize(decode(path), (size, size)))
+            images.append(resize(decode(path), (size, size)))
         except ImageError:
             continue
-        if len(pictures) == n_images:
+        if len(images) == n_images:
             break
-    turned = [np.rot90(picture, k) for k in range(4) for picture in pictures]
-    all_of_them = turned + [picture[:, ::-1] for picture in turned]
+    turned = [np.rot90(image, k) for k in range(4) for image in images]
+    all_of_them = turned + [image[:, ::-1] for image in turned]
     repeats = -(-n_images // len(all_of_them))
     return np.stack((all_of_them * repeats)[:n_images])  # (n, size, size, 3)
 

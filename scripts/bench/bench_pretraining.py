@@ -54,8 +54,8 @@ def parse(words: list[str]) -> argparse.Namespace:
 def choose(name: str, n_pool: int) -> ImageDataset:
     """All test pictures, and the first of the training pictures."""
     data = load_dataset(name)
-    places = np.concatenate([data.split("train")[:n_pool], data.split("test")])
-    return data.take(places)
+    indices = np.concatenate([data.split("train")[:n_pool], data.split("test")])
+    return data.take(indices)
 
 
 def measure(data: ImageDataset, way: dict[str, Any], arguments: argparse.Namespace) -> list[float]:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pictures import fill
+from bench_images import fill
 from PIL import Image
 
 EXTRACTOR = "cnn:featxnet:-1,pooling=gap"
@@ -42,13 +42,13 @@ def main() -> None:
     print(f"{'pictures':>10}{'':>10}{'seconds':>10}{'pictures/s':>12}{'peak MiB':>10}")
     for count in map(int, arguments.counts.split(",")):
         with tempfile.TemporaryDirectory() as folder:
-            pictures, store = Path(folder, "pictures"), Path(folder, "store")
+            images, store = Path(folder, "pictures"), Path(folder, "store")
             if arguments.folder is None:
-                generate(count, pictures)
+                generate(count, images)
             else:
-                fill(pictures, arguments.folder, count, SIDE)
+                fill(images, arguments.folder, count, SIDE)
             time.sleep(3)
-            given = [str(pictures), arguments.extractor, str(store)]
+            given = [str(images), arguments.extractor, str(store)]
             for name, more in {"cold": [], "warm": [], "to files": [f"{folder}/out"]}.items():
                 seconds, peak = run([*given, *more])
                 print(f"{count:10,}{name:>10}{seconds:10.1f}{count / seconds:12.0f}{peak:10.0f}")
@@ -68,8 +68,8 @@ def generate(count: int, target: Path) -> None:
     generator = np.random.default_rng(0)
     for i in range(count):
         blocks = generator.integers(0, 256, (8, 8, 3), np.uint8)
-        picture = Image.fromarray(blocks).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        picture.save(target / f"{i:06d}.jpg", quality=80)
+        image = Image.fromarray(blocks).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        image.save(target / f"{i:06d}.jpg", quality=80)
 
 
 def run(given: list[str]) -> list[float]:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pictures import fill
+from bench_images import fill
 
 EXTRACTOR = "cnn:resnet50:-1,weights=random"
 WARM = """
@@ -39,10 +39,10 @@ print(json.dumps([whole - start, time.perf_counter() - whole, *features.X.shape]
 def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        pictures, store = Path(folder, "pictures"), Path(folder, "store")
-        fill(pictures, arguments.folder, arguments.images)
+        images, store = Path(folder, "pictures"), Path(folder, "store")
+        fill(images, arguments.folder, arguments.images)
         time.sleep(3)  # A file changed within two seconds is read again on the next run.
-        given = [str(pictures), arguments.extractor, str(store)]
+        given = [str(images), arguments.extractor, str(store)]
         cold, *_ = run(given)
         warm = [run(given) for _ in range(arguments.runs)]
         _, writing, n_images, width = run([*given, str(Path(folder, "features"))])
@@ -51,7 +51,7 @@ def main() -> None:
         print(f"cold          {cold:9.2f} s  {n_images / cold:9.0f} pictures/s")
         print(f"warm          {seconds:9.2f} s  {cold / seconds:9.0f}x (median of {len(warm)})")
         print(f"writing       {writing:9.2f} s  {4e-6 * n_images * width / writing:9.0f} MB/s")
-        first = next(str(path) for path in sorted(pictures.iterdir()))
+        first = next(str(path) for path in sorted(images.iterdir()))
         start_up(first, Path(folder, "one.npz"), arguments.runs)
 
 
@@ -70,9 +70,9 @@ def run(given: list[str]) -> list[float]:
     return [float(value) for value in json.loads(output.splitlines()[-1])]
 
 
-def start_up(picture: str, output: Path, n_runs: int) -> None:
+def start_up(image: str, output: Path, n_runs: int) -> None:
     """Print what `featx extract` takes for one picture beyond the import of torch."""
-    featx = [sys.executable, "-m", "featx", "extract", picture, "--no-store", "-o", str(output)]
+    featx = [sys.executable, "-m", "featx", "extract", image, "--no-store", "-o", str(output)]
     differences = [
         seconds([*featx, "--force", "-q"]) - seconds([sys.executable, "-c", "import torch"])
         for _ in range(n_runs + 1)

@@ -8,7 +8,7 @@ import pytest
 
 from featx import load_dataset
 from featx.analysis.depth import depth_profile
-from featx.analysis.points import draw_evenly
+from featx.analysis.points import sample_evenly
 from featx.data.datasets import ImageDataset
 from featx.errors import DatasetError, LayerError, SpecError
 from featx.features.results import Result
@@ -48,7 +48,7 @@ def test_shuffled_labels_are_at_chance(profile: Result) -> None:
         assert row["purity_shuffled"] < 0.2 < row["purity"]
 
 
-def test_maps_cka_and_points_are_of_the_same_pictures(profile: Result) -> None:
+def test_maps_cka_and_points_are_of_the_same_images(profile: Result) -> None:
     details = profile.details
     assert [item["layer"] for item in details["maps"]] == ["pool1", "pool5", "fc7"]
     assert {len(item["coordinates"]) for item in details["maps"]} == {150}
@@ -56,7 +56,7 @@ def test_maps_cka_and_points_are_of_the_same_pictures(profile: Result) -> None:
     assert np.diag(details["cka"]["matrix"]) == pytest.approx([1, 1, 1], abs=1e-3)
 
 
-def test_every_picture_of_cross_validation_was_predicted(profile: Result) -> None:
+def test_every_image_of_cross_validation_was_predicted(profile: Result) -> None:
     points = profile.details["points"]
     right = np.mean(np.array(points["predicted"]) == np.array(points["labels"]))
     assert right == pytest.approx(profile.rows[-1]["accuracy"], abs=0.01)
@@ -87,11 +87,11 @@ def test_a_sample_is_measured_and_all_are_probed(
 
 def test_a_sample_has_its_share_of_each_class() -> None:
     labels = np.array(["a", "b"] * 45 + ["c"] * 10)
-    drawn = labels[draw_evenly(labels, 20)]
+    drawn = labels[sample_evenly(labels, 20)]
     assert [int((drawn == name).sum()) for name in "abc"] == [9, 9, 2]
 
 
-def test_pictures_without_a_class_take_no_part(digits: ImageDataset) -> None:
+def test_images_without_a_class_take_no_part(digits: ImageDataset) -> None:
     some = digits.take(range(60))
     some.labels[:7] = ""  # type: ignore[index]
     found = depth_profile(some, layers="pool1", store=None, maps="none", has_controls=False)

@@ -69,9 +69,9 @@ def test_blocks_of_a_feature_set_are_mapped_in_their_order() -> None:
 
 def test_judged_as_by_sklearn() -> None:
     rng = np.random.default_rng(0)
-    X, places = rng.normal(size=(80, 9)), rng.normal(size=(80, 2)).astype(np.float32)
-    found, kept = judge_map(Space(X), places)
-    expected = trustworthiness(X, places, n_neighbors=10, metric="cosine")
+    X, positions = rng.normal(size=(80, 9)), rng.normal(size=(80, 2)).astype(np.float32)
+    found, kept = judge_map(Space(X), positions)
+    expected = trustworthiness(X, positions, n_neighbors=10, metric="cosine")
     assert found == pytest.approx(expected, abs=1e-9)
     assert 0 < kept < 0.4
 
@@ -82,13 +82,13 @@ def test_a_map_that_is_the_space_is_fully_trusted() -> None:
     assert judge_map(Space(X), X.astype(np.float32)) == (1.0, pytest.approx(1.0, abs=0.01))
 
 
-def test_only_pictures_equal_in_all_layers_are_twins() -> None:
+def test_only_images_equal_in_all_layers_are_twins() -> None:
     first, second = np.ones((3, 2)), np.array([[1, 2], [3, 4], [1, 2]])
-    kept, places = find_distinct([first, second])
-    assert (kept.tolist(), places.tolist()) == ([0, 1], [0, 1, 0])
+    kept, positions = find_distinct([first, second])
+    assert (kept.tolist(), positions.tolist()) == ([0, 1], [0, 1, 0])
 
 
-def test_later_pictures_are_mapped_alone_as_together() -> None:
+def test_later_images_are_mapped_alone_as_together() -> None:
     X = layers_of()["fc7"]
     found = project(X, "pca")
     together = found.transform(X[:5] + 0.1)
@@ -96,7 +96,7 @@ def test_later_pictures_are_mapped_alone_as_together() -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_pca_puts_a_mapped_picture_where_it_is() -> None:
+def test_pca_puts_a_mapped_image_where_it_is() -> None:
     X = layers_of()["fc7"]
     found = project(X, "pca")
     np.testing.assert_allclose(found.transform(X), found.coordinates, atol=1e-4)
@@ -156,7 +156,7 @@ def test_umap_of_neighbors_is_as_trustworthy_as_umap_of_rows() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["umap", "tsne"])
-def test_later_pictures_come_among_their_like(method: str) -> None:
+def test_later_images_come_among_their_like(method: str) -> None:
     X, y = make_blobs(160, 12, centers=4, cluster_std=2, random_state=0)
     found = project(X[:120], method)
     np.testing.assert_allclose(found.transform(X[:120]), found.coordinates, atol=1e-3)
@@ -167,7 +167,7 @@ def test_later_pictures_come_among_their_like(method: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["umap", "tsne"])
-def test_four_pictures_and_equal_layers_are_mapped(method: str) -> None:
+def test_four_images_and_equal_layers_are_mapped(method: str) -> None:
     dead = {"dead": np.ones((5, 3)), "live": np.eye(5, 4)}
     maps = project(dead, method)
     assert all(np.isfinite(found.coordinates).all() for found in maps)

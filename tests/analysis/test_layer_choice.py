@@ -43,7 +43,7 @@ def test_places_apart_follow_the_curve() -> None:
     chosen = choose_apart(flat_then_steep, 6)
     assert chosen[0] == 0
     assert chosen[-1] == 13
-    assert len([place for place in chosen if place >= 9]) >= 3
+    assert len([index for index in chosen if index >= 9]) >= 3
 
 
 def test_a_short_curve_is_taken_whole() -> None:

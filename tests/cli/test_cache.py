@@ -16,8 +16,8 @@ def _filled() -> None:
     """Store of this test with four rows."""
     from featx.store.feature_store import FeatureStore
 
-    pictures = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
-    MeanColor(store=FeatureStore()).fit_transform(pictures)
+    images = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
+    MeanColor(store=FeatureStore()).fit_transform(images)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -17,11 +17,11 @@ def folder(tmp_path: Path) -> Path:
     from PIL import Image
 
     rng = np.random.default_rng(0)
-    for place, name in enumerate(["blue", "red"]):
+    for index, name in enumerate(["blue", "red"]):
         (tmp_path / name).mkdir()
         for i in range(20):
             pixels = rng.integers(0, 90, (32, 32, 3), dtype=np.uint8)
-            pixels[..., 2 - 2 * place] += 120
+            pixels[..., 2 - 2 * index] += 120
             Image.fromarray(pixels).save(tmp_path / name / f"{i:02}.png")
     return tmp_path
 

@@ -16,10 +16,10 @@ from featx.cli import main
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Current folder with ``pictures/<class>``, two pictures each."""
     for name, value in {"dark": 10, "light": 240}.items():
-        place = tmp_path / "pictures" / name
-        place.mkdir(parents=True)
+        index = tmp_path / "pictures" / name
+        index.mkdir(parents=True)
         for i in range(2):
-            Image.new("RGB", (9, 9), (value, value, i)).save(place / f"{i}.png")
+            Image.new("RGB", (9, 9), (value, value, i)).save(index / f"{i}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -45,7 +45,7 @@ def test_features_go_to_features_npz(
         assert file["labels"].tolist() == ["dark", "dark", "light", "light"]
 
 
-def test_no_pictures_means_the_digits_and_says_so(
+def test_no_images_means_the_digits_and_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "extract", "-e", "mean_color") == 0
@@ -74,7 +74,7 @@ def test_layers_repeat_and_take_commas(
     assert [row["layer"] for row in rows] == ["pool1", "fc7", "pool2"]
 
 
-def test_strict_exits_3_when_a_picture_failed(
+def test_strict_exits_3_when_a_image_failed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "pictures/dark/broken.png").write_bytes(b"?")

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from featx.analysis.depth import depth_profile
-from featx.analysis.image_map import map_pictures
+from featx.analysis.image_map import map_images
 from featx.cli import app, options
 from featx.demo import tell_story
 from featx.evaluation.domain_transfer import transfer
@@ -27,7 +27,7 @@ LIBRARY: dict[str, Callable[..., Any]] = {
     "demo": tell_story,
     "transfer": transfer,
     "depth": depth_profile,
-    "umap": map_pictures,
+    "umap": map_images,
     "finetune": finetune,
     "advise": advise,
     "augment": preview_augmentations,

@@ -67,7 +67,7 @@ def test_probe_saves_what_predict_reads(
 
 
 @pytest.mark.parametrize("text", ["", "0,1", "a", "1.5"])
-def test_wrong_numbers_of_training_pictures_are_refused(
+def test_wrong_numbers_of_training_images_are_refused(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "probe", SAMPLES, "--train-per-class", text) == 2

@@ -12,13 +12,13 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     """Three domains of two classes of four pictures each."""
-    for place, domain in enumerate(("photo", "sketch", "later")):
+    for index, domain in enumerate(("photo", "sketch", "later")):
         for label in ("fish", "house"):
             (tmp_path / domain / label).mkdir(parents=True)
             source = SAMPLES / ("sketch" if domain == "sketch" else "photo") / label
-            for file in sorted(source.iterdir())[4 * place : 4 * place + 4]:
+            for file in sorted(source.iterdir())[4 * index : 4 * index + 4]:
                 (tmp_path / domain / label / file.name).write_bytes(file.read_bytes())
     return tmp_path
 
@@ -34,9 +34,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_two_domains_show_averages_both_pairs_and_the_words(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, str(pictures), "--domains", "photo,sketch") == 0
+    assert run(monkeypatch, str(images), "--domains", "photo,sketch") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:5] == ["features", "alignment", "from", "to", "source"]
     assert len(lines[1:7]) == sum(line.startswith("mean_color ") for line in lines)
@@ -45,20 +45,20 @@ def test_two_domains_show_averages_both_pairs_and_the_words(
 
 
 def test_more_domains_show_averages_alone_unless_pairs_are_asked_for(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     counts = []
     for options in ([], ["--pairs"]):
-        assert run(monkeypatch, str(pictures), *options) == 0
+        assert run(monkeypatch, str(images), *options) == 0
         lines = capsys.readouterr().out.splitlines()
         counts.append(sum(line.startswith("mean_color ") for line in lines))
     assert counts == [2, 14]
 
 
 def test_json_holds_every_pair_and_the_protocol(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, str(pictures), "--json") == 0
+    assert run(monkeypatch, str(images), "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["command"] == "transfer"
     assert len(result["rows"]) == 14
@@ -67,9 +67,9 @@ def test_json_holds_every_pair_and_the_protocol(
 
 
 def test_csv_holds_every_pair(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, str(pictures), "--csv") == 0
+    assert run(monkeypatch, str(images), "--csv") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 15
     assert lines[0].startswith("spec,alignment,source,target,source_accuracy,target_accuracy")
@@ -88,17 +88,17 @@ def test_what_cannot_be_done_is_said(
     options: list[str],
     code: int,
     message: str,
-    pictures: Path,
+    images: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(monkeypatch, str(pictures), *options) == code
+    assert run(monkeypatch, str(images), *options) == code
     assert message in capsys.readouterr().err
 
 
-def test_strict_exits_3_when_a_picture_failed(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_strict_exits_3_when_a_image_failed(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pictures / "photo/fish/broken.png").write_bytes(b"?")
-    assert run(monkeypatch, str(pictures), "--strict") == 3
+    (images / "photo/fish/broken.png").write_bytes(b"?")
+    assert run(monkeypatch, str(images), "--strict") == 3
     assert "broken.png" in capsys.readouterr().err

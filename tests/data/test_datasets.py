@@ -24,7 +24,7 @@ def lay(root: Path, *names: str) -> Path:
     return root
 
 
-def test_ants_bees_gives_398_pictures_with_labels_and_splits(shared: Shared) -> None:
+def test_ants_bees_gives_398_images_with_labels_and_splits(shared: Shared) -> None:
     dataset = load_dataset(shared("data/ants_bees"))
     assert Counter(zip(dataset.labels.tolist(), dataset.splits.tolist())) == {
         ("ants", "train"): 124,
@@ -95,7 +95,7 @@ def test_names_that_are_no_utf8_become_printable_and_unique(tmp_path: Path) -> N
     assert all(os.path.exists(dataset.images.path(i)) for i in range(2))
 
 
-def test_pictures_without_a_class_among_others_have_the_empty_label(tmp_path: Path) -> None:
+def test_images_without_a_class_among_others_have_the_empty_label(tmp_path: Path) -> None:
     assert load_dataset(lay(tmp_path, "1.jpg", "cat/2.jpg")).labels.tolist() == ["", "cat"]
 
 
@@ -191,7 +191,7 @@ def test_no_source_at_all_is_refused() -> None:
         load_dataset([])
 
 
-def test_folder_without_pictures_says_what_was_there(tmp_path: Path) -> None:
+def test_folder_without_images_says_what_was_there(tmp_path: Path) -> None:
     lay(tmp_path, *(f"{i}.txt" for i in range(11)), "scan")
     with pytest.raises(DatasetError, match=r"12 files, none .* \(11 \.txt, 1 without one\)"):
         load_dataset(tmp_path)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from featx.data.folders import (
+    IMAGE_SUFFIXES,
     MAGIC,
-    PICTURE_SUFFIXES,
     Placement,
-    is_picture,
+    is_image,
     place_folders,
     read_tree,
 )
@@ -28,10 +28,10 @@ def lay(root: Path, *names: str, content: bytes = b"") -> str:
 
 def placed(root: str) -> dict[str, Placement]:
     tree = read_tree(root)
-    places = place_folders(tree)
+    indices = place_folders(tree)
     return {
-        "/".join((*parts, name)): places[parts]
-        for parts, names in tree.pictures.items()
+        "/".join((*parts, name)): indices[parts]
+        for parts, names in tree.images.items()
         for name in names
     }
 
@@ -85,17 +85,17 @@ def test_domain_is_above_the_class_with_splits_left_out(tmp_path: Path, name: st
 
 def test_folder_called_the_same_everywhere_is_no_domain(tmp_path: Path) -> None:
     root = lay(tmp_path, "amazon/images/bike/1.jpg", "dslr/images/bike/2.jpg", "dslr/notes.txt")
-    assert [place.domain for place in placed(root).values()] == ["amazon", "dslr"]
+    assert [index.domain for index in placed(root).values()] == ["amazon", "dslr"]
 
 
 def test_only_domain_there_is_stays_one(tmp_path: Path) -> None:
     root = lay(tmp_path, "photo/dog/1.jpg", "photo/cat/2.jpg")
-    assert {place.domain for place in placed(root).values()} == {"photo"}
+    assert {index.domain for index in placed(root).values()} == {"photo"}
 
 
 def test_dot_files_and_dot_folders_are_not_seen(tmp_path: Path) -> None:
     tree = read_tree(lay(tmp_path, "a/.DS_Store", "a/._1.jpg", ".git/2.jpg", "a/1.jpg"))
-    assert tree.pictures == {("a",): ["1.jpg"]}
+    assert tree.images == {("a",): ["1.jpg"]}
     assert not tree.other
 
 
@@ -104,10 +104,10 @@ def test_other_suffixes_are_counted(tmp_path: Path) -> None:
     assert tree.other == {".txt": 2, ".mp4": 1}
 
 
-@pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))
-def test_known_suffix_is_a_picture_in_any_case_even_if_empty(suffix: str) -> None:
-    assert is_picture(f"nowhere/x{suffix}")
-    assert is_picture(f"nowhere/x{suffix.upper()}")
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_known_suffix_is_a_image_in_any_case_even_if_empty(suffix: str) -> None:
+    assert is_image(f"nowhere/x{suffix}")
+    assert is_image(f"nowhere/x{suffix.upper()}")
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_known_suffix_is_a_picture_in_any_case_even_if_empty(suffix: str) -> Non
 )
 def test_file_without_suffix_is_known_by_its_first_bytes(tmp_path: Path, head: bytes) -> None:
     lay(tmp_path, "scan", content=head)
-    assert is_picture(str(tmp_path / "scan"))
+    assert is_image(str(tmp_path / "scan"))
 
 
 @pytest.mark.parametrize("head", [b"", b"BMW is a car", b"RIFF1234WAVE", b"Plain text", b"P7"])
-def test_other_file_without_suffix_is_no_picture(tmp_path: Path, head: bytes) -> None:
+def test_other_file_without_suffix_is_no_image(tmp_path: Path, head: bytes) -> None:
     lay(tmp_path, "scan", content=head)
-    assert not is_picture(str(tmp_path / "scan"))
+    assert not is_image(str(tmp_path / "scan"))
 
 
 def test_links_are_followed_and_loops_cut(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_link_that_leads_nowhere_is_taken_by_its_name(tmp_path: Path) -> None:
 def test_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe")
-    assert not read_tree(str(tmp_path)).pictures
+    assert not read_tree(str(tmp_path)).images
 
 
 def test_unreadable_folder_is_reported_and_the_rest_read(
@@ -170,7 +170,7 @@ def test_unreadable_folder_is_reported_and_the_rest_read(
 
     monkeypatch.setattr(os, "scandir", refuse)
     tree = read_tree(root)
-    assert tree.pictures == {("b",): ["2.jpg"]}
+    assert tree.images == {("b",): ["2.jpg"]}
     assert tree.unreadable == [(f"{root}/a", "Permission denied")]
 
 
@@ -184,5 +184,5 @@ def test_link_to_itself_loses_no_neighbour(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "loop.png").symlink_to("loop.png")
     tree = read_tree(str(tmp_path))
-    assert tree.pictures == {(): ["0.png", "1.png", "loop.png"]}
+    assert tree.images == {(): ["0.png", "1.png", "loop.png"]}
     assert tree.unreadable == []

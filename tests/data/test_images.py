@@ -20,7 +20,7 @@ from featx.data.images import (
     Images,
     Pixels,
     decode,
-    grey,
+    gray,
     printable,
     resize,
     size_pair,
@@ -29,7 +29,7 @@ from featx.errors import ImageError
 
 
 @pytest.fixture
-def colours() -> Pixels:
+def colors() -> Pixels:
     """Picture of 6 x 8 px without any symmetry."""
     return np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
@@ -44,12 +44,12 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
-def test_lossless_formats_give_the_very_pixels(colours: Pixels, kind: str) -> None:
-    assert (decode(encoded(Image.fromarray(colours), kind)) == colours).all()
+def test_lossless_formats_give_the_very_pixels(colors: Pixels, kind: str) -> None:
+    assert (decode(encoded(Image.fromarray(colors), kind)) == colors).all()
 
 
-def test_lossless_webp_gives_the_very_pixels(colours: Pixels) -> None:
-    assert (decode(encoded(Image.fromarray(colours), "WEBP", lossless=True)) == colours).all()
+def test_lossless_webp_gives_the_very_pixels(colors: Pixels) -> None:
+    assert (decode(encoded(Image.fromarray(colors), "WEBP", lossless=True)) == colors).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
@@ -75,9 +75,9 @@ def test_the_first_of_several_frames_counts(kind: str) -> None:
 # --- modes ---------------------------------------------------------------------------------
 
 
-def test_grey_is_repeated(colours: Pixels) -> None:
-    pixels = decode(encoded(Image.fromarray(colours[:, :, 0]), "PNG"))
-    assert (pixels == colours[:, :, :1]).all()
+def test_gray_is_repeated(colors: Pixels) -> None:
+    pixels = decode(encoded(Image.fromarray(colors[:, :, 0]), "PNG"))
+    assert (pixels == colors[:, :, :1]).all()
 
 
 def test_one_bit_is_black_and_white() -> None:
@@ -85,7 +85,7 @@ def test_one_bit_is_black_and_white() -> None:
     assert decode(encoded(Image.fromarray(bits), "PNG"))[0, :, 0].tolist() == [255, 0]
 
 
-def test_a_palette_gives_its_colours() -> None:
+def test_a_palette_gives_its_colors() -> None:
     image = Image.new("RGB", (2, 1), (10, 20, 30)).convert("P", palette=Image.Palette.ADAPTIVE)
     assert decode(encoded(image, "PNG"))[0, 0].tolist() == [10, 20, 30]
 
@@ -103,26 +103,26 @@ def test_alpha_of_arrays_is_composited_on_white() -> None:
     assert decode(pixels)[0].tolist() == [[255, 0, 0], [255, 255, 255]]
 
 
-def test_grey_with_alpha_is_composited_on_white() -> None:
+def test_gray_with_alpha_is_composited_on_white() -> None:
     image = Image.fromarray(np.array([[[0, 255], [0, 0], [100, 0]]], np.uint8), "LA")
     assert decode(encoded(image, "PNG"))[0, :, 0].tolist() == [0, 255, 255]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_a_transparent_colour_of_a_palette_is_white(kind: str) -> None:
+def test_a_transparent_color_of_a_palette_is_white(kind: str) -> None:
     image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     image.putpalette([255, 0, 0, 0, 0, 255])
     data = encoded(image, kind, transparency=1)
     assert decode(data)[0].tolist() == [[255, 0, 0], [255, 255, 255]]
 
 
-def test_a_transparent_colour_of_rgb_is_white() -> None:
+def test_a_transparent_color_of_rgb_is_white() -> None:
     image = Image.fromarray(np.array([[[9, 9, 9], [1, 2, 3]]], np.uint8))
     data = encoded(image, "PNG", transparency=(9, 9, 9))
     assert decode(data)[0].tolist() == [[255, 255, 255], [1, 2, 3]]
 
 
-def test_a_transparent_grey_is_white() -> None:
+def test_a_transparent_gray_is_white() -> None:
     data = encoded(Image.fromarray(np.array([[9, 1]], np.uint8)), "PNG", transparency=9)
     assert decode(data)[0, :, 0].tolist() == [255, 1]
 
@@ -176,7 +176,7 @@ def test_float_tiff_with_nan_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_ends_upright(colours: Pixels, orientation: int, kind: str) -> None:
+def test_every_orientation_ends_upright(colors: Pixels, orientation: int, kind: str) -> None:
     turns: dict[int, Callable[[Any], Any]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -190,15 +190,15 @@ def test_every_orientation_ends_upright(colours: Pixels, orientation: int, kind:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
-    pixels = decode(encoded(Image.fromarray(colours), kind, exif=exif, **options))
-    assert (pixels == turns[orientation](colours)).all()
+    pixels = decode(encoded(Image.fromarray(colors), kind, exif=exif, **options))
+    assert (pixels == turns[orientation](colors)).all()
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_unknown_orientation_leaves_the_picture(colours: Pixels, orientation: int) -> None:
+def test_an_unknown_orientation_leaves_the_image(colors: Pixels, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert (decode(encoded(Image.fromarray(colours), "PNG", exif=exif)) == colours).all()
+    assert (decode(encoded(Image.fromarray(colors), "PNG", exif=exif)) == colors).all()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_an_unknown_orientation_leaves_the_picture(colours: Pixels, orientation:
         b"Exif\0\0MM\0*\0\0\0\x08",
     ],
 )
-def test_broken_exif_leaves_the_picture(photos: list[str], exif: bytes) -> None:
+def test_broken_exif_leaves_the_image(photos: list[str], exif: bytes) -> None:
     with Image.open(photos[0]) as image:
         whole = decode(encoded(image, "JPEG"))
         assert (decode(encoded(image, "JPEG", exif=exif)) == whole).all()
@@ -230,7 +230,7 @@ def test_broken_exif_leaves_the_picture(photos: list[str], exif: bytes) -> None:
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
     ],
 )
-def test_what_is_no_picture_is_named_with_the_reason(
+def test_what_is_no_image_is_named_with_the_reason(
     tmp_path: Path, content: bytes, reason: str | None
 ) -> None:
     path = tmp_path / "a.png"
@@ -243,7 +243,7 @@ def test_what_is_no_picture_is_named_with_the_reason(
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_truncated_pictures_are_refused(photos: list[str], kind: str, share: float) -> None:
+def test_truncated_images_are_refused(photos: list[str], kind: str, share: float) -> None:
     data = encoded(Image.open(photos[0]), kind)
     with pytest.raises(ImageError):
         decode(data[: int(len(data) * share)])
@@ -291,15 +291,15 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("picture", [3, None, [[1, 2]], object()])
-def test_what_cannot_be_a_picture_is_refused(picture: Any) -> None:
+def test_what_cannot_be_a_image_is_refused(image: Any) -> None:
     with pytest.raises(ImageError, match="wanted a path, bytes, PIL image or array; got"):
-        decode(picture)
+        decode(image)
 
 
 # --- decompression bombs -------------------------------------------------------------------
 
 
-def test_a_picture_over_the_limit_is_refused_before_it_is_decoded() -> None:
+def test_a_image_over_the_limit_is_refused_before_it_is_decoded() -> None:
     data = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     with pytest.raises(ImageError, match=r"20000x20000 px is over max_pixels=.*raise max_pixels"):
         decode(data)
@@ -365,12 +365,12 @@ def test_an_open_file_of_several_frames_stays_at_its_frame() -> None:
         assert image.tell() == 1
 
 
-def test_arrays_are_not_changed(colours: Pixels) -> None:
-    copy = colours.copy()
-    colours.flags.writeable = False
-    for picture in (colours, colours[::-1], colours[:, :, 0], colours / 255):
-        decode(picture)
-    assert (colours == copy).all()
+def test_arrays_are_not_changed(colors: Pixels) -> None:
+    copy = colors.copy()
+    colors.flags.writeable = False
+    for image in (colors, colors[::-1], colors[:, :, 0], colors / 255):
+        decode(image)
+    assert (colors == copy).all()
 
 
 @pytest.mark.parametrize(
@@ -406,27 +406,27 @@ def test_the_range_of_values_can_be_told() -> None:
         (np.full((2, 2), "a"), "numbers"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(array: Any, reason: str) -> None:
+def test_arrays_that_are_no_images_are_refused(array: Any, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         decode(array)
 
 
-def test_names_that_are_no_utf8_are_read_and_printable(tmp_path: Path, colours: Pixels) -> None:
+def test_names_that_are_no_utf8_are_read_and_printable(tmp_path: Path, colors: Pixels) -> None:
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.png")
     try:
-        Path(os.fsdecode(path)).write_bytes(encoded(Image.fromarray(colours), "PNG"))
+        Path(os.fsdecode(path)).write_bytes(encoded(Image.fromarray(colors), "PNG"))
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     images = Images([os.fsdecode(path)])
-    assert (images.pixels(0) == colours).all()
+    assert (images.pixels(0) == colors).all()
     assert images.names[0].endswith(r"caf\xe9.png")
     images.names[0].encode()
 
 
 @pytest.mark.parametrize("name", ["ameise 蟻.png", "پروانه.png", "a.1.png", "-", "a b'c\".png"])
-def test_names_in_any_script_are_read(tmp_path: Path, colours: Pixels, name: str) -> None:
-    (tmp_path / name).write_bytes(encoded(Image.fromarray(colours), "PNG"))
-    assert (decode(tmp_path / name) == colours).all()
+def test_names_in_any_script_are_read(tmp_path: Path, colors: Pixels, name: str) -> None:
+    (tmp_path / name).write_bytes(encoded(Image.fromarray(colors), "PNG"))
+    assert (decode(tmp_path / name) == colors).all()
     assert printable(name) == name
 
 
@@ -447,17 +447,17 @@ def test_threads_decode_one_pil_image(photos: list[str]) -> None:
 # --- sequences of pictures -----------------------------------------------------------------
 
 
-def test_pictures_are_named_by_path_or_place(photos: list[str]) -> None:
+def test_images_are_named_by_path_or_place(photos: list[str]) -> None:
     images = Images([photos[0], Path(photos[1]), Path(photos[2]).read_bytes()])
     assert list(images.names) == [photos[0], photos[1], "image 2"]
     assert [images.path(i) for i in range(3)] == [photos[0], photos[1], None]
 
 
-def test_taken_pictures_keep_their_names(colours: Pixels) -> None:
-    images = Images([colours, colours[::-1], colours[:, ::-1]])
+def test_taken_images_keep_their_names(colors: Pixels) -> None:
+    images = Images([colors, colors[::-1], colors[:, ::-1]])
     taken = images.take([2, 0])
     assert list(taken.names) == ["image 2", "image 0"]
-    assert (taken.pixels(0) == colours[:, ::-1]).all()
+    assert (taken.pixels(0) == colors[:, ::-1]).all()
     assert list(images[1:].names) == ["image 1", "image 2"]
 
 
@@ -467,42 +467,42 @@ def test_digests_are_of_bytes_and_the_same_for_files(photos: list[str]) -> None:
     assert images.digest(0) == images.digest(1) == images.read(0)[0] == digest_bytes(data)
 
 
-def test_digests_of_arrays_follow_their_pixels(colours: Pixels) -> None:
-    images = Images([colours, colours.astype(float) / 255, colours[::-1]])
+def test_digests_of_arrays_follow_their_pixels(colors: Pixels) -> None:
+    images = Images([colors, colors.astype(float) / 255, colors[::-1]])
     assert images.digest(0) == images.digest(1) == images.read(0)[0]
     assert images.digest(0) != images.digest(2)
 
 
 @pytest.mark.parametrize("X", ["a.png", b"abc", Path("a.png")])
-def test_one_picture_is_no_sequence(X: Any) -> None:
+def test_one_image_is_no_sequence(X: Any) -> None:
     with pytest.raises(ValueError, match="put it in a list"):
         Images(X)
 
 
-def test_rows_are_read_through_a_shape(colours: Pixels) -> None:
-    images = Images(colours.reshape(1, -1), image_shape=(6, 8, 3))
-    assert (images.pixels(0) == colours).all()
+def test_rows_are_read_through_a_shape(colors: Pixels) -> None:
+    images = Images(colors.reshape(1, -1), image_shape=(6, 8, 3))
+    assert (images.pixels(0) == colors).all()
     with pytest.raises(ValueError, match="image_shape"):
-        Images(colours.reshape(1, -1), image_shape=(6, 9, 3))
+        Images(colors.reshape(1, -1), image_shape=(6, 9, 3))
 
 
 # --- sizes and grey ------------------------------------------------------------------------
 
 
-def test_resize_keeps_what_has_the_size_and_is_exact_on_halves(colours: Pixels) -> None:
-    assert resize(colours, (6, 8)) is colours
-    twice = np.repeat(np.repeat(colours, 2, 0), 2, 1)
-    assert (resize(twice, (6, 8)) == colours).all()
+def test_resize_keeps_what_has_the_size_and_is_exact_on_halves(colors: Pixels) -> None:
+    assert resize(colors, (6, 8)) is colors
+    twice = np.repeat(np.repeat(colors, 2, 0), 2, 1)
+    assert (resize(twice, (6, 8)) == colors).all()
 
 
-def test_grey_equals_skimages_luminance(photos: list[str]) -> None:
+def test_gray_equals_skimages_luminance(photos: list[str]) -> None:
     pixels = decode(photos[0])
-    np.testing.assert_allclose(grey(pixels), 255 * rgb2gray(pixels), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(gray(pixels), 255 * rgb2gray(pixels), rtol=0, atol=1e-9)
 
 
-def test_equal_channels_are_their_grey_exactly() -> None:
-    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
-    assert (grey(greys)[0] == np.arange(256)).all()
+def test_equal_channels_are_their_gray_exactly() -> None:
+    grays = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, 2)
+    assert (gray(grays)[0] == np.arange(256)).all()
 
 
 @pytest.mark.parametrize("image_size", [0, -1, (3,), (3, 0), (3, 3, 3), (2.5, 3), "ab"])

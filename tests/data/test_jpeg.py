@@ -15,12 +15,12 @@ from featx.data.jpeg import decode_jpeg, reduction
 from featx.errors import ImageError
 
 RNG = np.random.default_rng(0)
-PICTURE = np.kron(RNG.integers(0, 256, (9, 7, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
+IMAGE = np.kron(RNG.integers(0, 256, (9, 7, 3), np.uint8), np.ones((5, 5, 1), np.uint8))
 
 
-def encoded(picture: np.ndarray = PICTURE, mode: str = "RGB", **how: object) -> bytes:
+def encoded(image: np.ndarray = IMAGE, mode: str = "RGB", **how: object) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(picture).convert(mode).save(file, "JPEG", **how)
+    Image.fromarray(image).convert(mode).save(file, "JPEG", **how)
     return file.getvalue()
 
 
@@ -45,12 +45,12 @@ def test_pixels_are_pillows(subsampling: str, quality: int, how: dict[str, bool]
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 17), (33, 1), (8, 8), (17, 31)])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_odd_sizes_and_grey_are_pillows(shape: tuple[int, int], mode: str) -> None:
+def test_odd_sizes_and_gray_are_pillows(shape: tuple[int, int], mode: str) -> None:
     data = encoded(RNG.integers(0, 256, (*shape, 3), np.uint8), mode)
     np.testing.assert_array_equal(decode_jpeg(data, MAX_PIXELS), by_pillow(data))
 
 
-def test_upright_camera_pictures_are_taken_and_turned_ones_left() -> None:
+def test_upright_camera_images_are_taken_and_turned_ones_left() -> None:
     assert decode_jpeg(encoded(exif=turned(1)), MAX_PIXELS) is not None
     for orientation in range(2, 9):
         assert decode_jpeg(encoded(exif=turned(orientation)), MAX_PIXELS) is None
@@ -60,10 +60,10 @@ def test_a_turn_told_by_xmp_is_left_to_pillow() -> None:
     xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
     data = encoded(xmp=xmp)
     assert decode_jpeg(data, MAX_PIXELS) is None
-    assert decode(data).shape == PICTURE.transpose(1, 0, 2).shape
+    assert decode(data).shape == IMAGE.transpose(1, 0, 2).shape
 
 
-def test_other_colour_spaces_are_left_to_pillow() -> None:
+def test_other_color_spaces_are_left_to_pillow() -> None:
     assert decode_jpeg(encoded(mode="CMYK"), MAX_PIXELS) is None
 
 
@@ -81,19 +81,19 @@ def test_whatever_is_damaged_reads_as_pillow_reads_it() -> None:
     generator = np.random.default_rng(1)
     for _ in range(300):
         broken = bytearray(data)
-        for place in generator.integers(2, len(data), 3):
-            broken[place] = generator.integers(256)
+        for index in generator.integers(2, len(data), 3):
+            broken[index] = generator.integers(256)
         pixels = decode_jpeg(bytes(broken), MAX_PIXELS)
         if pixels is not None:
             np.testing.assert_array_equal(pixels, by_pillow(bytes(broken)))
 
 
 def test_too_many_pixels_are_left_to_pillow() -> None:
-    assert decode_jpeg(encoded(), PICTURE[..., 0].size) is not None
-    assert decode_jpeg(encoded(), PICTURE[..., 0].size - 1) is None
+    assert decode_jpeg(encoded(), IMAGE[..., 0].size) is not None
+    assert decode_jpeg(encoded(), IMAGE[..., 0].size - 1) is None
 
 
-def test_real_pictures_are_pillows(shared: Callable[[str], Path]) -> None:
+def test_real_images_are_pillows(shared: Callable[[str], Path]) -> None:
     files = sorted(shared("data").rglob("*.jpg"))[::40]
     taken = 0
     for path in files:
@@ -119,8 +119,8 @@ def test_reduced_pixels_are_those_that_pillow_drafts(
     subsampling: str, shape: tuple[int, int], least_px: int, how: dict[str, object]
 ) -> None:
     """The least size that leaves the short side long enough, and Pillow's pixels at it."""
-    picture = np.asarray(Image.fromarray(PICTURE).resize(shape[::-1], Image.Resampling.BICUBIC))
-    data = encoded(picture, subsampling=subsampling, **how)
+    image = np.asarray(Image.fromarray(IMAGE).resize(shape[::-1], Image.Resampling.BICUBIC))
+    data = encoded(image, subsampling=subsampling, **how)
     found = decode_jpeg(data, MAX_PIXELS, least_px)
     assert found is not None
     factor = reduction(*shape, least_px)
@@ -130,19 +130,19 @@ def test_reduced_pixels_are_those_that_pillow_drafts(
     np.testing.assert_array_equal(found, drafted(data, factor))
 
 
-def test_a_reduced_picture_is_turned_too_and_others_stay_whole() -> None:
+def test_a_reduced_image_is_turned_too_and_others_stay_whole() -> None:
     """What Pillow decodes is reduced alike; a PNG is not."""
-    picture = np.asarray(Image.fromarray(PICTURE).resize((160, 96)))
-    data = encoded(picture, exif=turned(6))
+    image = np.asarray(Image.fromarray(IMAGE).resize((160, 96)))
+    data = encoded(image, exif=turned(6))
     assert decode(data).shape == (160, 96, 3)
     assert decode(data, least_px=40).shape == (80, 48, 3)
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     assert decode(file.getvalue(), least_px=40).shape == (96, 160, 3)
 
 
-def test_a_picture_that_is_too_large_is_refused_whatever_it_may_be_reduced_to() -> None:
-    picture = np.asarray(Image.fromarray(PICTURE).resize((160, 96)))
+def test_a_image_that_is_too_large_is_refused_whatever_it_may_be_reduced_to() -> None:
+    image = np.asarray(Image.fromarray(IMAGE).resize((160, 96)))
     for how in ({}, {"exif": turned(6)}):
         with pytest.raises(ImageError, match="160x96 px is over max_pixels=1000"):
-            decode(encoded(picture, **how), max_pixels=1000, least_px=12)
+            decode(encoded(image, **how), max_pixels=1000, least_px=12)

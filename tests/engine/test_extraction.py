@@ -13,12 +13,12 @@ from featx.errors import DatasetError, EmptyRowsWarning, FeatureFileError
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.features.feature_set import FeatureSet
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 COLORS = {"red": (255, 0, 0), "blue": (0, 0, 255)}
 
 
-class Listener(Watcher):
+class Listener(ProgressCallback):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.plans: list[tuple[int, int]] = []
@@ -39,10 +39,10 @@ def folder(tmp_path: Path) -> Path:
     """Two classes in two splits, three pictures each, and a broken one."""
     for split in ("train", "test"):
         for name, color in COLORS.items():
-            place = tmp_path / "pictures" / split / name
-            place.mkdir(parents=True)
+            index = tmp_path / "pictures" / split / name
+            index.mkdir(parents=True)
             for i in range(3):
-                Image.new("RGB", (20 + i, 16), color).save(place / f"{i}.png")
+                Image.new("RGB", (20 + i, 16), color).save(index / f"{i}.png")
     (tmp_path / "pictures/test/red/broken.png").write_bytes(b"not a picture")
     return tmp_path / "pictures"
 
@@ -60,7 +60,7 @@ def test_rows_carry_paths_labels_splits_and_failures(folder: Path) -> None:
     assert "not a picture" in reason
 
 
-def test_each_row_belongs_to_its_picture(folder: Path) -> None:
+def test_each_row_belongs_to_its_image(folder: Path) -> None:
     features = extract(folder, "mean_color")
     assert features.labels is not None
     for row, label in zip(features.X, features.labels):
@@ -85,7 +85,7 @@ def test_second_run_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_without_a_store_nothing_is_kept(folder: Path, tmp_path: Path) -> None:
     extract(folder, "mean_color", store=None)
     listener = Listener()
-    extract(folder, "mean_color", watcher=listener)
+    extract(folder, "mean_color", progress=listener)
     assert listener.plans == [(13, 0)]
     assert listener.n_done == 13
 
@@ -93,7 +93,7 @@ def test_without_a_store_nothing_is_kept(folder: Path, tmp_path: Path) -> None:
 def test_filling_the_store_only_gives_no_columns(folder: Path, store: FeatureStore) -> None:
     assert extract(folder, "mean_color", store=store, collect=False).X.shape == (12, 0)
     listener = Listener()
-    extract(folder, "mean_color", store=store, watcher=listener)
+    extract(folder, "mean_color", store=store, progress=listener)
     assert listener.plans == [(13, 12)]
 
 
@@ -103,7 +103,7 @@ def test_codebooks_learn_on_the_train_split(shared: Callable[[str], Path]) -> No
     features = extract(
         [str(dataset / "train/ants"), str(dataset / "train/bees")],
         "bovw:orb,n_words=8",
-        watcher=listener,
+        progress=listener,
     )
     assert "no train split" in listener.notes[0]
     assert features.provenance["learned_on"] == "all"
@@ -114,7 +114,7 @@ def test_output_is_refused_before_anything_is_computed(folder: Path, tmp_path: P
     other.write_bytes(b"mine")
     listener = Listener()
     with pytest.raises(FeatureFileError, match="force"):
-        extract(folder, "mean_color", output=other, watcher=listener)
+        extract(folder, "mean_color", output=other, progress=listener)
     assert listener.plans == []
     extract(folder, "mean_color", output=other, force=True)
     assert len(FeatureSet.load(other).paths) == 12
@@ -136,13 +136,13 @@ def test_saved_extractor_is_used_again(folder: Path, tmp_path: Path, photos: lis
     np.testing.assert_array_equal(first.X, again.X)
 
 
-def test_no_readable_picture_is_an_error(tmp_path: Path) -> None:
+def test_no_readable_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(DatasetError, match="none of 1 pictures can be read"):
         extract(tmp_path, "mean_color")
 
 
-def test_pictures_in_memory_and_extractor_objects_are_taken() -> None:
+def test_images_in_memory_and_extractor_objects_are_taken() -> None:
     features = extract(np.full((3, 8, 8, 3), 9, np.uint8), [MeanColor(), ColorHistogram(4)])
     assert list(features.blocks) == ["mean_color", "color:4"]
     assert features.X.shape == (3, 15)
@@ -162,7 +162,7 @@ def test_large_results_lie_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPat
     assert tuple(features.X[-1]) == COLORS[features.labels[-1]]
 
 
-def test_a_codebook_of_more_pictures_replaces_its_own_output(
+def test_a_codebook_of_more_images_replaces_its_own_output(
     photos: list[str], tmp_path: Path
 ) -> None:
     output = tmp_path / "words.npz"
@@ -173,13 +173,13 @@ def test_a_codebook_of_more_pictures_replaces_its_own_output(
 
 def test_describing_is_watched(photos: list[str]) -> None:
     listener = Listener()
-    extract(photos, "bovw:orb,n_words=8", watcher=listener)
+    extract(photos, "bovw:orb,n_words=8", progress=listener)
     n = len(photos)
     assert listener.plans == [(n, 0), (n, 0)]  # Descriptors, then words.
     assert listener.n_done == 2 * n
 
 
-def test_pictures_without_key_points_are_counted(photos: list[str], tmp_path: Path) -> None:
+def test_images_without_key_points_are_counted(photos: list[str], tmp_path: Path) -> None:
     flat = tmp_path / "flat.png"
     Image.new("RGB", (50, 50), "grey").save(flat)
     with pytest.warns(EmptyRowsWarning, match="1 of 13 images have no key points"):

@@ -9,10 +9,10 @@ from featx.engine.fitting import fit_extractor, must_learn
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.color import MeanColor
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 
-class Log(Watcher):
+class Log(ProgressCallback):
     def __init__(self) -> None:
         self.lines: list[Any] = []
 
@@ -41,7 +41,9 @@ def test_what_learns_must_learn_until_it_is_fitted(photos: list[str]) -> None:
 def test_fitting_stores_the_base_of_all_images_and_learns_from_some(
     bag: BagOfVisualWords, photos: list[str], store: FeatureStore
 ) -> None:
-    fitted = fit_extractor(bag, Images(photos), [0, 1, 2], name="words", watcher=Watcher())
+    fitted = fit_extractor(
+        bag, Images(photos), [0, 1, 2], name="words", progress=ProgressCallback()
+    )
     assert fitted is bag
     assert store.info().n_rows == len(photos)
     alone = BagOfVisualWords("orb", n_words=4, image_size=160).fit(photos[:3])
@@ -50,7 +52,7 @@ def test_fitting_stores_the_base_of_all_images_and_learns_from_some(
 
 def test_fitting_says_what_it_does(bag: BagOfVisualWords, photos: list[str]) -> None:
     log = Log()
-    fit_extractor(bag, Images(photos), [0, 1], name="words", watcher=log, which="of a test")
+    fit_extractor(bag, Images(photos), [0, 1], name="words", progress=log, which="of a test")
     assert log.lines == [
         ["words, local descriptors"],
         (12, 0),

@@ -24,8 +24,8 @@ def test_spec_gives_parameters_their_types() -> None:
 
 
 def test_quoted_parts_keep_colons_and_commas() -> None:
-    name, places, named = parse_spec("cnn:\"C:/nets/a,b\":fc7,weights='x=1,y.pth'")
-    assert (name, places) == ("cnn", ["C:/nets/a,b", "fc7"])
+    name, indices, named = parse_spec("cnn:\"C:/nets/a,b\":fc7,weights='x=1,y.pth'")
+    assert (name, indices) == ("cnn", ["C:/nets/a,b", "fc7"])
     assert named == {"weights": "x=1,y.pth"}
 
 

@@ -18,8 +18,8 @@ from featx import (
     probe,
     transfer,
 )
-from featx.analysis.image_map import map_pictures
-from featx.analysis.kernels_and_activations import find_exciting
+from featx.analysis.image_map import map_images
+from featx.analysis.kernels_and_activations import find_activating_images
 from featx.data.datasets import ImageDataset
 from featx.data.images import Images
 from featx.demo import tell_story
@@ -51,8 +51,10 @@ RUNS: dict[str, Callable[..., Any]] = {
     "probe": lambda data, **known: probe(data, SPEC, n_splits=2, **known),
     "transfer": lambda data, **known: transfer(data, SPEC, seeds=2, **known),
     "depth": lambda data, **known: depth_profile(data, layers="pool1", maps="none", **known),
-    "umap": lambda data, **known: map_pictures(data, SPEC, method="pca", **known),
-    "filters": lambda data, **known: find_exciting(data, layer="pool1", channels=[1], **known)[0],
+    "umap": lambda data, **known: map_images(data, SPEC, method="pca", **known),
+    "filters": lambda data, **known: find_activating_images(
+        data, layer="pool1", channels=[1], **known
+    )[0],
     "advise": lambda data, **known: advise(data, size=32, **known),
     "finetune": lambda data, **known: finetune(data, size=32, head_epochs=1, **known),
 }

@@ -21,10 +21,10 @@ from featx import (
     probe,
 )
 from featx.errors import DatasetError, SpecError
-from featx.evaluation.candidates import gather
+from featx.evaluation.candidates import gather_candidates
 from featx.evaluation.protocols import find_protocol
 from featx.features.results import Result
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 SAMPLES = "data/samples/photo"
 NETWORK = "cnn:featxnet:pool5,pooling=gap"
@@ -113,7 +113,7 @@ def test_advice_names_a_command_and_the_python(result: Result) -> None:
     assert "make_extractor(" in said
 
 
-class Recorded(Watcher):
+class Recorded(ProgressCallback):
     """Keeps the notes, and what was begun."""
 
     def __init__(self) -> None:
@@ -132,13 +132,13 @@ def fitted_states(test_label: str, store: Path) -> list[Any]:
     dataset = load_dataset(SAMPLES)
     splits = np.where(np.arange(len(dataset)) % 2, "train", "test")
     labels = np.where(splits == "test", test_label, dataset.labels)
-    gathered = gather(
+    gathered = gather_candidates(
         replace(dataset, labels=labels, splits=splits),
         "bovw:dense_sift,n_words=16,image_size=96",
         find_protocol("holdout"),
         store=store,
         has_controls=False,
-        watcher=Watcher(),
+        progress=ProgressCallback(),
     )
     kind, (train, _) = gathered.kinds[0], gathered.folds[0]
     fitted = LinearProbe().fit(kind.features(0)[train], labels[train])
@@ -147,7 +147,7 @@ def fitted_states(test_label: str, store: Path) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_labels_of_test_pictures_change_no_fitted_state(tmp_path: Path) -> None:
+def test_labels_of_test_images_change_no_fitted_state(tmp_path: Path) -> None:
     first, second = (fitted_states(name, tmp_path) for name in ("fish", "mug"))
 
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
@@ -157,17 +157,19 @@ def test_local_descriptors_of_all_splits_are_announced_once(tmp_path: Path) -> N
     dataset = load_dataset(SAMPLES).take(list(range(0, 80, 8)))
     rules, recorded = find_protocol("cv", n_splits=2), Recorded()
     spec = "bovw:orb,n_words=4,image_size=96"
-    gathered = gather(dataset, spec, rules, store=tmp_path, has_controls=False, watcher=recorded)
+    gathered = gather_candidates(
+        dataset, spec, rules, store=tmp_path, has_controls=False, progress=recorded
+    )
     assert not np.array_equal(*map(gathered.kinds[0].features, (0, 1)))
     assert recorded.names == ["mean_color", f"{spec}, local descriptors"]
 
 
 @pytest.mark.slow
-def test_codebook_never_sees_a_test_picture(tmp_path: Path) -> None:
+def test_codebook_never_sees_a_test_image(tmp_path: Path) -> None:
     dataset, rules = load_dataset(SAMPLES), find_protocol("cv", n_splits=2)
     spec = "bovw:dense_sift,n_words=16,image_size=96"
-    kind = gather(
-        dataset, spec, rules, store=tmp_path, has_controls=False, watcher=Watcher()
+    kind = gather_candidates(
+        dataset, spec, rules, store=tmp_path, has_controls=False, progress=ProgressCallback()
     ).kinds[0]
     train = rules.split(dataset.labels)[0][0]
     alone = kind.extractor.fit(dataset.images.take(train.tolist()))
@@ -195,7 +197,7 @@ def test_unknown_protocol_is_refused() -> None:
         probe(SAMPLES, "mean_color", protocol="decafe", store=None)
 
 
-def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> None:
+def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for i, path in enumerate(sorted(Path(SAMPLES).glob("*/*"))[:4] * 2):
@@ -215,7 +217,7 @@ def test_few_labels_draw_a_curve(tmp_path: Path) -> None:
     assert result.rows[1]["accuracy"] > result.rows[0]["accuracy"]
 
 
-def test_classes_with_too_few_pictures_are_named() -> None:
+def test_classes_with_too_few_images_are_named() -> None:
     result = probe(SAMPLES, "mean_color", train_per_class=100, store=None)
 
     assert result.sentences == [

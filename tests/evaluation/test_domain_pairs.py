@@ -7,31 +7,31 @@ import numpy as np
 import pytest
 
 from featx.evaluation.domain_pairs import (
-    Crossing,
-    compare_crossings,
+    DomainPair,
+    compare_pairs,
     crossed_interval,
-    describe_crossings,
+    describe_pairs,
 )
 from featx.evaluation.scores import interval
 
 PAIRS = [("photo", "sketch"), ("sketch", "photo")]
 
 
-def crossing(source: Any, target: Any, spec: str = "deep", alignment: str = "none") -> Crossing:
+def pair(source: Any, target: Any, spec: str = "deep", alignment: str = "none") -> DomainPair:
     """Two pairs and two seeds with these accuracies, of four equally frequent classes."""
     source, target = (np.broadcast_to(np.asarray(part, float), (2, 2)) for part in (source, target))
-    return Crossing(spec, alignment, PAIRS, source, target, source, np.full((2, 2), 0.25), 0.5)
+    return DomainPair(spec, alignment, PAIRS, source, target, source, np.full((2, 2), 0.25), 0.5)
 
 
 def test_points_lost_and_share_kept_are_those_of_the_definition() -> None:
-    rows = crossing(0.9, 0.4).rows(*[crossing(0.9, 0.4)] * 2)
+    rows = pair(0.9, 0.4).rows(*[pair(0.9, 0.4)] * 2)
     assert [row["points_lost"] for row in rows] == pytest.approx([50.0] * 3)
     assert [row["share_kept"] for row in rows] == pytest.approx([0.15 / 0.65] * 3)
 
 
 def test_the_average_is_compared_to_the_best_on_the_same_pairs_and_seeds() -> None:
     noise = [[0.0, 0.1], [0.2, 0.3]]
-    found, best = crossing(0.9, noise), crossing(0.9, np.add(noise, 0.25), "best")
+    found, best = pair(0.9, noise), pair(0.9, np.add(noise, 0.25), "best")
     average, *pairs = found.rows(found, best)
     ends = [average[f"difference{end}"] for end in ("", "_low", "_high")]
     assert ends == pytest.approx([0.25] * 3)
@@ -39,20 +39,20 @@ def test_the_average_is_compared_to_the_best_on_the_same_pairs_and_seeds() -> No
 
 
 def test_the_share_of_the_average_is_the_share_of_the_sums() -> None:
-    found = crossing([[0.95, 0.95], [0.35, 0.35]], [[0.6, 0.6], [0.35, 0.35]])
+    found = pair([[0.95, 0.95], [0.35, 0.35]], [[0.6, 0.6], [0.35, 0.35]])
     assert found.rows(found, found)[0]["share_kept"] == pytest.approx((0.35 + 0.1) / (0.7 + 0.1))
 
 
 def test_there_is_no_share_of_what_is_no_better_than_chance() -> None:
-    found = crossing(0.25, 0.3)
+    found = pair(0.25, 0.3)
     assert {row["share_kept"] for row in found.rows(found, found)} == {None}
     both = [found, replace(found, alignment="coral")]
     other = [replace(each, spec="hog") for each in both]
-    assert "deep and hog is no better than chance" in " ".join(describe_crossings([*both, *other]))
+    assert "deep and hog is no better than chance" in " ".join(describe_pairs([*both, *other]))
 
 
 def test_chance_is_that_of_each_domain() -> None:
-    found = replace(crossing(0.9, 0.6), chance=np.array([[0.5, 0.2], [0.2, 0.5]]))
+    found = replace(pair(0.9, 0.6), chance=np.array([[0.5, 0.2], [0.2, 0.5]]))
     assert found.rows(found, found)[1]["share_kept"] == pytest.approx(0.4 / 0.4)
 
 
@@ -82,7 +82,7 @@ def test_the_share_has_an_interval_as_wide_as_that_of_drawn_ratios() -> None:
     rng = np.random.default_rng(0)
     source = rng.uniform(0.7, 0.9, (12, 5))
     target = 0.25 + 0.4 * (source - 0.25) + rng.normal(0, 0.05, (12, 5))
-    found = Crossing("deep", "none", PAIRS, source, target, source, np.full((12, 2), 0.25), 0.5)
+    found = DomainPair("deep", "none", PAIRS, source, target, source, np.full((12, 2), 0.25), 0.5)
     drawn = []
     for _ in range(1000):
         cells = np.ix_(rng.integers(12, size=12), rng.integers(5, size=5))
@@ -93,7 +93,7 @@ def test_the_share_has_an_interval_as_wide_as_that_of_drawn_ratios() -> None:
 
 def test_one_seed_gives_a_pair_no_interval() -> None:
     parts = [np.full((2, 1), 0.5)] * 3
-    found = Crossing("deep", "none", PAIRS, *parts, np.full((2, 2), 0.25), 0.5)
+    found = DomainPair("deep", "none", PAIRS, *parts, np.full((2, 2), 0.25), 0.5)
     assert [found.rows(found, found)[1][name] for name in ("low", "points_lost_high")] == [
         None,
         None,
@@ -101,9 +101,9 @@ def test_one_seed_gives_a_pair_no_interval() -> None:
 
 
 def test_the_words_say_why_strong_features_lose_more() -> None:
-    strong, weak = crossing(0.9, 0.4), crossing(0.5, 0.3, "bovw:surf")
+    strong, weak = pair(0.9, 0.4), pair(0.5, 0.3, "bovw:surf")
     moved = [replace(found, alignment="coral") for found in (strong, weak)]
-    said = describe_crossings([weak, moved[1], strong, moved[0]])
+    said = describe_pairs([weak, moved[1], strong, moved[0]])
     assert said[1].startswith(
         "Target accuracy: bovw:surf is 10.0 points (10.0 to 10.0) behind deep"
     )
@@ -115,31 +115,31 @@ def test_the_words_say_why_strong_features_lose_more() -> None:
 
 
 def test_the_words_say_what_coral_adds_and_takes() -> None:
-    plain = [crossing(0.9, 0.4), crossing(0.9, 0.5, "hog")]
-    moved = [crossing(0.9, 0.5, "deep", "coral"), crossing(0.9, 0.4, "hog", "coral")]
-    said = describe_crossings([plain[0], moved[0], plain[1], moved[1]])
+    plain = [pair(0.9, 0.4), pair(0.9, 0.5, "hog")]
+    moved = [pair(0.9, 0.5, "deep", "coral"), pair(0.9, 0.4, "hog", "coral")]
+    said = describe_pairs([plain[0], moved[0], plain[1], moved[1]])
     assert "CORAL adds 10.0 points (10.0 to 10.0) to deep on the target." in said
     assert "CORAL takes 10.0 points (10.0 to 10.0) from hog on the target." in said
 
 
 def test_the_words_name_no_folder_of_weights() -> None:
     spec = "cnn:net:-1,weights=../shared/weights/net.pth,pooling=gap"
-    found = crossing(0.9, 0.4, spec)
-    said = " ".join(describe_crossings([found, replace(found, alignment="coral")]))
+    found = pair(0.9, 0.4, spec)
+    said = " ".join(describe_pairs([found, replace(found, alignment="coral")]))
     assert "weights=net.pth,pooling=gap" in said
     assert "shared" not in said
 
 
 def test_a_difference_that_seeds_and_pairs_dispute_is_called_chance() -> None:
-    one, two = crossing(0.9, [[0.4, 0.6], [0.6, 0.4]]), crossing(0.9, 0.5, "hog")
+    one, two = pair(0.9, [[0.4, 0.6], [0.6, 0.4]]), pair(0.9, 0.5, "hog")
     moved = [replace(found, alignment="coral") for found in (one, two)]
-    assert "chance alone may" in describe_crossings([one, moved[0], two, moved[1]])[1]
+    assert "chance alone may" in describe_pairs([one, moved[0], two, moved[1]])[1]
 
 
 def test_differences_pair_features_of_one_alignment() -> None:
-    strong, weak = crossing(0.9, 0.4), crossing(0.5, 0.3, "hog")
+    strong, weak = pair(0.9, 0.4), pair(0.5, 0.3, "hog")
     aligned = replace(weak, alignment="coral")
-    (found,) = compare_crossings([strong, weak, aligned])
+    (found,) = compare_pairs([strong, weak, aligned])
     assert (found["spec"], found["than"]) == ("deep", "hog")
     assert found["target_points"] == pytest.approx(10)
     assert found["points_lost_low"] == pytest.approx(30)

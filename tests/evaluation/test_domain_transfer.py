@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from featx.data.datasets import ImageDataset, load_dataset
 from featx.data.images import Images
 from featx.errors import DatasetError, SpecError
-from featx.evaluation.candidates import Gathered, gather
+from featx.evaluation.candidates import Candidates, gather_candidates
 from featx.evaluation.coral import CORAL
 from featx.evaluation.domain_transfer import (
     DomainProtocol,
@@ -26,7 +26,7 @@ from featx.evaluation.domain_transfer import (
 from featx.evaluation.linear_probe import LinearProbe
 from featx.evaluation.protocols import Split
 from featx.features.results import Result
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 BAG = "bovw:orb,n_words=20,image_size=144"
@@ -37,12 +37,12 @@ RULES = DomainProtocol("transfer", splits="random", n_splits=2, names=("photo", 
 def dataset() -> ImageDataset:
     """Ten pictures of each of three classes in two domains, in memory."""
     samples = load_dataset(SAMPLES, domains=True)
-    places = [
-        place
-        for place, name in enumerate(samples.names)
-        if samples.labels[place] in ("fish", "house", "tree") and int(Path(name).stem) < 10
+    indices = [
+        index
+        for index, name in enumerate(samples.names)
+        if samples.labels[index] in ("fish", "house", "tree") and int(Path(name).stem) < 10
     ]
-    part = samples.take(places)
+    part = samples.take(indices)
     return replace(part, images=Images([part.images.pixels(i) for i in range(len(part))]))
 
 
@@ -51,10 +51,10 @@ def result(dataset: ImageDataset) -> Result:
     return transfer(dataset, ["color", BAG], seeds=2, C=0.1, store=None)
 
 
-def gathered(dataset: ImageDataset, extractors: Any, rules: DomainProtocol = RULES) -> Gathered:
+def gathered(dataset: ImageDataset, extractors: Any, rules: DomainProtocol = RULES) -> Candidates:
     domains = replace(dataset, splits=dataset.domains)
-    return gather(
-        domains, extractors, rules, store=None, has_controls=False, watcher=Watcher()
+    return gather_candidates(
+        domains, extractors, rules, store=None, has_controls=False, progress=ProgressCallback()
     )  # fmt: skip
 
 
@@ -121,14 +121,14 @@ def test_accuracies_are_those_of_plain_scikit_learn(dataset: ImageDataset) -> No
     found = gathered(dataset, "color")
     plain = cross_domains(found.kinds[0], found, RULES, C=0.1)[0]
     X, y, parts = found.kinds[0].features, dataset.labels, folds(dataset)
-    for place, (source, target) in enumerate([(0, 1), (1, 0)]):
+    for index, (source, target) in enumerate([(0, 1), (1, 0)]):
         for seed in range(2):
             train, own = parts[2 * seed + source]
             other = parts[2 * seed + target][1]
             model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=5000))
             model.fit(X[train], y[train])
-            assert plain.source[place, seed] == pytest.approx(model.score(X[own], y[own]))
-            assert plain.target[place, seed] == pytest.approx(model.score(X[other], y[other]))
+            assert plain.source[index, seed] == pytest.approx(model.score(X[own], y[own]))
+            assert plain.target[index, seed] == pytest.approx(model.score(X[other], y[other]))
 
 
 def test_coral_moves_the_source_and_not_the_target(dataset: ImageDataset) -> None:
@@ -149,7 +149,7 @@ def test_domains_that_differ_are_told_apart_and_those_that_do_not_are_not() -> N
         assert least <= fitted.accuracies(same, target)[2] <= most
 
 
-def states(found: Gathered) -> list[str]:
+def states(found: Candidates) -> list[str]:
     """Digests of everything that is learned from one kind of features, pair after pair."""
     digests = []
     for number, (train, test) in enumerate(found.folds[:2]):
@@ -166,7 +166,7 @@ def states(found: Gathered) -> list[str]:
 
 
 @pytest.mark.parametrize("spec", ["color", BAG])
-def test_no_fitted_state_depends_on_a_label_outside_the_sources_training_pictures(
+def test_no_fitted_state_depends_on_a_label_outside_the_sources_training_images(
     dataset: ImageDataset, spec: str
 ) -> None:
     found = gathered(dataset, spec)
@@ -178,7 +178,7 @@ def test_no_fitted_state_depends_on_a_label_outside_the_sources_training_picture
         assert states(noisy)[2 * number : 2 * number + 2] == states(found)[2 * number :][:2]
 
 
-def test_no_codebook_depends_on_a_picture_outside_the_sources_training_pictures(
+def test_no_codebook_depends_on_a_image_outside_the_sources_training_images(
     dataset: ImageDataset,
 ) -> None:
     found = gathered(dataset, BAG)
@@ -238,7 +238,7 @@ def test_domains_come_in_the_order_asked_for(dataset: ImageDataset) -> None:
     assert [row["source"] for row in found.rows[2:4]] == ["sketch", "photo"]
 
 
-def test_pictures_that_cannot_be_read_are_told_and_left_out(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_told_and_left_out(tmp_path: Path) -> None:
     names = [f"{domain}/{label}/{i:02}" for domain in ("photo", "sketch")
              for label in ("fish", "house") for i in range(4)]  # fmt: skip
     for name in names:
@@ -260,8 +260,8 @@ def test_deep_features_carry_further_than_surf_words(shared: Any) -> None:
     deep = (
         f"cnn:squeezenet1_0:-1,pooling=gap,weights={shared('weights')}/squeezenet1_0-imagenet.pth"
     )
-    pictures = load_dataset(shared("data/pacs_mini"), domains=["photo", "art_painting"])
-    half = pictures.take(range(0, len(pictures), 2))
+    images = load_dataset(shared("data/pacs_mini"), domains=["photo", "art_painting"])
+    half = images.take(range(0, len(images), 2))
     words = "bovw:surf,n_words=100,n_descriptors=20000"
     found = transfer(half, [deep, words], seeds=2, C=0.01)
     rows = {(row["spec"], row["alignment"]): row for row in found.rows[:4]}

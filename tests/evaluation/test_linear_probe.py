@@ -134,7 +134,7 @@ def test_test_rows_change_no_fitted_state() -> None:
     assert np.array_equal(first.coef_, second.coef_)
 
 
-def test_single_picture_of_each_class_takes_the_middle_of_the_grid() -> None:
+def test_single_image_of_each_class_takes_the_middle_of_the_grid() -> None:
     X = np.eye(3, 10)
 
     assert LinearProbe().fit(X, ["a", "b", "c"]).C_ == 0.1

@@ -45,7 +45,7 @@ def test_rows_hold_the_likeliest_class_and_the_truth(saved: Path) -> None:
     assert np.mean([row["true"] == row["predicted"] for row in result.rows]) > 0.5
 
 
-def test_broken_picture_stops_nothing(saved: Path, tmp_path: Path) -> None:
+def test_broken_image_stops_nothing(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     good = sorted(Path(SAMPLES).rglob("*.[jp][pn]g"))[0]
 

@@ -13,7 +13,7 @@ FOLDERS = np.array((["train", "val", "test"] * 45)[:133])
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_training_and_test_pictures_are_apart(name: str) -> None:
+def test_training_and_test_images_are_apart(name: str) -> None:
     for train, test in find_protocol(name, FOLDERS).split(LABELS, FOLDERS):
         assert not set(train) & set(test)
         assert set(LABELS[test]) <= set(LABELS[train])
@@ -29,7 +29,7 @@ def test_same_seed_gives_the_same_splits(name: str) -> None:
         assert np.array_equal(b, d)
 
 
-def test_folds_test_each_picture_once() -> None:
+def test_folds_test_each_image_once() -> None:
     tested = np.concatenate([test for _, test in PROTOCOLS["cv"].split(LABELS)])
 
     assert sorted(tested) == list(range(len(LABELS)))
@@ -56,14 +56,14 @@ def test_kornblith_tries_forty_five_strengths() -> None:
     assert (grid[0], grid[-1]) == (1e-6, 1e5)
 
 
-def test_validation_pictures_train_where_there_is_a_test_part() -> None:
+def test_validation_images_train_where_there_is_a_test_part() -> None:
     train, test = PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
 
     assert set(FOLDERS[train]) == {"train", "val"}
     assert set(FOLDERS[test]) == {"test"}
 
 
-def test_validation_pictures_test_where_there_is_no_test_part() -> None:
+def test_validation_images_test_where_there_is_no_test_part() -> None:
     splits = np.where(FOLDERS == "test", "train", FOLDERS)
     _, test = PROTOCOLS["holdout"].split(LABELS, splits)[0]
 
@@ -76,7 +76,7 @@ def test_folders_decide_where_no_protocol_is_named() -> None:
     assert find_protocol(None, ["train"] * 5).name == "cv"
 
 
-def test_pictures_without_a_label_take_no_part() -> None:
+def test_images_without_a_label_take_no_part() -> None:
     labels = LABELS.copy()
     labels[:5] = ""
 
@@ -84,7 +84,7 @@ def test_pictures_without_a_label_take_no_part() -> None:
         assert min(*train, *test) >= 5
 
 
-def test_few_training_pictures_leave_the_test_part_as_it_is() -> None:
+def test_few_training_images_leave_the_test_part_as_it_is() -> None:
     whole = PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
     few = find_protocol("holdout", FOLDERS, train_per_class=3).split(LABELS, FOLDERS)[0]
 

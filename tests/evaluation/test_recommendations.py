@@ -10,7 +10,7 @@ from featx import load_dataset, probe
 from featx.evaluation.protocols import find_protocol
 from featx.evaluation.recommendations import (
     advise_features,
-    count_training_pictures,
+    count_training_images,
     warn_of_convergence,
 )
 
@@ -63,12 +63,12 @@ def test_classifier_short_of_its_minimum_is_named() -> None:
     assert "hog" in warn_of_convergence([row("hog", 0.5, 1, converged=False)])[0]
 
 
-def test_pictures_the_network_was_trained_on_are_counted(shared: Callable[[str], Path]) -> None:
+def test_images_the_network_was_trained_on_are_counted(shared: Callable[[str], Path]) -> None:
     trained_on = load_dataset(shared("data/caltech101/ant"))
     new = load_dataset(shared("data/ants_bees/val/ants"))
 
-    assert count_training_pictures(trained_on.images) == len(trained_on)
-    assert count_training_pictures(new.images) == 0
+    assert count_training_images(trained_on.images) == len(trained_on)
+    assert count_training_images(new.images) == 0
 
 
 def test_probe_warns_of_them(shared: Callable[[str], Path], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_interval_is_students() -> None:
     assert found == pytest.approx((np.mean(values), low, high))
 
 
-def test_shared_training_pictures_widen_the_interval() -> None:
+def test_shared_training_images_widen_the_interval() -> None:
     values = [0.5, 0.7, 0.6, 0.9]
     narrow, wide = interval(values), interval(values, test_share=0.25)
 

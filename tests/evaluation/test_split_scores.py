@@ -62,14 +62,14 @@ def test_every_classifier_learns(classifier: str, scale: str) -> None:
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge", "knn", "nearest_mean"])
-def test_single_pictures_of_each_class_are_enough(classifier: str) -> None:
+def test_single_images_of_each_class_are_enough(classifier: str) -> None:
     fold = (np.array([0, 1, 2]), np.arange(3, 60))
     rules = find_protocol("cv", classifier=classifier, scale="none")
 
     assert 0 < score_splits(X, LABELS, [fold], make_probe(rules)).accuracy <= 1
 
 
-def test_folder_of_validation_pictures_chooses_the_strength() -> None:
+def test_folder_of_validation_images_chooses_the_strength() -> None:
     splits = np.where(np.arange(60) < 30, "train", np.where(np.arange(60) < 45, "val", "test"))
     fold = (np.arange(45), np.arange(45, 60))
     probe = LinearProbe().fit(X[:45], LABELS[:45], left_out=splits[:45] == "val")

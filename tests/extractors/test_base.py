@@ -103,7 +103,7 @@ def test_another_width_than_in_fit_is_refused(digits: Any) -> None:
         extractor.transform(digits[0][:, :60])
 
 
-def test_pictures_after_rows_are_taken(digits: Any) -> None:
+def test_images_after_rows_are_taken(digits: Any) -> None:
     extractor = MeanColor().fit(digits[0])
     extractor.fit(np.zeros((2, 4, 4), np.uint8))
     assert not hasattr(extractor, "n_features_in_")
@@ -138,7 +138,7 @@ def test_a_pipeline_takes_paths(photos: list[str]) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Any]:
+def images(tmp_path: Path) -> list[Any]:
     """A picture, a broken one and a missing one."""
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
@@ -146,23 +146,21 @@ def pictures(tmp_path: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("method", ["transform", "fit_transform"])
-def test_a_broken_picture_is_named(pictures: list[Any], method: str) -> None:
+def test_a_broken_image_is_named(images: list[Any], method: str) -> None:
     with pytest.raises(ImageError, match=r"broken\.png") as caught:
-        getattr(MeanColor(), method)(pictures)
-    assert caught.value.name == str(pictures[1])
+        getattr(MeanColor(), method)(images)
+    assert caught.value.name == str(images[1])
 
 
-def test_broken_pictures_become_rows_of_nan_on_request(pictures: list[Any]) -> None:
-    rows = MeanColor(on_error="nan").fit_transform(pictures)
+def test_broken_images_become_rows_of_nan_on_request(images: list[Any]) -> None:
+    rows = MeanColor(on_error="nan").fit_transform(images)
     assert rows[0].tolist() == [9, 9, 9]
     assert np.isnan(rows[1:]).all()
 
 
-def test_fit_learns_from_the_pictures_that_can_be_read(
-    pictures: list[Any], photos: list[str]
-) -> None:
+def test_fit_learns_from_the_images_that_can_be_read(images: list[Any], photos: list[str]) -> None:
     bag = BagOfVisualWords("orb", n_words=8, on_error="nan")
-    rows = bag.fit_transform([*photos[:3], pictures[1]])
+    rows = bag.fit_transform([*photos[:3], images[1]])
     assert np.isnan(rows[3]).all()
     assert (rows[:3] == clone(bag).fit_transform(photos[:3])).all()
 
@@ -176,7 +174,7 @@ def test_wrong_parameters_are_refused_without_fit_too(parameters: dict[str, Any]
         ColorHistogram(**parameters).transform(np.zeros((1, 2, 2), np.uint8))
 
 
-def test_one_picture_alone_is_refused_with_the_cure() -> None:
+def test_one_image_alone_is_refused_with_the_cure() -> None:
     with pytest.raises(ValueError, match="put it in a list"):
         MeanColor().transform("photo.jpg")
 

@@ -174,17 +174,17 @@ def test_tap_does_not_change_the_fingerprint() -> None:
 
 def test_weights_file_is_known_by_its_content(tmp_path: Path) -> None:
     state = torchvision.models.squeezenet1_1().state_dict()
-    prints = set()
+    fingerprints = set()
     for name in ("one.pth", "other.pth"):
         torch.save(state, tmp_path / name)
         (tmp_path / "same.pth").write_bytes((tmp_path / name).read_bytes())
-        prints.add(small().set_params(weights=tmp_path / "same.pth").fingerprint())
+        fingerprints.add(small().set_params(weights=tmp_path / "same.pth").fingerprint())
     state["features.0.bias"] += 1
     torch.save(state, tmp_path / "same.pth")
-    assert small().set_params(weights=tmp_path / "same.pth").fingerprint() not in prints
+    assert small().set_params(weights=tmp_path / "same.pth").fingerprint() not in fingerprints
 
 
-def test_grid_search_over_layers_pays_for_each_picture_and_layer_once(
+def test_grid_search_over_layers_pays_for_each_image_and_layer_once(
     images: np.ndarray, n_passes: list[int], store: FeatureStore
 ) -> None:
     pipeline = make_pipeline(small(pooling="gap", store=store), LogisticRegression())
@@ -264,7 +264,7 @@ def test_swin_is_pooled_over_its_places(images: np.ndarray) -> None:
     assert np.allclose(gap, maps.mean((0, 1)), atol=1e-5)
 
 
-def test_a_broken_picture_is_a_row_of_nan_when_asked(images: np.ndarray) -> None:
+def test_a_broken_image_is_a_row_of_nan_when_asked(images: np.ndarray) -> None:
     rows = small(pooling="gap", on_error="nan").fit_transform([images[0], b"no picture"])
     assert np.isfinite(rows[0]).all()
     assert np.isnan(rows[1]).all()

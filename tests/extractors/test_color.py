@@ -8,28 +8,28 @@ from featx.extractors.color import ColorHistogram, MeanColor
 
 
 @pytest.fixture(scope="module")
-def pictures(photos: list[str]) -> list[Pixels]:
+def images(photos: list[str]) -> list[Pixels]:
     return [decode(path) for path in photos]
 
 
 @pytest.mark.parametrize("n_bins", [1, 2, 32, 256])
-def test_histogram_equals_numpys(pictures: list[Pixels], n_bins: int) -> None:
-    rows = ColorHistogram(n_bins).transform(pictures).reshape(len(pictures), 3, n_bins)
-    for picture, row in zip(pictures, rows, strict=True):
+def test_histogram_equals_numpys(images: list[Pixels], n_bins: int) -> None:
+    rows = ColorHistogram(n_bins).transform(images).reshape(len(images), 3, n_bins)
+    for image, row in zip(images, rows, strict=True):
         for channel in range(3):
-            counts = np.histogram(picture[:, :, channel], n_bins, (0, 256))[0]
+            counts = np.histogram(image[:, :, channel], n_bins, (0, 256))[0]
             np.testing.assert_allclose(row[channel], counts / counts.sum(), rtol=1e-6)
 
 
-def test_each_channel_sums_to_one(pictures: list[Pixels]) -> None:
-    rows = ColorHistogram(7).transform(pictures).reshape(-1, 7)
+def test_each_channel_sums_to_one(images: list[Pixels]) -> None:
+    rows = ColorHistogram(7).transform(images).reshape(-1, 7)
     np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_a_histogram_does_not_see_where_pixels_are(pictures: list[Pixels]) -> None:
-    turned = [np.rot90(picture) for picture in pictures]
+def test_a_histogram_does_not_see_where_pixels_are(images: list[Pixels]) -> None:
+    turned = [np.rot90(image) for image in images]
     extractor = ColorHistogram()
-    assert (extractor.transform(turned) == extractor.transform(pictures)).all()
+    assert (extractor.transform(turned) == extractor.transform(images)).all()
 
 
 def test_bins_are_equal_in_width() -> None:
@@ -37,9 +37,9 @@ def test_bins_are_equal_in_width() -> None:
     assert row[:4].tolist() == [0.5, 0.25, 0, 0.25]
 
 
-def test_mean_equals_numpys(pictures: list[Pixels]) -> None:
-    wanted = [picture.reshape(-1, 3).mean(axis=0) for picture in pictures]
-    np.testing.assert_allclose(MeanColor().transform(pictures), wanted, rtol=1e-6)
+def test_mean_equals_numpys(images: list[Pixels]) -> None:
+    wanted = [image.reshape(-1, 3).mean(axis=0) for image in images]
+    np.testing.assert_allclose(MeanColor().transform(images), wanted, rtol=1e-6)
 
 
 def test_names_tell_channel_and_bin() -> None:

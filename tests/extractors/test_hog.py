@@ -13,7 +13,7 @@ from skimage.feature import hog
 from featx.data.images import (
     Pixels,
     decode,
-    grey,
+    gray,
     resize,
 )
 from featx.errors import ImageError
@@ -21,7 +21,7 @@ from featx.extractors.hog import BLOCK_NORMS, HOG
 
 
 @pytest.fixture(scope="module")
-def pictures(photos: list[str]) -> list[Pixels]:
+def images(photos: list[str]) -> list[Pixels]:
     return [resize(decode(path), (128, 128)) for path in photos]
 
 
@@ -45,18 +45,16 @@ def assert_equals_skimage(extractor: HOG, images: list[Any], pictures: list[Pixe
 
 @pytest.mark.parametrize("transform_sqrt", [False, True])
 @pytest.mark.parametrize("block_norm", BLOCK_NORMS)
-def test_colour_equals_skimage(
-    pictures: list[Pixels], block_norm: str, transform_sqrt: bool
-) -> None:
+def test_color_equals_skimage(images: list[Pixels], block_norm: str, transform_sqrt: bool) -> None:
     extractor = HOG(block_norm=block_norm, transform_sqrt=transform_sqrt)
-    assert_equals_skimage(extractor, pictures, pictures)
+    assert_equals_skimage(extractor, images, images)
 
 
 @pytest.mark.parametrize("transform_sqrt", [False, True])
 @pytest.mark.parametrize("block_norm", BLOCK_NORMS)
-def test_grey_equals_skimage(pictures: list[Pixels], block_norm: str, transform_sqrt: bool) -> None:
+def test_gray_equals_skimage(images: list[Pixels], block_norm: str, transform_sqrt: bool) -> None:
     extractor = HOG(block_norm=block_norm, transform_sqrt=transform_sqrt, color=False)
-    assert_equals_skimage(extractor, [255 * rgb2gray(image) for image in pictures], pictures)
+    assert_equals_skimage(extractor, [255 * rgb2gray(image) for image in images], images)
 
 
 @pytest.mark.parametrize("color", [False, True])
@@ -66,7 +64,7 @@ def test_any_number_of_orientations_equals_skimage(
     pictures: list[Pixels], orientations: int, transform_sqrt: bool, color: bool
 ) -> None:
     extractor = HOG(orientations=orientations, transform_sqrt=transform_sqrt, color=color)
-    images = pictures if color else [grey(image) for image in pictures]
+    images = pictures if color else [gray(image) for image in pictures]
     assert_equals_skimage(extractor, images, pictures)
 
 
@@ -80,13 +78,13 @@ def test_any_size_equals_skimage(
 ) -> None:
     pictures = [resize(decode(path), size) for path in photos]
     extractor = HOG(size, cell_px=cell_px, block_cells=block_cells, color=color)
-    images = pictures if color else [grey(image) for image in pictures]
+    images = pictures if color else [gray(image) for image in pictures]
     assert_equals_skimage(extractor, images, pictures)
 
 
 @pytest.mark.parametrize("color", [False, True])
-def test_grey_arrays_equal_skimage_on_the_same_array(pictures: list[Pixels], color: bool) -> None:
-    images = [np.rint(grey(image)).astype(np.uint8) for image in pictures]
+def test_gray_arrays_equal_skimage_on_the_same_array(pictures: list[Pixels], color: bool) -> None:
+    images = [np.rint(gray(image)).astype(np.uint8) for image in pictures]
     extractor = HOG(orientations=8, color=color)
     wanted = np.stack([by_skimage(image, extractor) for image in images])
     np.testing.assert_allclose(extractor.transform(images), wanted, rtol=0, atol=1e-5)
@@ -104,8 +102,8 @@ def test_a_flat_image_has_zeros() -> None:
     assert not HOG(32).transform(np.full((1, 32, 32), 90, np.uint8)).any()
 
 
-def test_contrast_does_not_matter(pictures: list[Pixels]) -> None:
-    halves = [picture // 2 for picture in pictures]
+def test_contrast_does_not_matter(images: list[Pixels]) -> None:
+    halves = [image // 2 for image in images]
     doubles = [half * 2 for half in halves]
     extractor = HOG(block_norm="L2")
     np.testing.assert_allclose(
@@ -143,7 +141,7 @@ def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:
         HOG(**parameters).fit(np.zeros((1, 128, 128), np.uint8))
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"broken\.jpg"):

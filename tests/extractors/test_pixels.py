@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.data.images import decode, grey, resize
+from featx.data.images import decode, gray, resize
 from featx.extractors.pixels import RawPixels
 
 
@@ -19,9 +19,9 @@ def test_an_image_of_the_size_is_left_as_it_is() -> None:
     assert (np.rint(row * 255) == image.ravel()).all()
 
 
-def test_grey_is_luminance(photos: list[str]) -> None:
+def test_gray_is_luminance(photos: list[str]) -> None:
     row = RawPixels(16, color=False).transform(photos[:1])[0]
-    wanted = grey(resize(decode(photos[0]), (16, 16))).ravel() / 255
+    wanted = gray(resize(decode(photos[0]), (16, 16))).ravel() / 255
     np.testing.assert_allclose(row, wanted, rtol=1e-6)
 
 

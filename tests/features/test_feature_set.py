@@ -52,7 +52,7 @@ def test_every_format_gives_back_everything(tmp_path: Path, kind: str, n: int) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_features_of_no_picture_at_all_round_trip(tmp_path: Path, kind: str) -> None:
+def test_features_of_no_image_at_all_round_trip(tmp_path: Path, kind: str) -> None:
     made().take([]).save(tmp_path / f"f{kind}")
     assert FeatureSet.load(tmp_path / f"f{kind}").X.shape == (0, 5)
 

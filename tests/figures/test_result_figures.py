@@ -177,12 +177,12 @@ def test_a_profile_without_measures_has_no_curves() -> None:
 
 def test_transfer_is_drawn_from_source_to_target() -> None:
     rows: list[dict[str, Any]] = [
-        {"spec": spec, "source": place, "target": other, "alignment": alignment,
+        {"spec": spec, "source": index, "target": other, "alignment": alignment,
          "source_accuracy": 0.8, "target_accuracy": 0.3 + 0.2 * (alignment == "coral"),
          "low": 0.2, "high": 0.6}
         for spec in ("hog", "cnn:squeezenet1_0:penultimate,pooling=gap,weights=a.pth")
         for alignment in ("none", "coral")
-        for place, other in (("mean", "mean"), ("photo", "sketch"))
+        for index, other in (("mean", "mean"), ("photo", "sketch"))
     ]  # fmt: skip
     figures = draw_figures(Result("transfer", "pacs", rows))
 

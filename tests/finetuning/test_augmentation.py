@@ -17,54 +17,54 @@ from featx.networks.preprocessing import Preprocessing
 HOW = Preprocessing(resize=36, crop=(32, 32))
 
 
-def changed(text: str, picture: torch.Tensor, seed: int = 0) -> torch.Tensor:
+def changed(text: str, image: torch.Tensor, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
-    out: torch.Tensor = Augmentation.parse(text).pixels((32, 32))(picture)
+    out: torch.Tensor = Augmentation.parse(text).pixels((32, 32))(image)
     return out
 
 
 @pytest.fixture
-def picture(photos: list[str]) -> torch.Tensor:
+def image(photos: list[str]) -> torch.Tensor:
     return prepare_whole(Images(photos).pixels(0), HOW)
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_every_preset_gives_pixels_of_the_crops_size(preset: str, picture: torch.Tensor) -> None:
-    out = changed(preset, picture)
+def test_every_preset_gives_pixels_of_the_crops_size(preset: str, image: torch.Tensor) -> None:
+    out = changed(preset, image)
 
     assert out.shape == (3, 32, 32)
     assert out.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("part", ["rotation=30", "zoom=0.3", "shear=20", "shift=0.2"])
-def test_each_part_changes_pictures_by_itself(part: str, picture: torch.Tensor) -> None:
-    assert not torch.equal(changed(f"none,{part}", picture), changed("none", picture))
+def test_each_part_changes_images_by_itself(part: str, image: torch.Tensor) -> None:
+    assert not torch.equal(changed(f"none,{part}", image), changed("none", image))
 
 
-def test_none_is_what_the_preprocessing_gives(photos: list[str], picture: torch.Tensor) -> None:
+def test_none_is_what_the_preprocessing_gives(photos: list[str], image: torch.Tensor) -> None:
     prepared = torch.from_numpy(HOW.prepare(Images(photos).pixels(0))).permute(2, 0, 1)
 
-    assert torch.equal(changed("none", picture), prepared)
+    assert torch.equal(changed("none", image), prepared)
 
 
-def test_flip_mirrors_and_can_be_forbidden(picture: torch.Tensor) -> None:
-    assert torch.equal(changed("none,flip=1", picture), changed("none", picture).flip(2))
+def test_flip_mirrors_and_can_be_forbidden(image: torch.Tensor) -> None:
+    assert torch.equal(changed("none,flip=1", image), changed("none", image).flip(2))
     assert Augmentation.parse("strong", flip=False).flip == 0
 
 
-def test_channel_shift_adds_one_number_to_each_channel(picture: torch.Tensor) -> None:
-    grey = torch.full_like(picture, 128)
+def test_channel_shift_adds_one_number_to_each_channel(image: torch.Tensor) -> None:
+    gray = torch.full_like(image, 128)
 
-    out = changed("none,channel_shift=0.2", grey)
+    out = changed("none,channel_shift=0.2", gray)
 
     assert [len(channel.unique()) for channel in out] == [1, 1, 1]
     assert len(out.unique()) == 3
 
 
-def test_mixed_labels_are_shares(picture: torch.Tensor) -> None:
+def test_mixed_labels_are_shares(image: torch.Tensor) -> None:
     mix = Augmentation.parse("none,mixup=1,cutmix=1").batches(3)
     assert mix is not None
-    batch = torch.stack([picture, picture.flip(2)]).float()
+    batch = torch.stack([image, image.flip(2)]).float()
 
     _, shares = mix(batch, torch.tensor([0, 2]))
 
@@ -72,10 +72,10 @@ def test_mixed_labels_are_shares(picture: torch.Tensor) -> None:
 
 
 def test_grid_has_a_row_for_each_augmentation(photos: list[str]) -> None:
-    pictures = [Images(photos).pixels(i) for i in range(2)]
+    images = [Images(photos).pixels(i) for i in range(2)]
     presets = [Augmentation.parse(preset) for preset in PRESETS]
 
-    grid = draw_grid(pictures, presets, HOW, n_views=3)
+    grid = draw_grid(images, presets, HOW, n_views=3)
 
     assert grid.shape == (4 * 32, 4 * 32, 3)
     assert np.array_equal(grid[:32, :32], grid[96:, :32])

@@ -23,7 +23,7 @@ def digits() -> ImageDataset:
 
 
 @pytest.mark.slow
-def test_reconstructions_come_closer_than_the_mean_picture(digits: ImageDataset) -> None:
+def test_reconstructions_come_closer_than_the_mean_image(digits: ImageDataset) -> None:
     found = pretrain(digits, **{**SMALL, "epochs": 20})
 
     above, below = found.grid[:28].astype(float), found.grid[28:].astype(float)
@@ -39,7 +39,7 @@ def test_a_seed_repeats_the_weights(digits: ImageDataset) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_labels_and_test_pictures_are_not_looked_at(digits: ImageDataset) -> None:
+def test_labels_and_test_images_are_not_looked_at(digits: ImageDataset) -> None:
     from dataclasses import replace
 
     splits = np.array(["train"] * 80 + ["test"] * 40)
@@ -55,17 +55,17 @@ def test_only_the_convolutions_are_taken_from_the_file(
     digits: ImageDataset, tmp_path: Path
 ) -> None:
     assert digits.labels is not None
-    file, picture = pretrain(digits, **SMALL).save(tmp_path / "auto.safetensors")
+    file, image = pretrain(digits, **SMALL).save(tmp_path / "auto.safetensors")
 
     tuned = FineTunedClassifier("lenet", weights=file, load="conv*", head_epochs=8, batch_size=8)
     tuned.fit(digits.images, digits.labels)
 
-    assert picture.is_file()
+    assert image.is_file()
     state, kept = tuned.network_.state_dict(), load_file(file)
     assert torch.equal(state["conv2.weight"], kept["conv2.weight"])
     assert set(tuned.report_.loaded) == {f"conv{i}.{n}" for i in (1, 2) for n in ("weight", "bias")}
     assert set(tuned.report_.new) == {f"fc{i}.{n}" for i in (1, 2) for n in ("weight", "bias")}
-    assert tuned.proofs_["head"].n_parameters == 4
+    assert tuned.freeze_checks_["head"].n_parameters == 4
     assert tuned.score(digits.images, digits.labels) > 0.7
 
 
@@ -93,7 +93,7 @@ def test_wrong_wishes_are_refused_before_training(
         pretrain(digits, **{**SMALL, "epochs": 1000, **wish})
 
 
-def test_pictures_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:
+def test_images_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:
     with pytest.raises(DatasetError, match="4 pictures, of which 4 are left out to draw"):
         pretrain(digits.take(range(4)), **SMALL)
 

@@ -18,16 +18,16 @@ from featx.finetuning.autoencoder import pretrain
 from featx.finetuning.checkpoints import CHECKPOINT, Checkpointer, remove_checkpoints
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.finetuning.experiment import finetune
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 PRETRAINED: dict[str, Any] = {"epochs": 3, "n_shown": 4, "batch_size": 16, "noise": 0.2}
 KILLED = """
 import os, signal, sys
 from featx import load_dataset
 from featx.finetuning.autoencoder import pretrain
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
-class Killer(Watcher):
+class Killer(ProgressCallback):
     def note(self, text):
         if text.startswith("pretrain 2/"):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -37,7 +37,7 @@ pretrain(digits, checkpoint=sys.argv[1], watcher=Killer(), **eval(sys.argv[2]))
 """
 
 
-class Stopper(Watcher):
+class Stopper(ProgressCallback):
     """Keeps what it is told, and stops where it is told to."""
 
     def __init__(self, moment: str = "never") -> None:
@@ -67,14 +67,14 @@ def test_killed_pretraining_goes_on_to_the_same_weights(
     killed = subprocess.run(command, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / CHECKPOINT).is_file()
-    watcher = Stopper()
+    progress = Stopper()
 
     file = tmp_path / "auto.safetensors"
-    resumed = pretrain(digits, output=file, checkpoint=tmp_path, watcher=watcher, **PRETRAINED)
+    resumed = pretrain(digits, output=file, checkpoint=tmp_path, progress=progress, **PRETRAINED)
 
     assert file.is_file()
     through = pretrain(digits, **PRETRAINED)
-    assert [text.split(":")[0] for text in watcher.texts] == ["pretrain 3/3"]
+    assert [text.split(":")[0] for text in progress.texts] == ["pretrain 3/3"]
     assert resumed.state.keys() == through.state.keys()
     assert all(torch.equal(resumed.state[name], through.state[name]) for name in through.state)
     losses = [[row["train_loss"] for row in found.history] for found in (resumed, through)]
@@ -84,7 +84,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(
 
 def test_checkpoint_of_another_pretraining_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="stop"):
-        pretrain(digits, checkpoint=tmp_path, watcher=Stopper("pretrain 1/"), **PRETRAINED)
+        pretrain(digits, checkpoint=tmp_path, progress=Stopper("pretrain 1/"), **PRETRAINED)
 
     with pytest.raises(TrainingError, match="other pictures or settings"):
         pretrain(digits, checkpoint=tmp_path, **{**PRETRAINED, "lr": 0.1})
@@ -101,12 +101,12 @@ def test_seeds_that_have_ended_are_not_run_again(
     how |= {"head_epochs": 2, "epochs": 2, "labels": [4], "validation": 0}
     through = finetune(digits, **how)
     with pytest.raises(RuntimeError, match="stop"):
-        finetune(digits, **how, checkpoint=tmp_path, watcher=Stopper(moment))
-    watcher = Stopper()
+        finetune(digits, **how, checkpoint=tmp_path, progress=Stopper(moment))
+    progress = Stopper()
 
-    resumed = finetune(digits, **how, checkpoint=tmp_path, watcher=watcher)
+    resumed = finetune(digits, **how, checkpoint=tmp_path, progress=progress)
 
-    assert watcher.n_epochs == n_left  # Of two for the head and two for all layers.
+    assert progress.n_epochs == n_left  # Of two for the head and two for all layers.
     for ours, theirs in zip(resumed.rows, through.rows, strict=True):
         assert ours["spec"] == theirs["spec"]
         assert ours["accuracies"] == theirs["accuracies"]
@@ -116,7 +116,7 @@ def test_seeds_that_have_ended_are_not_run_again(
     assert not list(tmp_path.rglob("*"))
 
 
-class Bar(Watcher):
+class Bar(ProgressCallback):
     """What a progress bar gets."""
 
     def __init__(self) -> None:
@@ -136,12 +136,12 @@ def test_progress_comes_to_its_end_however_the_stage_does(
 ) -> None:
     how = {**PRETRAINED, "epochs": 2}
     with pytest.raises(RuntimeError, match="stop"):
-        pretrain(digits, checkpoint=tmp_path, watcher=Stopper("pretrain 1/"), **how)
+        pretrain(digits, checkpoint=tmp_path, progress=Stopper("pretrain 1/"), **how)
     bars = Bar(), Bar()
 
-    pretrain(digits, checkpoint=tmp_path, watcher=bars[0], **how)
+    pretrain(digits, checkpoint=tmp_path, progress=bars[0], **how)
     made = FineTunedClassifier("lenet", weights="random", epochs=40, lr=0.5, patience=1)
-    made.fit(digits.images, digits.labels, watcher=bars[1])
+    made.fit(digits.images, digits.labels, progress=bars[1])
 
     assert bars[0].wanted == [("pretrain", 2 * 114)]
     assert len(made.history_) < 40
@@ -173,7 +173,7 @@ def test_checkpoint_of_a_network_that_was_changed_is_refused(
     how: dict[str, Any] = {"head_epochs": 3, "checkpoint": tmp_path}
     with pytest.raises(RuntimeError, match="stop"):
         FineTunedClassifier(first, **how).fit(
-            digits.images, digits.labels, watcher=Stopper("head 1/")
+            digits.images, digits.labels, progress=Stopper("head 1/")
         )
 
     with pytest.raises(TrainingError, match="other pictures or settings"):

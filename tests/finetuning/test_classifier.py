@@ -24,7 +24,7 @@ from featx.finetuning.checkpoints import CHECKPOINT
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.networks.module_state import state_digest
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
 LABELS = np.array(["ant"] * 6 + ["bee"] * 6)
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 2, "epochs": 2, "batch_size": 4}
@@ -32,9 +32,9 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 
-class Killer(Watcher):
+class Killer(ProgressCallback):
     def note(self, text):
         if text.startswith(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -45,7 +45,7 @@ FineTunedClassifier(checkpoint=sys.argv[1], **eval(sys.argv[3])).fit(
 """
 
 
-class Notes(Watcher):
+class Notes(ProgressCallback):
     def __init__(self) -> None:
         self.texts: list[str] = []
 
@@ -117,7 +117,7 @@ def test_half_precision_is_near_whole(photos: list[str]) -> None:
     assert state_digest(half.network_) != state_digest(whole.network_)
     losses = [[row["train_loss"] for row in made.history_] for made in (whole, half)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
-    assert not any(proof.moved for proof in half.proofs_.values())
+    assert not any(freeze_check.moved for freeze_check in half.freeze_checks_.values())
 
 
 def test_half_precision_that_is_only_emulated_is_refused(
@@ -161,9 +161,9 @@ def test_another_seed_gives_another_head(photos: list[str]) -> None:
 def test_two_stages_move_what_they_should(photos: list[str]) -> None:
     made = tuned(photos, train="conv5")
 
-    assert list(made.proofs_) == ["head", "tune"]
-    assert made.proofs_["tune"].n_parameters < made.proofs_["head"].n_parameters
-    assert not any(proof.moved for proof in made.proofs_.values())
+    assert list(made.freeze_checks_) == ["head", "tune"]
+    assert made.freeze_checks_["tune"].n_parameters < made.freeze_checks_["head"].n_parameters
+    assert not any(freeze_check.moved for freeze_check in made.freeze_checks_.values())
 
 
 def test_best_weights_are_those_that_stay(photos: list[str]) -> None:
@@ -198,32 +198,32 @@ def test_killed_run_goes_on_to_the_same_weights(
     assert [[row[n] for n in names] for row in resumed.history_] == [
         [row[n] for n in names] for row in through.history_
     ]
-    assert {k: str(v) for k, v in resumed.proofs_.items()} == {
-        k: str(v) for k, v in through.proofs_.items()
+    assert {k: str(v) for k, v in resumed.freeze_checks_.items()} == {
+        k: str(v) for k, v in through.freeze_checks_.items()
     }
 
 
 def test_checkpoint_of_another_run_is_refused(photos: list[str], tmp_path: Path) -> None:
-    class Stopper(Watcher):
+    class Stopper(ProgressCallback):
         def note(self, text: str) -> None:
             if text.startswith("head 2/"):
                 raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        FineTunedClassifier(**SMALL, checkpoint=tmp_path).fit(photos, LABELS, watcher=Stopper())
+        FineTunedClassifier(**SMALL, checkpoint=tmp_path).fit(photos, LABELS, progress=Stopper())
 
     with pytest.raises(TrainingError, match="other pictures or settings"):
         tuned(photos, checkpoint=tmp_path, random_state=1)
 
 
 def test_interrupt_of_the_user_is_not_taken_for_the_end(photos: list[str]) -> None:
-    class Stopper(Watcher):
+    class Stopper(ProgressCallback):
         def note(self, text: str) -> None:
             if text.startswith("head 1/"):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        FineTunedClassifier(**SMALL).fit(photos, LABELS, watcher=Stopper())
+        FineTunedClassifier(**SMALL).fit(photos, LABELS, progress=Stopper())
 
 
 def test_loss_that_is_not_finite_says_what_to_try(photos: list[str]) -> None:
@@ -234,8 +234,8 @@ def test_loss_that_is_not_finite_says_what_to_try(photos: list[str]) -> None:
 def test_random_weights_train_whole_by_default(photos: list[str]) -> None:
     made = tuned(photos, weights="random", epochs=1)
 
-    assert list(made.proofs_) == ["tune"]
-    assert made.proofs_["tune"].n_parameters == 0
+    assert list(made.freeze_checks_) == ["tune"]
+    assert made.freeze_checks_["tune"].n_parameters == 0
     assert made.seconds_ > 0
     assert clone(made).train is None
 
@@ -282,8 +282,8 @@ def test_part_of_a_strangers_checkpoint_trains_the_rest(
         "fc.bias",
     }
     assert "module.linear.weight" in report.skipped
-    assert made.proofs_["head"].n_parameters == 3
-    assert made.proofs_["head"].n_buffers == 3
+    assert made.freeze_checks_["head"].n_parameters == 3
+    assert made.freeze_checks_["head"].n_buffers == 3
 
 
 def test_weights_of_another_network_are_refused(

@@ -19,7 +19,7 @@ SCRIPTS = [text for kind, text in BLOCKS if kind == "python"]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Current folder with the sample pictures."""
     shutil.copytree(ROOT / "data/samples", tmp_path / "data/samples")
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ from featx.errors import (
     SpecError,
 )
 from featx.finetuning.classifier import FineTunedClassifier, divide
-from featx.finetuning.data_split import load_task
+from featx.finetuning.data_split import load_data_split
 from featx.finetuning.experiment import (
     _settings,
     check_parameters,
@@ -28,8 +28,8 @@ from featx.finetuning.experiment import (
     summarize_training,
 )
 from featx.finetuning.transfer_gains import curve_of, measure_gains, read_curve
-from featx.networks.configs import find_plan
-from featx.streaming.progress import Watcher
+from featx.networks.configs import find_config
+from featx.streaming.progress import ProgressCallback
 
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
 
@@ -73,7 +73,7 @@ def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> 
     result = finetune(ants_bees, output=tmp_path / "mine", train="fc7", **SMALL)
 
     card = json.loads((tmp_path / "mine" / "model.json").read_text())
-    assert card["weights"]["digest"] == find_plan("featxnet").weights.digest
+    assert card["weights"]["digest"] == find_config("featxnet").weights.digest
     assert card["provenance"]["result"]["accuracy"] == result.rows[0]["accuracy"]
     assert "2 new (fc8.weight, fc8.bias)" in " ".join(result.sentences)
     assert sum("bit for bit" in sentence for sentence in result.sentences) == 2
@@ -109,13 +109,13 @@ def test_unknown_words_are_refused(ants_bees: Path) -> None:
         finetune(ants_bees, compare=["none"], **SMALL)
 
 
-def test_pictures_without_classes_are_refused(photos: list[str]) -> None:
+def test_images_without_classes_are_refused(photos: list[str]) -> None:
     with pytest.raises(DatasetError, match="two or more classes"):
-        load_task(load_dataset(Path(photos[0]).parent))
+        load_data_split(load_dataset(Path(photos[0]).parent))
 
 
 def test_data_without_folders_is_divided_by_class(shared: Callable[[str], Path]) -> None:
-    task = load_task(load_dataset("digits"))
+    task = load_data_split(load_dataset("digits"))
 
     labels = task.part(task.test)[1]
     assert len(set(labels)) == 10
@@ -176,7 +176,7 @@ def test_flat_curve_has_no_slope() -> None:
         ({"augment": "nono"}, "'nono' is not one of none"),
     ],
 )
-def test_wrong_parameters_are_one_line_before_any_picture_is_read(
+def test_wrong_parameters_are_one_line_before_any_image_is_read(
     parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises((SpecError, ModelError), match=message) as error:
@@ -184,7 +184,7 @@ def test_wrong_parameters_are_one_line_before_any_picture_is_read(
     assert "\n" not in str(error.value)
 
 
-def test_without_pictures_to_stop_by_there_are_no_gains_and_that_is_said(ants_bees: Path) -> None:
+def test_without_images_to_stop_by_there_are_no_gains_and_that_is_said(ants_bees: Path) -> None:
     how = {**SMALL, "head_epochs": 1, "epochs": 1, "validation": 0}
     result = finetune(ants_bees, compare=["scratch", "frozen"], **how)
 
@@ -193,7 +193,7 @@ def test_without_pictures_to_stop_by_there_are_no_gains_and_that_is_said(ants_be
 
 
 @pytest.mark.parametrize("wish", [{"labels": [4, 13]}, {"train_per_class": 40}, {"labels": [0]}])
-def test_more_pictures_than_there_are_are_refused(ants_bees: Path, wish: Any) -> None:
+def test_more_images_than_there_are_are_refused(ants_bees: Path, wish: Any) -> None:
     with pytest.raises(DatasetError, match="ants has 12, so give 1 to 12"):
         finetune(ants_bees, compare=["head"], **wish, **SMALL)
 
@@ -233,14 +233,14 @@ def test_points_of_a_label_curve_stand_where_they_were_measured(ants_bees: Path)
 def test_mistakes_are_found_before_anything_trains(
     ants_bees: Path, tmp_path: Path, wish: Any, message: str
 ) -> None:
-    class Told(Watcher):
+    class Told(ProgressCallback):
         def note(self, text: str) -> None:
             assert "train loss" not in text
 
     if "output" in wish:
         wish = {**wish, "output": tmp_path / wish["output"]}
     with pytest.raises(FeatxError, match=message):
-        finetune(ants_bees, watcher=Told(), **wish, **SMALL)
+        finetune(ants_bees, progress=Told(), **wish, **SMALL)
 
 
 def test_scratch_is_held_back_by_nothing() -> None:
@@ -272,7 +272,7 @@ def test_a_part_is_the_last_third_unless_it_is_named(
     assert settings["train"] == expected
 
 
-def test_frozen_features_are_measured_on_the_pictures_that_networks_stop_by(
+def test_frozen_features_are_measured_on_the_images_that_networks_stop_by(
     ants_bees: Path,
 ) -> None:
     result = finetune(ants_bees, compare=["frozen"], seeds=3, **SMALL)
@@ -284,20 +284,20 @@ def test_frozen_features_are_measured_on_the_pictures_that_networks_stop_by(
     assert all(4 * curve["valid_accuracy"][0] in range(n_valid + 1) for curve in curves)
 
 
-def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_pictures() -> None:
+def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_images() -> None:
     names = np.repeat([f"class {i}" for i in range(12)], 8)
     made = FineTunedClassifier(random_state=3)
     images = made._images(np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4))
     _, targets = made._read(images, names)
     train, valid = made._divide(images, targets, None)
 
-    places = divide(names, made.validation, 3)
+    indices = divide(names, made.validation, 3)
 
     assert valid is not None
-    for part, place in zip((train, valid), places, strict=True):
-        np.testing.assert_array_equal(made.classes_[part[1]], names[place])
+    for part, index in zip((train, valid), indices, strict=True):
+        np.testing.assert_array_equal(made.classes_[part[1]], names[index])
         found = [int(part[0].pixels(i)[0, 0, 0]) for i in range(len(part[1]))]
-        assert found == place.tolist()
+        assert found == index.tolist()
 
 
 def test_scratch_has_the_epochs_of_both_stages() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from featx.errors import LayerError, ModelError, TrainingError
-from featx.finetuning.freeze_check import Witness
+from featx.finetuning.freeze_check import Checksums
 from featx.finetuning.freezing import (
     Policy,
     module_of,
@@ -21,14 +21,14 @@ from featx.finetuning.heads import (
     prepare_network,
 )
 from featx.finetuning.training_summary import count_parameters, summarize
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 
 VGG16_CONVOLUTIONS = 14_714_688
 """Parameters of VGG16's convolutions: what Keras' own summary prints for include_top=False."""
 
 
 def prepared(model: Any = "squeezenet1_0", n_classes: int = 2, **head: Any) -> Prepared:
-    plan = find_plan(model, weights="random", size=64)
+    plan = find_config(model, weights="random", size=64)
     made = prepare_network(plan, n_classes, Head(**head))
     made.report.loaded = [k for k, v in made.report.new.items() if v != "the new head"]
     made.report.new = {k: v for k, v in made.report.new.items() if v == "the new head"}
@@ -127,7 +127,7 @@ def test_batch_norm_is_held_unless_it_is_to_adapt() -> None:
 
 
 def test_batch_norm_that_no_weights_gave_trains_with_its_layer() -> None:
-    made = prepare_network(find_plan(Normed(), weights="random", size=16), 2)
+    made = prepare_network(find_config(Normed(), weights="random", size=16), 2)
 
     assert "1.running_mean" in plan_training(made, Policy(train="all")).moving
 
@@ -200,15 +200,15 @@ def test_moving_buffer_is_caught() -> None:
     made = prepared(Normed())
     plan = plan_training(made, Policy())
     plan.apply(made.network)
-    witness = Witness.of(made.network, moving=plan.moving)
+    checksums = Checksums.of(made.network, moving=plan.moving)
     made.network[1].train()  # type: ignore[index]
 
     made.network(torch.rand(4, 3, 16, 16))
-    proof = witness.prove(made.network)
+    freeze_check = checksums.prove(made.network)
 
-    assert set(proof.moved) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert set(freeze_check.moved) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     with pytest.raises(TrainingError, match=r"moved: 1\.running"):
-        proof.check()
+        freeze_check.check()
 
 
 def test_rates_are_read() -> None:

@@ -74,7 +74,7 @@ def test_each_case_has_its_advice(found: Evidence, advice: str, command: str) ->
         (evidence(500, 0.9, [0.5, 0.8]), 32, "--model lenet --size 32 --train all"),
     ],
 )
-def test_command_is_of_the_same_pictures_and_size(
+def test_command_is_of_the_same_images_and_size(
     found: Evidence, size: int | None, command: str
 ) -> None:
     data = _data_words(["a b", "c"], None, True)  # type: ignore[arg-type]
@@ -110,9 +110,9 @@ def normed() -> nn.Module:
 
 
 def test_batch_norm_tells_the_distance_by_its_statistics() -> None:
-    grey, white = (Images(np.full((3, 8, 8, 3), value, np.uint8)) for value in (128, 255))
+    gray, white = (Images(np.full((3, 8, 8, 3), value, np.uint8)) for value in (128, 255))
 
-    near, far = (measure_distance(images, normed()) for images in (grey, white))
+    near, far = (measure_distance(images, normed()) for images in (gray, white))
 
     assert near.way == "batch norm"
     assert near.value == pytest.approx(0.02, abs=0.01)

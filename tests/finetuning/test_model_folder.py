@@ -39,7 +39,7 @@ def test_saved_network_predicts_the_same(
     assert list(again.predict(photos)) == list(tuned.predict(photos))
 
 
-def test_folder_predicts_pictures_and_names_classes(
+def test_folder_predicts_images_and_names_classes(
     tuned: FineTunedClassifier, folder: Path, photos: list[str], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"

@@ -8,7 +8,7 @@ from torch import nn
 
 from featx.finetuning.heads import Head, prepare_network
 from featx.finetuning.split_network import find_tail
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,11 @@ from featx.networks.configs import find_plan
     ],
 )
 def test_body_and_tail_give_what_the_network_gives(model: str, boundary: str, layer: str) -> None:
-    made = prepare_network(find_plan(model, weights="random", size=64), 3, Head())
+    made = prepare_network(find_config(model, weights="random", size=64), 3, Head())
     batch = torch.rand(2, 3, 64, 64)
     found = find_tail(made, made.table.recording.entered[boundary])
     assert found is not None
-    place, tail = found
+    index, tail = found
     kept: list[torch.Tensor] = []
 
     if layer == "flatten":
@@ -35,7 +35,7 @@ def test_body_and_tail_give_what_the_network_gives(model: str, boundary: str, la
         made.network.get_submodule(layer).register_forward_hook(lambda *args: kept.append(args[2]))
     logits = made.network(batch)
 
-    assert layer in made.table.recording.nodes[place.index].names
+    assert layer in made.table.recording.nodes[index.index].names
     torch.testing.assert_close(tail(kept[0]), logits)
 
 
@@ -52,6 +52,6 @@ def test_network_that_cannot_be_traced_has_no_tail() -> None:
                 maps = -maps
             return self.fc(maps.mean((2, 3)))
 
-    made = prepare_network(find_plan(Branching(), weights="random", size=16), 3)
+    made = prepare_network(find_config(Branching(), weights="random", size=16), 3)
 
     assert find_tail(made, made.table.recording.entered["fc"]) is None

@@ -15,13 +15,13 @@ from featx.errors import ModelError
 from featx.extractors.cnn import CNNFeatures
 from featx.networks import backends
 from featx.networks.backends import choose_backend, images_worth, pass_length
-from featx.networks.network import Plan
+from featx.networks.network import NetworkConfig
 from featx.networks.tapping import Tap
 from featx.store.shards import write_shard
 from featx.streaming import chunks
 
 
-def planned(model: str, layer: str = "-1", **how: object) -> tuple[Plan, list[Tap]]:
+def planned(model: str, layer: str = "-1", **how: object) -> tuple[NetworkConfig, list[Tap]]:
     extractor = CNNFeatures(model, layer, weights="random", **how)  # type: ignore[arg-type]
     return extractor._plan(), list(extractor._taps(extractor.layers).values())
 
@@ -79,7 +79,7 @@ def test_openvino_is_refused_beside_a_processor() -> None:
         ("resnet18", "-1", 2, 2),
     ],
 )
-def test_few_pictures_a_pass_but_for_heavy_weights(
+def test_few_images_a_pass_but_for_heavy_weights(
     model: str, layer: str, torchs: int, openvinos: int
 ) -> None:
     given = planned(model, layer, device="cpu")
@@ -87,9 +87,9 @@ def test_few_pictures_a_pass_but_for_heavy_weights(
 
 
 def test_rows_do_not_depend_on_the_number_of_cores() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (23, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (23, 64, 64, 3), np.uint8)
     network = CNNFeatures("squeezenet1_0", "-1", weights="random", size=64, device="cpu")
-    rows = [network.set_params(n_jobs=n).fit_transform(pictures) for n in (1, 2, 3)]
+    rows = [network.set_params(n_jobs=n).fit_transform(images) for n in (1, 2, 3)]
     for other in rows[1:]:
         np.testing.assert_allclose(other, rows[0], rtol=1e-4, atol=1e-5)
 
@@ -109,7 +109,7 @@ def test_torch_has_its_threads_back_afterwards() -> None:
     assert torch.get_num_threads() == threads_of_a_new_thread() == n_threads
 
 
-def test_few_pictures_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_images_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     given = planned("alexnet", "pool1", device="cpu", size=64)
     assert backends.n_threads(*given, n_images=1, n_jobs=16) == 16
     assert backends.n_threads(*given, n_images=5, n_jobs=16) == 3
@@ -136,7 +136,7 @@ def test_shards_record_what_computed_them(tmp_path: Path, monkeypatch: pytest.Mo
         return write_shard(*given)
 
     monkeypatch.setattr(chunks, "write_shard", spy)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     network = CNNFeatures("alexnet", "pool1", weights="random", size=64, store=tmp_path / "store")
-    network.set_params(device="cpu").fit_transform(pictures)
+    network.set_params(device="cpu").fit_transform(images)
     assert set(recorded) == {"torch"}

@@ -19,7 +19,7 @@ from featx.networks.featxnet import (
     fold_batch_norm,
     load_card,
     trainable_featxnet,
-    training_pictures,
+    training_image_digests,
     weights_path,
 )
 
@@ -38,7 +38,7 @@ def network() -> nn.Module:
     return network
 
 
-def pictures(n: int = 2, seed: int = 0) -> torch.Tensor:
+def images(n: int = 2, seed: int = 0) -> torch.Tensor:
     rng = torch.Generator().manual_seed(seed)
     return torch.randn(n, 3, PREPROCESSING["crop"], PREPROCESSING["crop"], generator=rng)
 
@@ -73,7 +73,7 @@ def test_folding_batch_norm_changes_nothing_but_rounding() -> None:
     network = settled(trainable_featxnet())
 
     with torch.inference_mode():
-        expected, folded = network(pictures()), fold_batch_norm(network)(pictures())
+        expected, folded = network(images()), fold_batch_norm(network)(images())
 
     torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
 
@@ -99,7 +99,7 @@ def test_pool5_is_seven_by_seven() -> None:
     network = featxnet()
     until_pool5 = network[: [n for n, _ in network.named_children()].index("pool5") + 1]
 
-    assert until_pool5(pictures(1)).shape == (1, 256, 7, 7)
+    assert until_pool5(images(1)).shape == (1, 256, 7, 7)
 
 
 def test_weights_are_half_precision_and_at_most_four_megabytes() -> None:
@@ -122,10 +122,10 @@ def test_weights_fit_the_network_and_are_finite(network: nn.Module) -> None:
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
 
 
-def test_same_pictures_give_same_classes_whatever_the_batch(network: nn.Module) -> None:
+def test_same_images_give_same_classes_whatever_the_batch(network: nn.Module) -> None:
     with torch.inference_mode():
-        together = network(pictures(4))
-        alone = torch.cat([network(picture[None]) for picture in pictures(4)])
+        together = network(images(4))
+        alone = torch.cat([network(image[None]) for image in images(4)])
 
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
 
@@ -137,7 +137,7 @@ def test_card_names_the_weights_it_belongs_to() -> None:
 def test_card_says_what_it_was_trained_on() -> None:
     card = load_card()
 
-    assert all(source["digest"] and source["n_pictures"] for source in card["trained_on"])
+    assert all(source["digest"] and source["n_images"] for source in card["trained_on"])
     assert not {"flowers17", "ants_bees"} & {source["name"] for source in card["trained_on"]}
 
 
@@ -145,16 +145,16 @@ def test_card_has_the_preprocessing_in_force() -> None:
     assert load_card()["preprocessing"] == json.loads(json.dumps(PREPROCESSING))
 
 
-def test_training_pictures_are_as_many_as_the_card_says() -> None:
-    n_pictures = sum(source["n_pictures"] for source in load_card()["trained_on"])
+def test_training_images_are_as_many_as_the_card_says() -> None:
+    n_images = sum(source["n_images"] for source in load_card()["trained_on"])
 
     # A picture may lie in two collections.
-    assert 0.95 * n_pictures <= len(training_pictures()) <= n_pictures
+    assert 0.95 * n_images <= len(training_image_digests()) <= n_images
 
 
-def test_training_pictures_hold_none_of_those_it_is_measured_on(shared) -> None:
+def test_training_images_hold_none_of_those_it_is_measured_on(shared) -> None:
     folders = [shared("data/flowers17"), shared("data/ants_bees")]
     files = [path for folder in folders for path in folder.rglob("*.jpg")]
     digests = [int(digest_bytes(path.read_bytes())[:16], 16) for path in files]
 
-    assert not np.isin(np.array(digests, np.uint64), training_pictures()).any()
+    assert not np.isin(np.array(digests, np.uint64), training_image_digests()).any()

@@ -130,7 +130,7 @@ def test_cost_only_grows() -> None:
     assert macs == sorted(macs)
 
 
-def test_shapes_follow_the_size_of_the_pictures() -> None:
+def test_shapes_follow_the_size_of_the_images() -> None:
     layer = list_layers("alexnet", size=128).find("pool1")
     assert (layer.shape, layer.n_features, layer.n_pooled) == ((64, 15, 15), 14400, 64)
 

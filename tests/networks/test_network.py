@@ -12,10 +12,10 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from featx._imports import skip_initialization
 from featx.errors import ModelError, WeightsError
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
-from featx.networks.network import Network, Plan
+from featx.networks.network import Network, NetworkConfig
 from featx.networks.sources.base import Source, Weights
 from featx.networks.sources.catalog import list_models
 from featx.networks.tapping import Tap
@@ -55,37 +55,37 @@ class Bare(nn.Module):
         return rectified.add_(1).flatten(1)
 
 
-def tap(plan: Plan, name: str, pooling: str = "flatten") -> Tap:
+def tap(plan: NetworkConfig, name: str, pooling: str = "flatten") -> Tap:
     layer = plan.table.find(name)
     return Tap(layer, pooling, plan.table.recording.nodes[layer.index].names)
 
 
-def run(plan: Plan, *names: str, batch: torch.Tensor | None = None) -> list[torch.Tensor]:
-    batch = picture() if batch is None else batch
+def run(plan: NetworkConfig, *names: str, batch: torch.Tensor | None = None) -> list[torch.Tensor]:
+    batch = image() if batch is None else batch
     return list(plan.network().rows(batch, [tap(plan, name) for name in names]))
 
 
-def few_layers(plan: Plan) -> list[str]:
+def few_layers(plan: NetworkConfig) -> list[str]:
     """First, middle and last layers; those that modules return."""
     modules = [layer.node for layer in plan.table if not layer.kind.islower()]
     return list(dict.fromkeys([modules[0], modules[len(modules) // 2], "-1", "logits"]))
 
 
-def picture(size: int = SIZE) -> torch.Tensor:
+def image(size: int = SIZE) -> torch.Tensor:
     generator = torch.manual_seed(1)
     return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_conv1_keeps_negative_values_beside_later_layers(how: str) -> None:
-    plan = find_plan("alexnet", weights="random", size=SIZE, tap=how)
+    plan = find_config("alexnet", weights="random", size=SIZE, tap=how)
     conv1, relu1, _ = run(plan, "features.0", "features.1", "features.2")
     assert conv1.min() < -0.1
     assert torch.equal(conv1.relu(), relu1)
 
 
 def test_fc7_is_before_its_rectifier() -> None:
-    fc7, relu_fc7 = run(find_plan("alexnet", weights="random", size=SIZE), "fc7", "relu_fc7")
+    fc7, relu_fc7 = run(find_config("alexnet", weights="random", size=SIZE), "fc7", "relu_fc7")
     assert fc7.min() < 0
     assert torch.equal(fc7.relu(), relu_fc7)
 
@@ -93,7 +93,7 @@ def test_fc7_is_before_its_rectifier() -> None:
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 @pytest.mark.parametrize("names", [("layer1.0.bn2", "layer1.0.add"), ("bn1", "layer1", "flatten")])
 def test_values_are_those_of_torchvisions_extractor(how: str, names: tuple[str, ...]) -> None:
-    plan = find_plan("resnet18", weights="random", size=SIZE, tap=how)
+    plan = find_config("resnet18", weights="random", size=SIZE, tap=how)
     network = plan.network()
     twin = torchvision.models.resnet18().eval()
     twin.load_state_dict(network.module.state_dict())
@@ -101,7 +101,7 @@ def test_values_are_those_of_torchvisions_extractor(how: str, names: tuple[str, 
         # Each alone: torchvision's own taps are overwritten by what follows in place.
         wanted = [
             create_feature_extractor(twin, [name], suppress_diff_warning=True).eval()(
-                network.normalise(picture())
+                network.normalize(image())
             )[name]
             for name in names
         ]
@@ -114,23 +114,23 @@ def test_hooks_and_graph_agree(model: str) -> None:
     size = None if model in ("vit_b_16", "swin_t") else SIZE
     rows = []
     for how in ("graph", "hooks"):
-        plan = find_plan(model, weights="random", size=size, tap=how)
+        plan = find_config(model, weights="random", size=size, tap=how)
         names = few_layers(plan)
-        rows.append(run(plan, *names, batch=picture(plan.preprocessing.crop[0])))
+        rows.append(run(plan, *names, batch=image(plan.preprocessing.crop[0])))
     for graph, hooks in zip(*rows, strict=True):
         assert torch.allclose(graph, hooks, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_are_left_out(model: str) -> None:
-    plan = find_plan(model, weights="random", size=96)
+    plan = find_config(model, weights="random", size=96)
     assert not any("aux" in layer.node.lower() for layer in plan.table)
-    assert run(plan, "logits", batch=picture(96))[0].shape == (2, 1000)
+    assert run(plan, "logits", batch=image(96))[0].shape == (2, 1000)
 
 
 def test_a_network_that_cannot_be_traced_is_tapped_by_hooks() -> None:
-    plan = find_plan(Cut(), size=8)
-    conv, relu, mean, logits = run(plan, "conv", "relu", "mean", "logits", batch=picture(8))
+    plan = find_config(Cut(), size=8)
+    conv, relu, mean, logits = run(plan, "conv", "relu", "mean", "logits", batch=image(8))
     assert conv.min() < 0
     assert torch.equal(conv.relu(), relu)
     assert torch.allclose(relu.reshape(2, 4, -1).mean(2), mean, atol=1e-6)
@@ -139,13 +139,13 @@ def test_a_network_that_cannot_be_traced_is_tapped_by_hooks() -> None:
 
 def test_tap_graph_says_that_it_cannot_be_traced() -> None:
     with pytest.raises(ModelError, match="use tap='hooks'"):
-        run(find_plan(Cut(), size=8, tap="graph"), "conv", batch=picture(8))
+        run(find_config(Cut(), size=8, tap="graph"), "conv", batch=image(8))
 
 
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_functions_in_place_do_not_reach_an_earlier_tap(how: str) -> None:
-    plan = find_plan(Bare(), size=8, tap=how)
-    scaled, rectified, added = run(plan, "mul", "relu", "add", batch=picture(8))
+    plan = find_config(Bare(), size=8, tap=how)
+    scaled, rectified, added = run(plan, "mul", "relu", "add", batch=image(8))
     assert scaled.min() < 0
     assert torch.equal(scaled.relu(), rectified)
     assert torch.equal(rectified + 1, added)
@@ -153,7 +153,7 @@ def test_functions_in_place_do_not_reach_an_earlier_tap(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_nothing_runs_after_the_deepest_layer(how: str) -> None:
-    plan = find_plan("resnet18", weights="random", size=SIZE, tap=how)
+    plan = find_config("resnet18", weights="random", size=SIZE, tap=how)
     network = plan.network()
     taps = [tap(plan, "layer1"), tap(plan, "conv1")]
     network.runner(taps)  # Tracing runs all of it once.
@@ -161,13 +161,13 @@ def test_nothing_runs_after_the_deepest_layer(how: str) -> None:
     for name in ("layer1", "layer2"):
         module = network.module.get_submodule(f"{name}.0.conv1")
         module.register_forward_hook(lambda *args, name=name: called.append(name))
-    network.rows(picture(), taps)
+    network.rows(image(), taps)
     assert called == ["layer1"]
 
 
 def test_wrong_weights_are_listed(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
-    plan = find_plan("alexnet", weights=tmp_path / "w.pth", size=SIZE)
+    plan = find_config("alexnet", weights=tmp_path / "w.pth", size=SIZE)
     with pytest.raises(WeightsError, match=r"not those of alexnet.*features.0.weight: not in the"):
         run(plan, "pool1")
 
@@ -177,7 +177,7 @@ def test_a_missing_head_does_not_matter_before_it(tmp_path: Path) -> None:
     state.pop("classifier.6.weight")
     state["classifier.6.bias"] = torch.zeros(7)
     save_file(state, tmp_path / "w.safetensors")
-    plan = find_plan("alexnet", weights=tmp_path / "w.safetensors", size=SIZE)
+    plan = find_config("alexnet", weights=tmp_path / "w.safetensors", size=SIZE)
     assert run(plan, "fc7")[0].shape == (2, 4096)
     with pytest.raises(WeightsError, match=r"classifier.6.weight: not in.*\(7,\) in the weights"):
         run(plan, "logits")
@@ -188,13 +188,13 @@ def test_attentions_projections_are_needed_though_never_called(tmp_path: Path) -
     del state["features.1.0.attn.qkv.weight"]
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"attn\.qkv\.weight"):
-        run(find_plan("swin_t", weights=tmp_path / "w.pth"), "stage1", batch=picture(224))
+        run(find_config("swin_t", weights=tmp_path / "w.pth"), "stage1", batch=image(224))
 
 
 def test_part_of_the_weights_by_pattern(tmp_path: Path) -> None:
     state = {k: torch.ones_like(v) for k, v in torchvision.models.alexnet().state_dict().items()}
     torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth")
-    plan = find_plan("alexnet", weights=tmp_path / "w.pth", load="features.0*", size=SIZE)
+    plan = find_config("alexnet", weights=tmp_path / "w.pth", load="features.0*", size=SIZE)
     network = plan.network()
     assert network.report.loaded == ["features.0.weight", "features.0.bias"]
     assert "features.3.weight" in network.report.new
@@ -203,7 +203,7 @@ def test_part_of_the_weights_by_pattern(tmp_path: Path) -> None:
 
 
 def test_random_weights_are_the_same_every_time() -> None:
-    plans = [find_plan("alexnet", weights="random", size=SIZE, tap=t) for t in ("graph", "hooks")]
+    plans = [find_config("alexnet", weights="random", size=SIZE, tap=t) for t in ("graph", "hooks")]
     states = [plan.network().module.state_dict() for plan in plans]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -212,15 +212,15 @@ def test_building_a_network_leaves_the_generator_alone() -> None:
     torch.manual_seed(3)
     wanted = torch.rand(1)
     torch.manual_seed(3)
-    find_plan("squeezenet1_1", weights="random", size=SIZE).network()
+    find_config("squeezenet1_1", weights="random", size=SIZE).network()
     assert torch.equal(torch.rand(1), wanted)
 
 
 @pytest.mark.usefixtures("bf16")
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_bf16_is_near_fp32(how: str) -> None:
-    exact = run(find_plan("resnet18", weights="random", size=SIZE), "-1")[0]
-    plan = find_plan("resnet18", weights="random", size=SIZE, precision="bf16", tap=how)
+    exact = run(find_config("resnet18", weights="random", size=SIZE), "-1")[0]
+    plan = find_config("resnet18", weights="random", size=SIZE, precision="bf16", tap=how)
     assert 0 < (run(plan, "-1")[0].float() - exact).norm() / exact.norm() < 5e-2
 
 
@@ -254,11 +254,11 @@ def test_every_network_of_torchvision(model: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("featx.networks.network._build", cheap)
     needs_its_size = model.startswith(("vit_", "maxvit_"))
     size = None if needs_its_size else {"inception_v3": 80}.get(model, SIZE)
-    plan = find_plan(model, weights="random", size=size, tap="graph")
+    plan = find_config(model, weights="random", size=size, tap="graph")
     taps = [tap(plan, name) for name in few_layers(plan)]
     network = Network(plan)
     with torch.inference_mode():
-        maps = network.normalise(picture(plan.preprocessing.crop[0])[:1])
+        maps = network.normalize(image(plan.preprocessing.crop[0])[:1])
         by_graph = network.runner(taps)(maps)
         by_hooks = HookedNetwork(network.module, taps)(maps)
     for graph, hooks, wanted in zip(by_graph, by_hooks, taps, strict=True):

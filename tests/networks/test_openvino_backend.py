@@ -76,7 +76,7 @@ except OSError:
 
 
 @pytest.fixture
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), np.uint8)
 
 
@@ -115,12 +115,12 @@ def both(model: object, layer: object, **how: object) -> tuple[CNNFeatures, CNNF
     ],
 )
 def test_rows_are_torchs(
-    model: str, layer: object, pooling: str, pictures: np.ndarray, converted: list[str]
+    model: str, layer: object, pooling: str, images: np.ndarray, converted: list[str]
 ) -> None:
     torchs, ours = both(model, layer, pooling=pooling)
-    wanted = torchs.fit_transform(pictures)
+    wanted = torchs.fit_transform(images)
     assert not converted
-    got = ours.fit_transform(pictures)
+    got = ours.fit_transform(images)
     assert converted
     assert deviations(got, wanted).max() < 1e-5
 
@@ -128,16 +128,16 @@ def test_rows_are_torchs(
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["vit_b_16", "swin_t", "densenet121", "efficientnet_b0"])
 def test_rows_of_other_kinds_of_networks_are_torchs(
-    model: str, pictures: np.ndarray, converted: list[str]
+    model: str, images: np.ndarray, converted: list[str]
 ) -> None:
     torchs, ours = both(model, "-1", size=224)
     np.testing.assert_array_less(
-        deviations(ours.fit_transform(pictures), torchs.fit_transform(pictures)), 1e-4
+        deviations(ours.fit_transform(images), torchs.fit_transform(images)), 1e-4
     )
     assert converted
 
 
-def test_real_pictures_through_real_weights(
+def test_real_images_through_real_weights(
     shared: Callable[[str], Path], photos: list[str], converted: list[str]
 ) -> None:
     weights = shared("weights/squeezenet1_0-imagenet.pth")
@@ -151,7 +151,7 @@ def test_real_pictures_through_real_weights(
 @pytest.mark.skipif(
     not torch.cpu._is_avx512_bf16_supported(), reason="the processor has no bfloat16"
 )
-def test_bfloat16_stays_within_its_bound_on_real_pictures(
+def test_bfloat16_stays_within_its_bound_on_real_images(
     shared: Callable[[str], Path], photos: list[str], converted: list[str]
 ) -> None:
     weights = shared("weights/squeezenet1_0-imagenet.pth")
@@ -166,17 +166,17 @@ def test_bfloat16_stays_within_its_bound_on_real_pictures(
     assert converted
 
 
-def test_any_number_of_pictures_in_any_batch(pictures: np.ndarray) -> None:
+def test_any_number_of_images_in_any_batch(images: np.ndarray) -> None:
     _, ours = both("squeezenet1_0", "pool1", pooling="gap")
-    wanted = ours.fit_transform(pictures)
+    wanted = ours.fit_transform(images)
     for n_batch in (1, 2, 3, 7):
-        rows = ours.set_params(batch_size=n_batch).transform(pictures)
+        rows = ours.set_params(batch_size=n_batch).transform(images)
         np.testing.assert_allclose(rows, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("fresh_networks")
 def test_deviating_rows_are_not_used(
-    pictures: np.ndarray,
+    images: np.ndarray,
     converted: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -189,10 +189,10 @@ def test_deviating_rows_are_not_used(
         out[0][-1] *= 1.001
 
     monkeypatch.setattr(compiled.CompiledNetwork, "fill", wrong)
-    rows = ours.fit_transform(pictures)
+    rows = ours.fit_transform(images)
     assert not converted
     assert "rows deviate by 1.0e-03" in caplog.text
-    np.testing.assert_array_equal(rows, torchs.fit_transform(pictures))
+    np.testing.assert_array_equal(rows, torchs.fit_transform(images))
 
 
 @pytest.fixture
@@ -202,21 +202,21 @@ def fresh_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fresh_networks")
-def test_reproducible_rows_are_of_one_back_end_or_none(pictures: np.ndarray) -> None:
+def test_reproducible_rows_are_of_one_back_end_or_none(images: np.ndarray) -> None:
     torch.manual_seed(0)
     how = {"weights": "default", "mean": (0, 0, 0), "std": (1, 1, 1), "reproducible": True}
     _, ours = both(Wayward(), "conv", **how)
     with pytest.raises(ModelError, match="backend='torch'"):
-        ours.fit_transform(pictures)
+        ours.fit_transform(images)
 
 
 @pytest.mark.usefixtures("fresh_networks")
-def test_a_run_that_fell_back_says_so(pictures: np.ndarray) -> None:
+def test_a_run_that_fell_back_says_so(images: np.ndarray) -> None:
     torch.manual_seed(0)
     _, ours = both(Wayward(), "conv", weights="default", mean=(0, 0, 0), std=(1, 1, 1))
-    with ours.lanes(["conv"], len(pictures), 1) as lanes:
+    with ours.lanes(["conv"], len(images), 1) as lanes:
         assert lanes.backend() == "openvino"
-        lanes.extract([ours._prepare(picture) for picture in pictures], ["conv"])
+        lanes.extract([ours._prepare(image) for image in images], ["conv"])
         assert lanes.backend() == "torch"
 
 
@@ -234,32 +234,30 @@ class Wayward(nn.Module):
 
 @pytest.mark.usefixtures("fresh_networks")
 def test_what_cannot_be_converted_runs_in_torch_with_a_note(
-    pictures: np.ndarray, converted: list[str], caplog: pytest.LogCaptureFixture
+    images: np.ndarray, converted: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(0)
     how = {"weights": "default", "mean": (0, 0, 0), "std": (1, 1, 1)}
     torchs, ours = both(Wayward(), "conv", **how)
-    np.testing.assert_array_equal(ours.fit_transform(pictures), torchs.fit_transform(pictures))
+    np.testing.assert_array_equal(ours.fit_transform(images), torchs.fit_transform(images))
     assert not converted
     assert caplog.text.count("OpenVINO does not run") == 1
 
 
-def test_broken_pictures_among_good_ones(pictures: np.ndarray) -> None:
+def test_broken_images_among_good_ones(images: np.ndarray) -> None:
     torchs, ours = both("squeezenet1_0", "pool1", pooling="gap", on_error="nan")
-    mixed = Images([pictures[0], b"broken", pictures[1], pictures[2], b"", pictures[3]])
-    rows = ours.fit(pictures).transform(mixed)
+    mixed = Images([images[0], b"broken", images[1], images[2], b"", images[3]])
+    rows = ours.fit(images).transform(mixed)
     assert np.isnan(rows).all(1).tolist() == [False, True, False, False, True, False]
-    wanted = torchs.fit_transform(pictures[:4])
+    wanted = torchs.fit_transform(images[:4])
     assert deviations(rows[[0, 2, 3, 5]], wanted).max() < 1e-5
 
 
-def test_layers_that_the_store_lacks_are_let_go_of_too(
-    pictures: np.ndarray, tmp_path: Path
-) -> None:
+def test_layers_that_the_store_lacks_are_let_go_of_too(images: np.ndarray, tmp_path: Path) -> None:
     _, ours = both("squeezenet1_0", "pool1", pooling="gap", store=tmp_path / "store")
-    ours.fit_transform(pictures)
+    ours.fit_transform(images)
     more = ours.set_params(layer=["pool1", "pool3"])
-    more.fit_transform(pictures)
+    more.fit_transform(images)
     network = more._plan().network()
     made = [it for it in network._compiled.values() if it is not None]
     assert made

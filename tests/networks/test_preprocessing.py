@@ -52,12 +52,12 @@ def test_a_size_alone_is_the_crop_too() -> None:
     assert Preprocessing().override(size=(64, 96)).crop == (64, 96)
 
 
-def test_crop_larger_than_the_picture_is_refused() -> None:
+def test_crop_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="crop=300 is larger"):
         Preprocessing().override(crop=300)
 
 
-def test_endless_picture_is_refused() -> None:
+def test_endless_image_is_refused() -> None:
     with pytest.raises(ImageError, match="too long and narrow"):
         Preprocessing().prepare(np.zeros((1, 5000, 3), np.uint8))
 
@@ -73,7 +73,7 @@ def test_sizes_may_be_numbers_of_numpy() -> None:
     assert type(changed.resize) is int
 
 
-def test_first_pictures_of_a_process_are_those_of_later_ones(
+def test_first_images_of_a_process_are_those_of_later_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether Pillow or our kernel resizes a picture does not show, whatever the window."""
@@ -90,7 +90,7 @@ def test_first_pictures_of_a_process_are_those_of_later_ones(
             assert first.flags.c_contiguous
 
 
-def test_a_narrow_picture_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_image_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one that becomes far larger than the crop, the crop alone is made from the first on."""
     monkeypatch.setattr(preprocessing, "_resized", count())
     monkeypatch.setattr(preprocessing, "_resize_pillow", None)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from featx.networks.configs import find_plan, list_layers
+from featx.networks.configs import find_config, list_layers
 from featx.networks.receptive_fields import receptive_field
 
 
@@ -30,9 +30,9 @@ def support(network: nn.Module, size: tuple[int, int], row: int, column: int) ->
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(0.1)
-    picture = torch.ones(1, 3, *size, requires_grad=True)
-    network(picture)[0, 0, row, column].backward()
-    return (picture.grad[0, 0] != 0).numpy()  # type: ignore[index]
+    image = torch.ones(1, 3, *size, requires_grad=True)
+    network(image)[0, 0, row, column].backward()
+    return (image.grad[0, 0] != 0).numpy()  # type: ignore[index]
 
 
 @pytest.mark.parametrize("size", [(41, 41), (46, 33)])
@@ -62,19 +62,19 @@ def test_a_box_is_what_the_gradient_reaches(size: tuple[int, int]) -> None:
 )
 def test_published_sizes(model: str, layer: str, expected: int) -> None:
     """As computed by Araujo et al., "Computing Receptive Fields of CNNs", Distill 2019."""
-    plan = find_plan(model, weights="random")
+    plan = find_config(model, weights="random")
     network = plan.network().module
     assert receptive_field(network, plan.table.find(layer), (448, 448)).size == (expected,) * 2
 
 
-def test_a_vector_depends_on_the_whole_picture() -> None:
-    plan = find_plan("featxnet", weights="random")
+def test_a_vector_depends_on_the_whole_image() -> None:
+    plan = find_config("featxnet", weights="random")
     found = receptive_field(plan.network().module, plan.table.find("fc7"), (112, 112))
     assert found.box(0, 0) == (slice(0, 112), slice(0, 112))
 
 
-def test_gates_depend_on_the_whole_picture() -> None:
+def test_gates_depend_on_the_whole_image() -> None:
     """Squeeze and excitation multiplies each map by what it finds in all of it."""
-    plan = find_plan("efficientnet_b0", weights="random")
+    plan = find_config("efficientnet_b0", weights="random")
     found = receptive_field(plan.network().module, plan.table.find("block2"), (224, 224))
     assert found.size == (224, 224)

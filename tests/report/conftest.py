@@ -22,7 +22,7 @@ LAYERS = ("pool1", "pool2", "fc7")
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]]:
     """Paths and classes of sixty small pictures: three hues, each under a hostile name."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
@@ -39,9 +39,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[
 
 
 @pytest.fixture(scope="session")
-def depth(pictures: tuple[list[str], list[str]]) -> Result:
+def depth(images: tuple[list[str], list[str]]) -> Result:
     """What ``depth`` would leave, of the pixels' principal components."""
-    paths, labels = pictures
+    paths, labels = images
     X = PCA(6, random_state=0).fit_transform(RawPixels(image_size=8).fit_transform(paths))
     maps = [
         {
@@ -66,9 +66,9 @@ def depth(pictures: tuple[list[str], list[str]]) -> Result:
 
 
 @pytest.fixture(scope="session")
-def compared(pictures: tuple[list[str], list[str]]) -> Result:
+def compared(images: tuple[list[str], list[str]]) -> Result:
     """What ``compare`` would leave, of two sizes of pixels and a real classifier."""
-    paths, labels = pictures
+    paths, labels = images
     y = np.asarray(labels)
     rows, confusion, mistakes = [], {}, {}
     for size in (1, 4):

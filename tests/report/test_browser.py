@@ -88,10 +88,10 @@ def wait_for(is_so: Callable[[], Any]) -> None:
 
 def position_of(browser: Any, plot: str, point: int) -> tuple[int, int]:
     """Where a point of a map is in the window, the map scrolled into view."""
-    place = plot.split("-")[-1]
+    index = plot.split("-")[-1]
     browser.execute_script(
         "document.documentElement.style.scrollBehavior = 'auto';"
-        f"document.querySelector('[data-plot$=map-{place}]').scrollIntoView({{block: 'center'}})"
+        f"document.querySelector('[data-plot$=map-{index}]').scrollIntoView({{block: 'center'}})"
     )
     x, y = browser.execute_script(POINT, f"figure-{plot}", point)
     return round(x), round(y)
@@ -155,8 +155,8 @@ def test_names_of_strangers_stay_text(opened: Any) -> None:
     assert sorted(chips) == sorted(HOSTILE)
 
 
-def test_hover_shows_the_picture_its_class_and_its_name(
-    opened: Any, pictures: tuple[list[str], list[str]]
+def test_hover_shows_the_image_its_class_and_its_name(
+    opened: Any, images: tuple[list[str], list[str]]
 ) -> None:
     move_to(opened, *position_of(opened, "r1-walk", 3))
     wait_for(lambda: not opened.execute_script("return document.getElementById('card').hidden"))
@@ -164,12 +164,12 @@ def test_hover_shows_the_picture_its_class_and_its_name(
     text = opened.execute_script("return document.getElementById('card').innerText")
     size = opened.execute_script("return document.querySelector('#card img').naturalWidth")
     shown = opened.execute_script("return featx.maps[0].hovered")
-    assert pictures[1][shown] in text
-    assert pictures[0][shown] in text
+    assert images[1][shown] in text
+    assert images[0][shown] in text
     assert size > 0
 
 
-def test_hover_rings_the_same_picture_in_every_map(opened: Any) -> None:
+def test_hover_rings_the_same_image_in_every_map(opened: Any) -> None:
     move_to(opened, *position_of(opened, "r1-1", 5))
     wait_for(lambda: opened.execute_script("return featx.find('ring-r1').data.x0.length"))
 
@@ -200,7 +200,7 @@ def test_brushing_the_walk_selects_in_the_maps(opened: Any) -> None:
 
 
 def test_brushed_names_are_saved_as_a_list(
-    opened: Any, pictures: tuple[list[str], list[str]], tmp_path: Path
+    opened: Any, images: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
     allow = {"behavior": "allow", "downloadPath": str(tmp_path)}
     opened.execute_cdp_cmd("Page.setDownloadBehavior", allow)
@@ -211,7 +211,7 @@ def test_brushed_names_are_saved_as_a_list(
 
     wait_for(lambda: (tmp_path / "selection.txt").exists())
     names = (tmp_path / "selection.txt").read_text("utf-8").splitlines()
-    assert names == [pictures[0][i] for i in opened.execute_script("return featx.maps[0].selected")]
+    assert names == [images[0][i] for i in opened.execute_script("return featx.maps[0].selected")]
 
 
 def test_slider_moves_every_point_to_the_next_layer(opened: Any, depth: Result) -> None:
@@ -247,7 +247,7 @@ def test_hidden_points_do_not_answer_the_mouse(opened: Any) -> None:
     assert all(labels[i] == 0 for i in selected(opened, "maps-r1"))
 
 
-def test_points_are_coloured_by_whether_they_were_judged_right(opened: Any) -> None:
+def test_points_are_colored_by_whether_they_were_judged_right(opened: Any) -> None:
     opened.execute_script(
         "const select = document.querySelector('[data-mode]');"
         "select.value = 1; select.dispatchEvent(new Event('change'))"
@@ -340,7 +340,7 @@ def test_a_single_map_is_drawn_alone(browser: Any, depth: Result, tmp_path: Path
     assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
 
 
-def test_5000_pictures_flow(browser: Any, large_page: Path) -> None:
+def test_5000_images_flow(browser: Any, large_page: Path) -> None:
     browser.get(large_page.as_uri())
     wait_for(lambda: browser.execute_script("return document.documentElement.dataset.ready"))
     step = (

@@ -16,7 +16,7 @@ def opened(uri: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1])))
 
 
-def test_thumbnail_is_the_picture_made_small(photos: list[str]) -> None:
+def test_thumbnail_is_the_image_made_small(photos: list[str]) -> None:
     image = opened(Thumbnails("", photos).make(photos[0], side_px=64))
 
     with Image.open(photos[0]) as photo:
@@ -25,11 +25,11 @@ def test_thumbnail_is_the_picture_made_small(photos: list[str]) -> None:
     assert np.abs(np.asarray(large, float) - np.asarray(image.convert("RGB"), float)).mean() < 12
 
 
-def test_picture_of_a_strange_shape_keeps_a_pixel() -> None:
+def test_image_of_a_strange_shape_keeps_a_pixel() -> None:
     assert opened(shrink(np.zeros((1, 4000, 3), np.uint8), 64)).size == (64, 1)
 
 
-def test_tiny_picture_is_enlarged_without_blur() -> None:
+def test_tiny_image_is_enlarged_without_blur() -> None:
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 255
 
@@ -48,7 +48,7 @@ def test_thumbnails_keep_within_the_budget(photos: list[str]) -> None:
     assert sum(uri is not None for uri in tight) >= 6
 
 
-def test_picture_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path) -> None:
+def test_image_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     names = [photos[0], str(tmp_path / "gone.jpg"), str(tmp_path / "broken.jpg"), "nul\0.jpg"]
 
@@ -57,7 +57,7 @@ def test_picture_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path
     assert [uri is None for uri in made] == [False, True, True, True]
 
 
-def test_pictures_without_files_are_found_by_their_data_set() -> None:
+def test_images_without_files_are_found_by_their_data_set() -> None:
     found = find_images("digits", ["digits/0001", "digits/9999"])
 
     assert list(found) == ["digits/0001"]

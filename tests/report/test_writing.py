@@ -60,7 +60,7 @@ def test_what_is_no_character_is_spelled_out(text: str) -> None:
     assert r"broken \udce9\x00.jpg" in text
 
 
-def test_page_says_which_pictures_were_misjudged_and_as_what(text: str, compared: Result) -> None:
+def test_page_says_which_images_were_misjudged_and_as_what(text: str, compared: Result) -> None:
     n_mistakes = sum(map(len, compared.details["mistakes"].values()))
 
     assert n_mistakes > 0

@@ -78,10 +78,10 @@ def test_batch_norm_is_measured(shared: Callable[[str], Path]) -> None:
 
 def test_pretraining_is_measured(tmp_path: Path) -> None:
     digits = load_dataset("digits").take(range(300))
-    for place, label in enumerate(digits.labels):
-        folder = tmp_path / "digits" / ("test" if place % 3 else "train") / str(label)
+    for index, label in enumerate(digits.labels):
+        folder = tmp_path / "digits" / ("test" if index % 3 else "train") / str(label)
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(digits.images.pixels(place)).save(folder / f"{place}.png")
+        Image.fromarray(digits.images.pixels(index)).save(folder / f"{index}.png")
     weights = tmp_path / "autoencoder.safetensors"
     pretrain(digits, epochs=1, n_shown=2).save(weights)
     few = "--per-class 5 --seeds 2 --epochs 1 --validation 0"

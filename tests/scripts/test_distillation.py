@@ -21,7 +21,7 @@ def script(load_script) -> ModuleType:
     return load_script("distillation")
 
 
-def picture(value: int = 90) -> bytes:
+def image(value: int = 90) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (40, 30), (value, 20, 30)).save(file, "PNG")
     return file.getvalue()
@@ -31,24 +31,24 @@ def picture(value: int = 90) -> bytes:
 def folder(tmp_path: Path) -> Path:
     """Ten pictures, a hidden one and a text."""
     for number in range(10):
-        (tmp_path / f"{number}.png").write_bytes(picture(number))
-    (tmp_path / ".hidden.png").write_bytes(picture())
+        (tmp_path / f"{number}.png").write_bytes(image(number))
+    (tmp_path / ".hidden.png").write_bytes(image())
     (tmp_path / "notes.txt").write_text("no picture")
     return tmp_path
 
 
-def test_folder_and_zip_hold_the_same_pictures(script: ModuleType, folder: Path) -> None:
+def test_folder_and_zip_hold_the_same_images(script: ModuleType, folder: Path) -> None:
     archive = folder / "all.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for number in range(10):
-            file.writestr(f"{number}.png", picture(number))
+            file.writestr(f"{number}.png", image(number))
 
     one, other = script.Collection(folder, 1), script.Collection(archive, 1)
     assert one.names == other.names
     assert one.digests(0) == other.digests(0)
 
 
-def test_mnist_file_holds_grey_pictures(script: ModuleType, tmp_path: Path) -> None:
+def test_mnist_file_holds_gray_images(script: ModuleType, tmp_path: Path) -> None:
     digits = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28)
     (tmp_path / "some-ubyte.gz").write_bytes(gzip.compress(bytes(16) + digits.tobytes()))
 
@@ -58,7 +58,7 @@ def test_mnist_file_holds_grey_pictures(script: ModuleType, tmp_path: Path) -> N
     assert np.array_equal(np.asarray(collection.open("00001"))[..., 2], digits[1])
 
 
-def test_weight_repeats_pictures_or_takes_a_share(script: ModuleType, folder: Path) -> None:
+def test_weight_repeats_images_or_takes_a_share(script: ModuleType, folder: Path) -> None:
     thrice, fifth = script.Collection(folder, 3).chosen(0), script.Collection(folder, 0.2).chosen(0)
 
     assert len(thrice) == 30
@@ -72,7 +72,7 @@ def test_digests_are_those_of_the_files(script: ModuleType, folder: Path) -> Non
     assert script.Collection(folder, 2).digests(0) == expected
 
 
-def test_box_lies_within_the_picture(script: ModuleType) -> None:
+def test_box_lies_within_the_image(script: ModuleType) -> None:
     for seed in range(200):
         left, top, right, bottom = script._random_box((300, 90), np.random.default_rng(seed))
 
@@ -109,11 +109,11 @@ class StubTeacher:
     def __init__(self, n_batches: int) -> None:
         self.n_left = n_batches
 
-    def look(self, pictures: torch.Tensor) -> dict[str, np.ndarray]:
+    def look(self, images: torch.Tensor) -> dict[str, np.ndarray]:
         if not self.n_left:
             raise KeyboardInterrupt
         self.n_left -= 1
-        return {"logits": pictures.float().mean((1, 2)).numpy() + 1}
+        return {"logits": images.float().mean((1, 2)).numpy() + 1}
 
 
 def test_interrupted_crop_set_goes_on_where_it_stopped(script: ModuleType, folder: Path) -> None:

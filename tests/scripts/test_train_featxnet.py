@@ -34,22 +34,22 @@ def test_likeness_does_not_depend_on_scale_or_place(script: ModuleType) -> None:
     assert float(script.unlikeness(features.flip(0), features)) > 0.1
 
 
-def test_recoloured_pictures_stay_within_range(script: ModuleType) -> None:
-    pictures = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8).float()
+def test_recolored_images_stay_within_range(script: ModuleType) -> None:
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8).float()
 
-    changed = script.recolour(pictures, torch.Generator().manual_seed(0))
+    changed = script.recolor(images, torch.Generator().manual_seed(0))
 
-    assert changed.shape == pictures.shape
+    assert changed.shape == images.shape
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 255
 
 
-def test_mirrored_pictures_come_with_mirrored_maps(script: ModuleType) -> None:
+def test_mirrored_images_come_with_mirrored_maps(script: ModuleType) -> None:
     ramp = torch.arange(120.0).expand(64, 3, 120, 120)
     grid = torch.arange(4.0).expand(64, 1, 4, 4)
 
-    pictures, teacher = script.augment(ramp, {"grid": grid}, 112, torch.Generator().manual_seed(0))
+    images, teacher = script.augment(ramp, {"grid": grid}, 112, torch.Generator().manual_seed(0))
 
-    rises = pictures[:, 0, 0, -1] > pictures[:, 0, 0, 0]
+    rises = images[:, 0, 0, -1] > images[:, 0, 0, 0]
     assert torch.equal(rises, teacher["grid"][:, 0, 0, -1] > teacher["grid"][:, 0, 0, 0])
     assert 0 < int(rises.sum()) < 64
 

@@ -58,9 +58,9 @@ def shards_of(store: FeatureStore) -> list[ShardFile]:
     return store._index.shard_files()
 
 
-def flip_byte(path: Path, place: int) -> None:
+def flip_byte(path: Path, index: int) -> None:
     content = bytearray(path.read_bytes())
-    content[place] ^= 0x10
+    content[index] ^= 0x10
     path.write_bytes(content)
 
 
@@ -255,7 +255,7 @@ def test_what_cannot_be_read_is_an_error_in_its_place(
     assert "empty" in digests[2].reason
 
 
-def test_many_pictures_are_hashed_in_parts(
+def test_many_images_are_hashed_in_parts(
     store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.store.feature_store.N_HASHED", 5)

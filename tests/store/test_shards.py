@@ -154,13 +154,13 @@ def test_no_flipped_byte_gives_a_wrong_row(tmp_path: Path, matrix: np.ndarray) -
     shard = write_shard(tmp_path, PRINT, DIGESTS[:1], matrix[:1])
     content = (tmp_path / shard.file).read_bytes()
     n_noticed = 0
-    for place in range(len(content)):
+    for index in range(len(content)):
         damaged = bytearray(content)
-        damaged[place] ^= 1 << place % 8
+        damaged[index] ^= 1 << index % 8
         (tmp_path / shard.file).write_bytes(damaged)
         rows = opened(tmp_path, shard)
         is_noticed = rows is None or row_crc(DIGESTS[0], rows[:1]) != shard.crcs[0]
-        assert is_noticed or np.array_equal(rows, matrix[:1]), place
+        assert is_noticed or np.array_equal(rows, matrix[:1]), index
         n_noticed += is_noticed
     assert n_noticed >= matrix[:1].nbytes
 
@@ -178,7 +178,7 @@ def test_a_shard_of_another_type_or_width_is_none(tmp_path: Path, matrix: np.nda
     assert open_shard(tmp_path / shard.file, shard.dtype, 5) is None
 
 
-def test_no_row_passes_for_another_picture_s(matrix: np.ndarray) -> None:
+def test_no_row_passes_for_another_image_s(matrix: np.ndarray) -> None:
     assert row_crc(DIGESTS[0], matrix) != row_crc(DIGESTS[1], matrix)
 
 

@@ -32,7 +32,7 @@ from featx.extractors.base import Extractor, Producer
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.pixels import RawPixels
 from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import Watcher
+from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import stream_inputs, stream_rows
 from featx.streaming.workers import run_ahead
 from featx.testing import check_extractor
@@ -140,7 +140,7 @@ class Evens(Extractor):
         return np.stack(batch)[:, ::2]
 
 
-class Total(Watcher):
+class Total(ProgressCallback):
     """What was planned, and how many images were reported as done."""
 
     def __init__(self) -> None:
@@ -164,15 +164,15 @@ class InParent(ColorHistogram):
 class InLanes(InParent):
     """Runs as a network does on a processor: each thread takes pictures from file to rows."""
 
-    has_lanes = True
+    has_worker_threads = True
     spoiled = -1
 
     @contextmanager
     def lanes(self, layers: Any, n_images: int, n_jobs: int) -> Iterator[Any]:
-        places = itertools.count()
+        indices = itertools.count()
 
         def extract(batch: Any, layers: Any) -> dict[str, np.ndarray]:
-            if next(places) == self.spoiled:
+            if next(indices) == self.spoiled:
                 raise RuntimeError("spoiled")
             return self._extract_layers(batch, layers)
 
@@ -185,9 +185,9 @@ def n_decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     decode = featx.data.images.decode
 
-    def counted(picture: Any, *, name: str | None = None, **options: Any) -> Any:
+    def counted(image: Any, *, name: str | None = None, **options: Any) -> Any:
         counts[name or ""] += 1
-        return decode(picture, name=name, **options)
+        return decode(image, name=name, **options)
 
     monkeypatch.setattr(featx.data.images, "decode", counted)
     return counts
@@ -230,7 +230,7 @@ def test_a_warm_run_decodes_nothing(
     assert cold.tobytes() == warm.tobytes() == expected.tobytes()
 
 
-def test_renamed_copied_reordered_and_subset_pictures_are_known(
+def test_renamed_copied_reordered_and_subset_images_are_known(
     store: FeatureStore, photos: list[str], copies: list[str], n_decoded: Counter[str]
 ) -> None:
     rows = ColorHistogram(store=store).transform(photos)
@@ -243,7 +243,7 @@ def test_renamed_copied_reordered_and_subset_pictures_are_known(
     assert n_decoded.total() == 0
 
 
-def test_paths_and_bytes_of_a_picture_share_a_row(
+def test_paths_and_bytes_of_a_image_share_a_row(
     store: FeatureStore, photos: list[str], n_decoded: Counter[str]
 ) -> None:
     ColorHistogram(store=store).transform(photos)
@@ -301,7 +301,7 @@ def test_a_damaged_row_is_computed_anew_with_a_warning(
     np.testing.assert_array_equal(ColorHistogram(store=store).transform(photos), expected)
 
 
-def test_a_changed_picture_and_no_other_is_computed_anew(
+def test_a_changed_image_and_no_other_is_computed_anew(
     store: FeatureStore, copies: list[str], photos: list[str], n_decoded: Counter[str]
 ) -> None:
     before = ColorHistogram(store=store).transform(copies)
@@ -313,7 +313,7 @@ def test_a_changed_picture_and_no_other_is_computed_anew(
     np.testing.assert_array_equal(after, before[[0, 1, 2, 5, *range(4, 12)]])
 
 
-def test_a_picture_that_changes_during_the_run_gets_the_row_of_what_it_is(
+def test_a_image_that_changes_during_the_run_gets_the_row_of_what_it_is(
     store: FeatureStore, copies: list[str], expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = FeatureStore.digests
@@ -329,7 +329,7 @@ def test_a_picture_that_changes_during_the_run_gets_the_row_of_what_it_is(
     np.testing.assert_array_equal(rows, expected[[1, *range(1, 12)]])
 
 
-def test_unreadable_pictures_are_failures_and_the_rest_goes_on(
+def test_unreadable_images_are_failures_and_the_rest_goes_on(
     store: FeatureStore, copies: list[str], expected: np.ndarray
 ) -> None:
     Path(copies[2]).write_bytes(b"no picture")
@@ -343,7 +343,7 @@ def test_unreadable_pictures_are_failures_and_the_rest_goes_on(
     assert np.isnan(rows.matrix()[[2, 3, 9]]).all()
 
 
-def test_copies_of_a_broken_picture_fail_each_under_its_name(
+def test_copies_of_a_broken_image_fail_each_under_its_name(
     store: FeatureStore, copies: list[str], n_decoded: Counter[str]
 ) -> None:
     for i in (1, 4):
@@ -354,13 +354,13 @@ def test_copies_of_a_broken_picture_fail_each_under_its_name(
     assert n_decoded[copies[1]] + n_decoded[copies[4]] == 1
 
 
-def test_no_readable_picture_gives_rows_of_nan(store: FeatureStore, tmp_path: Path) -> None:
+def test_no_readable_image_gives_rows_of_nan(store: FeatureStore, tmp_path: Path) -> None:
     rows = stream_rows(ColorHistogram(4, store=store), Images([tmp_path / "gone.jpg"]))
     assert rows.matrix().shape == (1, 12)
     assert np.isnan(rows.matrix()).all()
 
 
-def test_no_pictures_give_no_rows(store: FeatureStore) -> None:
+def test_no_images_give_no_rows(store: FeatureStore) -> None:
     assert stream_rows(ColorHistogram(4, store=store), Images([])).matrix().shape == (0, 12)
 
 
@@ -683,6 +683,6 @@ def test_every_image_is_reported_once(
         damage_a_row(store)
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     total = Total()
-    stream_rows(words, Images([*photos, *copies, tmp_path / "broken.jpg"]), watcher=total)
+    stream_rows(words, Images([*photos, *copies, tmp_path / "broken.jpg"]), progress=total)
     assert total.plans == [(25, 4)]
     assert total.n_done == 25

@@ -313,9 +313,9 @@ class BagOfVisualWords(Extractor):
         out = np.zeros((len(batch), n_columns), np.float32)
         for row, rows in zip(out, batch, strict=True):
             if len(rows):
-                places, values = self._compare(rows)
+                positions, values = self._compare(rows)
                 row[:] = vocabulary.encode(
-                    places,
+                    positions,
                     values,
                     encoding=self.encoding,
                     pyramid_levels=self.pyramid_levels,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._imports import load_opencv
-from featx.extractors.bovw.descriptors import Grey, LocalDescriptors
+from featx.extractors.bovw.descriptors import Gray, LocalDescriptors
 from featx.extractors.bovw.patches import (
     N_BINS,
     bin_weights,
@@ -58,21 +58,21 @@ class GridDescriptors(LocalDescriptors):
         grid = {"step_px": self.step_px, "patch_px": list(self.patch_px)}
         return super()._parameters() | grid
 
-    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        found = [self._find_at(grey, patch_px) for patch_px in self.patch_px]
+    def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        found = [self._find_at(gray, patch_px) for patch_px in self.patch_px]
         points, values = zip(*found)
         return np.concatenate(points), np.concatenate(values)
 
-    def _find_at(self, grey: Grey, patch_px: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _find_at(self, gray: Gray, patch_px: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Points ``(k, 2)`` and descriptors ``(k, n_values)`` of one scale."""
-        points = grid_points(grey.shape, self.step_px, patch_px)
+        points = grid_points(gray.shape, self.step_px, patch_px)
         columns, rows = (np.unique(axis).astype(np.intp) for axis in points.T)
         weights = bin_weights(patch_px / N_BINS)
-        sums = pool_patches(self._map(grey, patch_px), rows, columns, weights)
+        sums = pool_patches(self._map(gray, patch_px), rows, columns, weights)
         has_contrast = self._strength(sums) > MIN_CONTRAST * weights.sum() ** 2
         return points[has_contrast], self._finish(sums[has_contrast])
 
-    def _map(self, grey: Grey, patch_px: float) -> Maps:
+    def _map(self, gray: Gray, patch_px: float) -> Maps:
         """Maps ``(h, w, m)`` whose sums in the bins of a patch describe it."""
         raise NotImplementedError
 
@@ -112,8 +112,8 @@ class DenseSiftDescriptors(GridDescriptors):
     dtype = "u1"
     is_histogram = True
 
-    def _map(self, grey: Grey, patch_px: float) -> Maps:
-        return orientation_maps(_blur(grey, patch_px / N_BINS))
+    def _map(self, gray: Gray, patch_px: float) -> Maps:
+        return orientation_maps(_blur(gray, patch_px / N_BINS))
 
     def _finish(self, sums: Maps) -> npt.NDArray[Any]:
         return to_bytes(sums)
@@ -147,8 +147,8 @@ class DenseSurfDescriptors(GridDescriptors):
     n_values = 64
     dtype = "<f2"
 
-    def _map(self, grey: Grey, patch_px: float) -> Maps:
-        return haar_maps(grey, 2 * max(1, round(patch_px / SURF_WINDOW)))
+    def _map(self, gray: Gray, patch_px: float) -> Maps:
+        return haar_maps(gray, 2 * max(1, round(patch_px / SURF_WINDOW)))
 
     def _finish(self, sums: Maps) -> npt.NDArray[Any]:
         return sums / np.sqrt((sums**2).sum(axis=1, keepdims=True))
@@ -177,7 +177,7 @@ def _centres(side: int, step_px: int, patch_px: float) -> npt.NDArray[np.intp]:
     return margin + step_px * np.arange(n)
 
 
-def _blur(grey: Grey, bin_px: float) -> npt.NDArray[np.float32]:
+def _blur(gray: Gray, bin_px: float) -> npt.NDArray[np.float32]:
     """Image at the scale of which a bin is three deviations wide; 0.5 px it has already."""
     sigma = np.sqrt(max((bin_px / 3) ** 2 - 0.25, 0.01))
-    return np.asarray(load_opencv().GaussianBlur(grey.astype(np.float32), (0, 0), float(sigma)))
+    return np.asarray(load_opencv().GaussianBlur(gray.astype(np.float32), (0, 0), float(sigma)))

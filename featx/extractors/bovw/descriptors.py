@@ -20,8 +20,8 @@ from featx.extractors.bovw.surf_descriptors import describe, keep_inner, orient
 from featx.extractors.bovw.surf_points import find_points
 
 Rows: TypeAlias = npt.NDArray[np.uint8]
-Places: TypeAlias = npt.NDArray[np.uint16]
-Grey: TypeAlias = npt.NDArray[np.uint8]
+Positions: TypeAlias = npt.NDArray[np.uint16]
+Gray: TypeAlias = npt.NDArray[np.uint8]
 
 PLACE_BYTES = 4
 THRESHOLD, MAX_POINTS = 0.1, 1024
@@ -71,11 +71,11 @@ class LocalDescriptors(Producer):
         """Numbers in a descriptor: bits one by one, for packed ones."""
         return self.n_values * (8 if self.is_binary else 1)
 
-    def unpack(self, rows: Rows) -> tuple[Places, npt.NDArray[Any]]:
+    def unpack(self, rows: Rows) -> tuple[Positions, npt.NDArray[Any]]:
         """Places ``(k, 2)`` and values ``(k, n_values)`` of rows; see `unpack`."""
         return unpack(rows, self.dtype)
 
-    def compare(self, rows: Rows, *, is_rooted: bool) -> tuple[Places, npt.NDArray[Any]]:
+    def compare(self, rows: Rows, *, is_rooted: bool) -> tuple[Positions, npt.NDArray[Any]]:
         """Places and values of rows, values as they are compared: float32, or packed bits.
 
         Parameters
@@ -89,13 +89,13 @@ class LocalDescriptors(Producer):
         places : ndarray of shape (k, 2), uint16
         values : ndarray of shape (k, n_values), float32 or uint8
         """
-        places, values = self.unpack(rows)
+        positions, values = self.unpack(rows)
         if self.is_binary:
-            return places, values
+            return positions, values
         values = values.astype(np.float32)
-        return places, take_root(values) if self.is_histogram and is_rooted else values
+        return positions, take_root(values) if self.is_histogram and is_rooted else values
 
-    def _prepare(self, pixels: Pixels) -> Grey:
+    def _prepare(self, pixels: Pixels) -> Gray:
         cv2 = load_opencv()
         height, width = pixels.shape[:2]
         scale = self.image_size / max(height, width)
@@ -105,21 +105,21 @@ class LocalDescriptors(Producer):
     def _parameters(self) -> dict[str, Any]:
         return {"image_size": self.image_size}
 
-    def _extract(self, batch: Sequence[Grey]) -> list[Rows]:
-        return [self._describe(grey) for grey in batch]
+    def _extract(self, batch: Sequence[Gray]) -> list[Rows]:
+        return [self._describe(gray) for gray in batch]
 
-    def _describe(self, prepared: Grey) -> Rows:
+    def _describe(self, prepared: Gray) -> Rows:
         """Descriptors ``(k, w)`` of one image; `k` may be 0."""
         if min(prepared.shape) < MIN_SIDE_PX:
             return self._pack(prepared, np.empty((0, 2)), np.empty((0, self.n_values)))
         return self._pack(prepared, *self._find(prepared))
 
-    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Points ``(k, 2)`` as x and y in pixels, and their descriptors ``(k, n_values)``."""
         raise NotImplementedError
 
-    def _pack(self, grey: Grey, points: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
-        size = np.array(grey.shape[::-1])
+    def _pack(self, gray: Gray, points: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+        size = np.array(gray.shape[::-1])
         return pack(points / size, values.astype(self.dtype))
 
 
@@ -148,10 +148,10 @@ class SurfDescriptors(LocalDescriptors):
     n_values = 64
     dtype = "<f2"
 
-    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        points = find_points(grey, THRESHOLD, MAX_POINTS)
-        points = keep_inner(points, grey.shape)
-        return points[:, 1::-1], describe(grey, points, orient(grey, points))
+    def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        points = find_points(gray, THRESHOLD, MAX_POINTS)
+        points = keep_inner(points, gray.shape)
+        return points[:, 1::-1], describe(gray, points, orient(gray, points))
 
 
 class SiftDescriptors(LocalDescriptors):
@@ -179,8 +179,8 @@ class SiftDescriptors(LocalDescriptors):
     dtype = "u1"
     is_histogram = True
 
-    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        points, values = sift.find(grey)
+    def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        points, values = sift.find(gray)
         return points[:, :2], values
 
 
@@ -208,17 +208,17 @@ class OrbDescriptors(LocalDescriptors):
     dtype = "u1"
     is_binary = True
 
-    def _find(self, grey: Grey) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         cv2 = load_opencv()
         # Made here: OpenCV's objects do not pickle.
         orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)
-        points, values = orb.detectAndCompute(grey, None)
+        points, values = orb.detectAndCompute(gray, None)
         if values is None:
             return np.empty((0, 2)), np.empty((0, self.n_values))
         return np.array(cv2.KeyPoint_convert(points)), values
 
 
-def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+def pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
     """Places and values of descriptors as rows of bytes.
 
     Parameters
@@ -232,12 +232,12 @@ def pack(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
     -------
     ndarray of shape (k, 4 + n * itemsize), uint8
     """
-    steps = np.floor(np.clip(places, 0, 1) * 65536).clip(0, 65535).astype("<u2")
+    steps = np.floor(np.clip(positions, 0, 1) * 65536).clip(0, 65535).astype("<u2")
     parts = (steps, values)
     return np.concatenate([_as_bytes(part) for part in parts], axis=1)
 
 
-def unpack(rows: Rows, dtype: str) -> tuple[Places, npt.NDArray[Any]]:
+def unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
     """Places and values of packed rows.
 
     Parameters
@@ -258,8 +258,8 @@ def unpack(rows: Rows, dtype: str) -> tuple[Places, npt.NDArray[Any]]:
     >>> unpack(rows, "u1")
     (array([[    0, 32768]], dtype=uint16), array([[7, 8]], dtype=uint8))
     """
-    places = np.ascontiguousarray(rows[:, :PLACE_BYTES]).view("<u2")
-    return places, np.ascontiguousarray(rows[:, PLACE_BYTES:]).view(dtype)
+    positions = np.ascontiguousarray(rows[:, :PLACE_BYTES]).view("<u2")
+    return positions, np.ascontiguousarray(rows[:, PLACE_BYTES:]).view(dtype)
 
 
 def take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -15,7 +15,7 @@ from featx.extractors.bovw.exact_products import product, sum_by_label
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.intp]
-Places: TypeAlias = npt.NDArray[np.uint16]
+Positions: TypeAlias = npt.NDArray[np.uint16]
 
 N_SOFT = 5
 NORMS = ("l1", "l2", "power", "hellinger", "intra")
@@ -132,7 +132,9 @@ def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles)
     return np.concatenate([by_mean.ravel(), by_deviation.ravel() / np.sqrt(2)]) / len(values)
 
 
-def pyramid_cells(places: Places, n_levels: int) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+def pyramid_cells(
+    positions: Positions, n_levels: int
+) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
     """Which descriptors lie in each cell of a spatial pyramid, the whole picture first.
 
     Parameters
@@ -154,7 +156,9 @@ def pyramid_cells(places: Places, n_levels: int) -> Iterator[tuple[int, npt.NDAr
        recognizing natural scene categories", CVPR (2006) 2169-2178.
     """
     for level in range(n_levels + 1):
-        columns, rows = (places >> (16 - level)).T if level else np.zeros((2, len(places)), int)
+        columns, rows = (
+            (positions >> (16 - level)).T if level else np.zeros((2, len(positions)), int)
+        )
         for row in range(2**level):
             for column in range(2**level):
                 yield level, (rows == row) & (columns == column)
@@ -187,7 +191,7 @@ def n_cells(n_levels: int) -> int:
     return (4 ** (n_levels + 1) - 1) // 3
 
 
-def normalise(row: Doubles, norm: str | None, n_words: int = 1) -> Doubles:
+def normalize(row: Doubles, norm: str | None, n_words: int = 1) -> Doubles:
     """Row brought to unit length; a row of zeros stays as it is.
 
     Parameters
@@ -214,7 +218,7 @@ def normalise(row: Doubles, norm: str | None, n_words: int = 1) -> Doubles:
     """
     if norm is None:
         return row
-    return _NORMALISERS[norm](row, n_words)
+    return _NORMALIZERS[norm](row, n_words)
 
 
 def _scale(row: Doubles, length: Any) -> Doubles:
@@ -247,7 +251,7 @@ def _intra(row: Doubles, n_words: int) -> Doubles:
     return _l2(_scale(parts, lengths).ravel(), n_words)
 
 
-_NORMALISERS: dict[str, Callable[[Doubles, int], Doubles]] = {
+_NORMALIZERS: dict[str, Callable[[Doubles, int], Doubles]] = {
     "l1": _l1,
     "l2": _l2,
     "power": _power,

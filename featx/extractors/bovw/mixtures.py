@@ -58,7 +58,7 @@ def learn_mixture(X: Doubles, n_words: int, seed: Any = None, n_rounds: int = 50
         if likelihood / len(X) < previous + MIN_GAIN:
             break
         previous = likelihood / len(X)
-        mixture = _maximise(counts, sums, squares, floor)
+        mixture = _maximize(counts, sums, squares, floor)
     return mixture
 
 
@@ -95,7 +95,7 @@ def _from_words(X: Doubles, n_words: int, seed: Any, floor: Doubles) -> Mixture:
     labels = nearest_words(X, words)[0]
     counts = np.bincount(labels, minlength=n_words).astype(np.float64)
     squares = sum_by_label(X * X, labels, n_words)
-    return _maximise(counts, sum_by_label(X, labels, n_words), squares, floor)
+    return _maximize(counts, sum_by_label(X, labels, n_words), squares, floor)
 
 
 def _expect_all(X: Doubles, mixture: Mixture) -> Any:
@@ -111,7 +111,7 @@ def _expect(block: Doubles, mixture: Mixture) -> tuple[Doubles, Doubles, Doubles
     return shares.sum(axis=0), sums, squares, float(likelihoods.sum())
 
 
-def _maximise(counts: Doubles, sums: Doubles, squares: Doubles, floor: Doubles) -> Mixture:
+def _maximize(counts: Doubles, sums: Doubles, squares: Doubles, floor: Doubles) -> Mixture:
     counts = np.maximum(counts, np.finfo(np.float32).eps)
     means = sums / counts[:, None]
     variances = np.maximum(squares / counts[:, None] - means**2, floor)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from featx._imports import compiled, load_opencv
 
 Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.intp]
+Positions = npt.NDArray[np.intp]
 
 N_BINS = 4
 """Bins of a patch along each side."""
@@ -19,7 +19,7 @@ N_ORIENTATIONS = 8
 CLIP = 0.2
 
 
-def orientation_maps(picture: Floats) -> Floats:
+def orientation_maps(image: Floats) -> Floats:
     """Gradient strength of each pixel, shared between the two nearest of eight directions.
 
     Parameters
@@ -32,12 +32,12 @@ def orientation_maps(picture: Floats) -> Floats:
         Differences over two pixels; zero on the outermost pixels. Direction 0 is to the
         right, and they go round by way of the top.
     """
-    maps = np.zeros((*picture.shape, N_ORIENTATIONS), np.float32)
-    _share_gradients(np.ascontiguousarray(picture, np.float32), maps)
+    maps = np.zeros((*image.shape, N_ORIENTATIONS), np.float32)
+    _share_gradients(np.ascontiguousarray(image, np.float32), maps)
     return maps
 
 
-def haar_maps(grey: npt.NDArray[np.uint8], side_px: int) -> Floats:
+def haar_maps(gray: npt.NDArray[np.uint8], side_px: int) -> Floats:
     """Haar wavelet responses of each pixel: to the right and upwards, and their sizes.
 
     Parameters
@@ -53,12 +53,12 @@ def haar_maps(grey: npt.NDArray[np.uint8], side_px: int) -> Floats:
         where the wavelet does not fit.
     """
     half = side_px // 2
-    sums = load_opencv().integral(grey)  # (h + 1, w + 1)
+    sums = load_opencv().integral(gray)  # (h + 1, w + 1)
     columns = sums[:, half:] - sums[:, :-half]
     rows = sums[half:] - sums[:-half]
     upright = columns[side_px:] - columns[:-side_px]
     lying = rows[:, side_px:] - rows[:, :-side_px]
-    maps = np.zeros((*grey.shape, 4), np.float32)
+    maps = np.zeros((*gray.shape, 4), np.float32)
     inner = maps[half : half + len(upright), half : half + lying.shape[1]]
     inner[..., 0] = (upright[:, half:] - upright[:, :-half]) / (half * side_px)
     inner[..., 2] = (lying[:-half] - lying[half:]) / (half * side_px)
@@ -87,7 +87,7 @@ def bin_weights(bin_px: float) -> Floats:
     return (triangles * np.exp(-2 * (offsets / N_BINS) ** 2)).astype(np.float32)
 
 
-def pool_patches(maps: Floats, rows: Places, columns: Places, weights: Floats) -> Floats:
+def pool_patches(maps: Floats, rows: Positions, columns: Positions, weights: Floats) -> Floats:
     """Sums of maps in the bins of the patches around every crossing of some rows and columns.
 
     Parameters
@@ -129,17 +129,17 @@ def to_bytes(histograms: Floats) -> npt.NDArray[np.uint8]:
 
 
 @compiled()
-def _share_gradients(picture: Any, maps: Any) -> None:
-    height, width = picture.shape
+def _share_gradients(image: Any, maps: Any) -> None:
+    height, width = image.shape
     per_radian = np.float32(N_ORIENTATIONS / (2 * np.pi))
     for y in range(1, height - 1):
         for x in range(1, width - 1):
-            dx = picture[y, x + 1] - picture[y, x - 1]
-            dy = picture[y - 1, x] - picture[y + 1, x]
+            dx = image[y, x + 1] - image[y, x - 1]
+            dy = image[y - 1, x] - image[y + 1, x]
             strength = np.sqrt(dx * dx + dy * dy)
-            place = np.arctan2(dy, dx) * per_radian
-            low = np.floor(place)
-            share = strength * (place - low)
+            position = np.arctan2(dy, dx) * per_radian
+            low = np.floor(position)
+            share = strength * (position - low)
             first = int(low) % N_ORIENTATIONS
             maps[y, x, first] = strength - share
             maps[y, x, (first + 1) % N_ORIENTATIONS] = share

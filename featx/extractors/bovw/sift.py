@@ -22,14 +22,14 @@ from featx.extractors.bovw.sift_points import (
     find_extrema,
 )
 
-SIGMA_OF_PICTURE = 0.5
+SIGMA_OF_IMAGE = 0.5
 """Of the blur that a camera is taken to have left, in pixels."""
 
 KEPT_VALUES = 1 << 24
 """Largest array that a thread keeps for the next picture: fresh memory is dear."""
 
 
-def find(grey: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
+def find(gray: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """Key points of a picture and their descriptors [1]_.
 
     Parameters
@@ -57,19 +57,19 @@ def find(grey: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
     ((0, 4), (0, 128))
     """
     found = [(np.empty((0, 4), np.float32), np.empty((0, 128), np.uint8))]
-    for octave, maps in enumerate(scale_space(grey)):
-        places = _each_once(find_extrema(maps))
-        if len(places):
+    for octave, maps in enumerate(scale_space(gray)):
+        positions = _each_once(find_extrema(maps))
+        if len(positions):
             gradients = read_gradients(maps, _room.take("gradients", (2, *maps.shape)))
-            points = find_angles(gradients, places)
+            points = find_angles(gradients, positions)
             px = 2.0 ** (octave - 1)  # Of the picture, in one of the octave.
-            in_picture = points[:, [2, 1, 3, 4]] * np.array([px, px, px, 1], np.float32)
-            found.append((in_picture, describe(gradients, points)))
+            in_image = points[:, [2, 1, 3, 4]] * np.array([px, px, px, 1], np.float32)
+            found.append((in_image, describe(gradients, points)))
     points, values = zip(*found)
     return np.concatenate(points), np.concatenate(values)
 
 
-def scale_space(grey: npt.NDArray[np.uint8]) -> Iterator[Floats]:
+def scale_space(gray: npt.NDArray[np.uint8]) -> Iterator[Floats]:
     """A picture under wider and wider Gaussians, from twice its size downwards.
 
     Parameters
@@ -83,11 +83,11 @@ def scale_space(grey: npt.NDArray[np.uint8]) -> Iterator[Floats]:
         the side of the one before, whose memory it takes.
     """
     cv2 = load_opencv()
-    height, width = (2 * side for side in grey.shape)
+    height, width = (2 * side for side in gray.shape)
     ratio = 2 ** (1 / N_SCALES)
     below = _room.take("below", (height, width))
-    cv2.resize(grey.astype(np.float32), (width, height), dst=below)
-    cv2.GaussianBlur(below, (0, 0), math.sqrt(SIGMA**2 - (2 * SIGMA_OF_PICTURE) ** 2), dst=below)
+    cv2.resize(gray.astype(np.float32), (width, height), dst=below)
+    cv2.GaussianBlur(below, (0, 0), math.sqrt(SIGMA**2 - (2 * SIGMA_OF_IMAGE) ** 2), dst=below)
     for _ in range(round(math.log2(min(height, width)) - 2) + 1):
         maps = _room.take("maps", (N_SCALES + 3, height, width))
         maps[0] = below
@@ -99,10 +99,10 @@ def scale_space(grey: npt.NDArray[np.uint8]) -> Iterator[Floats]:
         below = maps[N_SCALES, : 2 * height : 2, : 2 * width : 2].copy()
 
 
-def _each_once(places: Floats) -> Floats:
+def _each_once(positions: Floats) -> Floats:
     """Without those that two neighbours were refined to."""
-    _, first = np.unique(places, axis=0, return_index=True)
-    kept: Floats = places[np.sort(first)]
+    _, first = np.unique(positions, axis=0, return_index=True)
+    kept: Floats = positions[np.sort(first)]
     return kept
 
 

@@ -75,10 +75,10 @@ def describe(gradients: Floats, points: Floats) -> npt.NDArray[np.uint8]:
 
 
 @in_lanes
-def _read_gradients(picture: Any, turns: Any, sizes: Any) -> None:
-    height, width = picture.shape
+def _read_gradients(image: Any, turns: Any, sizes: Any) -> None:
+    height, width = image.shape
     for y in range(1, height - 1):
-        above, line, below = picture[y - 1], picture[y], picture[y + 1]
+        above, line, below = image[y - 1], image[y], image[y + 1]
         turn, size = turns[y], sizes[y]
         for x in range(1, width - 1):
             dx, dy = line[x + 1] - line[x - 1], above[x] - below[x]
@@ -133,11 +133,11 @@ def _describe(gradients: Any, points: Any, histograms: Any) -> None:
                 continue
             # Places from 0 in the middle of the bin before the first, which is not kept.
             start = (scale * height + row) * width + x + first
-            place = (first * sine + down * cosine + reach, first * cosine - down * sine + reach)
+            position = (first * sine + down * cosine + reach, first * cosine - down * sine + reach)
             _share(
                 lines, start, last - first + 1, weights, first + radius, down + radius, angle,
-                np.float32(place[0]), np.float32(place[1]), np.float32(sine), np.float32(cosine),
-                bins, parts,
+                np.float32(position[0]), np.float32(position[1]), np.float32(sine),
+                np.float32(cosine), bins, parts,
             )  # fmt: skip
             _add(bins, parts, last - first + 1, sums)
         _keep_inner(sums, histograms[i])

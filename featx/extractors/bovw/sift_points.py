@@ -64,7 +64,7 @@ def find_extrema(maps: Any) -> Any:
     is_found = np.zeros(-(-width // AT_ONCE) * AT_ONCE, np.bool_)
     words = is_found.view(np.uint64)
     cube = np.empty((3, 3, 3))
-    places = np.empty((height * width // 4, 4), np.float32)
+    positions = np.empty((height * width // 4, 4), np.float32)
     n = 0
     for row in range(MARGIN - 1, height - MARGIN + 1):
         _subtract(maps, row, rows[row % 3], near_highs, near_lows, highs, lows)
@@ -76,9 +76,9 @@ def find_extrema(maps: Any) -> Any:
                     continue
                 start = word * AT_ONCE
                 for column in range(max(start, MARGIN), min(start + AT_ONCE, width - MARGIN)):
-                    if is_found[column] and n < len(places):
-                        n += _refine(maps, scale + 1, middle, column, cube, places[n])
-    return places[:n].copy()
+                    if is_found[column] and n < len(positions):
+                        n += _refine(maps, scale + 1, middle, column, cube, positions[n])
+    return positions[:n].copy()
 
 
 @in_lanes
@@ -118,7 +118,7 @@ def _mark(line: Any, highs: Any, lows: Any, is_found: Any) -> None:
 
 
 @compiled()
-def _refine(maps: Any, scale: int, y: int, x: int, cube: Any, place: Any) -> int:
+def _refine(maps: Any, scale: int, y: int, x: int, cube: Any, position: Any) -> int:
     """Go to the extremum between the places and keep it: 1, or 0 if there is none."""
     for _ in range(MAX_STEPS):
         for s in range(3):
@@ -130,8 +130,8 @@ def _refine(maps: Any, scale: int, y: int, x: int, cube: Any, place: Any) -> int
         ds, dy, dx = step_to_top(cube, 1, 1, 1)
         far = max(abs(ds), abs(dy), abs(dx))
         if far < 0.5:
-            place[0], place[1], place[2] = scale, y + dy, x + dx
-            place[3] = SIGMA * 2 ** ((scale + ds) / N_SCALES)
+            position[0], position[1], position[2] = scale, y + dy, x + dx
+            position[3] = SIGMA * 2 ** ((scale + ds) / N_SCALES)
             return int(_is_clear(cube, ds, dy, dx))
         if far > 1e6:
             return 0
@@ -157,7 +157,7 @@ def _is_clear(m: Any, ds: float, dy: float, dx: float) -> bool:
 
 
 @compiled()
-def find_angles(gradients: Any, places: Any) -> Any:
+def find_angles(gradients: Any, positions: Any) -> Any:
     """Strong directions of the gradients around places.
 
     Parameters
@@ -173,27 +173,27 @@ def find_angles(gradients: Any, places: Any) -> Any:
         Places with an angle in radians; once for each direction that has four fifths of the
         strength of the strongest.
     """
-    points = np.empty((4 * len(places), 5), np.float32)
+    points = np.empty((4 * len(positions), 5), np.float32)
     sectors = np.empty(N_SECTORS)
     n = 0
-    for i in range(len(places)):
-        _fill_sectors(gradients, places[i], sectors)
+    for i in range(len(positions)):
+        _fill_sectors(gradients, positions[i], sectors)
         least = 0.8 * sectors.max()
         for j in range(N_SECTORS):
             before, here, after = sectors[j - 1], sectors[j], sectors[(j + 1) % N_SECTORS]
             if here > before and here > after and here >= least and n < len(points):
                 top = j + 0.5 * (before - after) / (before - 2 * here + after)
-                points[n, :4] = places[i]
+                points[n, :4] = positions[i]
                 points[n, 4] = top % N_SECTORS * (2 * np.pi / N_SECTORS)
                 n += 1
     return points[:n].copy()
 
 
 @compiled()
-def _fill_sectors(gradients: Any, place: Any, sectors: Any) -> None:
+def _fill_sectors(gradients: Any, position: Any, sectors: Any) -> None:
     """Strength of the gradients around a place by direction, smoothed."""
-    turns, sizes = gradients[0, int(place[0])], gradients[1, int(place[0])]
-    y, x, sigma = int(np.rint(place[1])), int(np.rint(place[2])), WINDOW * place[3]
+    turns, sizes = gradients[0, int(position[0])], gradients[1, int(position[0])]
+    y, x, sigma = int(np.rint(position[1])), int(np.rint(position[2])), WINDOW * position[3]
     radius = int(np.rint(3 * sigma))
     weights = np.exp(np.arange(-radius, radius + 1) ** 2 / (-2 * sigma * sigma))
     weights = weights.astype(np.float32)

@@ -42,7 +42,7 @@ def keep_inner(points: Doubles, shape: tuple[int, ...]) -> Doubles:
     return points[is_inner.all(axis=1)]
 
 
-def orient(grey: npt.NDArray[np.uint8], points: Doubles) -> Doubles:
+def orient(gray: npt.NDArray[np.uint8], points: Doubles) -> Doubles:
     """Angle of each point: of the strongest sum of responses over a sector of 60 degrees.
 
     Parameters
@@ -57,11 +57,11 @@ def orient(grey: npt.NDArray[np.uint8], points: Doubles) -> Doubles:
         Radians; the sector is turned in steps of 5 degrees.
     """
     angles = np.empty(len(points))
-    _orient(_sum_area(grey), np.ascontiguousarray(points), DISC, DISC_WEIGHTS, angles)
+    _orient(_sum_area(gray), np.ascontiguousarray(points), DISC, DISC_WEIGHTS, angles)
     return angles
 
 
-def describe(grey: npt.NDArray[np.uint8], points: Doubles, angles: Doubles) -> Doubles:
+def describe(gray: npt.NDArray[np.uint8], points: Doubles, angles: Doubles) -> Doubles:
     """Descriptors of points: sums of responses, and of their sizes, in 4 x 4 subregions.
 
     Parameters
@@ -78,13 +78,13 @@ def describe(grey: npt.NDArray[np.uint8], points: Doubles, angles: Doubles) -> D
         Of unit length; zeros where there is no contrast at all.
     """
     values = np.zeros((len(points), N_VALUES))
-    _describe(_sum_area(grey), np.ascontiguousarray(points), angles, SQUARE_WEIGHTS, values)
+    _describe(_sum_area(gray), np.ascontiguousarray(points), angles, SQUARE_WEIGHTS, values)
     lengths = np.sqrt((values**2).sum(axis=1, keepdims=True))
     return values / np.where(lengths > 0, lengths, 1)
 
 
-def _sum_area(grey: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    return np.asarray(load_opencv().integral(grey))
+def _sum_area(gray: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    return np.asarray(load_opencv().integral(gray))
 
 
 @compiled()

@@ -23,7 +23,7 @@ LOBE_WEIGHT = 0.36
 """Weight of the mixed derivative: 0.6 squared, boxes for Gaussians."""
 
 
-def find_points(grey: npt.NDArray[np.uint8], threshold: float, max_points: int) -> Doubles:
+def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) -> Doubles:
     """Key points of a picture, strongest first.
 
     Parameters
@@ -58,7 +58,7 @@ def find_points(grey: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     found = [np.empty((0, 4))]
     for octave in range(N_OCTAVES):
         margin = octave_margin(octave)
-        maps = hessian_maps(grey, octave)
+        maps = hessian_maps(gray, octave)
         if min(maps.shape[1:]) < 3:
             break
         points = _refine_maxima(maps, threshold)
@@ -69,7 +69,7 @@ def find_points(grey: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     return points[np.argsort(-points[:, 3], kind="stable")][:max_points]
 
 
-def hessian_maps(grey: npt.NDArray[np.uint8], octave: int) -> Doubles:
+def hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
     """Determinant of the Hessian at each scale of an octave, zero where it is negative.
 
     Parameters
@@ -84,10 +84,10 @@ def hessian_maps(grey: npt.NDArray[np.uint8], octave: int) -> Doubles:
         From `octave_margin` pixels after the border to as many before it; may be empty.
     """
     step, margin = 2**octave, octave_margin(octave)
-    shape = [max(0, -(-(side - 2 * margin) // step)) for side in grey.shape]
+    shape = [max(0, -(-(side - 2 * margin) // step)) for side in gray.shape]
     maps = np.zeros((N_SCALES, *shape))
     if maps.size:
-        _fill_maps(_phases(load_opencv().integral(grey), step), step, margin, maps)
+        _fill_maps(_phases(load_opencv().integral(gray), step), step, margin, maps)
     return maps
 
 

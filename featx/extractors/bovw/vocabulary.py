@@ -71,7 +71,7 @@ class Vocabulary:
 
     def encode(
         self,
-        places: Values,
+        positions: Values,
         values: Values,
         *,
         encoding: str,
@@ -94,17 +94,17 @@ class Vocabulary:
         -------
         ndarray of shape (n_columns,), float64
         """
-        cells = encodings.pyramid_cells(places, pyramid_levels)
+        cells = encodings.pyramid_cells(positions, pyramid_levels)
         if encoding == "bow":
             count = self.counter(values)
             counts = ((level, count(members)) for level, members in cells)
             row = encodings.weigh_cells(counts, pyramid_levels)
             if self.idf is not None:
                 row *= np.tile(self.idf, len(row) // len(self.idf))
-            return encodings.normalise(row, norm, len(row))
+            return encodings.normalize(row, norm, len(row))
         pool = self.differencer(values) if encoding == "vlad" else self.deriver(values)
         n_parts = len(self.codebook) * (2 if encoding == "fisher" else 1)
-        rows = (encodings.normalise(pool(members), norm, n_parts) for _, members in cells)
+        rows = (encodings.normalize(pool(members), norm, n_parts) for _, members in cells)
         return np.concatenate(list(rows))
 
     def counter(self, values: Values) -> Pool:

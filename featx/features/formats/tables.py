@@ -181,9 +181,9 @@ def read_csv(path: Path) -> Content:
     X = _empty(held["meta"], len(held["columns"]["path"]))
     first = 0
     for batch in reader:
-        for place, name in enumerate(features):
+        for index, name in enumerate(features):
             values = batch.column(name).to_numpy(zero_copy_only=False)
-            X[first : first + len(values), place] = values
+            X[first : first + len(values), index] = values
         first += len(batch)
     if first != len(X):
         raise ValueError(f"it has {first} rows, its meta says {len(X)}")

@@ -81,11 +81,11 @@ def test_pyramid_equals_the_bags_of_quarters(photos: list[str]) -> None:
     np.testing.assert_array_equal(2 * whole, flat.transform(photos))
 
 
-def test_pyramid_of_a_mirrored_picture_has_left_and_right_exchanged() -> None:
+def test_pyramid_of_a_mirrored_image_has_left_and_right_exchanged() -> None:
     left = np.zeros((160, 320), np.uint8)
     left[30:130, 30:130] = np.random.default_rng(0).integers(0, 256, (100, 100), dtype=np.uint8)
-    pictures = np.stack([left, left[:, ::-1]])
-    X = _small(norm=None, image_size=320, pyramid_levels=1).fit_transform(pictures)
+    images = np.stack([left, left[:, ::-1]])
+    X = _small(norm=None, image_size=320, pyramid_levels=1).fit_transform(images)
     cells = X.reshape(2, 5, 8).sum(axis=2)
     assert cells[0, [2, 4]].tolist() == [0, 0]
     assert cells[1, [1, 3]].tolist() == [0, 0]
@@ -140,7 +140,7 @@ def test_another_fit_leaves_nothing_of_the_one_before(photos: list[str]) -> None
     assert set(bag._state()) == {"codebook_"}
 
 
-def test_pictures_without_key_points_give_zeros_and_one_warning(photos: list[str]) -> None:
+def test_images_without_key_points_give_zeros_and_one_warning(photos: list[str]) -> None:
     bag = _small().fit(photos)
     before = bag.fingerprint()
     with pytest.warns(EmptyRowsWarning, match="2 of 3 images") as caught:
@@ -150,7 +150,7 @@ def test_pictures_without_key_points_give_zeros_and_one_warning(photos: list[str
     assert bag.fingerprint() == before
 
 
-def test_small_pictures_are_brought_up_to_have_key_points() -> None:
+def test_small_images_are_brought_up_to_have_key_points() -> None:
     digit = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8)) * 255, np.ones((1, 1)))
     X = _small("surf", image_size=320, n_words=2).fit_transform(digit[None].astype(np.uint8))
     assert X.any()
@@ -180,7 +180,7 @@ def test_wrong_parameters_are_refused(
         _small(**parameters).fit(photos)
 
 
-def test_a_broken_picture_is_left_out_of_the_codebook_and_gets_nan(
+def test_a_broken_image_is_left_out_of_the_codebook_and_gets_nan(
     photos: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
@@ -208,8 +208,8 @@ def test_every_parameter_that_decides_values_changes_the_fingerprint() -> None:
         "n_descriptors": 1000,
         "random_state": 1,
     }
-    prints = {_small(**{name: value}).fingerprint() for name, value in changes.items()}
-    assert len(prints | {_small().fingerprint()}) == len(changes) + 1
+    fingerprints = {_small(**{name: value}).fingerprint() for name, value in changes.items()}
+    assert len(fingerprints | {_small().fingerprint()}) == len(changes) + 1
     assert _small(n_jobs=2, on_error="nan").fingerprint() == _small().fingerprint()
 
 
@@ -239,7 +239,7 @@ def test_a_new_codebook_with_a_store_describes_nothing_again(
     assert X.tobytes() == _small().fit_transform(photos).tobytes()
 
 
-def test_new_pictures_with_a_store_describe_only_themselves(
+def test_new_images_with_a_store_describe_only_themselves(
     photos: list[str], store: FeatureStore, n_described: list[int]
 ) -> None:
     bag = _small("sift", store=store).fit(photos[:10])

@@ -44,7 +44,7 @@ def test_words_are_the_means_of_what_they_attract() -> None:
     X = 10 * _clusters(500, 4, 3)
     X[:, 0] += 1000 * (np.arange(500) % 3)
     words = learn_words(X, 3, seed=0)
-    means = [X[place::3].mean(axis=0) for place in range(3)]
+    means = [X[position::3].mean(axis=0) for position in range(3)]
     np.testing.assert_allclose(words[words[:, 0].argsort()], means, rtol=1e-4)
 
 

@@ -33,16 +33,16 @@ def test_a_photograph_has_hundreds_of_points(
 ) -> None:
     extractor = descriptor_class()
     rows = extractor._describe(extractor._prepare(photo))
-    places, values = extractor.unpack(rows)
+    positions, values = extractor.unpack(rows)
     assert len(rows) > 100
     assert rows.dtype == np.uint8
     assert values.shape == (len(rows), extractor.n_values)
-    assert np.ptp(places, axis=0).min() > 30000
+    assert np.ptp(positions, axis=0).min() > 30000
 
 
 @pytest.mark.parametrize("descriptor_class", DESCRIPTORS)
 @pytest.mark.parametrize("shape", [(1, 320), (320, 1), (15, 320), (320, 16), (64, 64)])
-def test_pictures_without_points_give_no_rows_of_the_usual_width(
+def test_images_without_points_give_no_rows_of_the_usual_width(
     descriptor_class: type[LocalDescriptors], shape: tuple[int, int]
 ) -> None:
     extractor = descriptor_class()
@@ -55,13 +55,13 @@ def test_rows_are_the_same_in_threads_and_after_pickling(
     descriptor_class: type[LocalDescriptors], photo: np.ndarray
 ) -> None:
     extractor = pickle.loads(pickle.dumps(descriptor_class()))
-    grey = extractor._prepare(photo)
+    gray = extractor._prepare(photo)
     with ThreadPoolExecutor(4) as pool:
-        rows = list(pool.map(extractor._describe, [grey] * 4))
-    assert {row.tobytes() for row in rows} == {descriptor_class()._describe(grey).tobytes()}
+        rows = list(pool.map(extractor._describe, [gray] * 4))
+    assert {row.tobytes() for row in rows} == {descriptor_class()._describe(gray).tobytes()}
 
 
-def test_pictures_are_brought_to_size_upwards_and_downwards() -> None:
+def test_images_are_brought_to_size_upwards_and_downwards() -> None:
     extractor = SurfDescriptors(image_size=100)
     assert extractor._prepare(np.zeros((20, 10, 3), np.uint8)).shape == (100, 50)
     assert extractor._prepare(np.zeros((300, 400, 3), np.uint8)).shape == (75, 100)
@@ -70,32 +70,32 @@ def test_pictures_are_brought_to_size_upwards_and_downwards() -> None:
 
 def test_sift_places_are_x_before_y(photo: np.ndarray) -> None:
     extractor = SiftDescriptors()
-    grey = extractor._prepare(photo)
-    points, values = sift.find(grey)
-    places, stored = extractor.unpack(extractor._describe(grey))
+    gray = extractor._prepare(photo)
+    points, values = sift.find(gray)
+    positions, stored = extractor.unpack(extractor._describe(gray))
     np.testing.assert_array_equal(stored, values)
-    np.testing.assert_allclose(places / 65536, points[:, :2] / grey.shape[::-1], atol=2e-5)
+    np.testing.assert_allclose(positions / 65536, points[:, :2] / gray.shape[::-1], atol=2e-5)
 
 
 def test_surf_places_are_x_before_y() -> None:
     wide = np.full((200, 320), 40, np.uint8)
     cv2.circle(wide, (220, 90), 8, 255, -1)
-    places, values = SurfDescriptors().unpack(SurfDescriptors()._describe(wide))
-    strongest = places[0] / 65536 * [320, 200]
+    positions, values = SurfDescriptors().unpack(SurfDescriptors()._describe(wide))
+    strongest = positions[0] / 65536 * [320, 200]
     np.testing.assert_allclose(strongest, [220, 90], atol=4)
     np.testing.assert_allclose((values.astype(float) ** 2).sum(axis=1), 1, atol=5e-3)
 
 
 def test_packing_keeps_every_bit_of_the_values() -> None:
     values = np.random.default_rng(0).normal(size=(5, 3)).astype("<f2")
-    places, unpacked = unpack(pack(np.full((5, 2), 0.25), values), "<f2")
+    positions, unpacked = unpack(pack(np.full((5, 2), 0.25), values), "<f2")
     assert unpacked.tobytes() == values.tobytes()
-    assert (places == 16384).all()
+    assert (positions == 16384).all()
 
 
 def test_a_place_on_the_far_edge_stays_inside() -> None:
-    places, _ = unpack(pack(np.array([[1.0, -0.1]]), np.zeros((1, 1), np.uint8)), "u1")
-    assert places.tolist() == [[65535, 0]]
+    positions, _ = unpack(pack(np.array([[1.0, -0.1]]), np.zeros((1, 1), np.uint8)), "u1")
+    assert positions.tolist() == [[65535, 0]]
 
 
 def test_root_sift_distances_are_those_of_the_hellinger_kernel() -> None:
@@ -116,7 +116,7 @@ def test_another_decoder_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch
 
 
 def test_settings_that_change_descriptors_change_the_fingerprint() -> None:
-    prints = {extractor().fingerprint() for extractor in DESCRIPTORS}
-    prints.add(SurfDescriptors(image_size=200).fingerprint())
-    assert len(prints) == 4
-    assert SurfDescriptors(n_jobs=2).fingerprint() in prints
+    fingerprints = {extractor().fingerprint() for extractor in DESCRIPTORS}
+    fingerprints.add(SurfDescriptors(image_size=200).fingerprint())
+    assert len(fingerprints) == 4
+    assert SurfDescriptors(n_jobs=2).fingerprint() in fingerprints

@@ -6,7 +6,7 @@ from sklearn.mixture import GaussianMixture
 from featx.extractors.bovw.encodings import (
     NORMS,
     fisher,
-    normalise,
+    normalize,
     pyramid_cells,
     pyramid_weight,
     soften,
@@ -58,19 +58,19 @@ def test_soft_shares_of_descriptors_that_equal_their_words_are_finite() -> None:
 
 
 def test_pyramid_cells_are_the_quarters_cut_by_hand() -> None:
-    places = np.random.default_rng(0).integers(0, 65536, (200, 2)).astype(np.uint16)
-    right, below = places[:, 0] >= 32768, places[:, 1] >= 32768
+    positions = np.random.default_rng(0).integers(0, 65536, (200, 2)).astype(np.uint16)
+    right, below = positions[:, 0] >= 32768, positions[:, 1] >= 32768
     by_hand = [right | ~right, ~right & ~below, right & ~below, ~right & below, right & below]
-    cells = list(pyramid_cells(places, 1))
+    cells = list(pyramid_cells(positions, 1))
     assert [level for level, _ in cells] == [0, 1, 1, 1, 1]
     for (_, members), expected in zip(cells, by_hand, strict=True):
         np.testing.assert_array_equal(members, expected)
 
 
 def test_every_level_of_a_pyramid_has_each_descriptor_once() -> None:
-    places = np.random.default_rng(0).integers(0, 65536, (50, 2)).astype(np.uint16)
+    positions = np.random.default_rng(0).integers(0, 65536, (50, 2)).astype(np.uint16)
     counts = np.zeros((4, 50))
-    for level, members in pyramid_cells(places, 3):
+    for level, members in pyramid_cells(positions, 3):
         counts[level] += members
     assert (counts == 1).all()
 
@@ -81,22 +81,22 @@ def test_pyramid_weights_are_lazebniks() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_normalised_rows_do_not_depend_on_the_scale(norm: str) -> None:
+def test_normalized_rows_do_not_depend_on_the_scale(norm: str) -> None:
     row = np.random.default_rng(0).normal(size=12)
-    np.testing.assert_allclose(normalise(3 * row, norm, 4), normalise(row, norm, 4))
+    np.testing.assert_allclose(normalize(3 * row, norm, 4), normalize(row, norm, 4))
 
 
 @pytest.mark.parametrize("norm", [*NORMS, None])
 def test_rows_of_zeros_stay_zero(norm: str | None) -> None:
-    assert not normalise(np.zeros(6), norm, 3).any()
+    assert not normalize(np.zeros(6), norm, 3).any()
 
 
 def test_norms_equal_those_by_hand() -> None:
     row = np.array([1.0, -4.0, 0.0, 4.0])
     roots = np.array([1.0, -2.0, 0.0, 2.0])
-    np.testing.assert_allclose(normalise(row, "l1"), row / 9)
-    np.testing.assert_allclose(normalise(row, "l2"), row / np.sqrt(33))
-    np.testing.assert_allclose(normalise(row, "power"), roots / 3)
-    np.testing.assert_allclose(normalise(row, "hellinger"), roots / 3)
+    np.testing.assert_allclose(normalize(row, "l1"), row / 9)
+    np.testing.assert_allclose(normalize(row, "l2"), row / np.sqrt(33))
+    np.testing.assert_allclose(normalize(row, "power"), roots / 3)
+    np.testing.assert_allclose(normalize(row, "hellinger"), roots / 3)
     halves = np.array([1 / np.sqrt(17), -4 / np.sqrt(17), 0, 1]) / np.sqrt(2)
-    np.testing.assert_allclose(normalise(row, "intra", 2), halves)
+    np.testing.assert_allclose(normalize(row, "intra", 2), halves)

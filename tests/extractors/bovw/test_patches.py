@@ -63,12 +63,12 @@ def test_wavelets_measure_the_slope_to_the_right_and_upwards() -> None:
 
 
 def test_wavelets_equal_the_sums_by_hand() -> None:
-    grey = np.random.default_rng(0).integers(0, 256, (12, 14), dtype=np.uint8)
-    window = grey[5:9, 6:10].astype(float)  # the four pixels around row 7 and column 8
+    gray = np.random.default_rng(0).integers(0, 256, (12, 14), dtype=np.uint8)
+    window = gray[5:9, 6:10].astype(float)  # the four pixels around row 7 and column 8
     along_x = window[:, 2:].mean() - window[:, :2].mean()
     along_y = window[:2].mean() - window[2:].mean()
     by_hand = [along_x, abs(along_x), along_y, abs(along_y)]
-    np.testing.assert_allclose(haar_maps(grey, side_px=4)[7, 8], by_hand, rtol=1e-6)
+    np.testing.assert_allclose(haar_maps(gray, side_px=4)[7, 8], by_hand, rtol=1e-6)
 
 
 def test_wavelets_that_do_not_fit_give_zeros() -> None:

@@ -11,13 +11,13 @@ from featx.extractors.bovw.descriptors import SiftDescriptors
 
 
 @pytest.fixture(scope="module")
-def grey(shared: Callable[[str], Path]) -> np.ndarray:
+def gray(shared: Callable[[str], Path]) -> np.ndarray:
     photo = decode(shared("data/ants_bees/val/ants/10308379_1b6c72e180.jpg"))
     return SiftDescriptors()._prepare(photo)
 
 
-def _by_opencv(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    points, values = cv2.SIFT_create(0).detectAndCompute(grey, None)
+def _by_opencv(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    points, values = cv2.SIFT_create(0).detectAndCompute(gray, None)
     rows = [(*p.pt, p.size / 2, np.radians(-p.angle) % (2 * np.pi)) for p in points]
     return np.array(rows), values
 
@@ -29,9 +29,9 @@ def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.abs(steps).max(axis=2).argmin(axis=1)
 
 
-def test_points_and_values_are_opencvs_but_for_roundings(grey: np.ndarray) -> None:
-    points, values = sift.find(grey)
-    theirs, their_values = _by_opencv(grey)
+def test_points_and_values_are_opencvs_but_for_roundings(gray: np.ndarray) -> None:
+    points, values = sift.find(gray)
+    theirs, their_values = _by_opencv(gray)
 
     assert len(points) == pytest.approx(len(theirs), rel=0.01)
     assert len(np.unique(points, axis=0)) == len(points)
@@ -46,12 +46,12 @@ def test_points_and_values_are_opencvs_but_for_roundings(grey: np.ndarray) -> No
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_picture_has_the_same_points_turned(grey: np.ndarray, turns: int) -> None:
-    turned = np.ascontiguousarray(np.rot90(grey, turns))
-    points, values = sift.find(grey)
+def test_a_turned_image_has_the_same_points_turned(gray: np.ndarray, turns: int) -> None:
+    turned = np.ascontiguousarray(np.rot90(gray, turns))
+    points, values = sift.find(gray)
     theirs, their_values = sift.find(turned)
 
-    xy = points[:, :2] - np.array(grey.shape[::-1]) / 2
+    xy = points[:, :2] - np.array(gray.shape[::-1]) / 2
     for _ in range(turns):
         xy = np.stack([xy[:, 1], -xy[:, 0]], axis=1)
     expected = points.copy()
@@ -66,40 +66,40 @@ def test_a_turned_picture_has_the_same_points_turned(grey: np.ndarray, turns: in
     assert np.median((unit * other).sum(axis=1)[is_near]) > 0.97
 
 
-def test_each_gaussian_is_that_of_its_whole_width(grey: np.ndarray) -> None:
-    maps = next(sift.scale_space(grey)).copy()
+def test_each_gaussian_is_that_of_its_whole_width(gray: np.ndarray) -> None:
+    maps = next(sift.scale_space(gray)).copy()
 
-    base = cv2.resize(grey.astype(np.float32), None, fx=2, fy=2)
+    base = cv2.resize(gray.astype(np.float32), None, fx=2, fy=2)
     for scale, found in enumerate(maps):
         sigma = np.sqrt((1.6 * 2 ** (scale / 3)) ** 2 - 1)
         expected = cv2.GaussianBlur(base, (0, 0), sigma)
         np.testing.assert_allclose(found, expected, atol=0.5)
 
 
-def test_octaves_halve(grey: np.ndarray) -> None:
-    shapes = [maps.shape for maps in sift.scale_space(grey)]
+def test_octaves_halve(gray: np.ndarray) -> None:
+    shapes = [maps.shape for maps in sift.scale_space(gray)]
 
-    height, width = grey.shape
+    height, width = gray.shape
     assert shapes[:3] == [(6, 2 * height >> i, 2 * width >> i) for i in range(3)]
     assert min(shapes[-1][1:]) < 8
 
 
-def test_memory_of_another_picture_does_not_matter(grey: np.ndarray) -> None:
-    expected = sift.find(grey)
+def test_memory_of_another_image_does_not_matter(gray: np.ndarray) -> None:
+    expected = sift.find(gray)
     sift.find(np.random.default_rng(0).integers(0, 256, (200, 400), dtype=np.uint8))
 
-    for found, wanted in zip(sift.find(grey), expected, strict=True):
+    for found, wanted in zip(sift.find(gray), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_large_pictures_take_memory_of_their_own(
-    grey: np.ndarray, monkeypatch: pytest.MonkeyPatch
+def test_large_images_take_memory_of_their_own(
+    gray: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = sift.find(grey)
+    expected = sift.find(gray)
     monkeypatch.setattr(sift, "KEPT_VALUES", 1000)
     monkeypatch.setattr(sift, "_room", sift._Room())
 
-    found = sift.find(grey)
+    found = sift.find(gray)
 
     assert (
         sift._room.kept.keys() == {"maps", "gradients"}
@@ -109,7 +109,7 @@ def test_large_pictures_take_memory_of_their_own(
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 300), (301, 17), (45, 46)])
-def test_small_pictures_are_no_failure(shape: tuple[int, int]) -> None:
+def test_small_images_are_no_failure(shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     points, values = sift.find(noise)

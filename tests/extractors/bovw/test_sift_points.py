@@ -7,8 +7,8 @@ from featx.extractors.bovw.sift_descriptors import read_gradients
 from featx.extractors.bovw.sift_points import N_SCALES, find_angles, find_extrema
 
 
-def _maps(picture: np.ndarray) -> np.ndarray:
-    return next(sift.scale_space(picture)).copy()
+def _maps(image: np.ndarray) -> np.ndarray:
+    return next(sift.scale_space(image)).copy()
 
 
 def _blob(y: float, x: float, radius: float) -> np.ndarray:
@@ -37,11 +37,11 @@ def test_places_are_extrema_of_differences_as_numpy_finds_them() -> None:
     is_top |= (middle == windows.min((3, 4, 5))) & (middle < -1)
     scales, rows, columns = (axis + 1 for axis in np.nonzero(is_top))
 
-    places = find_extrema(maps)
+    positions = find_extrema(maps)
 
-    assert len(places) > 20
+    assert len(positions) > 20
     found = np.stack([scales, rows, columns], axis=1)
-    steps = np.abs(found[:, None] - places[:, :3]).max(axis=2)
+    steps = np.abs(found[:, None] - positions[:, :3]).max(axis=2)
     assert steps.min(axis=0).max() < 2  # Each is refined from one of them.
     is_inner = ((found[:, 1:] >= 6) & (found[:, 1:] < np.array(maps.shape[1:]) - 6)).all(axis=1)
     values = np.abs(differences[scales, rows, columns])
@@ -51,9 +51,9 @@ def test_places_are_extrema_of_differences_as_numpy_finds_them() -> None:
     assert (steps[is_plain].min(axis=1) < 1.5).mean() > 0.9
 
 
-def _curvature(differences: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _curvature(differences: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Square of the trace over the determinant of the Hessian in the plane; 4 for a round one."""
-    s, y, x = places.T
+    s, y, x = positions.T
     d = differences
     xx = d[s, y, x + 1] + d[s, y, x - 1] - 2 * d[s, y, x]
     yy = d[s, y + 1, x] + d[s, y - 1, x] - 2 * d[s, y, x]
@@ -80,13 +80,13 @@ def test_angle_is_that_of_the_gradient(degrees: int) -> None:
     gradients = read_gradients(
         np.ascontiguousarray(maps, np.float32), np.zeros((2, 6, 60, 60), np.float32)
     )
-    places = np.array([[1, 30, 30, 2.0]], np.float32)
+    positions = np.array([[1, 30, 30, 2.0]], np.float32)
 
-    points = find_angles(gradients, places)
+    points = find_angles(gradients, positions)
 
     assert points.shape == (1, 5)
     assert np.degrees(points[0, 4]) == pytest.approx(degrees, abs=5)
-    np.testing.assert_array_equal(points[:, :4], places)
+    np.testing.assert_array_equal(points[:, :4], positions)
 
 
 def test_a_ridge_has_two_angles() -> None:

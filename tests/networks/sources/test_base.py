@@ -36,7 +36,7 @@ def test_every_preset_is_torchvisions(name: str) -> None:
         assert (list(ours.mean), list(ours.std)) == (preset.mean, preset.std)
 
 
-def test_larger_pictures_build_a_larger_vision_transformer() -> None:
+def test_larger_images_build_a_larger_vision_transformer() -> None:
     source = find_source("vit_b_16")
     with torch.device("meta"):
         network: Any = source.build(source.weights("IMAGENET1K_SWAG_E2E_V1"))
@@ -44,7 +44,7 @@ def test_larger_pictures_build_a_larger_vision_transformer() -> None:
 
 
 @pytest.mark.parametrize("name", ["vit_b_16", "vit_h_14"])
-def test_every_vision_transformer_takes_its_own_pictures(name: str) -> None:
+def test_every_vision_transformer_takes_its_own_images(name: str) -> None:
     assert list_layers(name).find("logits").shape == (1000,)
 
 

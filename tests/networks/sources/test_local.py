@@ -16,7 +16,7 @@ from torchvision import models
 from featx.errors import ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.heads import build_network
-from featx.networks.configs import find_plan
+from featx.networks.configs import find_config
 from featx.networks.module_state import copy_module, state_digest, state_stamp
 from featx.networks.sources.local import ModuleSource
 from featx.networks.weights import read_state
@@ -84,7 +84,7 @@ def test_part_of_a_strangers_checkpoint(shared: Callable[[str], Path]) -> None:
     path = shared("weights/cifar10-resnet32-d509ac18.th")
     with pytest.raises(WeightsError, match="not those of alexnet"):
         CNNFeatures("alexnet", "pool1", weights=path).fit_transform(IMAGES)
-    report = find_plan(ResNet20(), weights=path, load="conv1*,layer1*", size=32).network().report
+    report = find_config(ResNet20(), weights=path, load="conv1*,layer1*", size=32).network().report
     assert report.renamed["module.layer1.2.conv2.weight"] == "layer1.2.conv2.weight"
     assert "module.layer1.3.conv1.weight" in report.skipped
     assert "layer3.0.conv1.weight" in report.new
@@ -121,10 +121,10 @@ def test_modules_of_equal_values_share_their_rows() -> None:
 def test_structure_without_parameters_counts() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 4, 3)
-    prints = {
+    fingerprints = {
         CNNFeatures(nn.Sequential(conv, step)).fingerprint() for step in (nn.ReLU(), nn.GELU())
     }
-    assert len(prints) == 2
+    assert len(fingerprints) == 2
 
 
 def test_stamp_notices_what_the_version_does_not() -> None:
@@ -160,7 +160,7 @@ def test_random_weights_of_a_folder_are_not_those_that_its_callable_gives(
     save_file(trained().state_dict(), tmp_path / "weights.safetensors")
 
     for name in ("someones_nets:trained", str(tmp_path)):
-        network, _ = build_network(find_plan(name, weights="random", size=32))
+        network, _ = build_network(find_config(name, weights="random", size=32))
         assert float(network.get_submodule("0").weight.std()) > 0.05  # type: ignore[arg-type]
 
 
@@ -179,7 +179,7 @@ class Picky(nn.Module):
 
 def test_parts_that_cannot_be_drawn_anew_are_named() -> None:
     with pytest.raises(ModelError, match=r"Picky.reset_parameters wants arguments"):
-        build_network(find_plan(Picky(), weights="random", size=32))
+        build_network(find_config(Picky(), weights="random", size=32))
 
 
 def test_attention_is_drawn_anew() -> None:
@@ -211,15 +211,15 @@ def test_folder_with_a_card_and_weights(tmp_path: Path) -> None:
 
 def test_rewritten_folder_gives_new_rows(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"model": "alexnet"}))
-    picture = np.full((1, 64, 64, 3), 99, np.uint8)
-    prints, rows = [], []
+    image = np.full((1, 64, 64, 3), 99, np.uint8)
+    fingerprints, rows = [], []
     for seed in (0, 1):
         torch.manual_seed(seed)
         save_file(models.alexnet().state_dict(), tmp_path / "weights.safetensors")
         extractor = CNNFeatures(str(tmp_path), "pool1", pooling="gap")
-        prints.append(extractor.fingerprint("pool1"))
-        rows.append(extractor.transform(picture))
-    assert prints[0] != prints[1]
+        fingerprints.append(extractor.fingerprint("pool1"))
+        rows.append(extractor.transform(image))
+    assert fingerprints[0] != fingerprints[1]
     assert not np.array_equal(rows[0], rows[1])
 
 
@@ -241,11 +241,11 @@ def test_timm_network_by_graph_and_hooks() -> None:
 
 def test_timm_preprocessing_is_its_own() -> None:
     pytest.importorskip("timm")
-    how = find_plan("timm/vit_tiny_patch16_224", weights="random").preprocessing
+    how = find_config("timm/vit_tiny_patch16_224", weights="random").preprocessing
     assert (how.interpolation, how.mean, how.crop) == ("bicubic", (0.5, 0.5, 0.5), (224, 224))
 
 
 def test_unknown_timm_network() -> None:
     pytest.importorskip("timm")
     with pytest.raises(ModelError, match="not known to timm"):
-        find_plan("timm/resnet9000")
+        find_config("timm/resnet9000")

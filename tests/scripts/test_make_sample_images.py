@@ -14,16 +14,16 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 @pytest.fixture
 def script(load_script) -> ModuleType:
-    return load_script("make_sample_pictures")
+    return load_script("make_sample_images")
 
 
-def test_same_seed_draws_the_same_picture(script: ModuleType) -> None:
+def test_same_seed_draws_the_same_image(script: ModuleType) -> None:
     first, second = (np.asarray(script.draw("photo", "fish", 3)) for _ in range(2))
 
     assert np.array_equal(first, second)
 
 
-def test_another_number_or_seed_draws_another_picture(script: ModuleType) -> None:
+def test_another_number_or_seed_draws_another_image(script: ModuleType) -> None:
     given = np.asarray(script.draw("photo", "fish", 3))
 
     assert not np.array_equal(given, np.asarray(script.draw("photo", "fish", 4)))
@@ -39,7 +39,7 @@ def test_writes_as_many_as_asked_for(script: ModuleType, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("domain", ["photo", "sketch"])
-def test_pictures_in_the_tree_are_those_the_script_draws(script: ModuleType, domain: str) -> None:
+def test_images_in_the_tree_are_those_the_script_draws(script: ModuleType, domain: str) -> None:
     suffix = script.DOMAINS[domain][1]
     with Image.open(SAMPLES / domain / "house" / f"00{suffix}") as image:
         kept = image.convert("RGB")
@@ -49,7 +49,7 @@ def test_pictures_in_the_tree_are_those_the_script_draws(script: ModuleType, dom
     assert np.abs(np.asarray(kept, float) - np.asarray(drawn, float)).mean() < 8
 
 
-def test_pictures_in_the_tree_are_small_and_large_enough() -> None:
+def test_images_in_the_tree_are_small_and_large_enough() -> None:
     files = [path for path in SAMPLES.rglob("*") if path.is_file()]
 
     assert sum(path.stat().st_size for path in files) < 1_000_000

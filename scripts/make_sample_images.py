@@ -1,6 +1,6 @@
 """Draw the sample pictures in ``data/samples``: five classes, like photographs and like sketches.
 
-    python scripts/make_sample_pictures.py --per-class 16 -o data/samples
+    python scripts/make_sample_images.py --per-class 16 -o data/samples
 
 writes ``<domain>/<class>/NN.jpg``. A picture depends on seed, domain, class and number alone, so a
 larger collection begins with the smaller one. What it draws is in the public domain (CC0 1.0).
@@ -180,7 +180,7 @@ DOMAINS = {"photo": (photo, ".jpg"), "sketch": (sketch, ".png")}
 
 def _background(rng: Rng, side: int) -> Image.Image:
     """Return two blurred, mottled bands of colour: one above a horizon and one below."""
-    above, below = (_colour(rng.uniform(), rng.uniform(0.1, 0.4), v) for v in (0.75, 0.5))
+    above, below = (_color(rng.uniform(), rng.uniform(0.1, 0.4), v) for v in (0.75, 0.5))
     horizon = rng.uniform(0.5, 0.85) * SIDE_PX
     rows = np.where(np.arange(SIDE_PX)[:, None, None] < horizon, above, below)
     mottled = rows * np.ones((1, SIDE_PX, 1)) + _mottle(rng, 24)[..., None]
@@ -192,7 +192,7 @@ def _surface(shape: Shape, light: float, rng: Rng, side: int) -> Image.Image:
     """Return a square picture of one colour, brighter towards the light, mottled."""
     y, x = np.mgrid[-1 : 1 : SIDE_PX * 1j, -1 : 1 : SIDE_PX * 1j]
     shade = 1 + 0.35 * (x * np.cos(light) + y * np.sin(light))
-    pixels = _colour(shape.hue, shape.saturation, shape.value) * shade[..., None]
+    pixels = _color(shape.hue, shape.saturation, shape.value) * shade[..., None]
     pixels = pixels + _mottle(rng, 10)[..., None]
     return _from_array(pixels).resize((side, side), Image.Resampling.BILINEAR)
 
@@ -233,7 +233,7 @@ def _pixels(points: np.ndarray, side: int) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in (points + 1) * side / 2]
 
 
-def _colour(hue: float, saturation: float, value: float) -> np.ndarray:
+def _color(hue: float, saturation: float, value: float) -> np.ndarray:
     return np.array(colorsys.hsv_to_rgb(hue, saturation, value)) * 255
 
 

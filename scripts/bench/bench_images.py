@@ -39,9 +39,9 @@ def many(folder: Path, n_images: int, target: Path, side: int = 500) -> list[str
 def fill(target: Path, folder: Path, n_images: int, side: int = 500) -> None:
     """Make `target` a folder of `n_images` pictures: links to a folder's own, and cut-outs."""
     target.mkdir()
-    for place, path in enumerate(many(folder, n_images, target, side)):
+    for index, path in enumerate(many(folder, n_images, target, side)):
         if not Path(path).is_relative_to(target):
-            (target / f"own{place:06d}{Path(path).suffix}").symlink_to(Path(path).resolve())
+            (target / f"own{index:06d}{Path(path).suffix}").symlink_to(Path(path).resolve())
 
 
 def _cut(path: Path, target: Path, side: int, generator: np.random.Generator) -> Path:

@@ -50,12 +50,12 @@ def atomic_write(path: Path, *, temporary: Path | None = None) -> Iterator[Path]
         yield temporary
         _fsync(temporary)
         os.replace(temporary, path)
-        fsync_folder(path.parent)
+        _fsync_folder(path.parent)
     finally:
         _remove(temporary)
 
 
-def fsync_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     """Bring the names in a folder to disk, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder.
         return
@@ -118,7 +118,7 @@ def _fsync(path: Path) -> None:
         return
     for inner in path.iterdir():
         _fsync(inner)
-    fsync_folder(path)
+    _fsync_folder(path)
 
 
 def _remove(path: Path) -> None:

@@ -17,16 +17,16 @@ import numpy.typing as npt
 Matrix: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-CHUNK_BYTES = 32 * 2**20
+_CHUNK_BYTES = 32 * 2**20
 """Memory that a block of rows or columns may take."""
 
-BLOCK_ROWS = 2048
+_BLOCK_ROWS = 2048
 """Rows in a block of `map_blocks`; fixed, so that sums over blocks round alike everywhere."""
 
-RELATIVE_RANK = 1e-12
+_RELATIVE_RANK = 1e-12
 """Principal axes with less than this fraction of the largest variance are rounding errors."""
 
-MAX_DENSE = 600
+_MAX_DENSE = 600
 """Side of the largest matrix whose leading axes are found without iteration."""
 
 
@@ -43,32 +43,32 @@ def slices(length: int, step: int) -> Iterator[slice]:
 
 
 def rows_per_chunk(row_bytes: int) -> int:
-    """Number of rows that fit into `CHUNK_BYTES`, at least one."""
-    return max(1, CHUNK_BYTES // max(1, row_bytes))
+    """Number of rows that fit into `_CHUNK_BYTES`, at least one."""
+    return max(1, _CHUNK_BYTES // max(1, row_bytes))
 
 
 def row_blocks(X: Matrix) -> Iterator[slice]:
-    """Slices of the rows of `X` that take at most `CHUNK_BYTES` each in float64."""
+    """Slices of the rows of `X` that take at most `_CHUNK_BYTES` each in float64."""
     return slices(len(X), rows_per_chunk(8 * X.shape[1]))
 
 
 def column_blocks(X: Matrix, *, n_chunks: int = 1) -> Iterator[slice]:
-    """Slices of the columns of `X` that take at most `CHUNK_BYTES` each in float64.
+    """Slices of the columns of `X` that take at most `_CHUNK_BYTES` each in float64.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
     n_chunks : int, default=1
-        Multiple of `CHUNK_BYTES` that a block may take.
+        Multiple of `_CHUNK_BYTES` that a block may take.
     """
-    return slices(X.shape[1], max(1, n_chunks * CHUNK_BYTES // (8 * max(1, len(X)))))
+    return slices(X.shape[1], max(1, n_chunks * _CHUNK_BYTES // (8 * max(1, len(X)))))
 
 
 def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
-    """Results of `function` for blocks of `BLOCK_ROWS` rows, in order, computed on all cores."""
+    """Results of `function` for blocks of `_BLOCK_ROWS` rows, in order, computed on all cores."""
     import joblib
 
-    blocks = (X[rows] for rows in slices(len(X), BLOCK_ROWS))
+    blocks = (X[rows] for rows in slices(len(X), _BLOCK_ROWS))
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         yield from pool.map(function, blocks)
 
@@ -125,7 +125,7 @@ def principal_axes(scatter: Floats, *, n_threads: int | None = None) -> tuple[Fl
 
     with threadpool_limits(n_threads, user_api="blas"):
         variances, axes = eigh(scatter, overwrite_a=True, check_finite=False, driver="evd")
-    kept = np.flatnonzero(variances > RELATIVE_RANK * max(variances[-1], 0.0))[::-1]
+    kept = np.flatnonzero(variances > _RELATIVE_RANK * max(variances[-1], 0.0))[::-1]
     return variances[kept], axes[:, kept]
 
 
@@ -137,7 +137,7 @@ def leading_axes(scatter: Matrix, n_axes: int) -> tuple[Floats, Floats]:
     scatter : ndarray of shape (n, n)
         Gram matrix or covariance, up to a factor.
     n_axes : int
-        Less than n, except where n is at most `MAX_DENSE`.
+        Less than n, except where n is at most `_MAX_DENSE`.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def leading_axes(scatter: Matrix, n_axes: int) -> tuple[Floats, Floats]:
     from scipy.sparse.linalg import eigsh
 
     n, scatter = len(scatter), scatter.astype(np.float64)
-    if n <= MAX_DENSE or not scatter.any():
+    if n <= _MAX_DENSE or not scatter.any():
         variances, axes = eigh(scatter, subset_by_index=[n - n_axes, n - 1])
     else:
         # A fixed start: by default it is drawn at random, and with it the last digits.

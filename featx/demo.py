@@ -31,9 +31,9 @@ from featx.streaming.rows import stream_inputs
 
 _HERE = Path(__file__).parent
 N_IMAGES = 500
-N_LOOKED_AT = 40
-SMALL_PX = 64
-SAMPLES = next(
+_N_LOOKED_AT = 40
+_SMALL_PX = 64
+_SAMPLES = next(
     (folder for folder in (_HERE / "samples", _HERE.parent / "data/samples") if folder.is_dir()),
     _HERE / "samples",
 )
@@ -42,7 +42,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass
-class Story:
+class _Story:
     """What a demonstration found.
 
     Attributes
@@ -72,7 +72,7 @@ def tell_story(
     tell: Callable[[str], None] | None = None,
     progress: ProgressCallback | None = None,
     **parameters: Any,
-) -> Story:
+) -> _Story:
     """Extract, compare, look at depth, and write a report, saying what is done and what came out.
 
     Parameters
@@ -116,32 +116,32 @@ def tell_story(
     known = {"store": cache, "watcher": progress, **parameters}
     dataset = _sample(whole, max_images, random_state)
     steps = choose_layers(list_layers(model))
-    layers = choose_three(steps)
+    layers = _choose_three(steps)
     early, late = layers[0], layers[-1]
-    say("1. The pictures", *describe_images(dataset, len(whole)))
+    say("1. The pictures", *_describe_images(dataset, len(whole)))
     say("2. Features, and the store", *_extracted(dataset, model, weights, layers, known))
     specs = [_spec(model, name, weights) for name in layers]
-    words, why = choose_words(dataset.images)
+    words, why = _choose_words(dataset.images)
     compared = compare(dataset, ["hog", words, *specs], random_state=random_state, **known)
     say(
         "3. Which features win?",
         why,
         compared.to_markdown([column.name for column in shown_columns("demo")]),
-        *describe_table(compared.rows, dataset.labels),
+        *_describe_table(compared.rows, dataset.labels),
     )
     say(*compared.sentences)
     seen = [name for index, name in enumerate(steps) if index % 2 == 0 or name in layers]
     profile = depth_profile(
         dataset, model, seen, weights=weights, random_state=random_state, **known
     )
-    say("4. Depth", *profile.sentences, describe_maps(profile.details["maps"]))
+    say("4. Depth", *profile.sentences, _describe_maps(profile.details["maps"]))
     page = write_report([compared, profile], report)
     say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
     say("6. Your own pictures", *_next_commands(dataset, model, early, late))
-    return Story([compared, profile], page, told)
+    return _Story([compared, profile], page, told)
 
 
-def describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
+def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
     """What the pictures are."""
     assert dataset.labels is not None
     n_classes = len(np.unique(dataset.labels))
@@ -153,33 +153,33 @@ def describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
     return [f"{first}{sizes}; drawn evenly from {n_all:,}, so that this does not take long."]
 
 
-def choose_three(steps: Sequence[str]) -> list[str]:
+def _choose_three(steps: Sequence[str]) -> list[str]:
     """An early, a middle and a late layer: first and last pooling, and the last of all.
 
     Examples
     --------
-    >>> choose_three(["conv1", "pool1", "conv2", "pool2", "fc3"])
+    >>> _choose_three(["conv1", "pool1", "conv2", "pool2", "fc3"])
     ['pool1', 'pool2', 'fc3']
     """
     pools = [name for name in steps if name.startswith("pool")] or list(steps[:1])
     return list(dict.fromkeys([pools[0], pools[-1], steps[-1]]))
 
 
-def choose_words(images: Images) -> tuple[str, str]:
+def _choose_words(images: Images) -> tuple[str, str]:
     """Bag of words that suits the pictures, and why.
 
     Returns
     -------
     spec, reason : str
     """
-    side, n_points = _middle_side(images), count_points(images)
+    side, n_points = _middle_side(images), _count_points(images)
     found = f"SURF finds {n_points:.1f} key points a picture"
-    if side is not None and side < SMALL_PX:
+    if side is not None and side < _SMALL_PX:
         there = ""
-        if SAMPLES.is_dir():
-            drawn = load_dataset(SAMPLES).images
+        if _SAMPLES.is_dir():
+            drawn = load_dataset(_SAMPLES).images
             there = (
-                f", {count_points(drawn):.0f} in the drawn ones of {_middle_side(drawn)} px that "
+                f", {_count_points(drawn):.0f} in the drawn ones of {_middle_side(drawn)} px that "
             )
             there += "come with featx"
         return "bovw:dense_sift,n_words=100,image_size=64", (
@@ -192,16 +192,18 @@ def choose_words(images: Images) -> tuple[str, str]:
     )
 
 
-def count_points(images: Images) -> float:
+def _count_points(images: Images) -> float:
     """Mean number of SURF key points in a few pictures as they come, not enlarged."""
-    few = images.take(list(range(0, len(images), max(1, len(images) // N_LOOKED_AT)))[:N_LOOKED_AT])
-    side = _middle_side(few) or SMALL_PX
+    few = images.take(
+        list(range(0, len(images), max(1, len(images) // _N_LOOKED_AT)))[:_N_LOOKED_AT]
+    )
+    side = _middle_side(few) or _SMALL_PX
     detector = make_extractor("bovw:surf", image_size=max(16, side), n_words=2, on_error="nan")
     found = [len(item) for item in stream_inputs(detector, few) if isinstance(item, np.ndarray)]
     return float(np.mean(found)) if found else 0.0
 
 
-def describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
+def _describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
     """What a comparison says about networks, hand-crafted features, depth and controls.
 
     Parameters
@@ -252,7 +254,7 @@ def _chance(rows: Sequence[Row], labels: Any) -> str:
     )
 
 
-def describe_maps(maps: Sequence[Mapping[str, Any]]) -> str:
+def _describe_maps(maps: Sequence[Mapping[str, Any]]) -> str:
     """Whether the maps can be trusted, and where."""
     if not maps:
         return "No maps were drawn."
@@ -311,7 +313,7 @@ def _spec(model: str, layer: str, weights: str) -> str:
 def _middle_side(images: Images) -> int | None:
     """Median of the shorter sides of a few pictures, in pixels; None if none can be read."""
     sides = []
-    for index in range(0, len(images), max(1, len(images) // N_LOOKED_AT)):
+    for index in range(0, len(images), max(1, len(images) // _N_LOOKED_AT)):
         try:
             sides.append(min(images.pixels(index).shape[:2]))
         except ImageError:

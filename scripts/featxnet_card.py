@@ -22,8 +22,8 @@ from torch import nn
 from featx._fingerprints import digest_bytes
 from featx.networks.featxnet import (
     PREPROCESSING,
+    _fold_batch_norm,
     featxnet,
-    fold_batch_norm,
     load_card,
 )
 
@@ -40,12 +40,12 @@ OPTIONS = (
 
 def write_model(training: Training, target: Path, losses: dict[str, float]) -> None:
     """Write weights (half precision), model card and digests of the pictures, side by side."""
-    network = fold_batch_norm(training.average)
+    network = _fold_batch_norm(training.average)
     target.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(state, target)
     network.load_state_dict({name: value.float() for name, value in state.items()})
-    _write_image_digests(training, target.with_suffix(".pictures.npy"))
+    _write_image_digests(training, target.with_suffix(".images.npy"))
     card = _card(training, network, losses) | {"weights_digest": digest_bytes(target.read_bytes())}
     write_card(card, target.with_suffix(".json"))
     say(f"wrote {target} ({target.stat().st_size / 1e6:.2f} MB)")

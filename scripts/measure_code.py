@@ -4,9 +4,9 @@
 
 Code lines are those that are neither blank nor comment nor docstring. A *public-looking* name is
 a function, class or constant of a module without a leading underscore; an *unshared* one is
-named by no other module and is neither exported by ``featx`` nor part of the plug-in interface,
-so it should have the underscore. An *option declaration* is a parameter of a command or a field
-of a group of options; a group that a command takes is none.
+named by no other module or script and is neither exported by ``featx`` nor part of the plug-in
+interface, so it should have the underscore. An *option declaration* is a parameter of a command
+or a field of a group of options; a group that a command takes is none.
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ def summarize(modules: list[Module], root: Path) -> list[tuple[str, object]]:
 
 
 def unshared_names(modules: list[Module], root: Path) -> Iterator[str]:
-    """Public-looking names that no other module of the package needs, as ``module.name``."""
+    """Public-looking names that no other module and no script needs, as ``module.name``."""
     words = {module.name: module.words for module in modules}
+    for script in (root / "scripts").rglob("*.py"):
+        words[str(script)] = set(re.findall(r"[A-Za-z_]\w*", script.read_text("utf-8")))
     exported = _exported(root)
     for module in modules:
         if module.name in PLUGIN_MODULES or module.path.stem == "__main__":

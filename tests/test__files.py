@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx._files import atomic_write, fsync_folder, to_plain
+from featx._files import _fsync_folder, atomic_write, to_plain
 
 
 def test_a_written_file_replaces_the_old_one(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_only_a_file_system_that_cannot_sync_folders_is_forgiven(
 
     monkeypatch.setattr(os, "fsync", fail)
     with expected:
-        fsync_folder(tmp_path)
+        _fsync_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

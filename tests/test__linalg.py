@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from featx import _linalg
 from featx._linalg import (
-    BLOCK_ROWS,
-    MAX_DENSE,
+    _BLOCK_ROWS,
+    _MAX_DENSE,
     column_blocks,
     fix_signs,
     gram,
@@ -54,7 +54,7 @@ def test_slices_cover_each_index_once(length: int, step: int) -> None:
 def test_a_chunk_holds_at_least_one_row(
     row_bytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_linalg, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(_linalg, "_CHUNK_BYTES", 100)
     assert rows_per_chunk(row_bytes) == expected
 
 
@@ -62,7 +62,7 @@ def test_a_chunk_holds_at_least_one_row(
 def test_blocks_of_rows_and_columns_fill_the_budget_in_float64(
     dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_linalg, "CHUNK_BYTES", 8 * 12)
+    monkeypatch.setattr(_linalg, "_CHUNK_BYTES", 8 * 12)
     X = np.zeros((3, 6), dtype)
     assert [X[rows].shape for rows in row_blocks(X)] == [(2, 6), (1, 6)]
     assert [X[:, columns].shape for columns in column_blocks(X)] == [(3, 4), (3, 2)]
@@ -70,9 +70,9 @@ def test_blocks_of_rows_and_columns_fill_the_budget_in_float64(
 
 
 def test_mapped_blocks_come_in_order() -> None:
-    X = np.arange(2 * BLOCK_ROWS + 5)
+    X = np.arange(2 * _BLOCK_ROWS + 5)
     firsts = [block[0] for block in map_blocks(lambda block: block, X)]
-    assert firsts == [0, BLOCK_ROWS, 2 * BLOCK_ROWS]
+    assert firsts == [0, _BLOCK_ROWS, 2 * _BLOCK_ROWS]
 
 
 def test_gram_summed_over_blocks_is_that_of_all_columns() -> None:
@@ -114,7 +114,7 @@ def test_axes_that_are_only_rounding_are_left_out(rank: int) -> None:
     assert principal_axes(X.T @ X)[1].shape == (8, rank)
 
 
-@pytest.mark.parametrize("n", [30, MAX_DENSE + 1])
+@pytest.mark.parametrize("n", [30, _MAX_DENSE + 1])
 def test_leading_axes_are_scikit_learns(n: int) -> None:
     X = np.random.default_rng(0).normal(size=(2 * n, n))
     X[:, :3] *= [9, 7, 5]
@@ -124,7 +124,7 @@ def test_leading_axes_are_scikit_learns(n: int) -> None:
     assert_same_directions(axes, model.components_.T)
 
 
-@pytest.mark.parametrize("n", [5, MAX_DENSE + 1])
+@pytest.mark.parametrize("n", [5, _MAX_DENSE + 1])
 def test_leading_axes_of_nothing_are_orthonormal(n: int) -> None:
     variances, axes = leading_axes(np.zeros((n, n), np.float32), 2)
     np.testing.assert_array_equal(variances, [0, 0])
@@ -132,7 +132,7 @@ def test_leading_axes_of_nothing_are_orthonormal(n: int) -> None:
 
 
 def test_iterated_leading_axes_are_the_same_each_time() -> None:
-    scatter = scatter_of(np.random.default_rng(0).normal(size=(700, MAX_DENSE + 1)))
+    scatter = scatter_of(np.random.default_rng(0).normal(size=(700, _MAX_DENSE + 1)))
     first, second = (leading_axes(scatter, 2)[1].tobytes() for _ in range(2))
     assert first == second
 

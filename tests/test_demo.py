@@ -12,11 +12,11 @@ import pytest
 from featx import load_dataset
 from featx.data.images import Images
 from featx.demo import (
-    Story,
-    choose_words,
-    count_points,
-    describe_maps,
-    describe_table,
+    _choose_words,
+    _count_points,
+    _describe_maps,
+    _describe_table,
+    _Story,
     tell_story,
 )
 from featx.errors import DatasetError
@@ -45,28 +45,28 @@ def rows(network: float, hog: float, twin: float = 0.4) -> list[dict[str, Any]]:
 
 
 def test_words_change_with_the_outcome() -> None:
-    deep, hand = describe_table(rows(0.9, 0.6), LABELS), describe_table(rows(0.6, 0.9), LABELS)
+    deep, hand = _describe_table(rows(0.9, 0.6), LABELS), _describe_table(rows(0.6, 0.9), LABELS)
 
     assert deep[0].startswith("the network's layer fc7 is 30.0 points ahead of hog: 0.900")
     assert hand[0].startswith("hog is 30.0 points ahead of the network's layer fc7: 0.900")
 
 
 def test_training_that_does_not_help_is_said() -> None:
-    said = describe_table(rows(0.6, 0.5, twin=0.8), LABELS)
+    said = _describe_table(rows(0.6, 0.5, twin=0.8), LABELS)
 
     assert any(s.startswith("its twin of random weights is 20.0 points ahead") for s in said)
 
 
 def test_equal_features_are_level() -> None:
-    assert "are level" in describe_table(rows(0.6, 0.6), LABELS)[0]
+    assert "are level" in _describe_table(rows(0.6, 0.6), LABELS)[0]
 
 
 def test_leak_is_not_called_chance() -> None:
     honest = rows(0.9, 0.6)
     leaking = [r | {"low": 0.8, "accuracy": 0.9} if "shuffled" in r["spec"] else r for r in honest]
 
-    assert "no more than chance" in describe_table(honest, LABELS)[-1]
-    assert "there twice" in describe_table(leaking, LABELS)[-1]
+    assert "no more than chance" in _describe_table(honest, LABELS)[-1]
+    assert "there twice" in _describe_table(leaking, LABELS)[-1]
 
 
 def test_least_faithful_map_is_named() -> None:
@@ -75,16 +75,16 @@ def test_least_faithful_map_is_named() -> None:
         {"layer": "fc7", "trustworthiness": 0.8, "neighbors_kept": 0.4},
     ]
 
-    assert "that of fc7, trustworthiness 0.80" in describe_maps(maps)
-    assert "that of pool1" in describe_maps([m | {"trustworthiness": 0.5} for m in maps])
+    assert "that of fc7, trustworthiness 0.80" in _describe_maps(maps)
+    assert "that of pool1" in _describe_maps([m | {"trustworthiness": 0.5} for m in maps])
 
 
 def test_tiny_images_get_a_grid_and_larger_ones_key_points() -> None:
     digits, photos = load_dataset("digits").images, load_dataset(SAMPLES).images
 
-    assert choose_words(digits)[0].startswith("bovw:dense_sift")
-    assert choose_words(photos)[0].startswith("bovw:surf")
-    assert count_points(digits) < 1 < 10 < count_points(photos)
+    assert _choose_words(digits)[0].startswith("bovw:dense_sift")
+    assert _choose_words(photos)[0].startswith("bovw:surf")
+    assert _count_points(digits) < 1 < 10 < _count_points(photos)
 
 
 def test_images_without_classes_are_refused(photos: list[str]) -> None:
@@ -95,7 +95,7 @@ def test_images_without_classes_are_refused(photos: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Story]:
     index = tmp_path_factory.mktemp("demo")
     return {
         name: tell_story(name, report=index / str(i), store=index / "store", max_images=n)
@@ -105,7 +105,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", SAMPLES])
-def test_every_comparison_told_is_in_the_table(stories: dict[str, Story], name: str) -> None:
+def test_every_comparison_told_is_in_the_table(stories: dict[str, _Story], name: str) -> None:
     story = stories[name]
     accuracies = {f"{row['accuracy']:.3f}" for row in story.results[0].rows}
 
@@ -119,7 +119,7 @@ def test_every_comparison_told_is_in_the_table(stories: dict[str, Story], name: 
 
 
 @pytest.mark.slow
-def test_two_data_sets_are_told_differently(stories: dict[str, Story]) -> None:
+def test_two_data_sets_are_told_differently(stories: dict[str, _Story]) -> None:
     first, second = ([s for s in stories[name].sentences if "ahead" in s] for name in stories)
 
     assert first != second
@@ -129,7 +129,7 @@ def test_two_data_sets_are_told_differently(stories: dict[str, Story]) -> None:
 
 
 @pytest.mark.slow
-def test_story_ends_with_a_report_and_commands(stories: dict[str, Story]) -> None:
+def test_story_ends_with_a_report_and_commands(stories: dict[str, _Story]) -> None:
     story = stories["digits"]
 
     assert story.report.read_text("utf-8").startswith("<!DOCTYPE html>")
@@ -140,7 +140,7 @@ def test_story_ends_with_a_report_and_commands(stories: dict[str, Story]) -> Non
 
 
 def test_digits_are_too_small_for_key_points() -> None:
-    spec, why = choose_words(Images(np.zeros((4, 8, 8), np.uint8)))
+    spec, why = _choose_words(Images(np.zeros((4, 8, 8), np.uint8)))
 
     assert "8 px" in why
     assert "dense_sift" in spec

@@ -39,7 +39,7 @@ GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Strengths that are tried at each layer where no protocol is named: a sweep for every layer, its
 twin and two more controls takes most of the time."""
 
-SHUFFLED_C = 0.01
+_SHUFFLED_C = 0.01
 
 
 def depth_profile(
@@ -214,7 +214,7 @@ class _Study:
             **more,
             "n_neighbors": N_NEIGHBORS,
             "n_measured": self.n_shown,
-            "shuffled_C": SHUFFLED_C,
+            "shuffled_C": _SHUFFLED_C,
             "random_state": self.random_state,
         }
 
@@ -262,7 +262,7 @@ class _Study:
         with self.timed("controls"):
             shuffled = np.random.default_rng(self.random_state).permutation(self.labels)
             found: dict[str, float | None] = {
-                "accuracy_shuffled": self._scores(X, shuffled, C=SHUFFLED_C).accuracy
+                "accuracy_shuffled": self._scores(X, shuffled, C=_SHUFFLED_C).accuracy
             }
             if twin is None:
                 return found

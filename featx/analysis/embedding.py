@@ -23,12 +23,12 @@ from featx.features.feature_set import FeatureSet
 
 METHODS = tuple(LAYOUTS)
 N_NEIGHBORS = 15
-N_JUDGED = 10
+_N_JUDGED = 10
 """Neighbours of a picture that a map is judged by."""
 
 
 @dataclass(eq=False)
-class Map:
+class _Map:
     """Places of pictures in two dimensions, and how far they can be trusted.
 
     Attributes
@@ -94,18 +94,18 @@ def project(
     *,
     n_neighbors: int = ...,
     random_state: int = ...,
-) -> list[Map]: ...
+) -> list[_Map]: ...
 @overload
 def project(
     X: npt.ArrayLike, method: str = ..., *, n_neighbors: int = ..., random_state: int = ...
-) -> Map: ...
+) -> _Map: ...
 def project(
     X: Any,
     method: str = "umap",
     *,
     n_neighbors: int = N_NEIGHBORS,
     random_state: int = 0,
-) -> Map | list[Map]:
+) -> _Map | list[_Map]:
     """Features as a map in two dimensions; those of several layers as maps that can be compared.
 
     Parameters
@@ -166,7 +166,7 @@ def map_spaces(
     *,
     n_neighbors: int = N_NEIGHBORS,
     random_state: int = 0,
-) -> list[Map]:
+) -> list[_Map]:
     """Maps of several spaces of the same pictures, as `project` makes them."""
     if method not in LAYOUTS:
         raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
@@ -174,11 +174,11 @@ def map_spaces(
         lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
         raise ProjectionError(f"All features must be of the same pictures; got rows: {lengths}.")
     kept, positions = find_distinct([space.X for space in spaces.values()])
-    if len(kept) < MIN_DISTINCT:
+    if len(kept) < _MIN_DISTINCT:
         raise ProjectionError(
-            f"A map needs {MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
+            f"A map needs {_MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
         )
-    maps: list[Map] = []
+    maps: list[_Map] = []
     last: Array | None = None
     for name, space in spaces.items():
         part = space if len(kept) == len(space) else Space(space.X[kept])
@@ -186,11 +186,11 @@ def map_spaces(
         found = layout.fit(part, last)
         frame = _frame(found, last)
         last = ((found - frame[0]) @ frame[1]).astype(np.float32)
-        maps.append(Map(name, method, last[positions], *judge_map(part, last), layout, frame))
+        maps.append(_Map(name, method, last[positions], *_judge_map(part, last), layout, frame))
     return maps
 
 
-MIN_DISTINCT = 4
+_MIN_DISTINCT = 4
 
 
 def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]:
@@ -223,7 +223,9 @@ def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]
     return np.array(kept, np.intp), np.array(positions, np.intp)
 
 
-def judge_map(space: Space, coordinates: Array, n_neighbors: int = N_JUDGED) -> tuple[float, float]:
+def _judge_map(
+    space: Space, coordinates: Array, n_neighbors: int = _N_JUDGED
+) -> tuple[float, float]:
     """Trustworthiness of a map, and the share of neighbours that it keeps.
 
     Parameters

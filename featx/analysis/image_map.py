@@ -25,7 +25,7 @@ from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.streaming.progress import ProgressCallback
 
-COLORS = ("class", "domain", "split", "correct")
+_COLORS = ("class", "domain", "split", "correct")
 
 
 def map_images(
@@ -129,8 +129,8 @@ def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
     """What points are told apart by, if it is known of these pictures."""
     if color is None:
         return None if dataset.labels is None else "class"
-    if color not in COLORS:
-        raise ProjectionError(f"color must be one of {', '.join(COLORS)}; got {color!r}.")
+    if color not in _COLORS:
+        raise ProjectionError(f"color must be one of {', '.join(_COLORS)}; got {color!r}.")
     known = {"domain": dataset.domains, "split": dataset.splits}.get(color, dataset.labels)
     if known is None:
         wanted = {

@@ -13,7 +13,7 @@ from featx.errors import LayerError
 from featx.networks.layers import Layer, LayerTable
 
 N_MAPS = 6
-MANY_STEPS = 24
+_MANY_STEPS = 24
 
 
 def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> list[str]:
@@ -94,7 +94,7 @@ def _steps(table: LayerTable) -> list[str]:
         and _is_step(layer, aliases)
         and not _is_inside(table, layer, insides)
     ]
-    if len(names) >= MANY_STEPS:
+    if len(names) >= _MANY_STEPS:
         names = [name for name in names if not name.startswith(("block", "fire"))]
     return [*names, last.alias or "penultimate"]
 

@@ -10,13 +10,13 @@ import numpy as np
 from featx._linalg import fix_signs, leading_axes, slices
 from featx.analysis.similarity import N_ROWS, Array, Space
 
-N_EPOCHS_FIRST, N_EPOCHS_NEXT = 300, 200
-LEARNING_RATE = 0.5
+_N_EPOCHS_FIRST, _N_EPOCHS_NEXT = 300, 200
+_LEARNING_RATE = 0.5
 """Half of UMAP's own: maps of six layers of flowers17 keep up to 2 % more neighbours."""
 
-SHARE_USUAL = 0.9
-N_COMPONENTS = 50
-INIT_RADIUS = 10.0
+_SHARE_USUAL = 0.9
+_N_COMPONENTS = 50
+_INIT_RADIUS = 10.0
 """What UMAP brings a first map to; one that moves on starts as large."""
 
 
@@ -32,7 +32,7 @@ class Layout(Protocol):
         """Places (n_new, 2) of further rows."""
 
 
-class PCALayout:
+class _PCALayout:
     """The two directions in which rows of unit length differ most."""
 
     def __init__(self, *, n_neighbors: int = 15, random_state: int = 0) -> None:
@@ -48,7 +48,7 @@ class PCALayout:
         return _onto(self._axes, X)
 
 
-class NeighborLayout:
+class _NeighborLayout:
     """What UMAP and t-SNE share: later rows are put among the nearest that were fitted."""
 
     def __init__(self, *, n_neighbors: int = 15, random_state: int = 0) -> None:
@@ -80,7 +80,7 @@ class NeighborLayout:
         raise NotImplementedError
 
 
-class UMAPLayout(NeighborLayout):
+class _UMAPLayout(_NeighborLayout):
     """UMAP on exact neighbours by cosine."""
 
     def _lay_out(self, space: Space, start: Array, is_first: bool) -> Array:
@@ -92,9 +92,9 @@ class UMAPLayout(NeighborLayout):
 
             model = UMAP(
                 n_neighbors=n_neighbors,
-                n_epochs=N_EPOCHS_FIRST if is_first else N_EPOCHS_NEXT,
-                learning_rate=LEARNING_RATE,
-                init=_scaled(start, INIT_RADIUS),
+                n_epochs=_N_EPOCHS_FIRST if is_first else _N_EPOCHS_NEXT,
+                learning_rate=_LEARNING_RATE,
+                init=_scaled(start, _INIT_RADIUS),
                 precomputed_knn=_with_self(space, n_neighbors),
                 random_state=self.random_state,
                 n_jobs=1,
@@ -103,13 +103,13 @@ class UMAPLayout(NeighborLayout):
             return _islands_nearer(np.asarray(model.fit_transform(start), np.float32))
 
 
-class TSNELayout(NeighborLayout):
+class _TSNELayout(_NeighborLayout):
     """t-SNE on the first fifty principal directions of rows of unit length."""
 
     def _lay_out(self, space: Space, start: Array, is_first: bool) -> Array:
         from sklearn.manifold import TSNE
 
-        axes = _principal_axes(space, N_COMPONENTS)
+        axes = _principal_axes(space, _N_COMPONENTS)
         perplexity = min(2.0 * self.n_neighbors, (len(space) - 1) / 3)
         model = TSNE(
             perplexity=perplexity,
@@ -120,7 +120,7 @@ class TSNELayout(NeighborLayout):
         return np.asarray(model.fit_transform(_onto(axes, space.X)), np.float32)
 
 
-LAYOUTS: dict[str, type[Any]] = {"umap": UMAPLayout, "pca": PCALayout, "tsne": TSNELayout}
+LAYOUTS: dict[str, type[Any]] = {"umap": _UMAPLayout, "pca": _PCALayout, "tsne": _TSNELayout}
 
 
 def _principal_axes(space: Space, n_wanted: int) -> tuple[Array, Array]:
@@ -176,7 +176,7 @@ def _islands_nearer(positions: Array) -> Array:
     """
     centered = positions - np.median(positions, axis=0)
     far = np.linalg.norm(centered, axis=1, keepdims=True)
-    usual = max(float(np.quantile(far, SHARE_USUAL)), TINY)
+    usual = max(float(np.quantile(far, _SHARE_USUAL)), TINY)
     nearer = usual * (1 + np.log(np.maximum(far / usual, 1)))
     return np.asarray(centered * np.where(far > usual, nearer / np.maximum(far, TINY), 1))
 

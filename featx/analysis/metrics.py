@@ -23,8 +23,8 @@ from featx.evaluation.scores import bootstrap_interval
 from featx.features.columns import Column, register_columns
 
 N_NEIGHBORS = 10
-N_STARTS = 3
-SHARE_DISCARDED = 0.1
+_N_STARTS = 3
+_SHARE_DISCARDED = 0.1
 
 Values = npt.NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class _Layer:
     @cached_property
     def clusters(self) -> Indices:
         n_classes = len(np.unique(self.labels))
-        return find_clusters(self.space, n_classes, random_state=self.random_state)
+        return _find_clusters(self.space, n_classes, random_state=self.random_state)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _reported(*columns: Column, has_control: bool = True) -> Callable[..., Any]:
     return add
 
 
-def neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
+def _neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
     """Share of each row's neighbours that are of its class.
 
     Parameters
@@ -150,7 +150,7 @@ def neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
 
     Examples
     --------
-    >>> neighborhood_purity(np.array([[1, 2], [0, 2], [1, 0]]), ["a", "a", "b"]).tolist()
+    >>> _neighborhood_purity(np.array([[1, 2], [0, 2], [1, 0]]), ["a", "a", "b"]).tolist()
     [0.5, 0.5, 0.0]
     """
     labels = np.asarray(labels)
@@ -161,7 +161,7 @@ def neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
     _depth_column("purity", "Purity", unit="share", axis="unit", is_main=True, controls=("random",))
 )
 def _purity(layer: _Layer, labels: npt.NDArray[Any]) -> Values:
-    return neighborhood_purity(layer.near, labels)
+    return _neighborhood_purity(layer.near, labels)
 
 
 def silhouette(space: Space, labels: npt.ArrayLike) -> Values:
@@ -216,7 +216,7 @@ def _silhouette(layer: _Layer, labels: npt.NDArray[Any]) -> Values:
     return silhouette(layer.space, labels)
 
 
-def find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> Indices:
+def _find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> Indices:
     """Cluster of each row by k-means on rows of unit length.
 
     Parameters
@@ -231,21 +231,21 @@ def find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> In
 
     Examples
     --------
-    >>> found = find_clusters(Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])), 2)
+    >>> found = _find_clusters(Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])), 2)
     >>> bool(found[0] == found[1] != found[2] == found[3])
     True
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    means = KMeans(n_clusters, n_init=N_STARTS, random_state=random_state)
+    means = KMeans(n_clusters, n_init=_N_STARTS, random_state=random_state)
     with warnings.catch_warnings():
         # Fewer different rows than classes, as in a layer that is dead: what is found stands.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(means.fit_predict(space.span()), np.intp)
 
 
-def agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str, float]:
+def _clustering_agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str, float]:
     """How well clusters are the classes.
 
     Parameters
@@ -261,7 +261,7 @@ def agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str, float]:
 
     Examples
     --------
-    >>> agreement(np.array([1, 1, 0]), ["a", "a", "b"])
+    >>> _clustering_agreement(np.array([1, 1, 0]), ["a", "a", "b"])
     {'nmi': 1.0, 'ari': 1.0}
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -274,7 +274,7 @@ def agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str, float]:
 
 @_reported(_depth_column("nmi", "NMI", axis="unit"), _depth_column("ari", "ARI", axis="unit"))
 def _agreement(layer: _Layer, labels: npt.NDArray[Any]) -> dict[str, float]:
-    return agreement(layer.clusters, labels)
+    return _clustering_agreement(layer.clusters, labels)
 
 
 def intrinsic_dimension(space: Space) -> float | None:
@@ -307,8 +307,8 @@ def intrinsic_dimension(space: Space) -> float | None:
     """
     nearest = space.two_nearest()
     nearest = nearest[nearest[:, 0] > 0]
-    n_kept = int((1 - SHARE_DISCARDED) * len(nearest))
-    if n_kept < MIN_RATIOS:
+    n_kept = int((1 - _SHARE_DISCARDED) * len(nearest))
+    if n_kept < _MIN_RATIOS:
         return None
     ratios = np.log(np.sort(nearest[:, 1] / nearest[:, 0])[:n_kept].astype(np.float64))
     below = np.arange(1, n_kept + 1) / len(nearest)
@@ -324,7 +324,7 @@ def _intrinsic_dimension(layer: _Layer, _: npt.NDArray[Any]) -> float | None:
     return intrinsic_dimension(layer.space)
 
 
-MIN_RATIOS = 10
+_MIN_RATIOS = 10
 
 
 def cka_matrix(spaces: Sequence[Space]) -> Values:

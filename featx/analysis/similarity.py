@@ -14,7 +14,7 @@ from featx.errors import ProjectionError
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
-N_ROWS, N_COLUMNS = 512, 8192
+N_ROWS, _N_COLUMNS = 512, 8192
 """Rows and columns of a matrix worked on at a time."""
 
 
@@ -116,7 +116,7 @@ class Space:
         """
         found = np.empty((len(self), 2), np.float32)
         squares = self.products.diagonal()
-        n_candidates = min(N_CANDIDATES, len(self) - 1)
+        n_candidates = min(_N_CANDIDATES, len(self) - 1)
         for rows in slices(len(self), N_ROWS):
             apart = squares[rows, None] + squares - 2 * self.products[rows]
             near, _ = _smallest(apart, n_candidates, rows.start)
@@ -134,13 +134,13 @@ class Space:
 
     def _slabs(self) -> Iterator[Array]:
         """Copies of some columns at a time."""
-        for columns in slices(self.X.shape[1], N_COLUMNS):
+        for columns in slices(self.X.shape[1], _N_COLUMNS):
             yield self.X[:, columns].copy()
 
     def _distances(self, rows: slice, near: Indices) -> Array:
         """Distances of some rows to the two nearest of their candidates."""
         squares = np.zeros(near.shape)
-        for columns in slices(self.X.shape[1], N_SLAB):
+        for columns in slices(self.X.shape[1], _N_SLAB):
             slab = np.asarray(self.X[:, columns])
             for index in range(near.shape[1]):
                 difference = slab[rows] - slab[near[:, index]]
@@ -148,8 +148,8 @@ class Space:
         return np.sqrt(np.sort(squares, axis=1)[:, :2])
 
 
-N_CANDIDATES = 5
-N_SLAB = 1024
+_N_CANDIDATES = 5
+_N_SLAB = 1024
 
 
 def _centered(slab: Array) -> Array:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from featx.store.feature_store import FeatureStore
     from featx.store.maintenance import StoredSetting
 
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 app = typer.Typer(help="Look after the store of extracted features.", no_args_is_help=True)
 
 
 @app.command("info")
 @options.expand_groups
-def info_command(run: options.Cache, printed: options.Json) -> None:
+def _info_command(run: options.Cache, printed: options.Json) -> None:
     """Where the store is and how much is in it."""
     info = asdict(_open(run.store).info())
     if printed.as_json:
@@ -37,7 +37,7 @@ def info_command(run: options.Cache, printed: options.Json) -> None:
 
 @app.command("ls")
 @options.expand_groups
-def ls_command(run: options.Cache, printed: options.Json) -> None:
+def _ls_command(run: options.Cache, printed: options.Json) -> None:
     """Every extractor setting (and layer) that has rows, the last used first."""
     settings = _open(run.store).ls()
     if printed.as_json:
@@ -50,7 +50,7 @@ def ls_command(run: options.Cache, printed: options.Json) -> None:
 
 @app.command("verify")
 @options.expand_groups
-def verify_command(run: options.Cache, printed: options.Json) -> None:
+def _verify_command(run: options.Cache, printed: options.Json) -> None:
     """Read every row and drop those that are damaged, to be computed when next wanted."""
     found = _open(run.store).verify()
     if printed.as_json:
@@ -61,7 +61,7 @@ def verify_command(run: options.Cache, printed: options.Json) -> None:
 
 @app.command("prune")
 @options.expand_groups
-def prune_command(
+def _prune_command(
     *,
     run: options.Cache,
     unused_days: Annotated[
@@ -86,7 +86,7 @@ def prune_command(
 
 @app.command("clear")
 @options.expand_groups
-def clear_command(
+def _clear_command(
     *,
     run: options.Cache,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Remove without asking.")] = False,
@@ -144,8 +144,8 @@ def _counted(value: Any) -> str:
 def _bytes(text: str) -> int:
     """Number of bytes that ``20G``, ``500 MB`` or ``1000`` means."""
     number = text.upper().replace(" ", "").removesuffix("B").replace("K", "k")
-    unit = number[-1:] if number[-1:] in UNITS and not number[-1:].isdigit() else ""
+    unit = number[-1:] if number[-1:] in _UNITS and not number[-1:].isdigit() else ""
     try:
-        return int(float(number.removesuffix(unit)) * UNITS[unit])
+        return int(float(number.removesuffix(unit)) * _UNITS[unit])
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no size; wanted such as 500M or 20G.") from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from featx.features.columns import Column
     from featx.features.results import Result
 
-N_FAILURES_SHOWN = 10
+_N_FAILURES_SHOWN = 10
 STRICT_EXIT = 3
 
 
@@ -53,10 +53,10 @@ def print_failures(failures: Sequence[tuple[str, str]]) -> None:
         return
     n = len(failures)
     print(f"{n:,} picture{'s' * (n > 1)} could not be read:", file=sys.stderr)
-    for path, reason in failures[:N_FAILURES_SHOWN]:
+    for path, reason in failures[:_N_FAILURES_SHOWN]:
         print(f"  {path}: {reason}", file=sys.stderr)
-    if n > N_FAILURES_SHOWN:
-        print(f"  and {n - N_FAILURES_SHOWN:,} more, see the output", file=sys.stderr)
+    if n > _N_FAILURES_SHOWN:
+        print(f"  and {n - _N_FAILURES_SHOWN:,} more, see the output", file=sys.stderr)
 
 
 def in_bytes(n_bytes: float) -> str:
@@ -74,7 +74,7 @@ def in_bytes(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-class Reporter(ProgressCallback):
+class _Reporter(ProgressCallback):
     """A watcher that prints the plan as one line, and draws progress on a terminal.
 
     Parameters
@@ -124,18 +124,18 @@ class Reporter(ProgressCallback):
 
 
 @contextmanager
-def reporting(*, quiet: bool) -> Iterator[Reporter]:
-    """A `Reporter` whose progress bar lives while the block runs; none off a terminal.
+def reporting(*, quiet: bool) -> Iterator[_Reporter]:
+    """A `_Reporter` whose progress bar lives while the block runs; none off a terminal.
 
     Warnings become notes, each once; those of featx are told when it is quiet, too.
     """
-    reporter = Reporter(quiet=quiet)
+    reporter = _Reporter(quiet=quiet)
     told: set[str] = set()
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in told:
             told.add(str(message))
-            speaker = Reporter() if isinstance(message, FeatxWarning) else reporter
+            speaker = _Reporter() if isinstance(message, FeatxWarning) else reporter
             speaker.note(f"note: {message}")
 
     with warnings.catch_warnings(), _bar_of(reporter, quiet=quiet):
@@ -144,7 +144,7 @@ def reporting(*, quiet: bool) -> Iterator[Reporter]:
 
 
 @contextmanager
-def _bar_of(reporter: Reporter, *, quiet: bool) -> Iterator[None]:
+def _bar_of(reporter: _Reporter, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -216,12 +216,12 @@ def print_result(
 def conclude(result: Result, report: str | None = None, *, strict: bool = False) -> None:
     """End a command: its report where one is wanted, and exit code 3 for failures if strict."""
     if report is not None:
-        print_report(result, report)
+        _print_report(result, report)
     if strict and result.failures:
         raise typer.Exit(STRICT_EXIT)
 
 
-def print_report(result: Result, folder: str) -> None:
+def _print_report(result: Result, folder: str) -> None:
     """Write the report of a result, and say where it is."""
     from featx.report.writing import write_report
 

@@ -21,11 +21,11 @@ from featx.cli.console import (
 if TYPE_CHECKING:
     from featx.features.feature_set import FeatureSet
 
-DEFAULT_OUTPUT = "features.npz"
+_DEFAULT_OUTPUT = "features.npz"
 
 
 @dataclass(frozen=True)
-class ExtractOptions(options.OptionGroup):
+class _ExtractOptions(options.OptionGroup):
     """How images are read and computed, where only extraction has a say."""
 
     resize: Annotated[
@@ -66,7 +66,7 @@ def extract_command(
         options.FeatureOptions,
         options.Only("extractor", "model", "layer", "weights", "pooling", "precision", "device"),
     ],
-    extraction: ExtractOptions,
+    extraction: _ExtractOptions,
     output: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +74,7 @@ def extract_command(
             "--output",
             metavar="FILE",
             help=".npz .npy .parquet .h5 .csv .safetensors .mat, a folder, or - for none: only "
-            f"the store is filled. By default {DEFAULT_OUTPUT}.",
+            f"the store is filled. By default {_DEFAULT_OUTPUT}.",
         ),
     ] = None,
     force: options.Force = False,
@@ -92,7 +92,7 @@ def extract_command(
         raise typer.BadParameter("-o - fills the store only, and --no-store has none.")
     from featx.engine.extraction import extract
 
-    path = None if output == "-" else Path(output or DEFAULT_OUTPUT)
+    path = None if output == "-" else Path(output or _DEFAULT_OUTPUT)
     started = time.perf_counter()
     with reporting(quiet=printed.quiet) as reporter:
         if not images:

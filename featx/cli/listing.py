@@ -10,7 +10,7 @@ import typer
 from featx.cli import options
 from featx.cli.console import print_json, print_table
 
-BUNDLED = "featxnet"
+_BUNDLED = "featxnet"
 
 
 @options.expand_groups
@@ -52,7 +52,7 @@ def models_command(
     from featx.networks.sources.catalog import list_models
 
     rows = [asdict(model) for model in list_models(pattern)]
-    is_bundled = [row["name"] for row in rows] == [BUNDLED]
+    is_bundled = [row["name"] for row in rows] == [_BUNDLED]
     if printed.as_json:
         print_json("models", rows, **({"card": _card()} if is_bundled else {}))
         return

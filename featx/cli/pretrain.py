@@ -14,7 +14,7 @@ app = typer.Typer(help="Train a network's layers on pictures without labels.", n
 
 
 @dataclass(frozen=True)
-class AutoencoderOptions(options.OptionGroup):
+class _AutoencoderOptions(options.OptionGroup):
     """What is trained, on what."""
 
     encoder: Annotated[
@@ -44,7 +44,7 @@ class AutoencoderOptions(options.OptionGroup):
 
 @app.command("autoencoder")
 @options.expand_groups
-def autoencoder_command(
+def _autoencoder_command(
     images: Annotated[
         list[str] | None,
         typer.Argument(metavar="IMAGES", help=f"{options.DATA_HELP} None: torchvision:MNIST."),
@@ -59,7 +59,7 @@ def autoencoder_command(
         ),
     ] = "autoencoder.safetensors",
     *,
-    autoencoder: AutoencoderOptions,
+    autoencoder: _AutoencoderOptions,
     network: Annotated[
         options.FeatureOptions, options.Only("weights", "size", "precision", "device")
     ],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_FOLDER = "report"
+_DEFAULT_FOLDER = "report"
 
 
 def report_command(
@@ -19,7 +19,7 @@ def report_command(
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the page.")
-    ] = Path(DEFAULT_FOLDER),
+    ] = Path(_DEFAULT_FOLDER),
 ) -> None:
     """Join what earlier commands left into one page that opens without a network.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TransferOptions(options.OptionGroup):
+class _TransferOptions(options.OptionGroup):
     """How domains are split and aligned."""
 
     train_share: Annotated[
@@ -36,7 +36,7 @@ class TransferOptions(options.OptionGroup):
 def transfer_command(
     data: options.Data,
     features: options.Features,
-    splits: TransferOptions,
+    splits: _TransferOptions,
     rules: Annotated[
         options.ProtocolOptions, options.Only("classifier", "scale", "C", "seeds", "random_state")
     ],

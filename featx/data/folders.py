@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Files so named are pictures, even if they turn out to be broken or empty."""
 
-SPLIT_NAMES = {
+_SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -27,8 +27,8 @@ SPLIT_NAMES = {
 }
 """Folder and manifest names of splits, in any case, and what featx calls them."""
 
-N_SNIFFED_BYTES = 16
-MAGIC = (
+_N_SNIFFED_BYTES = 16
+_MAGIC = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
     b"GIF87a",
@@ -62,7 +62,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Placement:
+class _Placement:
     """What the folders above a picture say about it; empty where they say nothing."""
 
     label: str = ""
@@ -108,7 +108,7 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(tree: Tree) -> dict[Parts, Placement]:
+def place_folders(tree: Tree) -> dict[Parts, _Placement]:
     """Class, split and domain that each picture-holding folder stands for.
 
     The folder of a picture names its class, one called ``train``, ``val`` or ``test`` above that
@@ -142,9 +142,9 @@ def place_folders(tree: Tree) -> dict[Parts, Placement]:
     }
     height = _domain_height(list(named.values()))
     return {
-        parts: Placement(
+        parts: _Placement(
             label=names[-1] if names else "",
-            split=SPLIT_NAMES[parts[splits[parts][-1]].lower()] if splits[parts] else "",
+            split=_SPLIT_NAMES[parts[splits[parts][-1]].lower()] if splits[parts] else "",
             domain=names[-height] if len(names) >= height else "",
         )
         for parts, names in named.items()
@@ -159,21 +159,21 @@ def normalize_split(name: str) -> str | None:
     >>> normalize_split("Validation"), normalize_split("cats")
     ('val', None)
     """
-    return SPLIT_NAMES.get(name.lower())
+    return _SPLIT_NAMES.get(name.lower())
 
 
-def is_image(path: str) -> bool:
+def _is_image(path: str) -> bool:
     """Whether a file is a picture by its suffix or, if it has none, by its first bytes."""
-    suffix = suffix_of(path)
+    suffix = _suffix_of(path)
     return suffix in IMAGE_SUFFIXES or (not suffix and _looks_like_image(path))
 
 
-def suffix_of(path: str) -> str:
+def _suffix_of(path: str) -> str:
     """Suffix in lower case with its dot; empty where there is none.
 
     Examples
     --------
-    >>> suffix_of("a.1.JPG"), suffix_of("scan")
+    >>> _suffix_of("a.1.JPG"), _suffix_of("scan")
     ('.jpg', '')
     """
     suffix = os.path.splitext(path)[1].lower()
@@ -198,7 +198,7 @@ def _read_folder(
         elif _is_image_entry(entry):
             images.append(entry.name)
         else:
-            tree.other[suffix_of(entry.name)] += 1
+            tree.other[_suffix_of(entry.name)] += 1
     if images:
         tree.images[parts] = images
     return inner, linked
@@ -217,7 +217,7 @@ def _is_image_entry(entry: os.DirEntry[str]) -> bool:
     # A link that leads nowhere is taken by its name, to be reported; a pipe would block.
     if not _leads(entry.is_file) and not entry.is_symlink():
         return False
-    return is_image(entry.path)
+    return _is_image(entry.path)
 
 
 def _leads(test: Callable[[], bool]) -> bool:
@@ -234,10 +234,10 @@ def _looks_like_image(path: str) -> bool:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with Path(path).open("rb") as file:
-            head = file.read(N_SNIFFED_BYTES)
+            head = file.read(_N_SNIFFED_BYTES)
     except OSError:
         return False
-    if head.startswith(MAGIC):
+    if head.startswith(_MAGIC):
         return True
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     is_bmp = head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"

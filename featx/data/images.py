@@ -39,7 +39,7 @@ MAX_PIXELS = 89_478_485
 GRAY_WEIGHTS = (2125, 7154, 721)
 """Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
 
-GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+_GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 for _message in ("Corrupt EXIF data", "Image appears to be a malformed MPO file"):
@@ -142,7 +142,7 @@ class Images(Sequence["ImageLike"]):
         ImageError
             If the picture cannot be read; it carries the picture's name and the reason.
         """
-        return self._decode(read_content(self.items[index], self.names[index]), index, least_px)
+        return self._decode(_read_content(self.items[index], self.names[index]), index, least_px)
 
     def read(self, index: int, least_px: int | None = None) -> tuple[str, Pixels]:
         """Digest and pixels of one picture, both from the same bytes.
@@ -158,7 +158,7 @@ class Images(Sequence["ImageLike"]):
         ImageError
             As `pixels` does.
         """
-        content = read_content(self.items[index], self.names[index])
+        content = _read_content(self.items[index], self.names[index])
         pixels = self._decode(content, index, least_px)
         if isinstance(content, bytes):
             return digest_bytes(content), pixels
@@ -172,7 +172,7 @@ class Images(Sequence["ImageLike"]):
         ImageError
             If the picture cannot be read.
         """
-        content = read_content(self.items[index], self.names[index])
+        content = _read_content(self.items[index], self.names[index])
         if isinstance(content, bytes):
             return digest_bytes(content)
         return self.read(index)[0]
@@ -229,7 +229,7 @@ def decode(
     array([  0, 255], dtype=uint8)
     """
     name = name if name is not None else _name(image, "image")
-    content = read_content(image, name)
+    content = _read_content(image, name)
     if isinstance(content, np.ndarray):
         return _array_pixels(content, name, value_range)
     try:
@@ -246,7 +246,7 @@ def decode(
         raise ImageError(name, _reason(error)) from error
 
 
-def read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[Any]:
+def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[Any]:
     """Bytes of a path, anything else as it is.
 
     Raises
@@ -504,7 +504,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _rgb(image: Image.Image) -> Pixels:
     """RGB pixels of any of Pillow's modes, composited on white where transparent."""
-    if image.mode in (*GRAY_16_BIT_MODES, "I", "F"):
+    if image.mode in (*_GRAY_16_BIT_MODES, "I", "F"):
         return _deep_gray(image)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         return _on_white(image)

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-START = b"\xff\xd8\xff"
-PLAIN = ("YCbCr", "Gray")
-MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
+_START = b"\xff\xd8\xff"
+_PLAIN = ("YCbCr", "Gray")
+_MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
 """Marks of the two kinds of notes in which a camera says how it was held."""
 
-ORIENTATION = 0x0112
-MAX_NOTED_PIXELS = 89_478_485
+_ORIENTATION = 0x0112
+_MAX_NOTED_PIXELS = 89_478_485
 """Above it Pillow warns of a picture that it opens, unless told otherwise as it is elsewhere."""
 
 
@@ -46,13 +46,13 @@ def decode_jpeg(
     >>> decode_jpeg(b"GIF89a", 100) is None
     True
     """
-    if not data.startswith(START):
+    if not data.startswith(_START):
         return None
     import simplejpeg
 
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        if space not in PLAIN or height * width > min(max_pixels, MAX_NOTED_PIXELS):
+        if space not in _PLAIN or height * width > min(max_pixels, _MAX_NOTED_PIXELS):
             return None
         if not _is_upright(data):
             return None
@@ -82,7 +82,7 @@ def reduction(height: int, width: int, least_px: int | None) -> int:
 
 def _is_upright(data: bytes) -> bool:
     """Whether no note says that the picture is to be turned."""
-    if not any(mark in data for mark in MAY_TURN):
+    if not any(mark in data for mark in _MAY_TURN):
         return True
     with Image.open(io.BytesIO(data)) as image:
-        return image.getexif().get(ORIENTATION, 1) == 1
+        return image.getexif().get(_ORIENTATION, 1) == 1

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 Source: TypeAlias = "str | os.PathLike[str]"
 Strings: TypeAlias = npt.NDArray[np.str_]
 
-TORCHVISION = "torchvision:"
-STDIN = "-"
+_TORCHVISION = "torchvision:"
+_STDIN = "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +127,14 @@ def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Im
     DatasetError
         If there is no such source.
     """
-    if source == STDIN:
+    if source == _STDIN:
         return _list_stdin(has_domains=has_domains)
     if isinstance(source, str) and source == "digits":
         if os.path.exists("digits"):
             logger.warning("'digits' is the built-in data set; write ./digits for the folder.")
         return _list_digits()
-    if isinstance(source, str) and source.startswith(TORCHVISION):
-        return _list_torchvision(source.removeprefix(TORCHVISION), root)
+    if isinstance(source, str) and source.startswith(_TORCHVISION):
+        return _list_torchvision(source.removeprefix(_TORCHVISION), root)
     path = os.fspath(source)
     if os.path.isdir(path):
         return _list_folder(path, has_domains=has_domains)

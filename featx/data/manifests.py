@@ -14,8 +14,8 @@ from typing import Any
 from featx.data.folders import normalize_split
 from featx.errors import DatasetError, did_you_mean, one_line
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-MANIFEST_SUFFIXES = frozenset({*DELIMITERS, ".parquet"})
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+MANIFEST_SUFFIXES = frozenset({*_DELIMITERS, ".parquet"})
 COLUMNS = ("path", "label", "split", "domain")
 """What is known of an image, in manifests and feature files alike."""
 
@@ -78,7 +78,7 @@ def _read_text(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]
         raise DatasetError(f"Manifest {file} is in UTF-16; wanted UTF-8. Save it as UTF-8.")
     # Names may be any bytes: what is no UTF-8 goes through unchanged.
     text = data.decode("utf-8-sig", errors="surrogateescape")
-    delimiter = DELIMITERS[os.path.splitext(file)[1].lower()]
+    delimiter = _DELIMITERS[os.path.splitext(file)[1].lower()]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     lines = _lines(file, reader)
     header = next(lines, None)

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from featx._imports import compiled, load_opencv
 from featx.data.images import Pixels
 
-PRECISION_BITS = 32 - 8 - 2
-HALF = 1 << (PRECISION_BITS - 1)
-Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
+_PRECISION_BITS = 32 - 8 - 2
+HALF = 1 << (_PRECISION_BITS - 1)
+_Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
 
 def resize_crop(
@@ -62,18 +62,18 @@ def resize_crop(
     return np.ascontiguousarray(part) if is_as_high else _filtered(part, down)
 
 
-def _within(given: Taps, kept: slice) -> Taps:
+def _within(given: _Taps, kept: slice) -> _Taps:
     """Taps of some output pixels."""
     return given[0][kept], given[1][kept]
 
 
-def _span(given: Taps, n_in: int) -> slice:
+def _span(given: _Taps, n_in: int) -> slice:
     """What the windows of all taps cover together."""
     starts, weights = given
     return slice(int(starts[0]), min(int(starts[-1]) + weights.shape[1], n_in))
 
 
-def _filtered(pixels: Pixels, given: Taps) -> Pixels:
+def _filtered(pixels: Pixels, given: _Taps) -> Pixels:
     """Picture filtered along its columns: (h, w, 3) -> (n_out, w, 3)."""
     starts, weights = given
     flat = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
@@ -86,7 +86,7 @@ def _transposed(pixels: Pixels) -> Pixels:
 
 
 @lru_cache(maxsize=256)
-def taps(n_in: int, n_out: int, interpolation: str) -> Taps:
+def taps(n_in: int, n_out: int, interpolation: str) -> _Taps:
     """Where the window of each output pixel starts, and its weights in fixed point.
 
     Returns
@@ -95,7 +95,7 @@ def taps(n_in: int, n_out: int, interpolation: str) -> Taps:
     weights : ndarray of shape (n_out, k)
         Padded with zeros.
     """
-    kernel, support = FILTERS[interpolation]
+    kernel, support = _FILTERS[interpolation]
     scale = n_in / n_out
     stretch = max(scale, 1.0)
     centers = (np.arange(n_out) + 0.5) * scale  # (n_out,)
@@ -106,7 +106,7 @@ def taps(n_in: int, n_out: int, interpolation: str) -> Taps:
     weights = np.where(offsets < (stops - starts)[:, None], kernel(distances), 0.0)
     # Summed one after the other, as Pillow does: numpy's own sum rounds otherwise.
     totals = np.add.accumulate(weights, axis=1)[:, -1:]
-    fixed = weights / totals * (1 << PRECISION_BITS)
+    fixed = weights / totals * (1 << _PRECISION_BITS)
     return starts, (fixed + np.copysign(0.5, fixed)).astype(np.int32)  # (n_out, k)
 
 
@@ -125,7 +125,7 @@ def _lanczos(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.where((x >= -3.0) & (x < 3.0), np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
-FILTERS: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[Any]], float]] = {
+_FILTERS: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[Any]], float]] = {
     "bilinear": (_bilinear, 1.0),
     "bicubic": (_bicubic, 2.0),
     "lanczos": (_lanczos, 3.0),
@@ -148,5 +148,5 @@ def _filter_columns(
             for x in range(width):
                 sums[x] += weights[y, k] * np.int32(row[x])
         for x in range(width):
-            out[y, x] = min(max(sums[x] >> PRECISION_BITS, 0), 255)
+            out[y, x] = min(max(sums[x] >> _PRECISION_BITS, 0), 255)
     return out

@@ -16,12 +16,12 @@ from featx._files import atomic_write
 from featx._fingerprints import digest_bytes
 from featx.errors import DatasetError, one_line
 
-URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
-DIGEST = "880e1efcdacd5fa3fb9f1466779cb309"
+_URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
+_DIGEST = "880e1efcdacd5fa3fb9f1466779cb309"
 """Of the sorted digests of the pictures."""
 
 
-def fetch_photographs(url: str = URL) -> Path:
+def fetch_photographs(url: str = _URL) -> Path:
     """Folder with photographs of ants and bees, those of PyTorch's transfer learning tutorial.
 
     Parameters
@@ -45,9 +45,9 @@ def fetch_photographs(url: str = URL) -> Path:
     try:
         images = dict(_images(_download(url)))
         found = digest_bytes("".join(sorted(map(digest_bytes, images.values()))).encode())
-        if found != DIGEST:
+        if found != _DIGEST:
             raise DatasetError(
-                f"{url} does not hold the photographs wanted (digest {found}, wanted {DIGEST})."
+                f"{url} does not hold the photographs wanted (digest {found}, wanted {_DIGEST})."
             )
         with atomic_write(folder) as temporary:
             for name, content in images.items():

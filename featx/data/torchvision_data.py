@@ -23,14 +23,14 @@ from featx.errors import (
     one_line,
 )
 
-SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test", ("test",)))
+_SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test", ("test",)))
 """What featx calls a split, and what torchvision's classes may; the first they know is taken."""
 
-TARGETS = ("targets", "_labels", "labels", "y")
+_TARGETS = ("targets", "_labels", "labels", "y")
 """Attributes under which torchvision's classes keep the classes of all pictures."""
 
 
-class TorchvisionImages(Sequence[Any]):
+class _TorchvisionImages(Sequence[Any]):
     """Pictures of the splits of one data set, one after the other.
 
     Parameters
@@ -74,7 +74,7 @@ class TorchvisionImages(Sequence[Any]):
             return ImageError(self.names[index], one_line(error))
 
 
-def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> TorchvisionImages:
+def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> _TorchvisionImages:
     """Data set of torchvision, downloaded where it has to be and can be.
 
     Parameters
@@ -106,7 +106,7 @@ def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> Torchvis
     parts = dict(_open_splits(kind, arguments))
     if not parts:
         raise DatasetError(f"torchvision:{name} has no split named train, val or test.")
-    return TorchvisionImages(name, parts)
+    return _TorchvisionImages(name, parts)
 
 
 def _parse(spec: str) -> tuple[str, dict[str, Any]]:
@@ -158,7 +158,7 @@ def _open_splits(kind: Any, arguments: dict[str, Any]) -> Iterator[tuple[str, An
             if asked is None or asked == is_train:
                 yield name, _open(kind, {**arguments, "train": is_train})
     elif "split" in parameters and "split" not in arguments:
-        for name, theirs in SPLITS:
+        for name, theirs in _SPLITS:
             part = _open_first(kind, arguments, theirs)
             if part is not None:
                 yield name, part
@@ -226,7 +226,7 @@ def _wanted(kind: Any, root: Path) -> str:
 
 def _labels(part: Any) -> list[str]:
     """Class of each picture, by name where the data set has names."""
-    targets = next(filter(None, (_targets(part, name) for name in TARGETS)), None)
+    targets = next(filter(None, (_targets(part, name) for name in _TARGETS)), None)
     if targets is None:
         targets = [part[i][1] for i in range(len(part))]
     classes = getattr(part, "classes", None)

@@ -12,7 +12,7 @@ from featx.engine.specs import make_extractor, spec_of
 from featx.errors import SpecError
 from featx.extractors.base import INPUT_PARAMETERS
 
-DEFAULT_MODEL = "featxnet"
+_DEFAULT_MODEL = "featxnet"
 
 
 @dataclass
@@ -72,7 +72,7 @@ def plan_jobs(
     parameters = {"on_error": "nan"} | parameters
     jobs = [Job(_made(item, parameters), {"": _name(item)}) for item in asked]
     if model is not None or not asked:
-        jobs.append(_network(model or DEFAULT_MODEL, layer, parameters))
+        jobs.append(_network(model or _DEFAULT_MODEL, layer, parameters))
     _check_parameters(jobs, parameters)
     for job in jobs:
         _check_reading(job.extractor)

@@ -27,11 +27,11 @@ from featx.errors import FeatureFileError, one_line
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 
-PACKAGE = "featx"
+_PACKAGE = "featx"
 """Module that stands for ours in a file; a node's class is then a registered name."""
 
 SCHEMA = "schema.json"
-OBJECT_NODE = "ObjectNode"
+_OBJECT_NODE = "ObjectNode"
 """The one kind of node of a skops file that makes an object without calling anything."""
 
 
@@ -204,14 +204,14 @@ def _hide_classes(schema: Any, classes: Mapping[str, type[Any]]) -> None:
         path = _named(node)
         name = names.get(path) or _extractor_name(node)
         if name is not None:
-            node["__module__"], node["__class__"] = PACKAGE, name
+            node["__module__"], node["__class__"] = _PACKAGE, name
         elif _is_ours(path):
             raise FeatureFileError(f"A {path} cannot be saved: it has no registered name.")
 
 
 def _extractor_name(node: Mapping[str, Any]) -> str | None:
     """Registered name of the extractor of which a node is; None of anything else."""
-    if node["__loader__"] != OBJECT_NODE:
+    if node["__loader__"] != _OBJECT_NODE:
         return None
     cls = getattr(sys.modules.get(node["__module__"]), node["__class__"], None)
     if not isinstance(cls, type) or not issubclass(cls, Extractor):
@@ -224,12 +224,12 @@ def _show_classes(schema: Any, classes: Mapping[str, type[Any]]) -> set[str]:
     """Put classes in place of registered names; the paths of those that it put there."""
     trusted, others = set(), set()
     for node in _nodes(schema):
-        if node.get("__module__") != PACKAGE:
+        if node.get("__module__") != _PACKAGE:
             others.add(_named(node))
             continue
         name = str(node.get("__class__"))
         cls = classes.get(name) or registered_class(name)
-        if cls is None or node.get("__loader__") != OBJECT_NODE:
+        if cls is None or node.get("__loader__") != _OBJECT_NODE:
             raise _UntrustedError(_named(node))
         node["__module__"], node["__class__"] = cls.__module__, cls.__qualname__
         trusted.add(_path_of(cls))
@@ -244,7 +244,7 @@ def _named(node: Mapping[str, Any]) -> str:
 
 
 def _is_ours(path: str) -> bool:
-    return path.partition(".")[0] == PACKAGE
+    return path.partition(".")[0] == _PACKAGE
 
 
 def _path_of(cls: type[Any]) -> str:

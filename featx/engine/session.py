@@ -15,7 +15,7 @@ from featx.store.feature_store import FeatureStore, open_store
 from featx.streaming.progress import ProgressCallback
 
 
-class Session(NamedTuple):
+class _Session(NamedTuple):
     """What a run works with.
 
     Attributes
@@ -41,19 +41,19 @@ def open_session(
     store: Any = None,
     progress: ProgressCallback | None = None,
     **parameters: Any,
-) -> Session:
+) -> _Session:
     """Images, store and progress callback that the arguments of a function mean.
 
     Parameters
     ----------
     data, domains
-        As in `open_data`.
+        As in `_open_data`.
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_store`.
     progress : ProgressCallback, optional
         By default one that does nothing.
     **parameters
-        ``image_shape``, ``value_range`` and ``max_pixels`` go to `open_data`; all others are
+        ``image_shape``, ``value_range`` and ``max_pixels`` go to `_open_data`; all others are
         left to the extractors.
 
     Returns
@@ -67,11 +67,11 @@ def open_session(
     (100, None, {'n_jobs': 2})
     """
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
-    dataset = open_data(data, domains=domains, **reading)
-    return Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
+    dataset = _open_data(data, domains=domains, **reading)
+    return _Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
 
 
-def open_data(
+def _open_data(
     data: Any,
     *,
     domains: Any = None,
@@ -108,7 +108,7 @@ def open_data(
     Examples
     --------
     >>> import numpy as np
-    >>> open_data(np.array([[[0, 4095]]]), value_range=(0, 4095)).images.pixels(0)[0, :, 0]
+    >>> _open_data(np.array([[[0, 4095]]]), value_range=(0, 4095)).images.pixels(0)[0, :, 0]
     array([  0, 255], dtype=uint8)
     """
     data = list(data) if isinstance(data, Iterator) else data

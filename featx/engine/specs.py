@@ -20,10 +20,10 @@ from featx.errors import (
     one_line,
 )
 
-WORDS = {"true": True, "false": False, "none": None}
+_WORDS = {"true": True, "false": False, "none": None}
 
 
-QUOTES = "\"'"
+_QUOTES = "\"'"
 
 
 def make_extractor(spec: str, **parameters: Any) -> Any:
@@ -182,7 +182,7 @@ def _split(text: str, separator: str) -> list[str]:
             continue
         if character == quote:
             quote = ""
-        elif not quote and character in QUOTES:
+        elif not quote and character in _QUOTES:
             quote = character
         parts[-1] += character
     if quote:
@@ -192,7 +192,7 @@ def _split(text: str, separator: str) -> list[str]:
 
 def _unquoted(part: str) -> str:
     part = part.strip()
-    if len(part) > 1 and part[0] in QUOTES and part[-1] == part[0]:
+    if len(part) > 1 and part[0] in _QUOTES and part[-1] == part[0]:
         return part[1:-1]
     return part
 
@@ -201,8 +201,8 @@ def _value(text: str, default: Any) -> Any:
     """Text as a parameter's value: text stays text where the default is text."""
     if isinstance(default, str):
         return text
-    if text.lower() in WORDS:
-        return WORDS[text.lower()]
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
     parts = text.split("x")
     if len(parts) > 1 and all(part.isdigit() for part in parts):
         return tuple(map(int, parts))

@@ -60,7 +60,7 @@ class Candidate:
 
     def fitted(self, number: int) -> Any:
         """Extractor as it is for one split."""
-        if isinstance(self.features, LearnedFeatures):
+        if isinstance(self.features, _LearnedFeatures):
             return self.features.fitted(number)
         return self.extractor
 
@@ -88,7 +88,7 @@ class Candidates:
 
 
 @dataclass(eq=False)
-class LearnedFeatures:
+class _LearnedFeatures:
     """Features of an extractor that learns, anew from the training pictures of each split.
 
     Parameters
@@ -187,7 +187,7 @@ def gather_candidates(
         features: Any = blocks.get(wish.key)
         if features is None:
             learner = portable(wish.extractor).set_params(store=store, **speed)
-            features = LearnedFeatures(learner, readable, folds)
+            features = _LearnedFeatures(learner, readable, folds)
             features.fit_first(wish.spec, progress)
         kinds.append(replace(wish, features=features, n_features=_width(features)))
     return Candidates(readable, folds, kinds, rows.failures, rows.provenance, store)
@@ -240,7 +240,7 @@ def _key(extractor: Any, layer: str) -> str:
 
 
 def _width(features: Any) -> int:
-    return features.n_features if isinstance(features, LearnedFeatures) else features.shape[1]
+    return features.n_features if isinstance(features, _LearnedFeatures) else features.shape[1]
 
 
 def _among(dataset: ImageDataset, names: Any) -> ImageDataset:

@@ -119,9 +119,9 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         X = self._checked(X, reset=True)
         is_scaled = self.scale == "standard"
-        self.source_ = self.target_ = Spread.fit(X, is_scaled=is_scaled)
+        self.source_ = self.target_ = _Spread.fit(X, is_scaled=is_scaled)
         if target is not None:
-            self.target_ = Spread.fit(self._checked(target, reset=False), is_scaled=is_scaled)
+            self.target_ = _Spread.fit(self._checked(target, reset=False), is_scaled=is_scaled)
         return self
 
     def transform(self, X: Any) -> Matrix:
@@ -187,7 +187,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class _Spread:
     """Mean, deviation and principal axes of the rows of one domain.
 
     Attributes
@@ -207,7 +207,7 @@ class Spread:
     variances: Floats
 
     @classmethod
-    def fit(cls, X: Matrix, *, is_scaled: bool) -> Spread:
+    def fit(cls, X: Matrix, *, is_scaled: bool) -> _Spread:
         """Learn from rows (n, n_features), a block of columns at a time."""
         if len(X) < 2:
             raise ValueError(f"CORAL needs at least 2 rows of each domain; got {len(X)}.")
@@ -249,8 +249,8 @@ class Spread:
         along = X @ self.axes.T  # (n, n_axes)
         return X + (along * gains).astype(X.dtype) @ self.axes
 
-    def _with(self, axes: Matrix, sums: Floats, n_rows: int) -> Spread:
-        return Spread(self.mean, self.deviation, axes, sums / (n_rows - 1))
+    def _with(self, axes: Matrix, sums: Floats, n_rows: int) -> _Spread:
+        return _Spread(self.mean, self.deviation, axes, sums / (n_rows - 1))
 
 
 def _moments(X: Matrix) -> tuple[Floats, Floats]:
@@ -261,7 +261,7 @@ def _moments(X: Matrix) -> tuple[Floats, Floats]:
     return mean, np.where(is_rounding, 0.0, deviation)
 
 
-def _columns(spread: Spread, X: Matrix, columns: slice) -> Floats:
+def _columns(spread: _Spread, X: Matrix, columns: slice) -> Floats:
     """Some columns, standardised, in float64."""
-    part = Spread(spread.mean[columns], spread.deviation[columns], X[:0, columns], np.empty(0))
+    part = _Spread(spread.mean[columns], spread.deviation[columns], X[:0, columns], np.empty(0))
     return part.standardize(np.asarray(X[:, columns], np.float64))

@@ -18,7 +18,7 @@ from featx.features.spec_labels import short_specs
 
 N_RESAMPLES = 2000
 MEAN = "mean"
-ARRAYS = ("source", "target", "domain", "chance")
+_ARRAYS = ("source", "target", "domain", "chance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class DomainPair:
     def take(self, index: int) -> DomainPair:
         """One pair."""
         part = slice(index, index + 1)
-        arrays = {name: getattr(self, name)[part] for name in ARRAYS}
+        arrays = {name: getattr(self, name)[part] for name in _ARRAYS}
         return replace(self, pairs=self.pairs[part], **arrays)
 
     def rows(self, plain: DomainPair, best: DomainPair) -> list[dict[str, Any]]:

@@ -33,8 +33,8 @@ Matrix = npt.NDArray[np.float32]
 Column = npt.NDArray[Any]
 
 DEFAULT_EXTRACTORS = ("cnn:featxnet:-1", "bovw:surf", "color")
-ALIGNMENTS = ("none", "coral")
-DIVIDER_GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+_ALIGNMENTS = ("none", "coral")
+_DIVIDER_GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 SOURCE = (
     "Sun, Feng and Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016; each "
     "domain split at random within its classes, the target's training pictures without labels"
@@ -42,7 +42,7 @@ SOURCE = (
 
 
 @dataclass(frozen=True)
-class DomainProtocol(Protocol):
+class _DomainProtocol(Protocol):
     """How each domain is split: at random within its classes, anew with every seed.
 
     Attributes
@@ -218,7 +218,7 @@ def transfer(
     dataset, cache, progress, parameters = open_session(
         data, domains=domains, store=store, progress=progress, **parameters
     )
-    rules = DomainProtocol(
+    rules = _DomainProtocol(
         "transfer",
         splits="random",
         n_splits=seeds,
@@ -243,12 +243,12 @@ def transfer(
     )
     pairs = []
     for kind in gathered.kinds:
-        pairs += cross_domains(kind, gathered, rules, C)
+        pairs += _cross_domains(kind, gathered, rules, C)
         progress.note(f"{kind.spec}: target accuracy {pairs[-2].target.mean():.3f}")
     return _result(gathered, rules, pairs)
 
 
-def fit_pair(
+def _fit_pair(
     source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None, *, trained: Any = None
 ) -> Fitted:
     """Everything that is learned for one pair: from training pictures, and the source's labels.
@@ -270,7 +270,7 @@ def fit_pair(
     if coral is not None:
         coral = clone(coral).fit(own, target=rows)
         own = coral.align(own)
-    divider = LinearProbe(grid=DIVIDER_GRID, metric="balanced_accuracy")
+    divider = LinearProbe(grid=_DIVIDER_GRID, metric="balanced_accuracy")
     is_target = np.repeat([0, 1], [len(own), len(rows)])
     return Fitted(
         coral,
@@ -279,8 +279,8 @@ def fit_pair(
     )
 
 
-def cross_domains(
-    kind: Candidate, gathered: Candidates, rules: DomainProtocol, C: float | None = None
+def _cross_domains(
+    kind: Candidate, gathered: Candidates, rules: _DomainProtocol, C: float | None = None
 ) -> list[DomainPair]:
     """Accuracies of one kind of features over all pairs: without alignment, and with CORAL.
 
@@ -293,8 +293,8 @@ def cross_domains(
     """
     n_domains = len(rules.names)
     pairs = list(permutations(range(n_domains), 2))
-    found = np.empty((len(ALIGNMENTS), 3, len(pairs), rules.n_splits))
-    converged = np.ones(len(ALIGNMENTS), bool)
+    found = np.empty((len(_ALIGNMENTS), 3, len(pairs), rules.n_splits))
+    converged = np.ones(len(_ALIGNMENTS), bool)
     for number in range(rules.n_splits * n_domains):
         seed, source = divmod(number, n_domains)
         parts = _parts(kind, gathered, number, n_domains)
@@ -310,19 +310,21 @@ def cross_domains(
     share = len(test) / len(train)
     return [
         DomainPair(kind.spec, alignment, named, own, other, told, chance, share, bool(is_done))
-        for alignment, (own, other, told), is_done in zip(ALIGNMENTS, found, converged, strict=True)
+        for alignment, (own, other, told), is_done in zip(
+            _ALIGNMENTS, found, converged, strict=True
+        )
     ]
 
 
 def _fit_all(
-    source: Part, targets: Mapping[int, Part], rules: DomainProtocol, C: float | None
+    source: Part, targets: Mapping[int, Part], rules: _DomainProtocol, C: float | None
 ) -> Iterator[tuple[int, tuple[Fitted, Fitted]]]:
     """What is learned of one source for each target: as it is, and with CORAL."""
     probe, coral = make_probe(rules, C=C), CORAL(rules.regularization)
     trained = clone(probe).fit(source.train, source.train_labels)
     for index, target in targets.items():
-        plain = fit_pair(source, target.train, probe, trained=trained)
-        yield index, (plain, fit_pair(source, target.train, probe, coral))
+        plain = _fit_pair(source, target.train, probe, trained=trained)
+        yield index, (plain, _fit_pair(source, target.train, probe, coral))
 
 
 def _parts(kind: Candidate, gathered: Candidates, number: int, n_domains: int) -> list[Part]:
@@ -343,7 +345,7 @@ def _chances(gathered: Candidates, n_domains: int) -> Column:
     return np.array([np.unique(part, return_counts=True)[1].max() / len(part) for part in domains])
 
 
-def _result(gathered: Candidates, rules: DomainProtocol, pairs: list[DomainPair]) -> Result:
+def _result(gathered: Candidates, rules: _DomainProtocol, pairs: list[DomainPair]) -> Result:
     plain = {found.spec: found for found in pairs if found.alignment == "none"}
     best = max(pairs, key=lambda found: float(found.target.mean()))
     rows = [row for found in pairs for row in found.rows(plain[found.spec], best)]
@@ -362,7 +364,7 @@ def _result(gathered: Candidates, rules: DomainProtocol, pairs: list[DomainPair]
     )
 
 
-def _rules(gathered: Candidates, rules: DomainProtocol) -> dict[str, Any]:
+def _rules(gathered: Candidates, rules: _DomainProtocol) -> dict[str, Any]:
     """The protocol, and what came of it on these pictures."""
     n_domains = len(rules.names)
     known: dict[str, Any] = rules.to_dict()

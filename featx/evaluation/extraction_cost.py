@@ -8,8 +8,8 @@ from typing import Any
 from featx.data.images import Images
 from featx.engine.persistence import portable
 
-N_TIMED = 64
-N_ROUNDS = 4
+_N_TIMED = 64
+_N_ROUNDS = 4
 
 
 def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None) -> float:
@@ -20,15 +20,15 @@ def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None
     extractor : Extractor
         Fitted, if it learns.
     images : Images
-        At most `N_TIMED` of them are used, evenly spread, in a few rounds of which the quickest
+        At most `_N_TIMED` of them are used, evenly spread, in a few rounds of which the quickest
         counts: other programs only slow one down. One picture is extracted before the clock
         starts, so that networks are loaded and kernels compiled.
     n_jobs : int, optional
     """
-    some = images.take(list(range(0, len(images), max(1, len(images) // N_TIMED)))[:N_TIMED])
+    some = images.take(list(range(0, len(images), max(1, len(images) // _N_TIMED)))[:_N_TIMED])
     timed = portable(extractor).set_params(n_jobs=n_jobs, on_error="nan")
     timed.transform(some.take([0]))
-    rounds = [range(start, len(some), N_ROUNDS) for start in range(min(N_ROUNDS, len(some)))]
+    rounds = [range(start, len(some), _N_ROUNDS) for start in range(min(_N_ROUNDS, len(some)))]
     return min(_time(timed, some.take(list(indices))) for indices in rounds)
 
 

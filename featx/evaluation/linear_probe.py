@@ -25,9 +25,9 @@ from featx.evaluation.ridge import RidgePath
 from featx.evaluation.row_space import Floats, RowSpace
 from featx.evaluation.solver import Solution, minimize
 
-Codes: TypeAlias = npt.NDArray[np.intp]
-EXACT_BYTES = 2**28
-ROUGH = 10
+_Codes: TypeAlias = npt.NDArray[np.intp]
+_EXACT_BYTES = 2**28
+_ROUGH = 10
 """How much further from the minimum C is chosen: a thousandth of a logit turns no ranking."""
 
 
@@ -191,7 +191,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         shares: Floats = np.exp(scores - scores.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
-    def _fit_ridge(self, space: RowSpace, codes: Codes) -> Floats:
+    def _fit_ridge(self, space: RowSpace, codes: _Codes) -> Floats:
         path = RidgePath(space.rows, codes, len(self.classes_))
         self.converged_, self.n_iter_ = True, 1
         if self.C is None:
@@ -202,7 +202,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             self.C_ = float(self.C)
         return path.weights(self.C_)
 
-    def _fit_path(self, space: RowSpace, codes: Codes, left_out: Any) -> Floats:
+    def _fit_path(self, space: RowSpace, codes: _Codes, left_out: Any) -> Floats:
         loss = self._loss(codes)
         start = None
         if self.C is None:
@@ -214,7 +214,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
         return found.weights[:, 0]
 
-    def _choose(self, rows: Floats, loss: Loss, codes: Codes, left_out: Any) -> Floats | None:
+    def _choose(self, rows: Floats, loss: Loss, codes: _Codes, left_out: Any) -> Floats | None:
         """Set C to the best on the folds; return the mean of their weights there, a good start."""
         grid = self._checked_grid()
         if left_out is None:
@@ -228,7 +228,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         scores = np.empty((len(left_out), len(grid)))
         for index, C in enumerate(grid):
             weights = (~left_out).T.astype(float)
-            found = self._minimize(single, loss, weights, C, start, tol=ROUGH * self.tol)
+            found = self._minimize(single, loss, weights, C, start, tol=_ROUGH * self.tol)
             start = found.weights
             kept.append(start.mean(1, keepdims=True))
             scores[:, index] = [
@@ -240,7 +240,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.C_ = float(grid[best])
         return kept[best]
 
-    def _rate(self, rows: Floats, weights: Floats, codes: Codes) -> float:
+    def _rate(self, rows: Floats, weights: Floats, codes: _Codes) -> float:
         scores = rows @ weights[:-1] + weights[-1]
         found = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(1)
         is_right = found == codes
@@ -260,7 +260,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         tol = tol or self.tol
         return minimize(rows, loss, weights, C, start=start, tol=tol, max_iter=self.max_iter)
 
-    def _loss(self, codes: Codes) -> Loss:
+    def _loss(self, codes: _Codes) -> Loss:
         n_classes = len(self.classes_)
         if self.classifier == "svm":
             return SquaredHinge(codes, n_classes)
@@ -276,7 +276,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 def _products(X: npt.NDArray[Any], coef: Floats, *, is_unit: bool) -> Floats:
     """Rows times coefficients, a few rows at a time, so that float64 copies stay small."""
     found = np.empty((len(X), len(coef)))
-    n_rows = max(1, EXACT_BYTES // (8 * max(1, X.shape[1])))
+    n_rows = max(1, _EXACT_BYTES // (8 * max(1, X.shape[1])))
     for start in range(0, len(X), n_rows):
         part = np.asarray(X[start : start + n_rows], np.float64)
         if is_unit:

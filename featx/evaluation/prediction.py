@@ -52,7 +52,7 @@ def predict(
         If the model cannot be read, or holds types that are not trusted.
     """
     if Path(model).is_dir():
-        return predict_folder(model, images, store=store, progress=progress, **parameters)
+        return _predict_folder(model, images, store=store, progress=progress, **parameters)
     pipeline = load_pipeline(model, classes=probe_classes())
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
     features = extract(images, extractor, store=store, progress=progress, **parameters)
@@ -60,13 +60,13 @@ def predict(
     return Result(
         "predict",
         str(features.provenance["data"]),
-        prediction_rows(features.paths, shares, probe.classes_, features.labels),
+        _prediction_rows(features.paths, shares, probe.classes_, features.labels),
         failures=features.failures,
         provenance=features.provenance | {"model": os.fspath(model)},
     )
 
 
-def prediction_rows(
+def _prediction_rows(
     paths: Any, shares: Any, classes: Any, labels: Any = None
 ) -> list[dict[str, Any]]:
     """Rows of a table of predictions.
@@ -82,7 +82,7 @@ def prediction_rows(
 
     Examples
     --------
-    >>> prediction_rows(["a.jpg"], np.array([[0.2, 0.8]]), ["ant", "bee"])[0]["predicted"]
+    >>> _prediction_rows(["a.jpg"], np.array([[0.2, 0.8]]), ["ant", "bee"])[0]["predicted"]
     'bee'
     """
     names = [str(name) for name in classes]
@@ -96,7 +96,7 @@ def prediction_rows(
     return rows
 
 
-def predict_folder(
+def _predict_folder(
     folder: str | os.PathLike[str],
     images: Any,
     *,
@@ -133,7 +133,7 @@ def predict_folder(
     return Result(
         "predict",
         str(found.provenance["data"]),
-        prediction_rows(found.paths, softmax(found.X), card["classes"], found.labels),
+        _prediction_rows(found.paths, softmax(found.X), card["classes"], found.labels),
         failures=found.failures,
         provenance=found.provenance | {"model": os.fspath(folder)},
     )

@@ -15,11 +15,11 @@ from featx.errors import DatasetError, FeatxWarning, SpecError
 Indices: TypeAlias = npt.NDArray[np.intp]
 Split: TypeAlias = tuple[Indices, Indices]
 
-WIDE_GRID = tuple(float(f"{value:.6g}") for value in np.logspace(-6, 5, 45))
+_WIDE_GRID = tuple(float(f"{value:.6g}") for value in np.logspace(-6, 5, 45))
 DEFAULT_GRID = tuple(float(f"1e{power}") for power in range(-5, 4))
 """Inverse strengths of the penalty that are tried by default."""
 
-CHOICES = {
+_CHOICES = {
     "splits": ("cv", "random", "folders"),
     "classifier": ("logistic", "svm", "ridge", "knn", "nearest_mean"),
     "scale": ("standard", "l2", "none"),
@@ -67,7 +67,7 @@ class Protocol:
     source: str = ""
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
+        for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise SpecError(f"No {name} {getattr(self, name)!r}; there are {', '.join(known)}.")
         if self.splits == "cv" and self.n_splits < 2:
@@ -156,7 +156,7 @@ class Protocol:
         return train, test[np.isin(labels[test], labels[train])]
 
 
-PROTOCOLS = {
+_PROTOCOLS = {
     "cv": Protocol("cv"),
     "holdout": Protocol("holdout", splits="folders", n_splits=1),
     "random": Protocol("random", splits="random"),
@@ -172,7 +172,7 @@ PROTOCOLS = {
         splits="folders",
         n_splits=1,
         scale="none",
-        grid=WIDE_GRID,
+        grid=_WIDE_GRID,
         source="Kornblith, Shlens and Le, Do Better ImageNet Models Transfer Better?, CVPR 2019: "
         "45 C from 1e-6 to 1e5 on validation pictures, refitted on training and validation",
     ),
@@ -219,11 +219,11 @@ def find_protocol(name: str | Protocol | None, splits: Any = None, **changes: An
     if isinstance(name, Protocol):
         protocol = name
     elif name is None:
-        protocol = PROTOCOLS["holdout" if has_folders else "cv"]
-    elif name in PROTOCOLS:
-        protocol = PROTOCOLS[name]
+        protocol = _PROTOCOLS["holdout" if has_folders else "cv"]
+    elif name in _PROTOCOLS:
+        protocol = _PROTOCOLS[name]
     else:
-        raise SpecError(f"No protocol {name!r}; there are {', '.join(PROTOCOLS)}.")
+        raise SpecError(f"No protocol {name!r}; there are {', '.join(_PROTOCOLS)}.")
     if protocol.name in ("kornblith", "razavian") and not has_folders:
         protocol = replace(protocol, splits="random", n_splits=5)
     if "train_per_class" in changes and protocol.splits == "cv":

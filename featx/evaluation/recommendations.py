@@ -77,7 +77,7 @@ def warn_of_training_images(gathered: Any) -> list[str]:
     """A warning where the bundled network was trained on pictures of the data."""
     if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):
         return []
-    n_known = count_training_images(gathered.dataset.images, gathered.store)
+    n_known = _count_training_images(gathered.dataset.images, gathered.store)
     if not n_known:
         return []
     return [
@@ -86,7 +86,7 @@ def warn_of_training_images(gathered: Any) -> list[str]:
     ]
 
 
-def count_training_images(images: Images, store: FeatureStore | None = None) -> int:
+def _count_training_images(images: Images, store: FeatureStore | None = None) -> int:
     """How many pictures are among those that the bundled network was trained on.
 
     Parameters

@@ -21,13 +21,13 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Matrix: TypeAlias = npt.NDArray[Any]
 Scale: TypeAlias = Literal["standard", "l2", "none"]
 
-MAX_RANK = 12_000
+_MAX_RANK = 12_000
 """More coordinates than these are not rotated: the rotation would cost more than it saves."""
-SMALL = 1000
+_SMALL = 1000
 
 
 @dataclass(frozen=True)
-class Scaler:
+class _Scaler:
     """How features are brought to one scale before a linear model sees them.
 
     Attributes
@@ -43,7 +43,7 @@ class Scaler:
     factor: Floats
 
     @classmethod
-    def fit(cls, X: Matrix, kind: Scale) -> Scaler:
+    def fit(cls, X: Matrix, kind: Scale) -> _Scaler:
         """Learn mean and deviation of each column, in float64, a block of columns at a time."""
         n_features = X.shape[1]
         shift, factor = np.zeros(n_features), np.ones(n_features)
@@ -92,11 +92,11 @@ class RowSpace:
     -----
     With more features than rows the axes come from the Gram matrix ``Z @ Z.T``, with fewer from
     ``Z.T @ Z``; either is summed up over blocks, so that features that are memory-mapped never
-    have to fit into memory. Beyond `MAX_RANK` rows and features nothing is rotated.
+    have to fit into memory. Beyond `_MAX_RANK` rows and features nothing is rotated.
     """
 
     rows: Floats
-    scaler: Scaler
+    scaler: _Scaler
     _basis: Floats | None
     _is_dual: bool
 
@@ -109,8 +109,8 @@ class RowSpace:
         X : array of shape (n_samples, n_features)
         scale : {"standard", "l2", "none"}
         """
-        scaler = Scaler.fit(X, scale)
-        if min(X.shape) > MAX_RANK:
+        scaler = _Scaler.fit(X, scale)
+        if min(X.shape) > _MAX_RANK:
             rows = scaler.block(X, slice(None), scaler.lengths(X))
             return cls(rows, scaler, None, False)
         if X.shape[1] > X.shape[0]:
@@ -120,7 +120,7 @@ class RowSpace:
         return cls(rows @ basis, scaler, basis, False)
 
     @classmethod
-    def _of_gram(cls, X: Matrix, scaler: Scaler) -> RowSpace:
+    def _of_gram(cls, X: Matrix, scaler: _Scaler) -> RowSpace:
         row_lengths = scaler.lengths(X)
         blocks = (scaler.block(X, columns, row_lengths) for columns in _column_blocks(X))
         variances, vectors = _principal(gram(blocks, len(X)))
@@ -156,7 +156,7 @@ class RowSpace:
 
 def _principal(scatter: Floats) -> tuple[Floats, Floats]:
     # Threads wait for each other longer than such a small matrix takes, above all on busy cores.
-    variances, axes = principal_axes(scatter, n_threads=1 if len(scatter) < SMALL else None)
+    variances, axes = principal_axes(scatter, n_threads=1 if len(scatter) < _SMALL else None)
     return variances, np.ascontiguousarray(axes)
 
 

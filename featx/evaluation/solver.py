@@ -12,9 +12,9 @@ from featx.evaluation.losses import Loss
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-MEMORY = 8
-MAX_TRIALS = 12
-SUFFICIENT, CURVED = 1e-4, 0.9
+_MEMORY = 8
+_MAX_TRIALS = 12
+_SUFFICIENT, _CURVED = 1e-4, 0.9
 """Wolfe's two constants: of the decrease, and of the slope that may be left."""
 
 
@@ -97,7 +97,7 @@ class _Memory:
         self.changes.append(change)
         self.inverse.append(np.where(is_curved, 1 / np.where(is_curved, product, 1.0), 0.0))
         for kept in (self.steps, self.changes, self.inverse):
-            del kept[:-MEMORY]
+            del kept[:-_MEMORY]
 
     def direction(self, gradient: Floats, preconditioner: Floats) -> Floats:
         """Minus the inverse Hessian times the gradient, by the two-loop recursion."""
@@ -168,13 +168,13 @@ class _Search:
         low, high = np.zeros_like(downhill), np.full_like(downhill, np.inf)
         step = np.ones_like(downhill)
         is_open = downhill < 0
-        for _ in range(MAX_TRIALS):
+        for _ in range(_MAX_TRIALS):
             weights = self.weights + step[:, None] * direction
             value, slopes, curvature = self._evaluate(self.scores + step[:, None] * moved, weights)
             slope = self.C * np.einsum("npk,npk->p", slopes, moved)
             slope += _dot(self.penalty * weights, direction)
-            is_long = is_open & (value > self.value + SUFFICIENT * step * downhill + _noise(value))
-            is_short = is_open & ~is_long & (slope < CURVED * downhill)
+            is_long = is_open & (value > self.value + _SUFFICIENT * step * downhill + _noise(value))
+            is_short = is_open & ~is_long & (slope < _CURVED * downhill)
             if not (is_long | is_short).any():
                 break
             high = np.where(is_long, step, high)

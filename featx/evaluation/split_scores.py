@@ -28,7 +28,7 @@ Column: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class _Predictions:
     """What was said of the test pictures of one split.
 
     Attributes
@@ -81,7 +81,7 @@ class SplitScores:
         In every split.
     """
 
-    predictions: list[Predictions]
+    predictions: list[_Predictions]
     test_share: float
     Cs: list[float | None]
     train_seconds: float
@@ -196,7 +196,7 @@ def score_splits(
         rows = X(number) if callable(X) else X
         started = time.perf_counter()
         fitted = _fit(
-            clone(probe), take_rows(rows, train), labels[train], _validation(splits, train)
+            clone(probe), _take_rows(rows, train), labels[train], _validation(splits, train)
         )
         seconds.append(time.perf_counter() - started)
         predictions.append(_predict(fitted, rows, labels, test))
@@ -248,7 +248,7 @@ def probe_classes() -> tuple[type[Any], ...]:
     return LinearProbe, MeanProbe, NeighborProbe
 
 
-def take_rows(X: Any, indices: Column) -> Any:
+def _take_rows(X: Any, indices: Column) -> Any:
     """Some rows of features; in a temporary file where they are large."""
     if X.dtype != np.float32:
         return X[indices]
@@ -272,18 +272,18 @@ def _fit(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
     return probe.fit(X, labels, left_out=left_out)
 
 
-def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:
-    tested = take_rows(X, test)
+def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> _Predictions:
+    tested = _take_rows(X, test)
     predicted = fitted.predict(tested)
     shares = fitted.predict_proba(tested)
     classes = fitted.classes_
     own = shares[np.arange(len(test)), np.searchsorted(classes, labels[test])]
     said = shares[np.arange(len(test)), np.searchsorted(classes, predicted)]
     tiny = np.finfo(float).eps
-    return Predictions(test, labels[test], predicted, said, float(-np.log(own.clip(tiny)).mean()))
+    return _Predictions(test, labels[test], predicted, said, float(-np.log(own.clip(tiny)).mean()))
 
 
-def _difference_of_means(first: Predictions, second: Predictions) -> PairedTest:
+def _difference_of_means(first: _Predictions, second: _Predictions) -> PairedTest:
     """Difference of balanced accuracies on one split: a t-test over classes."""
     classes = np.unique(first.truth)
     shares = [[p.is_right[p.truth == c].mean() for c in classes] for p in (first, second)]

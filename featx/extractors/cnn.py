@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from featx.networks.network import NetworkConfig
     from featx.networks.tapping import Tap
 
-FIXED_BATCH = 8
+_FIXED_BATCH = 8
 """Pictures in one pass where rows are to be reproducible."""
 
-MAX_BATCH = 64
+_MAX_BATCH = 64
 """Most pictures in one pass of a processor's core, and those in one of an accelerator."""
 
-ROOM = 2
+_ROOM = 2
 """Times the side that a network needs which a JPEG keeps at least when it is reduced."""
 
 
@@ -211,7 +211,7 @@ class CNNFeatures(Extractor):
         if self.decode == "full":
             return None
         resize = self._plan(is_checked=False).preprocessing.resize
-        return ROOM * (resize if isinstance(resize, int) else max(resize))
+        return _ROOM * (resize if isinstance(resize, int) else max(resize))
 
     @property
     def _contract(self) -> str:
@@ -221,7 +221,7 @@ class CNNFeatures(Extractor):
     def batch_length(self) -> int:  # type: ignore[override]
         """Pictures extracted and stored at a time: whole passes, no more than 32 MiB of rows."""
         n_features = sum(map(self.n_features, self.layers))
-        bound = min(MAX_BATCH, rows_per_chunk(4 * n_features))
+        bound = min(_MAX_BATCH, rows_per_chunk(4 * n_features))
         n_pass = self._fixed_batch or 1
         return n_pass * max(1, bound // n_pass)
 
@@ -357,8 +357,8 @@ class CNNFeatures(Extractor):
     def _fixed_batch(self) -> int | None:
         """Pictures in one pass; None where it is left to the network."""
         if self.batch_size or self.reproducible:
-            return self.batch_size or FIXED_BATCH
-        return None if self.has_worker_threads else MAX_BATCH
+            return self.batch_size or _FIXED_BATCH
+        return None if self.has_worker_threads else _MAX_BATCH
 
     def _plan(self, *, is_checked: bool = True) -> NetworkConfig:
         """The network asked for; unless `is_checked`, one that was asked for before will do."""
@@ -366,7 +366,7 @@ class CNNFeatures(Extractor):
 
         parameters = self.get_params(deep=False)
         return find_config(
-            is_checked=is_checked, **{name: parameters[name] for name in PLAN_PARAMETERS}
+            is_checked=is_checked, **{name: parameters[name] for name in _PLAN_PARAMETERS}
         )
 
     def _find(self, layer: str) -> Layer:
@@ -389,7 +389,7 @@ class CNNFeatures(Extractor):
         }
 
 
-PLAN_PARAMETERS = (
+_PLAN_PARAMETERS = (
     "model",
     "weights",
     "load",

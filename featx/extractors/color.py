@@ -14,7 +14,7 @@ from featx.data.images import MAX_PIXELS, Pixels
 from featx.extractors.base import Extractor
 from featx.streaming.rows import Matrix
 
-CHANNELS = ("red", "green", "blue")
+_CHANNELS = ("red", "green", "blue")
 
 
 class ColorHistogram(Extractor):
@@ -89,7 +89,7 @@ class ColorHistogram(Extractor):
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Names such as ``red_0``: the channel, and the bin from dark to bright."""
-        names = [f"{channel}_{i}" for channel in CHANNELS for i in range(self.n_bins)]
+        names = [f"{channel}_{i}" for channel in _CHANNELS for i in range(self.n_bins)]
         return np.array(names, dtype=object)
 
     def _prepare(self, pixels: Pixels) -> Matrix:
@@ -129,7 +129,7 @@ class MeanColor(Extractor):
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """``red``, ``green``, ``blue``."""
-        return np.array(CHANNELS, dtype=object)
+        return np.array(_CHANNELS, dtype=object)
 
     def _prepare(self, pixels: Pixels) -> Matrix:
         return pixels.mean((0, 1), dtype=np.float64).astype(np.float32)  # (3,)

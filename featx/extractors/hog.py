@@ -20,7 +20,7 @@ from featx.data.images import (
 from featx.extractors.base import Extractor
 from featx.streaming.rows import Matrix
 
-BLOCK_NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
+_BLOCK_NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 
 
 class HOG(Extractor):
@@ -67,7 +67,7 @@ class HOG(Extractor):
     Intensities are 0 to 255, in colour and in grey, and rows equal
     ``skimage.feature.hog(image, orientations, (cell_px, cell_px), (block_cells, block_cells),
     channel_axis=-1)`` on an image of the same size; in grey, those of
-    ``skimage.feature.hog(featx.data.images.grey(image), ...)``. That is ``255 *
+    ``skimage.feature.hog(featx.data.images.gray(image), ...)``. That is ``255 *
     skimage.color.rgb2gray(image)`` but for rounding, which matters only to gradients exactly
     between two bins (there are some at 45 degrees with 4, 8 or 12 orientations).
 
@@ -95,7 +95,7 @@ class HOG(Extractor):
         "cell_px": [Interval(numbers.Integral, 1, None, closed="left")],
         "block_cells": [Interval(numbers.Integral, 1, None, closed="left")],
         "orientations": [Interval(numbers.Integral, 1, 255, closed="both")],
-        "block_norm": [StrOptions(set(BLOCK_NORMS))],
+        "block_norm": [StrOptions(set(_BLOCK_NORMS))],
         "transform_sqrt": ["boolean"],
         "color": ["boolean"],
     }
@@ -178,7 +178,7 @@ class HOG(Extractor):
 
         rows = np.empty((len(batch), self._n_features_out), np.float32)
         shape = self.cell_px, self.block_cells, self.orientations
-        norm = BLOCK_NORMS.index(self.block_norm)
+        norm = _BLOCK_NORMS.index(self.block_norm)
         kind = bool(self.color), bool(self.transform_sqrt)
         height, width = batch[0].shape[:2]
         down, right = np.empty((2, height, width))

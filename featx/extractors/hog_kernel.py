@@ -12,14 +12,14 @@ import numpy.typing as npt
 from featx._imports import compiled
 from featx.data.images import GRAY_WEIGHTS
 
-L1, L1_SQRT, L2, L2_HYS = range(4)
-EPS = 1e-5
+L1, _L1_SQRT, L2, _L2_HYS = range(4)
+_EPS = 1e-5
 CLIP = np.float32(0.2)
-REACH = 255
-TIE = 1e-14
-N_SLOPES = 2 * REACH + 1
-RED, GREEN, BLUE = GRAY_WEIGHTS
-WEIGHT_SUM = sum(GRAY_WEIGHTS)
+_REACH = 255
+_TIE = 1e-14
+_N_SLOPES = 2 * _REACH + 1
+_RED, _GREEN, _BLUE = GRAY_WEIGHTS
+_WEIGHT_SUM = sum(GRAY_WEIGHTS)
 
 
 _outer = compiled(error_model="numpy")
@@ -40,7 +40,7 @@ def bin_table(orientations: int) -> npt.NDArray[np.uint8]:
     ndarray of shape (511 * 511,), uint8
         The bin of gradient ``(down, right)`` at ``(down + 255) * 511 + right + 255``.
     """
-    steps = np.arange(-REACH, REACH + 1, dtype=np.float64)
+    steps = np.arange(-_REACH, _REACH + 1, dtype=np.float64)
     return bins_of(steps[:, None], steps[None, :], orientations).ravel()
 
 
@@ -210,8 +210,8 @@ def _fill_values(pixels: Any, is_color: bool, is_root: bool, values: Any) -> Non
     else:
         for x in range(len(values)):
             # Whole numbers until the end, so that equal greys stay exactly equal.
-            total = RED * np.int32(pixels[3 * x]) + GREEN * np.int32(pixels[3 * x + 1])
-            values[x] = (total + BLUE * np.int32(pixels[3 * x + 2])) / WEIGHT_SUM
+            total = _RED * np.int32(pixels[3 * x]) + _GREEN * np.int32(pixels[3 * x + 1])
+            values[x] = (total + _BLUE * np.int32(pixels[3 * x + 2])) / _WEIGHT_SUM
     if is_root:
         for j in range(len(values)):
             values[j] = math.sqrt(values[j])
@@ -237,7 +237,7 @@ def _strongest_of(gradients: Any, n_channels: int, down: Any, right: Any) -> Non
         for j in range(n_channels * x + 1, n_channels * (x + 1)):
             excess = squares[j] - squares[most]
             # Where squares all but tie, lengths decide as scikit-image rounds them.
-            if abs(excess) <= TIE * squares[most]:
+            if abs(excess) <= _TIE * squares[most]:
                 length = math.hypot(downs[j], rights[j])
                 excess = length - math.hypot(downs[most], rights[most])
             if excess > 0:
@@ -251,7 +251,7 @@ def _integer_gradients(above: Any, here: Any, below: Any, squares: Any, slopes: 
     for j in range(len(here)):
         down = np.int32(below[j]) - np.int32(above[j])
         squares[j] = down * down
-        slopes[j] = (down + REACH) * N_SLOPES + REACH
+        slopes[j] = (down + _REACH) * _N_SLOPES + _REACH
     # Slices, each counted from 0: an index that might be negative is compiled without SIMD.
     left, right, inner_squares, inner_slopes = here[:-6], here[6:], squares[3:-3], slopes[3:-3]
     for j in range(len(left)):
@@ -310,19 +310,19 @@ def _blocks(cells: Any, block: int, orientations: int, norm: int, row: Any) -> N
 def _normalize(values: Any, norm: int) -> None:
     """One block brought to length one, in place."""
     total = np.float32(0)
-    if norm in (L1, L1_SQRT):
+    if norm in (L1, _L1_SQRT):
         for value in values:
             total += value
-        factor = np.float32(1 / (total + EPS))
+        factor = np.float32(1 / (total + _EPS))
         for j in range(len(values)):
             values[j] *= factor
-        if norm == L1_SQRT:
+        if norm == _L1_SQRT:
             for j in range(len(values)):
                 values[j] = math.sqrt(values[j])
         return
     for value in values:
         total += value * value
-    factor = np.float32(1 / math.sqrt(total + EPS**2))
+    factor = np.float32(1 / math.sqrt(total + _EPS**2))
     if norm == L2:
         for j in range(len(values)):
             values[j] *= factor
@@ -332,6 +332,6 @@ def _normalize(values: Any, norm: int) -> None:
         value = min(values[j] * factor, CLIP)
         values[j] = value
         clipped += value * value
-    factor = np.float32(1 / math.sqrt(clipped + EPS**2))
+    factor = np.float32(1 / math.sqrt(clipped + _EPS**2))
     for j in range(len(values)):
         values[j] *= factor

@@ -17,8 +17,8 @@ from featx.errors import ResultFileError
 from featx.features.columns import Column, find_column
 
 RESULTS_FILE = "results.json"
-TABLE_FILE = "table.csv"
-PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
+_TABLE_FILE = "table.csv"
+_PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The public part as plain values: what ``--json`` prints."""
         everything = asdict(self)
-        return {name: to_plain(everything[name], allow_nan=False) for name in PUBLIC}
+        return {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
 
     def to_csv(self) -> str:
         """The table as comma-separated values, names first; a cell that is a dict is spread."""
@@ -118,7 +118,7 @@ class Result:
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, content in ((RESULTS_FILE, text), (TABLE_FILE, self.to_csv())):
+            for name, content in ((RESULTS_FILE, text), (_TABLE_FILE, self.to_csv())):
                 with atomic_write(folder / name) as temporary:
                     temporary.write_text(content, "utf-8", "surrogatepass")
         except OSError as error:

@@ -26,9 +26,9 @@ from featx.figures.style import (
     shortened,
 )
 
-MOST_KERNELS = 256
-TILE_PX, GAP_PX = 96, 4
-MARGIN, HEAD, CAPTION, SPACE = 0.06, 0.34, 0.34, 0.14
+_MOST_KERNELS = 256
+_TILE_PX, _GAP_PX = 96, 4
+MARGIN, _HEAD, _CAPTION, _SPACE = 0.06, 0.34, 0.34, 0.14
 """Inches: around all, above all, above each block, and between blocks."""
 
 
@@ -75,7 +75,7 @@ def draw_filters(
         field = "x".join(map(str, row["field_px"]))
         title = f"{model}, {row['layer']}: what {field} px excite each channel most"
         said = f"{len(found)} channels of {row['layer']}"
-        return draw_activating_images(found, title), replace(
+        return _draw_activating_images(found, title), replace(
             result, sentences=[said, *result.sentences]
         )
     if layer is not None or channels is not None:
@@ -85,12 +85,12 @@ def draw_filters(
     n, height, width, _ = kernels.shape
     row = {"n_kernels": n, "size_px": [height, width]}
     said = f"{n} kernels of {height}x{width} px"
-    return draw_kernels(kernels, f"{model}, first kernels"), Result(
+    return _draw_kernels(kernels, f"{model}, first kernels"), Result(
         "filters", "", [row], sentences=[said]
     )
 
 
-def draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
+def _draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
     """Kernels side by side, in the order of their channels.
 
     Parameters
@@ -105,10 +105,10 @@ def draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
 
     Examples
     --------
-    >>> draw_kernels(np.full((6, 3, 3, 3), 0.5)).axes[0].images[0].get_array().shape
+    >>> _draw_kernels(np.full((6, 3, 3, 3), 0.5)).axes[0].images[0].get_array().shape
     (7, 11, 3)
     """
-    shown = kernels[:MOST_KERNELS]
+    shown = kernels[:_MOST_KERNELS]
     n_columns = int(np.ceil(np.sqrt(len(shown) * 1.6)))
     if len(shown) < 12:
         n_columns = int(np.ceil(np.sqrt(len(shown))))
@@ -118,7 +118,7 @@ def draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
     height = side * sheet.shape[0] / sheet.shape[1]
     note = f", the first {len(shown)} of {len(kernels)}" if len(shown) < len(kernels) else ""
     with house_style():
-        figure = Figure((width, height + HEAD + MARGIN))
+        figure = Figure((width, height + _HEAD + MARGIN))
         axes = place_axes(figure, MARGIN, MARGIN, side, height)
         axes.imshow(sheet, interpolation="nearest", vmin=0, vmax=1)
         axes.set_axis_off()
@@ -126,7 +126,7 @@ def draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
         return figure
 
 
-def draw_activating_images(
+def _draw_activating_images(
     found: Mapping[int, Sequence[ActivatingImages]], title: str = ""
 ) -> Figure:
     """For each channel a block of the pictures that excite it most.
@@ -145,20 +145,20 @@ def draw_activating_images(
     --------
     >>> crop = np.zeros((4, 4, 3), np.uint8)
     >>> one = Exciting("a.png", "ant", 1.0, (slice(0, 4), slice(0, 4)), crop)
-    >>> len(draw_activating_images({7: [one] * 9, 12: [one] * 9}).axes)
+    >>> len(_draw_activating_images({7: [one] * 9, 12: [one] * 9}).axes)
     2
     """
     n_columns = min(4, len(found))
     n_lines = -(-len(found) // n_columns)
-    side = (WIDTH - 2 * MARGIN - 3 * SPACE) / 4
-    width = 2 * MARGIN + n_columns * side + (n_columns - 1) * SPACE
-    height = HEAD + n_lines * (side + CAPTION) + (n_lines - 1) * SPACE + MARGIN
+    side = (WIDTH - 2 * MARGIN - 3 * _SPACE) / 4
+    width = 2 * MARGIN + n_columns * side + (n_columns - 1) * _SPACE
+    height = _HEAD + n_lines * (side + _CAPTION) + (n_lines - 1) * _SPACE + MARGIN
     with house_style():
         figure = Figure((width, height))
         for index, (channel, images) in enumerate(found.items()):
             line, column = divmod(index, n_columns)
-            left = MARGIN + column * (side + SPACE)
-            bottom = height - HEAD - (line + 1) * (side + CAPTION) - line * SPACE
+            left = MARGIN + column * (side + _SPACE)
+            bottom = height - _HEAD - (line + 1) * (side + _CAPTION) - line * _SPACE
             axes = place_axes(figure, left, bottom, side, side)
             axes.imshow(_block(images), interpolation="lanczos")
             axes.set_axis_off()
@@ -184,17 +184,17 @@ def _sheet(tiles: Any, n_columns: int, gap: int) -> npt.NDArray[Any]:
 
 def _block(images: Sequence[ActivatingImages]) -> npt.NDArray[Any]:
     n_columns = int(np.ceil(np.sqrt(len(images))))
-    return _sheet([_tile(item.crop) for item in images], n_columns, GAP_PX)
+    return _sheet([_tile(item.crop) for item in images], n_columns, _GAP_PX)
 
 
 def _tile(crop: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A crop in the middle of a white square; one at the edge of its picture is not square."""
-    scale = TILE_PX / max(crop.shape[:2])
+    scale = _TILE_PX / max(crop.shape[:2])
     height, width = (max(1, round(length * scale)) for length in crop.shape[:2])
     is_small = scale > 3
     how = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
-    tile = np.full((TILE_PX, TILE_PX, 3), 255, np.uint8)
-    top, left = (TILE_PX - height) // 2, (TILE_PX - width) // 2
+    tile = np.full((_TILE_PX, _TILE_PX, 3), 255, np.uint8)
+    top, left = (_TILE_PX - height) // 2, (_TILE_PX - width) // 2
     resized = Image.fromarray(np.ascontiguousarray(crop)).resize((width, height), how)
     tile[top : top + height, left : left + width] = np.asarray(resized)
     return tile

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Palette:
+class _Palette:
     """Colors and markers of a medium, in the order in which they are given to classes.
 
     Attributes
@@ -28,13 +28,13 @@ _OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _DARK_YELLOW = "#b8a900"
 """Okabe and Ito's yellow, darkened to be seen on white."""
 
-PAPER = Palette(
+_PAPER = _Palette(
     colors=(*_OKABE_ITO, "#4d4d4d", _DARK_YELLOW, "#6a3d9a", "#8b5a2b"),
     markers=("o", "^", "s"),
 )
 """Figures: on white. The last two colors never occur with the first marker."""
 
-SCREEN = Palette(
+SCREEN = _Palette(
     # The grey is lighter than on paper, to be seen on black.
     colors=(*_OKABE_ITO, "#8a8a8a", _DARK_YELLOW),
     markers=(
@@ -45,8 +45,8 @@ SCREEN = Palette(
 )
 """The page: on white and on black. Bokeh's filled markers, the plainest first."""
 
-N_PER_MARKER = 8
-N_PAPER_LOOKS = N_PER_MARKER * len(PAPER.markers)
+_N_PER_MARKER = 8
+N_PAPER_LOOKS = _N_PER_MARKER * len(_PAPER.markers)
 """Classes that a figure can tell apart."""
 
 TRAINED = SOURCE = _OKABE_ITO[0]
@@ -60,7 +60,7 @@ UNKNOWN = "#8a8a8a"
 """The page's grey: controls, and points of no class."""
 
 
-def color_of(index: int, palette: Palette = PAPER) -> str:
+def color_of(index: int, palette: _Palette = _PAPER) -> str:
     """Color of the class at an index of the legend.
 
     Examples
@@ -76,7 +76,7 @@ def color_of(index: int, palette: Palette = PAPER) -> str:
     return palette.late_colors[late % len(palette.late_colors)]
 
 
-def marker_of(index: int, palette: Palette = PAPER) -> str:
+def marker_of(index: int, palette: _Palette = _PAPER) -> str:
     """Marker of the class at an index of the legend.
 
     Examples
@@ -85,11 +85,11 @@ def marker_of(index: int, palette: Palette = PAPER) -> str:
     ('o', '^', 'circle')
     """
     late = _late_index(index, palette)
-    step = index // N_PER_MARKER if late is None else late // len(palette.late_colors)
+    step = index // _N_PER_MARKER if late is None else late // len(palette.late_colors)
     return palette.markers[step % len(palette.markers)]
 
 
-def _late_index(index: int, palette: Palette) -> int | None:
+def _late_index(index: int, palette: _Palette) -> int | None:
     """Index among the classes that take late colors, None for the earlier ones."""
-    late = index - N_PER_MARKER * len(palette.markers)
+    late = index - _N_PER_MARKER * len(palette.markers)
     return late if palette.late_colors and late >= 0 else None

@@ -17,7 +17,7 @@ from featx.figures.palette import (
     marker_of,
 )
 
-N_SINGLED_OUT = 12
+_N_SINGLED_OUT = 12
 """Groups in color where there are too many to tell all of them apart."""
 
 _COLUMNS = {"class": "labels", "domain": "domains", "split": "splits"}
@@ -193,5 +193,5 @@ def _spread_by_purity(names: npt.NDArray[Any], coordinates: npt.NDArray[Any]) ->
     large = found[sizes >= max(3, np.median(sizes) / 4)]
     purity = np.array([same[names == name].mean() for name in large])
     order = large[np.lexsort((large, -purity))]
-    indices = np.linspace(0, len(order) - 1, min(N_SINGLED_OUT, len(order))).round().astype(int)
+    indices = np.linspace(0, len(order) - 1, min(_N_SINGLED_OUT, len(order))).round().astype(int)
     return [str(name) for name in order[indices]]

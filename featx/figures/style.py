@@ -51,7 +51,7 @@ SETTINGS: Any = {
     "savefig.dpi": 200,
     "figure.dpi": 100,
 }
-LONGEST_NAME = 24
+_LONGEST_NAME = 24
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def save_figure(
     return written
 
 
-def shortened(name: str, longest: int = LONGEST_NAME) -> str:
+def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
     """A name that a legend has room for.
 
     Examples

@@ -222,7 +222,7 @@ def preview_augmentations(
         If an augmentation is not known.
     """
     decoded = Images(images)
-    return draw_grid(
+    return _draw_grid(
         [decoded.pixels(i) for i in range(len(decoded))],
         [Augmentation.parse(text, flip=flip) for text in presets],
         find_source(model).preprocessing().override(size=size),
@@ -231,7 +231,7 @@ def preview_augmentations(
     )
 
 
-def draw_grid(
+def _draw_grid(
     images: Sequence[Pixels],
     augmentations: Sequence[Augmentation],
     preprocessing: Preprocessing,

@@ -39,14 +39,14 @@ from featx.networks.preprocessing import Preprocessing
 from featx.networks.tapping import Tap, Traced
 from featx.streaming.progress import ProgressCallback
 
-SMALLEST = 8
+_SMALLEST = 8
 """Most places along a side of the maps that the decoder begins with."""
 N_CHANNELS = 64
-PATCHES = 4
+_PATCHES = 4
 """Patches along a side that may be masked."""
 
 
-class Autoencoder(nn.Module):
+class _Autoencoder(nn.Module):
     """The layers of a network up to its last maps, a narrow code, and a decoder.
 
     Parameters
@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
         names = table.recording.nodes[layer.index].names
         self.encoder = Traced(network, preprocessing.crop).cut([Tap(layer, "flatten", names)])
         self.code = nn.Linear(layer.n_features, n_code)
-        self.decoder = make_decoder(n_code, preprocessing.crop)
+        self.decoder = _make_decoder(n_code, preprocessing.crop)
         self.preprocessing = preprocessing
         self.register_buffer("mean", _column(preprocessing.mean))
         self.register_buffer("std", _column(preprocessing.std))
@@ -86,7 +86,7 @@ class Autoencoder(nn.Module):
 
 
 @dataclass
-class Pretrained:
+class _Pretrained:
     """What pretraining left.
 
     Parameters
@@ -165,7 +165,7 @@ def pretrain(
     output: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
-) -> Pretrained:
+) -> _Pretrained:
     """Train a convolutional autoencoder on pictures without labels.
 
     Parameters
@@ -225,7 +225,7 @@ def pretrain(
     >>> found.grid.shape, found.state["conv1.weight"].shape
     ((56, 112, 3), torch.Size([20, 1, 5, 5]))
     """
-    if precision not in PRECISIONS:
+    if precision not in _PRECISIONS:
         raise TrainingError(f"precision is fp32 or bf16; got {precision!r}.")
     check_precision(precision, device)
     if epochs < 1:
@@ -264,8 +264,8 @@ def pretrain(
         )
     autoencoder.to("cpu").eval()
     state = _state_of(autoencoder, network)
-    grid = draw_reconstructions(autoencoder, left.take(range(n_shown)))
-    found = Pretrained(state, history, grid, settings | {"n_images": str(len(train))})
+    grid = _draw_reconstructions(autoencoder, left.take(range(n_shown)))
+    found = _Pretrained(state, history, grid, settings | {"n_images": str(len(train))})
     if output is not None:
         found.save(output)
     if kept is not None:
@@ -277,19 +277,19 @@ SETTINGS = (
     *("encoder", "weights", "size", "n_code", "noise", "mask"),
     *("epochs", "lr", "batch_size", "precision", "random_state"),
 )
-STAGE = "pretrain"
-PRECISIONS = ("fp32", "bf16")
+_STAGE = "pretrain"
+_PRECISIONS = ("fp32", "bf16")
 
 
-def make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
+def _make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
     """From a code to logits of pixels of at least a size, doubling the side at each step.
 
     Examples
     --------
-    >>> make_decoder(10, (28, 28))(torch.zeros(1, 10)).shape
+    >>> _make_decoder(10, (28, 28))(torch.zeros(1, 10)).shape
     torch.Size([1, 3, 28, 28])
     """
-    n_steps = max(1, math.ceil(math.log2(max(crop) / SMALLEST)))
+    n_steps = max(1, math.ceil(math.log2(max(crop) / _SMALLEST)))
     height, width = (math.ceil(side / 2**n_steps) for side in crop)
     steps: list[nn.Module] = [
         nn.Linear(n_code, N_CHANNELS * height * width),
@@ -305,7 +305,7 @@ def make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
     return nn.Sequential(*steps)
 
 
-def draw_reconstructions(autoencoder: Autoencoder, images: Images) -> Pixels:
+def _draw_reconstructions(autoencoder: _Autoencoder, images: Images) -> Pixels:
     """Pictures side by side, above what is made of them: ``(2 * h, n * w, 3)``, uint8."""
     pictures = _Shares(images, autoencoder.preprocessing)
     shares = torch.stack([pictures[i][1] for i in range(len(images))])  # (n, 3, h, w)
@@ -326,17 +326,17 @@ def _choose(dataset: ImageDataset, max_images: int | None, random_state: int) ->
 
 def _build(
     encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int
-) -> tuple[Autoencoder, nn.Module]:
+) -> tuple[_Autoencoder, nn.Module]:
     plan = find_config(encoder, weights=weights, size=size)
     network, _ = build_network(plan)
     network = network.eval().float().requires_grad_(True)
     switch_off_in_place(network)
-    autoencoder = Autoencoder(network, plan.preprocessing, plan.table, n_code)
+    autoencoder = _Autoencoder(network, plan.preprocessing, plan.table, n_code)
     return autoencoder, network
 
 
 def _checkpointer(
-    folder: str | os.PathLike[str] | None, autoencoder: Autoencoder, images: Images, settings: Any
+    folder: str | os.PathLike[str] | None, autoencoder: _Autoencoder, images: Images, settings: Any
 ) -> Checkpointer | None:
     """The checkpoint of exactly this run; None where none is kept."""
     if folder is None:
@@ -346,7 +346,7 @@ def _checkpointer(
     return Checkpointer(folder, fingerprint([settings, structure, digests]))
 
 
-def _state_of(autoencoder: Autoencoder, network: nn.Module) -> dict[str, Tensor]:
+def _state_of(autoencoder: _Autoencoder, network: nn.Module) -> dict[str, Tensor]:
     """The network's own tensors under their own names, then those of code and decoder."""
     state = network.state_dict()
     for name in ("code", "decoder"):
@@ -355,7 +355,7 @@ def _state_of(autoencoder: Autoencoder, network: nn.Module) -> dict[str, Tensor]
 
 
 def _train(
-    autoencoder: Autoencoder,
+    autoencoder: _Autoencoder,
     train: Dataset[Any],
     left: Dataset[Any],
     settings: LoopSettings,
@@ -372,11 +372,11 @@ def _train(
         return optimizer
 
     callbacks: list[Any] = [
-        ("seeds", SeedEachEpoch(settings.random_state, STAGE)),
+        ("seeds", SeedEachEpoch(settings.random_state, _STAGE)),
         ("rates", ScheduleRates(settings, epochs, len(train))),  # type: ignore[arg-type]
     ]
     if checkpoint is not None:
-        callbacks.append(("checkpoint", KeepEachEpoch(checkpoint, autoencoder, STAGE, epochs)))
+        callbacks.append(("checkpoint", KeepEachEpoch(checkpoint, autoencoder, _STAGE, epochs)))
     net = ProgressNet(
         autoencoder,
         criterion=nn.BCEWithLogitsLoss,
@@ -386,7 +386,7 @@ def _train(
         batch_size=settings.batch_size,
         iterator_train__shuffle=True,
         train_split=predefined_split(left),
-        callbacks=[*callbacks, ("tell", ReportProgress(progress, STAGE, epochs, len(train)))],  # type: ignore[arg-type]
+        callbacks=[*callbacks, ("tell", ReportProgress(progress, _STAGE, epochs, len(train)))],  # type: ignore[arg-type]
         callbacks__print_log=None,
         device=settings.device,
         verbose=0,
@@ -411,7 +411,7 @@ class _Changes:
         if self.noise:
             shares = (shares + self.noise * torch.randn_like(shares)).clamp(0, 1)
         if self.mask:
-            kept = (torch.rand(len(shares), 1, PATCHES, PATCHES) >= self.mask).float()
+            kept = (torch.rand(len(shares), 1, _PATCHES, _PATCHES) >= self.mask).float()
             shares = shares * nn.functional.interpolate(kept, shares.shape[2:])
         return shares, wanted
 

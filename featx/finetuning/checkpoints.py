@@ -22,7 +22,7 @@ from featx._files import atomic_write, to_plain
 from featx.errors import TrainingError
 from featx.finetuning.freeze_check import Checksums
 
-CHECKPOINT = "checkpoint.pt"
+_CHECKPOINT = "checkpoint.pt"
 _NUMBERS = (int, float, np.number, np.bool_)
 
 
@@ -42,7 +42,7 @@ class Checkpointer:
     """
 
     def __init__(self, folder: str | os.PathLike[str], key: str) -> None:
-        self.file = Path(folder) / CHECKPOINT
+        self.file = Path(folder) / _CHECKPOINT
         self.key = key
         self.begun: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
@@ -62,7 +62,7 @@ class Checkpointer:
             If it cannot be written.
         """
         # Under one name: kills would else fill the folder with halves of networks.
-        part = self.file.with_name(f".{CHECKPOINT}.part")
+        part = self.file.with_name(f".{_CHECKPOINT}.part")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(self.file, temporary=part), part.open("wb") as file:
@@ -120,7 +120,7 @@ def remove_checkpoints(folders: Iterable[str | os.PathLike[str]]) -> None:
     folders : iterable of path
     """
     for folder in map(Path, folders):
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        (folder / _CHECKPOINT).unlink(missing_ok=True)
         with suppress(OSError):  # There are files of the user, or there is no such folder.
             folder.rmdir()
 

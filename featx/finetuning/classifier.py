@@ -56,10 +56,10 @@ from featx.store.feature_store import open_store
 from featx.streaming.progress import ProgressCallback
 
 Indices = npt.NDArray[np.intp]
-CACHED_BYTES = 2 << 30
+_CACHED_BYTES = 2 << 30
 """Most that cached features may take; beyond it the network runs live."""
 
-TUNE_LR, SCRATCH_LR = 1e-4, 1e-3
+_TUNE_LR, SCRATCH_LR = 1e-4, 1e-3
 
 
 class FineTunedClassifier(ClassifierMixin, BaseEstimator):
@@ -379,7 +379,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         train = what_trains(self.weights) if self.train is None else self.train
         is_head_only = train == "head"
         first = Policy("head", freeze, self.head_lr, batch_norm=self.batch_norm)
-        lr = self.lr or (SCRATCH_LR if prepared.is_random else TUNE_LR)
+        lr = self.lr or (SCRATCH_LR if prepared.is_random else _TUNE_LR)
         second = Policy(
             train,
             freeze,
@@ -536,7 +536,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         else:
             n_images = len(train[1]) + (0 if valid is None else len(valid[1]))
             n_bytes = 4 * n_images * found[0].n_features
-            if n_bytes > CACHED_BYTES:
+            if n_bytes > _CACHED_BYTES:
                 found, why = None, f"features of the fixed part would take {n_bytes:,} bytes"
         if found is None:
             self._note(progress, f"{stage.name}: the network runs live ({why})")

@@ -14,7 +14,7 @@ from featx.data.datasets import ImageDataset, train_test_indices
 from featx.data.images import Images
 from featx.errors import DatasetError, ImageError
 
-TEST_SHARE = 0.25
+_TEST_SHARE = 0.25
 
 
 @dataclass
@@ -142,9 +142,9 @@ def _divide(dataset: ImageDataset, failures: list[tuple[str, str]], random_state
             return DataSplit(dataset, train, none, val, failures, "folders train and val")
         return DataSplit(dataset, train, val, test, failures, "folders train, val and test")
     assert dataset.labels is not None
-    size = 1 - TEST_SHARE
+    size = 1 - _TEST_SHARE
     train, test = train_test_indices(dataset.labels, train_size=size, random_state=random_state)
-    words = f"{TEST_SHARE:.0%} of each class left out to test on, seed {random_state}"
+    words = f"{_TEST_SHARE:.0%} of each class left out to test on, seed {random_state}"
     return DataSplit(dataset, train, none, test, failures, words)
 
 

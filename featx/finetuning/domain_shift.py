@@ -25,8 +25,8 @@ paintings, 0.21 for cartoons, 0.30 for sketches; featxnet 0.24 for photographs, 
 the entropy of SqueezeNet, the weakest of the three, 0.20 and 0.25.
 """
 
-MOST_IMAGES = 200
-MIN_CLASSES = 20
+_MOST_IMAGES = 200
+_MIN_CLASSES = 20
 """With fewer classes the entropy of a network says little about its source."""
 
 
@@ -70,7 +70,7 @@ def measure_distance(
     weights, size, device
         As in `featx.extractors.cnn.CNNFeatures`.
     """
-    indices = np.linspace(0, len(images) - 1, min(len(images), MOST_IMAGES)).astype(int)
+    indices = np.linspace(0, len(images) - 1, min(len(images), _MOST_IMAGES)).astype(int)
     few = images.take(indices.tolist())
     how = {"weights": weights, "size": size, "device": device}
     if weights == RANDOM:
@@ -83,12 +83,12 @@ def measure_distance(
     return _by_entropy(few, model, how)
 
 
-def shift_of(mean: Any, source_mean: Any, source_std: Any) -> float:
+def _shift_of(mean: Any, source_mean: Any, source_std: Any) -> float:
     """Mean over channels of how far their means lie apart, in deviations of the source.
 
     Examples
     --------
-    >>> shift_of([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])
+    >>> _shift_of([1.0, 0.0], [0.0, 0.0], [1.0, 1.0])
     0.5
     """
     apart = np.abs(np.asarray(mean, np.float64) - np.asarray(source_mean, np.float64))
@@ -128,7 +128,7 @@ def _by_batch_norm(
 
 def _shift_of_norm(norm: Any, mean: npt.NDArray[np.float64]) -> float:
     variance = norm.running_var.double().cpu().numpy()
-    return shift_of(mean, norm.running_mean.cpu().numpy(), np.sqrt(variance))
+    return _shift_of(mean, norm.running_mean.cpu().numpy(), np.sqrt(variance))
 
 
 def _batches(images: Images, preprocessing: Any) -> Iterator[torch.Tensor]:
@@ -147,7 +147,7 @@ def _by_model_card(images: Images, how: dict[str, Any]) -> SourceDistance:
     shifts = []
     for known in statistics.values():
         stop = start + len(known["mean"])
-        shifts.append(shift_of(means[start:stop], known["mean"], known["std"]))
+        shifts.append(_shift_of(means[start:stop], known["mean"], known["std"]))
         start = stop
     value = float(np.mean(shifts))
     words = f"features of {', '.join(statistics)} lie {value:.2f} deviations from the model card's"
@@ -158,7 +158,7 @@ def _by_entropy(images: Images, model: Any, how: dict[str, Any]) -> SourceDistan
     """How undecided the network is between its own classes."""
     shares = softmax(_features(images, model, "logits", how))
     n_classes = shares.shape[1]
-    if n_classes < MIN_CLASSES:
+    if n_classes < _MIN_CLASSES:
         words = f"no statistics of the source, and only {n_classes} classes to be undecided between"
         return SourceDistance("none", None, words)
     entropy = -(shares * np.log(np.maximum(shares, 1e-12))).sum(1)

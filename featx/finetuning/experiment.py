@@ -33,16 +33,16 @@ from featx.networks.sources.finding import find_source
 from featx.store.feature_store import FeatureStore
 from featx.streaming.progress import BarOnly, ProgressCallback
 
-LATER = ("epochs", "lr", "rates", "layer_decay")
+_LATER = ("epochs", "lr", "rates", "layer_decay")
 """Parameters of the stage after the head's."""
 
-EARLIER = ("head_epochs", "head_lr")
+_EARLIER = ("head_epochs", "head_lr")
 """Parameters of the head's stage, which random weights have not."""
 
-UNHINDERED: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
+_UNHINDERED: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
 """Parameters of fine-tuning that would hold back training from scratch beside it."""
 
-STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
+_STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
 
 def finetune(
@@ -69,7 +69,7 @@ def finetune(
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Images with classes, divided as `featx.finetuning.data_split.load_task` says.
+        Images with classes, divided as `featx.finetuning.data_split.load_data_split` says.
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
     compare : sequence of str, optional
@@ -110,7 +110,7 @@ def finetune(
     SpecError
         If a strategy or parameter is not known.
     """
-    base = check_parameters(model, parameters, is_alone=not compare)
+    base = _check_parameters(model, parameters, is_alone=not compare)
     dataset, cache, progress, _ = open_session(
         data, domains=domains, store=store, progress=progress, **parameters
     )
@@ -119,7 +119,7 @@ def finetune(
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
     if output is not None:
         _check_output(output, model, chosen, force=force)
-    notes = say_of_scratch(parameters) if compare else say_what_trains(base, parameters)
+    notes = _say_of_scratch(parameters) if compare else _say_what_trains(base, parameters)
     for note in notes if not compare or "scratch" in chosen else ():
         progress.note(note)
     task = load_data_split(dataset, random_state=random_state, n_jobs=n_jobs)
@@ -191,7 +191,7 @@ def summarize_training(
     >>> tune.name, tune.n_epochs, tune.rows[-3]["layer"]
     ('tune', 15, 'total')
     """
-    classifier = FineTunedClassifier(**check_parameters(model, parameters, is_alone=not compare))
+    classifier = FineTunedClassifier(**_check_parameters(model, parameters, is_alone=not compare))
     dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
     classes = set() if dataset.labels is None else set(dataset.labels.tolist()) - {""}
     prepared = classifier.prepare(max(2, len(classes)), with_values=False)
@@ -201,7 +201,7 @@ def summarize_training(
     ]
 
 
-def check_parameters(
+def _check_parameters(
     model: Any, parameters: Mapping[str, Any], *, is_alone: bool = True
 ) -> dict[str, Any]:
     """Parameters of the classifier, checked; all layers train where none has learned yet.
@@ -238,13 +238,13 @@ def check_parameters(
     return base
 
 
-def say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     """What a user may not expect of what was given.
 
     Parameters
     ----------
     base : mapping
-        What `check_parameters` gave.
+        What `_check_parameters` gave.
     given : mapping
         What it was given.
     """
@@ -252,13 +252,13 @@ def say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterat
     is_random = base.get("weights") == "random"
     if is_random and "train" not in given:
         yield "Weights are random: all layers train. --train head trains the new classes alone."
-    idle = [name for name in LATER if is_head and name in given]
+    idle = [name for name in _LATER if is_head and name in given]
     if idle:
         yield (
             f"note: {', '.join(idle)} concern what trains after the head, and only the head does; "
             "add --train all or --train-from LAYER."
         )
-    idle = [name for name in EARLIER if is_random and not is_head and name in given]
+    idle = [name for name in _EARLIER if is_random and not is_head and name in given]
     if idle:
         yield (
             f"note: {', '.join(idle)} concern a head alone, and random weights train all at once; "
@@ -266,14 +266,14 @@ def say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterat
         )
 
 
-def say_of_scratch(given: Mapping[str, Any]) -> Iterator[str]:
+def _say_of_scratch(given: Mapping[str, Any]) -> Iterator[str]:
     """What of the parameters does not concern training from scratch beside the others.
 
     Parameters
     ----------
     given : mapping
     """
-    idle = [name for name in UNHINDERED if name in given]
+    idle = [name for name in _UNHINDERED if name in given]
     if idle:
         yield f"note: {', '.join(idle)}: for the others; scratch trains all at {SCRATCH_LR:g}."
 
@@ -292,13 +292,13 @@ def _settings(
     """Parameters of a strategy."""
     if not compare:
         return dict(base)
-    if strategy not in STRATEGIES:
-        raise SpecError(f"Strategy {strategy!r} is not one of {', '.join(STRATEGIES)}.")
+    if strategy not in _STRATEGIES:
+        raise SpecError(f"Strategy {strategy!r} is not one of {', '.join(_STRATEGIES)}.")
     if strategy == "scratch":
         made = FineTunedClassifier(**base)  # As many epochs as two stages have together.
         n_epochs = made.head_epochs + made.epochs
         whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs}
-        return {**base, **whole, **UNHINDERED}
+        return {**base, **whole, **_UNHINDERED}
     if strategy == "partial":
         return {**base, "train": partial or _last_third(base)}
     return {**base, "train": "all" if strategy == "full" else "head"}

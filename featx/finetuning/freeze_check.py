@@ -74,7 +74,7 @@ class Checksums:
         fixed = {name: t for name, t in _tensors(network).items() if name not in set(moving)}
         parameters = {name for name, _ in network.named_parameters()}
         return cls(
-            {name: tensor_digest(tensor) for name, tensor in fixed.items()},
+            {name: _tensor_digest(tensor) for name, tensor in fixed.items()},
             sum(tensor.numel() for tensor in fixed.values()),
             len(parameters & fixed.keys()),
         )
@@ -85,13 +85,13 @@ class Checksums:
         moved = [
             name
             for name, digest in self.digests.items()
-            if name not in now or tensor_digest(now[name]) != digest
+            if name not in now or _tensor_digest(now[name]) != digest
         ]
         n_buffers = len(self.digests) - self.n_parameters
         return FreezeCheck(self.n_parameters, n_buffers, self.n_values, moved)
 
 
-def tensor_digest(tensor: torch.Tensor) -> str:
+def _tensor_digest(tensor: torch.Tensor) -> str:
     """Digest of a tensor's type, shape and bytes."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     head = f"{tensor.dtype}:{tuple(tensor.shape)}\n".encode()

@@ -16,8 +16,8 @@ from featx.errors import ModelError
 from featx.finetuning.heads import WEIGHTED, Prepared
 from featx.networks.layers import NORMS, LayerTable
 
-BATCH_NORMS = ("frozen", "adapt")
-CONTAINER_ALIAS = re.compile(r"(stage|block|fire)\d+")
+_BATCH_NORMS = ("frozen", "adapt")
+_CONTAINER_ALIAS = re.compile(r"(stage|block|fire)\d+")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def plan_training(prepared: Prepared, policy: Policy) -> TrainingPlan:
     ModelError
         If nothing is left to train, or batch norm is to do what it cannot.
     """
-    if policy.batch_norm not in BATCH_NORMS:
+    if policy.batch_norm not in _BATCH_NORMS:
         raise ModelError(f"batch_norm must be frozen or adapt; got {policy.batch_norm!r}.")
     scope = _Scope(prepared)
     fixed = scope.covered(policy.freeze)
@@ -118,7 +118,7 @@ def plan_training(prepared: Prepared, policy: Policy) -> TrainingPlan:
     return _settle(prepared, scope, rates, live)
 
 
-def module_of(table: LayerTable, name: str) -> str:
+def _module_of(table: LayerTable, name: str) -> str:
     """Path of the module that a layer name means: of ``fire8`` the whole of it.
 
     Raises
@@ -130,7 +130,7 @@ def module_of(table: LayerTable, name: str) -> str:
     if name in recording.entered and name:
         return name
     node = recording.nodes[table.find(name).index]
-    if not CONTAINER_ALIAS.fullmatch(name):
+    if not _CONTAINER_ALIAS.fullmatch(name):
         return node.name
     kinds = Counter(c.kind for c in recording.containers)
     blocks = [
@@ -165,7 +165,7 @@ class _Scope:
         """Paths of the modules with parameters inside layers, and of the norms after them."""
         found: set[str] = set()
         for layer in layers:
-            path = module_of(self.table, layer)
+            path = _module_of(self.table, layer)
             inside = {p for p in self.owners if p == path or p.startswith(f"{path}.")}
             if not inside:
                 raise ModelError(
@@ -183,7 +183,7 @@ class _Scope:
         if train == "head":
             more = () if self.prepared.is_random else self.owners
             return new | {p for p in more if self.is_new(p)}
-        start = self.index(module_of(self.table, train))
+        start = self.index(_module_of(self.table, train))
         return new | {p for p in self.owners if self.index(p) >= start}
 
     def is_new(self, path: str) -> bool:

@@ -154,7 +154,7 @@ def prepare_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
         network, report = build_network(plan)
-        surgery = design_head(network, plan.table, head, n_classes)
+        surgery = _design_head(network, plan.table, head, n_classes)
         _check_weights(plan, network, report, surgery["at"])
         operate(network, [surgery])
         _start_small(network.get_submodule(surgery["at"]))
@@ -195,7 +195,7 @@ def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
     return network, report
 
 
-def design_head(
+def _design_head(
     network: nn.Module, table: LayerTable, head: Head, n_classes: int
 ) -> dict[str, Any]:
     """Surgery that gives a network a head.

@@ -26,21 +26,21 @@ from featx.networks.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.networks.sources.base import RANDOM
 from featx.streaming.progress import ProgressCallback
 
-FEW = 100
+_FEW = 100
 """Training pictures of each class below which they count as few."""
 
-ENOUGH = 0.98
+_ENOUGH = 0.98
 """Accuracy of a linear head from which on nothing more is worth its cost."""
 
 CONTROLS = ("color", "pixels,image_size=16")
-TWIN = "random weights"
+_TWIN = "random weights"
 
-N_DEPTHS = 5
+_N_DEPTHS = 5
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass
-class Evidence:
+class _Evidence:
     """What was measured of pictures and a network.
 
     Parameters
@@ -81,7 +81,7 @@ class Evidence:
     @property
     def is_few(self) -> bool:
         """Whether there are few training pictures."""
-        return self.n_per_class < FEW
+        return self.n_per_class < _FEW
 
     @property
     def is_like(self) -> bool:
@@ -141,7 +141,7 @@ def advise(
     -----
     The four cases (few or many pictures, like or unlike the source) are those of Yosinski et
     al., "How transferable are features in deep neural networks?", NIPS 2014, as course notes
-    tell them; both axes are measured here. What counts as few or unlike stands in `FEW` and
+    tell them; both axes are measured here. What counts as few or unlike stands in `_FEW` and
     `featx.finetuning.domain_shift.FAR`.
     """
     dataset, cache, progress, parameters = open_session(
@@ -150,7 +150,7 @@ def advise(
     if dataset.labels is None:
         raise DatasetError(f"{dataset.source}: wanted pictures of two or more classes.")
     dataset = dataset.take(np.flatnonzero(dataset.labels != ""))
-    layers = choose_depths(list_layers(model, size=size))
+    layers = _choose_depths(list_layers(model, size=size))
     how = {"weights": weights, "size": size, "device": device}
     how = {key: value for key, value in how.items() if value is not None}
     found = extract(
@@ -161,7 +161,7 @@ def advise(
               for spec in CONTROLS}  # fmt: skip
     if weights != RANDOM:
         progress.note("control: the same network with random weights")
-        others[TWIN] = extract(
+        others[_TWIN] = extract(
             dataset, model=model, layer=layers, pooling="gap", store=cache, progress=progress,
             **{**how, "weights": RANDOM}, **parameters,
         )  # fmt: skip
@@ -174,19 +174,23 @@ def advise(
     evidence = _measure(found, others, layers, distance, random_state)
     rows = _rows(evidence, found)
     words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
-    protocol = {"n_per_class": evidence.n_per_class, "few_below": FEW, "random_state": random_state}
+    protocol = {
+        "n_per_class": evidence.n_per_class,
+        "few_below": _FEW,
+        "random_state": random_state,
+    }
     details = {"distance": {"way": distance.way, "value": distance.value, "words": distance.words}}
     return Result(
         "advise", dataset.source, rows, protocol, words, found.failures, details, found.provenance
     )
 
 
-def choose_depths(table: LayerTable) -> list[str]:
+def _choose_depths(table: LayerTable) -> list[str]:
     """Some layers with names, evenly from the first to the last before the classes.
 
     Examples
     --------
-    >>> choose_depths(list_layers("alexnet"))
+    >>> _choose_depths(list_layers("alexnet"))
     ['conv1', 'pool2', 'conv5', 'fc7', 'relu_fc7']
     """
     last = table.find("penultimate")
@@ -196,7 +200,7 @@ def choose_depths(table: LayerTable) -> list[str]:
         for layer in table
         if layer.alias and layer.index < last.index and layer.kind in weighted
     ]
-    indices = np.linspace(0, len(named) - 1, N_DEPTHS - 1).round().astype(int)
+    indices = np.linspace(0, len(named) - 1, _N_DEPTHS - 1).round().astype(int)
     chosen = [named[i] for i in dict.fromkeys(indices.tolist())] if named else []
     return names_of([*chosen, last])
 
@@ -207,7 +211,7 @@ def _measure(
     layers: Sequence[str],
     distance: SourceDistance,
     random_state: int,
-) -> Evidence:
+) -> _Evidence:
     rules = find_protocol(None, found.splits, random_state=random_state)
     folds = rules.split(found.labels, found.splits)
     probe = LinearProbe(grid=GRID, random_state=random_state)
@@ -222,16 +226,16 @@ def _measure(
         )
     }
     n_train = len(folds[0][0]) / len(set(found.labels[folds[0][0]]))
-    evidence = Evidence(n_train, distance, list(layers), scores, controls)
+    evidence = _Evidence(n_train, distance, list(layers), scores, controls)
     index = evidence.best
     for name, other in others.items():
         if list(other.paths) == list(found.paths):
-            X = other.layer(list(other.blocks)[index]) if name == TWIN else other.X
+            X = other.layer(list(other.blocks)[index]) if name == _TWIN else other.X
             controls[name] = score_splits(np.asarray(X), found.labels, folds, probe)
     return evidence
 
 
-def _rows(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
+def _rows(evidence: _Evidence, found: Any) -> list[dict[str, Any]]:
     names = [(layer, False) for layer in evidence.layers]
     names += [(name, True) for name in evidence.controls]
     everything = [*evidence.scores, *evidence.controls.values()]
@@ -257,7 +261,7 @@ def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
     return f"{words} --domains {'all' if names is True else shlex.quote(','.join(names))}"
 
 
-def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) -> list[str]:
+def _advice(evidence: _Evidence, data: str, model: Any, weights: Any, size: Any) -> list[str]:
     """The case, what was seen, what to do, and the command."""
     best, layer = evidence.scores[evidence.best], evidence.layers[evidence.best]
     amount = "few" if evidence.is_few else "many"
@@ -266,7 +270,7 @@ def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) 
     peak = "earlier than the last layer" if evidence.has_early_peak else "at the last layer"
     words = [
         f"Pictures: {evidence.n_per_class:.0f} of each class to train on, which is {amount} "
-        f"(below {FEW} are few).",
+        f"(below {_FEW} are few).",
         f"Source: {evidence.distance.words}"
         + (f"; they are {likeness} it." if known else "; decided by the depth curve."),
         f"Depth: no frozen features do better than those of {layer} ({best.accuracy:.1%} "
@@ -289,7 +293,7 @@ def _advice(evidence: Evidence, data: str, model: Any, weights: Any, size: Any) 
     return told
 
 
-def _choose(evidence: Evidence, layer: str) -> tuple[str, tuple[str, str]]:
+def _choose(evidence: _Evidence, layer: str) -> tuple[str, tuple[str, str]]:
     """What to do and why, and the command with its options."""
     probe = ("featx probe", f"--layer {layer} --pooling gap --save probe.skops")
     best = evidence.scores[evidence.best].accuracy
@@ -303,7 +307,7 @@ def _choose(evidence: Evidence, layer: str) -> tuple[str, tuple[str, str]]:
             "more; collect pictures, or try another network with --model"
         )
         return f"frozen features of {layer} and a linear head, for want of better: {why}", probe
-    if best >= ENOUGH:
+    if best >= _ENOUGH:
         why = f"they reach {best:.1%} as they are"
         return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few and not evidence.has_early_peak:

@@ -52,7 +52,7 @@ def save_folder(
 
     path = Path(folder)
     check_folder(path, force=force)
-    card = make_card(classifier) | {"provenance": provenance or {}}
+    card = _make_card(classifier) | {"provenance": provenance or {}}
     plain = to_plain(card, allow_nan=False)
     tensors = {
         name: tensor.detach().contiguous().clone()
@@ -86,7 +86,7 @@ def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None
         )
 
 
-def make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
+def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
     """What ``model.json`` says.
 
     Raises
@@ -111,7 +111,7 @@ def make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
     }
 
 
-def load_folder(folder: str | os.PathLike[str]) -> FineTunedClassifier:
+def _load_folder(folder: str | os.PathLike[str]) -> FineTunedClassifier:
     """Read a classifier that `save_folder` wrote: it predicts, and its network can be taken.
 
     Raises

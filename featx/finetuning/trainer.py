@@ -179,7 +179,7 @@ class ProgressNet(NeuralNet):
         )
 
 
-class Net(ProgressNet, NeuralNetClassifier):
+class _Net(ProgressNet, NeuralNetClassifier):
     """The same for classes."""
 
 
@@ -236,24 +236,24 @@ def run_stage(
     return [scalars(row) for row in net.history]
 
 
-def derive_seed(random_state: int, stage: str, epoch: int) -> int:
+def _derive_seed(random_state: int, stage: str, epoch: int) -> int:
     """Seed of an epoch, the same however the run came to it.
 
     Examples
     --------
-    >>> derive_seed(0, "head", 1) == derive_seed(0, "head", 1) != derive_seed(0, "head", 2)
+    >>> _derive_seed(0, "head", 1) == _derive_seed(0, "head", 1) != _derive_seed(0, "head", 2)
     True
     """
     text = f"{random_state}:{stage}:{epoch}".encode()
     return int.from_bytes(blake2b(text, digest_size=7).digest(), "big")
 
 
-def rate_factor(step: float, n_steps: int, n_warmup: float, schedule: str) -> float:
+def _rate_factor(step: float, n_steps: int, n_warmup: float, schedule: str) -> float:
     """What the learning rate is multiplied by at a step.
 
     Examples
     --------
-    >>> [round(rate_factor(s, 10, 2, "cosine"), 2) for s in (0, 1, 2, 6, 9)]
+    >>> [round(_rate_factor(s, 10, 2, "cosine"), 2) for s in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.04]
     """
     if step < n_warmup:
@@ -283,7 +283,7 @@ def _make_net(
     valid: Dataset[Any] | None,
     settings: LoopSettings,
     callbacks: list[Any],
-) -> Net:
+) -> _Net:
     def make_optimizer(_: Any, **more: Any) -> torch.optim.Optimizer:
         groups = stage.plan.groups(staged.network)
         for group in groups:
@@ -291,7 +291,7 @@ def _make_net(
         more["weight_decay"] = settings.weight_decay
         return OPTIMIZERS[settings.optimizer](groups, **more)
 
-    return Net(
+    return _Net(
         staged,
         criterion=nn.CrossEntropyLoss,
         optimizer=make_optimizer,
@@ -334,7 +334,7 @@ class SeedEachEpoch(Callback):
 
     def on_epoch_begin(self, net: Any, **_: Any) -> None:
         """Set the seed."""
-        torch.manual_seed(derive_seed(self.random_state, self.stage, len(net.history)))
+        torch.manual_seed(_derive_seed(self.random_state, self.stage, len(net.history)))
 
 
 class ScheduleRates(Callback):
@@ -360,7 +360,7 @@ class ScheduleRates(Callback):
         n = self.n_batches
         step = (len(net.history) - 1) * n + len(net.history[-1]["batches"]) - 1
         warmup = min(self.settings.warmup, self.n_epochs / 2) * n
-        factor = rate_factor(step, self.n_epochs * n, warmup, self.settings.schedule)
+        factor = _rate_factor(step, self.n_epochs * n, warmup, self.settings.schedule)
         for group in net.optimizer_.param_groups:
             group["lr"] = group["peak"] * factor
 

@@ -16,7 +16,7 @@ from featx.data.images import Images
 from featx.finetuning.augmentation import Augmentation, prepare_whole
 from featx.networks.preprocessing import Preprocessing
 
-KEPT_BYTES = 1 << 30
+_KEPT_BYTES = 1 << 30
 """Prepared pictures kept in memory; further ones are decoded in each epoch."""
 
 
@@ -66,7 +66,7 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
             tensor = prepare_whole(pixels, self.preprocessing)
         else:
             tensor = torch.from_numpy(self.preprocessing.prepare(pixels)).permute(2, 0, 1)
-        if self._n_bytes + tensor.nbytes <= KEPT_BYTES:
+        if self._n_bytes + tensor.nbytes <= _KEPT_BYTES:
             self._kept[index] = tensor
             self._n_bytes += tensor.nbytes
         return tensor

@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.evaluation.scores import interval
 
-N_LAST = 3
+_N_LAST = 3
 """Epochs at the end of a curve whose mean is its asymptote."""
 
 
@@ -63,7 +63,7 @@ def measure_gains(
     for curve in curves:
         values = [v for v in curve["valid_accuracy"] if v is not None]
         if values:
-            by_name.setdefault(curve["name"], {})[curve["seed"]] = read_curve(values)
+            by_name.setdefault(curve["name"], {})[curve["seed"]] = _read_curve(values)
             lengths[curve["name"]] = max(lengths.get(curve["name"], 0), len(values))
     base = by_name.get(reference, {})
     rows = []
@@ -78,17 +78,17 @@ def measure_gains(
     return rows
 
 
-def read_curve(values: Sequence[float]) -> dict[str, float]:
+def _read_curve(values: Sequence[float]) -> dict[str, float]:
     """Start, slope and asymptote of one curve.
 
     Examples
     --------
-    >>> found = read_curve([0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
+    >>> found = _read_curve([0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
     >>> found["start"], found["slope"], found["asymptote"]
     (0.5, 0.25, 1.0)
     """
     start = float(values[0])
-    asymptote = float(np.mean(values[-N_LAST:]))
+    asymptote = float(np.mean(values[-_N_LAST:]))
     risen = next(
         (i for i, value in enumerate(values) if value >= start + 0.9 * (asymptote - start)), 0
     )

@@ -15,9 +15,9 @@ from featx.networks.layers import CONVOLUTIONS, LINEARS
 AXES = "_featx_axes"
 """Attribute of a tensor that holds its axes, the first (pictures) left out."""
 
-CHANNELS_FIRST = CONVOLUTIONS | {"BatchNorm2d", "GroupNorm"}
-CHANNELS_LAST = LINEARS | {"LayerNorm", "MultiheadAttention"}
-USUAL = {1: "c", 2: "tc", 3: "chw"}
+_CHANNELS_FIRST = CONVOLUTIONS | {"BatchNorm2d", "GroupNorm"}
+_CHANNELS_LAST = LINEARS | {"LayerNorm", "MultiheadAttention"}
+_USUAL = {1: "c", 2: "tc", 3: "chw"}
 
 
 def note_axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequence[Any]) -> None:
@@ -38,13 +38,13 @@ def note_axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequen
 
 def _axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequence[Any]) -> str:
     n_dims = value.dim() - 1
-    usual = USUAL.get(n_dims, "?")
+    usual = _USUAL.get(n_dims, "?")
     before = getattr(source, AXES, "")
     if source is None or n_dims == 1:
         return usual
-    if kind in CHANNELS_FIRST or "pool" in kind.lower():
+    if kind in _CHANNELS_FIRST or "pool" in kind.lower():
         return usual if n_dims == 3 else "?"
-    if kind in CHANNELS_LAST:
+    if kind in _CHANNELS_LAST:
         return {2: "tc", 3: "hwc"}.get(n_dims, "?")
     if kind.lower() in ("permute", "transpose") and len(before) == n_dims:
         return _reordered(before, arguments, is_swap=kind == "transpose") or usual

@@ -21,24 +21,24 @@ from featx.networks.network import Network, NetworkConfig
 from featx.networks.tapping import Tap
 
 Array = npt.NDArray[Any]
-Filler = Callable[[Array, Sequence[Array]], None]
+_Filler = Callable[[Array, Sequence[Array]], None]
 
-CONVERSION_S = 0.4
-CONVERSION_S_PER_STEP = 0.017
+_CONVERSION_S = 0.4
+_CONVERSION_S_PER_STEP = 0.017
 """What a conversion takes, and every step of the network in it: 3 s for ResNet-50."""
 
-MACS_PER_SECOND = {"fp32": 1.1e11, "bf16": 3e11, "fp16": 3e11}
+_MACS_PER_SECOND = {"fp32": 1.1e11, "bf16": 3e11, "fp16": 3e11}
 """Multiply-adds for which a core needs a second more with torch than with OpenVINO."""
 
-CALL_MACS = {"torch": 4e8, "openvino": 1e8}
+_CALL_MACS = {"torch": 4e8, "openvino": 1e8}
 """Multiply-adds of a pass beside which its calls cost little."""
 
-WEIGHT_MACS = 400
+_WEIGHT_MACS = 400
 """Multiply-adds that each weight must serve in a pass, or else fetching it takes longer."""
 
-MAX_PASS = 64
+_MAX_PASS = 64
 
-FAST_MACHINES = ("x86_64", "AMD64")
+_FAST_MACHINES = ("x86_64", "AMD64")
 """Processors on which OpenVINO was found faster than torch."""
 
 
@@ -75,21 +75,21 @@ def choose_backend(
             )
     if wish != "auto":
         return wish
-    can_be_fast = on_cpu and platform.machine() in FAST_MACHINES and plan.tap != "hooks"
-    is_worth_it = n_images >= n_jobs * images_worth(plan, taps)
+    can_be_fast = on_cpu and platform.machine() in _FAST_MACHINES and plan.tap != "hooks"
+    is_worth_it = n_images >= n_jobs * _images_worth(plan, taps)
     return "openvino" if can_be_fast and is_worth_it and has_openvino() else "torch"
 
 
-def images_worth(plan: NetworkConfig, taps: Sequence[Tap]) -> float:
+def _images_worth(plan: NetworkConfig, taps: Sequence[Tap]) -> float:
     """Pictures of one core for which a conversion to OpenVINO has paid for itself."""
     deepest = _deepest(taps)
-    seconds = CONVERSION_S + CONVERSION_S_PER_STEP * (deepest.index + 1)
-    return seconds * MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
+    seconds = _CONVERSION_S + _CONVERSION_S_PER_STEP * (deepest.index + 1)
+    return seconds * _MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
 
 
 def find_filler(
     plan: NetworkConfig, taps: Sequence[Tap], backend: str, pixels: Array, *, must_be: bool = False
-) -> Filler:
+) -> _Filler:
     """What computes the rows of a batch into arrays, by a back end.
 
     Parameters
@@ -140,9 +140,9 @@ def pass_length(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> int:
     """
     network = _checker(plan) if backend == "openvino" else plan.network()
     deepest = _deepest(taps)
-    reuse = WEIGHT_MACS if plan.precision == "fp32" else 2 * WEIGHT_MACS
-    macs = max(CALL_MACS[backend], reuse * network.n_weights(deepest))
-    return int(2 ** np.clip(np.rint(np.log2(macs / max(deepest.macs, 1))), 0, np.log2(MAX_PASS)))
+    reuse = _WEIGHT_MACS if plan.precision == "fp32" else 2 * _WEIGHT_MACS
+    macs = max(_CALL_MACS[backend], reuse * network.n_weights(deepest))
+    return int(2 ** np.clip(np.rint(np.log2(macs / max(deepest.macs, 1))), 0, np.log2(_MAX_PASS)))
 
 
 def empty_rows(n_images: int, taps: Sequence[Tap]) -> list[Array]:

@@ -13,7 +13,7 @@ from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.saved_folder import FOLDER_FILES
 
-N_PLANS_KEPT = 16
+_N_PLANS_KEPT = 16
 
 
 def find_config(
@@ -85,7 +85,7 @@ def _file_stamp(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-_PLANS = Cache(N_PLANS_KEPT)
+_PLANS = Cache(_N_PLANS_KEPT)
 
 
 if TYPE_CHECKING:

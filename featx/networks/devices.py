@@ -6,7 +6,7 @@ import torch
 
 from featx.errors import ModelError
 
-HALVES = ("bf16", "fp16")
+_HALVES = ("bf16", "fp16")
 
 
 def find_device(wish: str) -> torch.device:
@@ -40,7 +40,7 @@ def check_precision(precision: str, wish: str) -> None:
     """
     if precision == "fp32":
         return
-    if precision not in HALVES:
+    if precision not in _HALVES:
         raise ModelError(f"precision is fp32, bf16 or fp16; got {precision!r}.")
     device = find_device(wish)
     reason = _lacking(precision, device)

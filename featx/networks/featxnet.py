@@ -1,7 +1,7 @@
 """The bundled network: small, built like AlexNet, usable with no download.
 
 The architecture, its weights and its model card. ``scripts/train_featxnet.py`` trains the form with
-batch norm (`trainable_featxnet`), folds it away (`fold_batch_norm`) and writes the weights that
+batch norm (`trainable_featxnet`), folds it away (`_fold_batch_norm`) and writes the weights that
 `weights_path` names. ``docs/featxnet.md`` is the model card in prose.
 """
 
@@ -35,7 +35,7 @@ N_CHANNELS = 512
 _DATA = Path(__file__).parent / "data"
 
 
-class Bottleneck(nn.Module):
+class _Bottleneck(nn.Module):
     """Residual block that leaves the shape of its input maps as it is.
 
     Parameters
@@ -85,14 +85,14 @@ def trainable_featxnet() -> nn.Sequential:
             **_convolution(1, 3, 32, 5, stride=2),
             pool1=_pool(),  # (n, 32, 28, 28)
             **_convolution(2, 32, 64, 3),
-            res2=Bottleneck(64, 32),
+            res2=_Bottleneck(64, 32),
             pool2=_pool(),  # (n, 64, 14, 14)
             **_convolution(3, 64, 128, 3),
-            res3=Bottleneck(128, 64),
+            res3=_Bottleneck(128, 64),
             **_convolution(4, 128, 256, 3),
-            res4=Bottleneck(256, 64),
+            res4=_Bottleneck(256, 64),
             **_convolution(5, 256, 256, 1),
-            res5=Bottleneck(256, 64),
+            res5=_Bottleneck(256, 64),
             pool5=_pool(),  # (n, 256, 7, 7)
             widen=nn.Conv2d(256, N_CHANNELS, 1, bias=False),
             bn_widen=nn.BatchNorm2d(N_CHANNELS),
@@ -131,7 +131,7 @@ def featxnet() -> nn.Module:
     return _folded_in_place(trainable_featxnet())
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def _fold_batch_norm(network: nn.Module) -> nn.Module:
     """Return a copy of the network with each batch norm folded into the convolution before it.
 
     Parameters

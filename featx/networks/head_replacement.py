@@ -57,13 +57,13 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     Linear(in_features=12, out_features=2, bias=True)
     """
     for surgery in surgeries:
-        put(network, surgery["at"], build_layers(surgery["layers"]))
+        put(network, surgery["at"], _build_layers(surgery["layers"]))
         for path in surgery.get("removed", ()):
             put(network, path, nn.Identity())
     return network
 
 
-def build_layers(layers: Sequence[Sequence[Any]]) -> nn.Module:
+def _build_layers(layers: Sequence[Sequence[Any]]) -> nn.Module:
     """The layers one after the other; a single one as it is.
 
     Raises

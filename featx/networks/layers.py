@@ -18,7 +18,7 @@ CONVOLUTIONS = frozenset(
     f"{kind}{n}d" for kind in ("Conv", "conv", "ConvTranspose", "conv_transpose") for n in (1, 2, 3)
 )
 LINEARS = frozenset({"Linear", "NonDynamicallyQuantizableLinear", "LazyLinear", "linear"})
-POOLS = frozenset(
+_POOLS = frozenset(
     f"{kind}{n}d" for kind in ("MaxPool", "AvgPool", "max_pool", "avg_pool") for n in (1, 2, 3)
 )
 NORMS = frozenset({"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "batch_norm", "FrozenBatchNorm2d"})
@@ -27,7 +27,7 @@ RECTIFIERS = frozenset(
     | {"Hardswish", "Sigmoid", "Tanh"}
     | {"relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "mish"}
 )
-PAPER_NUMBERED = frozenset({"AlexNet", "VGG"})
+_PAPER_NUMBERED = frozenset({"AlexNet", "VGG"})
 
 
 @dataclass(frozen=True)
@@ -238,13 +238,13 @@ def _aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]
     A word that the network itself uses, as ShuffleNet does ``stage2``, is left to it.
     """
     numbered = {**_container_aliases(recording, indices), **_operation_aliases(recording)}
-    own = {name: index for name, index in indices.items() if ALIAS.fullmatch(name)}
+    own = {name: index for name, index in indices.items() if _ALIAS.fullmatch(name)}
     taken = {_word(name) for name, index in own.items() if numbered.get(name) != index}
     kept = {name: index for name, index in numbered.items() if _word(name) not in taken}
     return {**own, **kept}
 
 
-ALIAS = re.compile(r"(?:(?:relu_)?(?:conv|fc)|pool|stage|block|fire)\d+(?:_\d+)?")
+_ALIAS = re.compile(r"(?:(?:relu_)?(?:conv|fc)|pool|stage|block|fire)\d+(?:_\d+)?")
 
 
 def _word(alias: str) -> str:
@@ -253,7 +253,7 @@ def _word(alias: str) -> str:
 
 def _operation_aliases(recording: Recording) -> dict[str, int]:
     """``convN``, ``fcN``, ``relu_convN``, ``relu_fcN``, ``poolN`` -> place."""
-    number = _paper_numbers if recording.kind in PAPER_NUMBERED else _running_numbers
+    number = _paper_numbers if recording.kind in _PAPER_NUMBERED else _running_numbers
     weighted: dict[str, str] = {}  # node that a rectifier may follow -> alias of its weights
     aliases: dict[str, int] = {}
     for index, alias in number(recording):
@@ -303,7 +303,7 @@ def _operation(kind: str) -> str:
         return "conv"
     if kind in LINEARS:
         return "fc"
-    return "pool" if kind in POOLS else ""
+    return "pool" if kind in _POOLS else ""
 
 
 def _container_aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]:

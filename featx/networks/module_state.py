@@ -12,7 +12,7 @@ from torch import nn
 from featx._fingerprints import DIGEST_BYTES
 from featx.errors import ModelError
 
-N_SAMPLED = 8
+_N_SAMPLED = 8
 
 
 def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
@@ -61,6 +61,6 @@ def state_stamp(module: nn.Module) -> list[Any]:
     for tensor in module.state_dict().values():
         if isinstance(tensor, torch.Tensor) and tensor.numel():
             flat = tensor.detach().reshape(-1)
-            few = flat[:: max(1, flat.numel() // N_SAMPLED)][:N_SAMPLED]
+            few = flat[:: max(1, flat.numel() // _N_SAMPLED)][:_N_SAMPLED]
             stamp.append((tensor.data_ptr(), tensor._version, few.float().cpu().numpy().tobytes()))
     return stamp

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-N_NETWORKS_KEPT = 2
-N_TABLES_KEPT = 64
-MAX_RUN = 100_000_000 * 224 * 224
+_N_NETWORKS_KEPT = 2
+_N_TABLES_KEPT = 64
+_MAX_RUN = 100_000_000 * 224 * 224
 """Parameters times pixels up to which a network is run to see its layers. Of a larger one only
 the shapes are followed: without time or memory, but for torch's compiler, whose import takes a
 second."""
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class NetworkConfig:
         skeleton = _skeleton(self.source, self.weights)
         n_values = sum(parameter.numel() for parameter in skeleton.parameters())
         try:
-            if n_values * math.prod(self.preprocessing.crop) <= MAX_RUN:
+            if n_values * math.prod(self.preprocessing.crop) <= _MAX_RUN:
                 recording = self._recorded(self._filled())
             else:
                 recording = self._recorded(skeleton)
@@ -142,7 +142,7 @@ class Network:
         check_precision(plan.precision, plan.device)
         self.plan = plan
         self.device = find_device(plan.device)
-        self.dtype = DTYPES[plan.precision]
+        self.dtype = _DTYPES[plan.precision]
         module = _build(plan.source, plan.weights, skip=plan.weights.read and not plan.load)
         self.report = LoadReport()
         if plan.weights.read is not None:
@@ -388,5 +388,5 @@ class Cache:
             self.items.pop(key, None)
 
 
-_NETWORKS = Cache(N_NETWORKS_KEPT)
-_TABLES = Cache(N_TABLES_KEPT)
+_NETWORKS = Cache(_N_NETWORKS_KEPT)
+_TABLES = Cache(_N_TABLES_KEPT)

@@ -17,10 +17,10 @@ from featx.networks.tapping import Tap
 
 Array = npt.NDArray[Any]
 
-HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 """Always given: left alone, OpenVINO rounds to bfloat16 on a processor that has it."""
 
-TOLERANCES = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
+_TOLERANCES = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
 """Largest length of a row's deviation from torch's in fp32, as a share of the row's length."""
 
 
@@ -52,7 +52,7 @@ class CompiledNetwork:
     ) -> None:
         self._ov = load_openvino()
         options = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "NUM_STREAMS": n_streams,
             "INFERENCE_NUM_THREADS": n_streams,
             "ENABLE_CPU_PINNING": False,  # The threads that decode move about, too.
@@ -145,7 +145,7 @@ def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: A
         raise ModelError(reason) from error
     wanted = network.rows(torch.from_numpy(pixels).permute(0, 3, 1, 2), taps)
     deviation = max(deviations(got, row.numpy()).max() for got, row in zip(rows, wanted))
-    if not deviation <= TOLERANCES[precision]:
+    if not deviation <= _TOLERANCES[precision]:
         raise ModelError(f"its rows deviate by {deviation:.1e}")
     return compiled
 

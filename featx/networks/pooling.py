@@ -10,9 +10,9 @@ from torch import Tensor
 
 from featx.networks.layers import Layer
 
-GEM_POWER = 3.0
-GEM_FLOOR = 1e-6
-POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "grid=N")
+_GEM_POWER = 3.0
+_GEM_FLOOR = 1e-6
+_POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "grid=N")
 
 
 def choose_pooling(pooling: str, layer: Layer) -> str:
@@ -21,7 +21,7 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
     Parameters
     ----------
     pooling : str
-        One of `POOLINGS`; ``auto`` is ``cls`` where there is a class token, else ``flatten``;
+        One of `_POOLINGS`; ``auto`` is ``cls`` where there is a class token, else ``flatten``;
         ``mean`` is another word for ``gap``.
     layer : Layer
         What is pooled. A vector is left as it is.
@@ -32,8 +32,8 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
         If there is no such pooling, or it does not suit the layer.
     """
     grid = re.fullmatch(r"grid=([1-9]\d*)", pooling)
-    if pooling not in POOLINGS[:-1] and not grid:
-        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
+    if pooling not in _POOLINGS[:-1] and not grid:
+        raise ValueError(f"pooling must be one of {', '.join(_POOLINGS)}; got {pooling!r}.")
     if layer.axes == "c":
         return "flatten"
     has_class_token = layer.axes == "tc" and layer.n_prefix > 0
@@ -99,7 +99,7 @@ def _pool_maps(maps: Tensor, pooling: str) -> Tensor:
     if pooling == "max":
         return maps.amax((2, 3))  # (n, c)
     if pooling == "gem":
-        powers = maps.float().clamp(min=GEM_FLOOR) ** GEM_POWER
-        return torch.pow(powers.mean((2, 3)), 1 / GEM_POWER)  # (n, c)
+        powers = maps.float().clamp(min=_GEM_FLOOR) ** _GEM_POWER
+        return torch.pow(powers.mean((2, 3)), 1 / _GEM_POWER)  # (n, c)
     n_cells = int(pooling[5:])
     return F.adaptive_avg_pool2d(maps, n_cells).flatten(1)  # (n, c * N * N)

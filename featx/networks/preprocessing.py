@@ -14,13 +14,13 @@ from PIL import Image
 from featx.data.images import MAX_PIXELS, Pixels
 from featx.errors import ImageError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
-N_BY_PILLOW = 64
+_N_BY_PILLOW = 64
 """Pictures of a process that Pillow itself resizes: for few, importing numba takes longer."""
-MOST_BY_PILLOW = 4
+_MOST_BY_PILLOW = 4
 """Times the crop that Pillow may resize; of a narrow picture our kernel makes the crop alone."""
 
 _resized = count()
@@ -43,8 +43,8 @@ class Preprocessing:
 
     resize: int | tuple[int, int] = 256
     crop: tuple[int, int] = (224, 224)
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] = _IMAGENET_MEAN
+    std: tuple[float, ...] = _IMAGENET_STD
     interpolation: str = "bilinear"
 
     def override(
@@ -103,13 +103,13 @@ class Preprocessing:
             raise ImageError(
                 "", f"{pixels.shape[1]}x{pixels.shape[0]} px is too long and narrow to resize"
             )
-        window = center_window((height, width), self.crop)
+        window = _center_window((height, width), self.crop)
         if (height, width) == pixels.shape[:2]:
             return np.ascontiguousarray(pixels[window])
         if by_torch:
             return _resize_tensor(pixels, (height, width), self.interpolation)[window]
-        is_narrow = height * width > MOST_BY_PILLOW * self.crop[0] * self.crop[1]
-        if self.interpolation == "nearest" or (not is_narrow and next(_resized) < N_BY_PILLOW):
+        is_narrow = height * width > _MOST_BY_PILLOW * self.crop[0] * self.crop[1]
+        if self.interpolation == "nearest" or (not is_narrow and next(_resized) < _N_BY_PILLOW):
             resized = _resize_pillow(pixels, (height, width), self.interpolation)
             return np.ascontiguousarray(resized[window])
         from featx.data.resizing import resize_crop
@@ -137,12 +137,12 @@ def resized_shape(shape: Sequence[int], resize: int | tuple[int, int]) -> tuple[
     return int(resize * height / width), resize
 
 
-def center_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+def _center_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the middle of a picture, in torchvision's rounding.
 
     Examples
     --------
-    >>> center_window((384, 256), (224, 224))
+    >>> _center_window((384, 256), (224, 224))
     (slice(80, 304, None), slice(16, 240, None))
     """
     top, left = (round((have - want) / 2.0) for have, want in zip(shape, size))

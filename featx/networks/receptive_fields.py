@@ -16,7 +16,7 @@ from featx.networks.layers import Layer
 from featx.networks.tracing import Trace, function_name
 
 Ends = npt.NDArray[np.intp]
-FIELD = "_featx_field"
+_FIELD = "_featx_field"
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
 
     parameter = next(network.parameters(), torch.zeros(0))
     batch = torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
-    setattr(batch, FIELD, Field(*(_pixels(length) for length in size)))
+    setattr(batch, _FIELD, Field(*(_pixels(length) for length in size)))
     with torch.no_grad(), _Following(size):
         Trace(network, see).run(batch)
     value = found[layer.node]
-    field = getattr(value, FIELD, None)
+    field = getattr(value, _FIELD, None)
     if layer.axes != "chw" or field is None or value.dim() != 4:
         return _whole(size, (1, 1))
     return field
@@ -118,12 +118,12 @@ class _Following(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        fields = [getattr(item, FIELD) for item in _tensors(args, kwargs) if hasattr(item, FIELD)]
+        fields = [getattr(item, _FIELD) for item in _tensors(args, kwargs) if hasattr(item, _FIELD)]
         value = result[0] if isinstance(result, tuple) and result else result
         if isinstance(value, Tensor) and fields:
             field = self._field(function_name(func), value, fields, args, kwargs)
             if field is not None:
-                setattr(value, FIELD, field)
+                setattr(value, _FIELD, field)
         return result
 
     def _field(

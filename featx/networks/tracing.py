@@ -26,17 +26,17 @@ from featx._imports import WithoutCompilerMixin
 from featx.networks.axes import AXES, note_axes, settle_axes
 from featx.networks.layers import Container, Node, Recording
 
-PROBE_BATCH = 3
+_PROBE_BATCH = 3
 """Pictures in the recorded run; what does not have as many rows is no layer."""
 
-MAX_PREFIX = 16
+_MAX_PREFIX = 16
 """Most tokens that a network puts before those of its patches: class, distillation, registers."""
 
 MARK = "_featx_name"
-SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-class Visitor(Protocol):
+class _Visitor(Protocol):
     """Called with each tensor a network makes: its name, kind, value and first input."""
 
     def __call__(
@@ -105,7 +105,7 @@ def is_in_place(function: Any, kwargs: dict[str, Any]) -> bool:
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether a module is one step: torch's own, or one without modules inside."""
-    if isinstance(module, SEQUENCES):
+    if isinstance(module, _SEQUENCES):
         return not len(module)
     return module.__module__.startswith("torch.nn") or next(module.children(), None) is None
 
@@ -138,7 +138,7 @@ class Trace(TorchFunctionMode):
     """
 
     def __init__(
-        self, network: nn.Module, see: Visitor, enter: Callable[[str], None] | None = None
+        self, network: nn.Module, see: _Visitor, enter: Callable[[str], None] | None = None
     ) -> None:
         super().__init__()
         self.network = network
@@ -278,7 +278,7 @@ class _Recorder:
         if axes == "chw":
             self.n_patches = value.shape[2] * value.shape[3]
         n_prefix = value.shape[1] - self.n_patches if axes == "tc" and self.n_patches else 0
-        return {"axes": axes, "n_prefix": n_prefix if 0 < n_prefix <= MAX_PREFIX else 0}
+        return {"axes": axes, "n_prefix": n_prefix if 0 < n_prefix <= _MAX_PREFIX else 0}
 
 
 def record(network: nn.Module, size: tuple[int, int]) -> Recording:
@@ -292,9 +292,9 @@ def record(network: nn.Module, size: tuple[int, int]) -> Recording:
         Height and width of a picture.
     """
     parameter = next(network.parameters(), torch.zeros(0))
-    batch = torch.zeros(PROBE_BATCH, 3, *size, device=parameter.device, dtype=parameter.dtype)
+    batch = torch.zeros(_PROBE_BATCH, 3, *size, device=parameter.device, dtype=parameter.dtype)
     counter = _MacCounter()
-    recorder = _Recorder(counter, PROBE_BATCH)
+    recorder = _Recorder(counter, _PROBE_BATCH)
     walk = Trace(network, recorder, recorder.enter)
     with torch.no_grad(), counter:
         output = walk.run(batch)
@@ -335,7 +335,7 @@ def _canonical(names: list[str], kind: str, containers: Set[str]) -> str:
 
 def _containers(network: nn.Module, recorder: _Recorder) -> list[Container]:
     return [
-        Container(path, type(module).__name__, isinstance(module, SEQUENCES))
+        Container(path, type(module).__name__, isinstance(module, _SEQUENCES))
         for path, module in network.named_modules()
         if path in recorder.entered and not is_leaf(module)
     ]

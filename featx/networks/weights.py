@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 SUFFIXES = frozenset({".pth", ".pt", ".th", ".bin", ".ckpt", ".safetensors"})
-NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+_NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 N_LISTED = 5
 
 
@@ -107,7 +107,7 @@ def _unnest(content: Any, path: Path) -> State:
     """The dictionary of tensors inside a checkpoint."""
     while isinstance(content, Mapping):
         tensors = {k: v for k, v in content.items() if isinstance(v, Tensor) and isinstance(k, str)}
-        nest = next((n for n in NESTS if isinstance(content.get(n), Mapping)), None)
+        nest = next((n for n in _NESTS if isinstance(content.get(n), Mapping)), None)
         if nest is None or len(tensors) > 1:
             if tensors:
                 return tensors
@@ -116,12 +116,12 @@ def _unnest(content: Any, path: Path) -> State:
     raise WeightsError(f"Weights file {path} holds no dictionary of tensors.")
 
 
-def align_names(state: State, wanted: Iterable[str]) -> dict[str, str]:
+def _align_names(state: State, wanted: Iterable[str]) -> dict[str, str]:
     """Names in a file -> names in a network, prefixes such as ``module.`` taken off.
 
     Examples
     --------
-    >>> align_names({"module.conv.weight": torch.zeros(1)}, ["conv.weight"])
+    >>> _align_names({"module.conv.weight": torch.zeros(1)}, ["conv.weight"])
     {'module.conv.weight': 'conv.weight'}
     """
     wanted = set(wanted)
@@ -151,7 +151,7 @@ def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> L
     LoadReport
     """
     own = network.state_dict()
-    names = align_names(state, own)
+    names = _align_names(state, own)
     report = LoadReport(new=dict.fromkeys(own, "not in the weights"))
     taken: State = {}
     for old, new in names.items():

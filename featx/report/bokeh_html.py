@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("theme.js", "table.js", "legend.js", "maps.js", "page.js")
+_SCRIPTS = ("theme.js", "table.js", "legend.js", "maps.js", "page.js")
 
 
 def asset(name: str) -> str:
@@ -27,7 +27,7 @@ def bokeh_script() -> str:
 
 def page_script() -> str:
     """The page's own script."""
-    return "\n".join(asset(name) for name in SCRIPTS)
+    return "\n".join(asset(name) for name in _SCRIPTS)
 
 
 def embed(roots: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from featx.report.plots import add_tip, empty_plot, name_ticks
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
-MAX_LABELED = 40
+_MAX_LABELED = 40
 """Classes up to which a matrix names each row; above it the mouse does."""
 
 _MAX_NUMBERED = 12
@@ -118,7 +118,7 @@ def _heat_map(
     )
     _label_axes(plot, labels)
     source = ColumnDataSource(data)
-    width = 0.94 if n <= MAX_LABELED else 1
+    width = 0.94 if n <= _MAX_LABELED else 1
     cells = plot.rect(
         "j",
         "i",
@@ -164,5 +164,5 @@ def _label_axes(plot: figure, labels: Sequence[str]) -> None:
     plot.grid.visible = False
     plot.axis.axis_line_color = None
     for axis in plot.axis:
-        name_ticks(axis, labels if len(labels) <= MAX_LABELED else [])
+        name_ticks(axis, labels if len(labels) <= _MAX_LABELED else [])
     plot.yaxis.major_label_orientation = "horizontal"

@@ -22,12 +22,12 @@ from featx.report.sections import (
 )
 from featx.report.thumbnails import Thumbnails
 
-MAX_PAGE_BYTES = 30_000_000
-MISTAKES_BYTES = 4_000_000
-SPARE_BYTES = 50_000
+_MAX_PAGE_BYTES = 30_000_000
+_MISTAKES_BYTES = 4_000_000
+_SPARE_BYTES = 50_000
 
 
-def render_page(results: Sequence[Result], *, max_bytes: int = MAX_PAGE_BYTES) -> str:
+def render_page(results: Sequence[Result], *, max_bytes: int = _MAX_PAGE_BYTES) -> str:
     """HTML of a page about some results.
 
     Parameters
@@ -43,7 +43,7 @@ def render_page(results: Sequence[Result], *, max_bytes: int = MAX_PAGE_BYTES) -
     """
     sections = [make_section(result, f"r{i}") for i, result in enumerate(results)]
     thumbnails = [thumbnails_of(result, section) for result, section in zip(results, sections)]
-    _fill_galleries(results, sections, thumbnails, min(MISTAKES_BYTES, max_bytes // 4))
+    _fill_galleries(results, sections, thumbnails, min(_MISTAKES_BYTES, max_bytes // 4))
     roots = {
         f"{section.key}-{index}": plot
         for section in sections
@@ -60,7 +60,7 @@ def render_page(results: Sequence[Result], *, max_bytes: int = MAX_PAGE_BYTES) -
     }
     # Rendered once without the points' thumbnails, to see how much room is left for them.
     bare = _render(context, thumbnails=[])
-    room = max_bytes - len(bare.encode("utf-8")) - SPARE_BYTES
+    room = max_bytes - len(bare.encode("utf-8")) - _SPARE_BYTES
     return _render(context, thumbnails=_point_thumbnails(sections, thumbnails, room))
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from featx.features.columns import find_column
 
-JOINER = "\u2060"
+_JOINER = "\u2060"
 """Word joiner: takes no room, and keeps two characters from being read as one sign."""
 
-UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-TEX = re.compile(r"\$(?=\$)|\\(?=[(\[])")
+_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_TEX = re.compile(r"\$(?=\$)|\\(?=[(\[])")
 
 
 def clean(value: Any) -> str:
@@ -24,7 +24,7 @@ def clean(value: Any) -> str:
     >>> clean("caf\udce9.jpg")
     'caf\\udce9.jpg'
     """
-    return UNFIT.sub(lambda match: ascii(match[0])[1:-1], str(value))
+    return _UNFIT.sub(lambda match: ascii(match[0])[1:-1], str(value))
 
 
 def plot_label(value: Any) -> str:
@@ -35,7 +35,7 @@ def plot_label(value: Any) -> str:
     >>> plot_label("$$x$$") == "$$x$$"
     False
     """
-    return TEX.sub(lambda match: match[0] + JOINER, clean(value))
+    return _TEX.sub(lambda match: match[0] + _JOINER, clean(value))
 
 
 def short_path(path: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bokeh.plotting import figure
 
-HEIGHT_PX = 320
-LONGEST_LABEL = 24
+_HEIGHT_PX = 320
+_LONGEST_LABEL = 24
 
 
 def empty_plot(name: str, **settings: Any) -> figure:
@@ -25,7 +25,7 @@ def empty_plot(name: str, **settings: Any) -> figure:
     from bokeh.plotting import figure
 
     given = {
-        "height": HEIGHT_PX,
+        "height": _HEIGHT_PX,
         "sizing_mode": "stretch_width",
         "toolbar_location": None,
         "tools": "",
@@ -61,7 +61,7 @@ def add_tip(plot: figure, renderer: Any, tips: list[tuple[str, str]], **settings
     plot.add_tools(HoverTool(renderers=[renderer], tooltips=tips, **settings))
 
 
-def name_ticks(axis: Any, labels: Sequence[str], longest: int = LONGEST_LABEL) -> None:
+def name_ticks(axis: Any, labels: Sequence[str], longest: int = _LONGEST_LABEL) -> None:
     """Ticks at 0, 1, 2, ... that carry names.
 
     Places and not a categorical axis: two names may be the same once they are fit to print.

@@ -72,7 +72,7 @@ def plot_scatter(
     kept = sample_points(len(paths), data.points.get("labels"))
     spaces = [np.asarray(panel.coordinates, np.float32)[kept] for panel in data.panels]
     names = [paths[i] for i in kept]
-    modes = color_modes(data, kept)
+    modes = _color_modes(data, kept)
     known = [mode["name"] for mode in modes]
     payload = {
         "key": key,
@@ -92,7 +92,7 @@ def plot_scatter(
     )
 
 
-def color_modes(data: ScatterData, kept: Indices) -> list[dict[str, Any]]:
+def _color_modes(data: ScatterData, kept: Indices) -> list[dict[str, Any]]:
     """Ways to color the points drawn: the categories of each, and every point's index in them.
 
     Parameters
@@ -217,7 +217,7 @@ def _figure(
         marker="shape",
         color="color",
         line_color=None,
-        size=point_size(n, is_large=x == "x"),
+        size=_point_size(n, is_large=x == "x"),
         fill_alpha=0.8,
         nonselection_fill_alpha=0.07,
         selection_fill_alpha=0.95,
@@ -234,12 +234,12 @@ def _box_tool() -> BoxSelectTool:
     return BoxSelectTool(continuous=False)
 
 
-def point_size(n_points: int, *, is_large: bool) -> float:
+def _point_size(n_points: int, *, is_large: bool) -> float:
     """Diameter of a point in pixels: smaller the more there are, larger in a large plot.
 
     Examples
     --------
-    >>> point_size(100, is_large=True) > point_size(5000, is_large=True)
+    >>> _point_size(100, is_large=True) > _point_size(5000, is_large=True)
     True
     """
     size = float(np.clip(170 / np.sqrt(max(n_points, 1)), 3.5, 10))

@@ -32,7 +32,7 @@ from featx.report.scatter_plot import ScatterPlots, plot_scatter
 from featx.report.thumbnails import Thumbnails
 from featx.report.transfer_plot import plot_transfer
 
-TITLES = {
+_TITLES = {
     "probe": "One kind of features",
     "compare": "Features compared",
     "depth": "How classes gather with depth",
@@ -40,9 +40,9 @@ TITLES = {
     "transfer": "From one domain to another",
     "finetune": "Fine-tuning",
 }
-CODE_LABELS = ("Command", "Python")
-N_FAILURES = 200
-N_SPECS = 12
+_CODE_LABELS = ("Command", "Python")
+_N_FAILURES = 200
+_N_SPECS = 12
 MISTAKE_PX = 144
 
 
@@ -103,10 +103,10 @@ def make_section(result: Result, key: str) -> Section:
         Letters and digits that no other result on the page has.
     """
     provenance = result.provenance or {}
-    names = spec_names(result)
+    names = _spec_names(result)
     section = Section(
         key=key,
-        title=TITLES.get(result.command, clean(result.command).capitalize()),
+        title=_TITLES.get(result.command, clean(result.command).capitalize()),
         command=clean(result.command),
         data=clean(result.data),
         line=command_line(provenance),
@@ -114,7 +114,7 @@ def make_section(result: Result, key: str) -> Section:
         settings=_settings(provenance),
         sentences=[_sentence(text, names) for text in result.sentences],
         table=make_table(result.rows, names, result.command),
-        failures=[(clean(path), clean(why)) for path, why in result.failures[:N_FAILURES]],
+        failures=[(clean(path), clean(why)) for path, why in result.failures[:_N_FAILURES]],
         n_failures=len(result.failures),
     )
     _add_plots(section, result)
@@ -123,7 +123,7 @@ def make_section(result: Result, key: str) -> Section:
     return section
 
 
-def spec_names(result: Result) -> dict[str, str]:
+def _spec_names(result: Result) -> dict[str, str]:
     """What the page calls each feature set of a result."""
     details = result.details
     told = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
@@ -134,7 +134,7 @@ def spec_names(result: Result) -> dict[str, str]:
 def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:
     """A sentence with short names of features; of one that tells a command, text and code."""
     label, colon, code = text.partition(": ")
-    if colon and label in CODE_LABELS:
+    if colon and label in _CODE_LABELS:
         return f"{label}:", clean(code)
     for spec in sorted(names, key=len, reverse=True):
         text = text.replace(spec, names[spec])
@@ -144,7 +144,7 @@ def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:
 def mistake_paths(result: Result) -> list[str]:
     """Images that the result's galleries show, each once."""
     mistakes = result.details.get("mistakes") or {}
-    shown = list(mistakes.values())[:N_SPECS]
+    shown = list(mistakes.values())[:_N_SPECS]
     return list(dict.fromkeys(entry["path"] for entry in chain.from_iterable(shown)))
 
 
@@ -197,7 +197,7 @@ def _settings(provenance: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _add_plots(section: Section, result: Result) -> None:
-    key, names = section.key, spec_names(result)
+    key, names = section.key, _spec_names(result)
     curves = plot_depth(prepare_depth(result), key)
     cost = None if curves else prepare_cost(result)
     if cost is not None:
@@ -242,15 +242,15 @@ def _choices(result: Result, section: Section) -> list[dict[str, Any]]:
     ranked = [row["spec"] for row in result.rows if row.get("spec")]
     found = set(chain.from_iterable(kinds))
     specs = [spec for spec in dict.fromkeys([*ranked, *sorted(found)]) if spec in found]
-    if len(specs) > N_SPECS:
+    if len(specs) > _N_SPECS:
         section.notes.append(
-            f"Confusion and mistakes are shown of the first {N_SPECS} of {len(specs)} kinds of "
+            f"Confusion and mistakes are shown of the first {_N_SPECS} of {len(specs)} kinds of "
             "features; results.json has all."
         )
     confusions = prepare_confusions(result)
     return [
         _choice(result, section, i, spec, confusions.get(spec))
-        for i, spec in enumerate(specs[:N_SPECS])
+        for i, spec in enumerate(specs[:_N_SPECS])
     ]
 
 
@@ -258,7 +258,7 @@ def _choice(
     result: Result, section: Section, index: int, spec: str, confusion: ConfusionData | None
 ) -> dict[str, Any]:
     details = result.details
-    name = clean(spec_names(result).get(spec, spec))
+    name = clean(_spec_names(result).get(spec, spec))
     choice: dict[str, Any] = {"spec": name, "plot": None, "pairs": None}
     if confusion:
         choice["plot"] = f"confusion-{index}"

@@ -23,11 +23,11 @@ from featx.errors import FeatxError, ImageError
 
 logger = logging.getLogger(__name__)
 
-SIDES_PX = (96, 80, 64, 48, 32)
+_SIDES_PX = (96, 80, 64, 48, 32)
 """Longer sides of thumbnails, the best first; the first that fits the budget is taken."""
 
-QUALITY = 62
-N_TRIED = 40
+_QUALITY = 62
+_N_TRIED = 40
 
 
 class Thumbnails:
@@ -47,12 +47,12 @@ class Thumbnails:
     """
 
     def __init__(self, data: str, names: Iterable[str]) -> None:
-        self._images = find_images(data, dict.fromkeys(names))
+        self._images = _find_images(data, dict.fromkeys(names))
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def make(self, name: str, *, side_px: int = SIDES_PX[0]) -> str | None:
+    def make(self, name: str, *, side_px: int = _SIDES_PX[0]) -> str | None:
         """One image as a data URI, None where it is gone or cannot be read."""
         image = self._images.get(name)
         if image is None:
@@ -63,7 +63,7 @@ class Thumbnails:
             return None
 
     def make_all(
-        self, names: Sequence[str], max_bytes: int, *, largest_px: int = SIDES_PX[0]
+        self, names: Sequence[str], max_bytes: int, *, largest_px: int = _SIDES_PX[0]
     ) -> list[str | None]:
         """Images as data URIs that take at most `max_bytes` together.
 
@@ -87,8 +87,8 @@ class Thumbnails:
 
     def _largest_side(self, names: Sequence[str], max_bytes: int, largest_px: int) -> int:
         """Longer side at which all should fit, judged by a few of them spread evenly."""
-        tried = list(names)[:: max(1, len(names) // N_TRIED)]
-        sides = [side for side in (largest_px, *SIDES_PX) if side <= largest_px]
+        tried = list(names)[:: max(1, len(names) // _N_TRIED)]
+        sides = [side for side in (largest_px, *_SIDES_PX) if side <= largest_px]
         for side_px in sides:
             sizes = [len(uri) for uri in (self.make(n, side_px=side_px) for n in tried) if uri]
             # A tenth to spare: the few that were tried may be plainer than the rest.
@@ -114,7 +114,7 @@ def shrink(pixels: Pixels, side_px: int) -> str:
         # In digits of 8 px every pixel counts: enlarge without blur.
         image = image.resize(_scaled(image.size, int(scale)), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=QUALITY, method=3)
+    image.save(buffer, "WEBP", quality=_QUALITY, method=3)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -122,7 +122,7 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def find_images(data: str, names: Iterable[str]) -> dict[str, ImageLike]:
+def _find_images(data: str, names: Iterable[str]) -> dict[str, ImageLike]:
     """Images of some names: files of that name, else those of the data set.
 
     Parameters

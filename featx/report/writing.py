@@ -11,8 +11,8 @@ from featx.errors import ResultFileError
 from featx.features.results import RESULTS_FILE, Result
 from featx.report.page import render_page
 
-REPORT_FILE = "report.html"
-FIGURES_FOLDER = "figures"
+_REPORT_FILE = "report.html"
+_FIGURES_FOLDER = "figures"
 
 
 def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> Path:
@@ -51,8 +51,8 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
         raise ResultFileError("A report needs at least one result; got none.")
     for index, result in enumerate(results, 1):
         inside = folder if len(results) == 1 else folder / _folder_name(index, result)
-        save_figures(result, result.save(inside) / FIGURES_FOLDER)
-    return write_page(results, folder / REPORT_FILE)
+        save_figures(result, result.save(inside) / _FIGURES_FOLDER)
+    return write_page(results, folder / _REPORT_FILE)
 
 
 def write_page(results: Sequence[Result], file: str | os.PathLike[str]) -> Path:

@@ -34,16 +34,16 @@ __all__ = ["FeatureStore", "Shard", "find_digests", "open_store", "write_shard"]
 DEFAULT_STORE = "default"
 """What `open_store` takes for the user's own store."""
 
-N_AT_ONCE = 16
+_N_AT_ONCE = 16
 """Most files that a thread hashes before it reports: a small one takes less than the report."""
 
-N_HASHED = 4096
+_N_HASHED = 4096
 """Pictures hashed before what was learnt is written down."""
 
-N_OPEN = 32
+_N_OPEN = 32
 """Shards that `FeatureStore.read` keeps mapped."""
 
-SETTLE_NS = 2 * 10**9
+_SETTLE_NS = 2 * 10**9
 """A file changed so shortly before it was hashed may change again under the same times."""
 
 
@@ -94,8 +94,8 @@ class FeatureStore(Maintenance):
         """
         found: list[str | ImageError] = []
         with ThreadPoolExecutor(joblib.cpu_count(), "featx-hash") as pool:
-            for i in range(0, len(images), N_HASHED):
-                indices = range(i, min(i + N_HASHED, len(images)))
+            for i in range(0, len(images), _N_HASHED):
+                indices = range(i, min(i + _N_HASHED, len(images)))
                 found.extend(self._digests(images, indices, pool))
         return found
 
@@ -168,7 +168,7 @@ class FeatureStore(Maintenance):
         entries = self._index.find(fingerprint, digests)
         files = {it.id: it for it in self._index.shard_files({it.shard for it in entries.values()})}
         self._index.touch(fingerprint)
-        open_cached = lru_cache(N_OPEN)(lambda shard: self._open(files.get(shard)))
+        open_cached = lru_cache(_N_OPEN)(lambda shard: self._open(files.get(shard)))
         damaged: set[Entry] = set()
         for i, entry in enumerate(map(entries.get, digests)):
             rows = None if entry is None else open_cached(entry.shard)
@@ -206,7 +206,7 @@ class FeatureStore(Maintenance):
                 found[index] = known[it[0]][1]
         unknown = [index for index in indices if index not in found]
         new = []
-        length = min(N_AT_ONCE, max(1, len(unknown) // (4 * joblib.cpu_count())))
+        length = min(_N_AT_ONCE, max(1, len(unknown) // (4 * joblib.cpu_count())))
         parts = [unknown[i : i + length] for i in range(0, len(unknown), length)]
         hashed = pool.map(lambda part: [_try_digest(images, i) for i in part], parts)
         for index, digest in zip(unknown, chain.from_iterable(hashed)):
@@ -279,7 +279,7 @@ def _identity(path: str | None) -> tuple[bytes, Identity] | None:
 
 
 def _is_settled(identity: Identity, now_ns: int) -> bool:
-    return now_ns - max(identity[1], identity[2]) > SETTLE_NS
+    return now_ns - max(identity[1], identity[2]) > _SETTLE_NS
 
 
 def _try_digest(images: Images, index: int) -> str | ImageError:

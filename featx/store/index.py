@@ -26,10 +26,10 @@ from featx.store.shards import Shard
 logger = logging.getLogger(__name__)
 
 INDEX_FILE = "index.sqlite"
-SCHEMA_VERSION = 1
-WAIT_S = 60.0
-N_PER_QUERY = 10_000
-TOUCH_S = 3600.0
+_SCHEMA_VERSION = 1
+_WAIT_S = 60.0
+_N_PER_QUERY = 10_000
+_TOUCH_S = 3600.0
 """A setting's last use is kept to the hour, so that reading seldom writes."""
 
 # AUTOINCREMENT, for an id given twice would let one process drop what another has healed.
@@ -180,7 +180,7 @@ class Index:
         with self._read() as db:
             query = "SELECT used FROM settings WHERE fingerprint = ?"
             row = db.execute(query, (fingerprint,)).fetchone()
-        if row is None or row[0] > now - TOUCH_S:
+        if row is None or row[0] > now - _TOUCH_S:
             return
         try:
             with self._write() as db:
@@ -287,9 +287,9 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         # Never opened but by SQLite: closing another handle would end the locks it holds.
-        db = sqlite3.connect(self.folder / INDEX_FILE, timeout=WAIT_S, isolation_level=None)
+        db = sqlite3.connect(self.folder / INDEX_FILE, timeout=_WAIT_S, isolation_level=None)
         try:
-            if _schema_version(db) != SCHEMA_VERSION:
+            if _schema_version(db) != _SCHEMA_VERSION:
                 self._create(db)
         except BaseException:
             db.close()
@@ -303,16 +303,16 @@ class Index:
         db.execute("BEGIN IMMEDIATE")
         with db:
             version = _schema_version(db)
-            if version > SCHEMA_VERSION:
+            if version > _SCHEMA_VERSION:
                 raise StoreError(
                     f"The store in {self.folder} was written by a newer featx (version {version} "
-                    f"of its index; this one reads {SCHEMA_VERSION}). Upgrade featx, or name "
+                    f"of its index; this one reads {_SCHEMA_VERSION}). Upgrade featx, or name "
                     "another folder by --store or FEATX_STORE."
                 )
             if version == 0:
                 for statement in SCHEMA.split(";"):
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
 @contextmanager
@@ -357,8 +357,8 @@ def _setting_id(db: sqlite3.Connection, fingerprint: str) -> int | None:
 def _select_in(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[Any]:
     """Rows of a query that ends in IN, a few thousand values at a time."""
     rows = []
-    for i in range(0, len(values), N_PER_QUERY):
-        part = values[i : i + N_PER_QUERY]
+    for i in range(0, len(values), _N_PER_QUERY):
+        part = values[i : i + _N_PER_QUERY]
         rows += db.execute(f"{query} ({','.join('?' * len(part))})", part).fetchall()
     return rows
 

@@ -30,11 +30,11 @@ from featx.store.shards import (
     row_crc,
 )
 
-DAY_S = 86_400.0
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
-class StoreInfo:
+class _StoreInfo:
     """What a store holds, in numbers.
 
     Attributes
@@ -110,7 +110,7 @@ class StoredSetting:
 
 
 @dataclass(frozen=True)
-class Verified:
+class _Verified:
     """What reading every row of a store showed.
 
     Attributes
@@ -129,7 +129,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Pruned:
+class _Pruned:
     """What was removed from a store.
 
     Attributes
@@ -164,11 +164,11 @@ class Maintenance:
 
     folder: Path
 
-    def info(self) -> StoreInfo:
+    def info(self) -> _StoreInfo:
         """Numbers of everything in the store."""
         counts = self._index.counts()
         with store_errors(self.folder):
-            return StoreInfo(
+            return _StoreInfo(
                 folder=str(self.folder),
                 n_settings=len(self._index.settings()),
                 **counts,
@@ -180,7 +180,7 @@ class Maintenance:
         """Every setting that has rows, the last used first."""
         return [_stored_setting(row) for row in self._index.settings()]
 
-    def verify(self, watch: Callable[[int], None] | None = None) -> Verified:
+    def verify(self, watch: Callable[[int], None] | None = None) -> _Verified:
         """Check every row; drop those that are damaged, to be computed when next wanted.
 
         Parameters
@@ -206,9 +206,9 @@ class Maintenance:
                 watch(len(entries))
         if damaged:
             self._remove(self._index.drop(damaged))
-        return Verified(n_rows, len(damaged), files)
+        return _Verified(n_rows, len(damaged), files)
 
-    def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> Pruned:
+    def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> _Pruned:
         """Remove what is of no use: always what killed runs left, and what is asked for.
 
         Parameters
@@ -232,7 +232,7 @@ class Maintenance:
         after = self._index.counts()
         gone = [path for path in self._index.paths() if not os.path.exists(path)]
         self._index.forget_files(gone)
-        return Pruned(
+        return _Pruned(
             n_rows=before["n_rows"] - after["n_rows"],
             n_shards=before["n_shards"] - after["n_shards"],
             n_orphans=len(orphans),
@@ -240,7 +240,7 @@ class Maintenance:
             n_bytes=n_bytes,
         )
 
-    def clear(self) -> Pruned:
+    def clear(self) -> _Pruned:
         """Remove everything, and begin anew if the index is damaged.
 
         Returns
@@ -249,7 +249,7 @@ class Maintenance:
         """
         files = self._files()
         n_rows = self._index.empty()
-        return Pruned(n_rows, len(files), 0, 0, self._remove(files))
+        return _Pruned(n_rows, len(files), 0, 0, self._remove(files))
 
     @property
     def _index(self) -> Index:
@@ -265,7 +265,7 @@ class Maintenance:
         """Shards of settings not used for so many days."""
         if days is None:
             return []
-        since = time.time() - days * DAY_S
+        since = time.time() - days * _DAY_S
         old = self._index.setting_ids(unused_since=since)
         return [shard for shard in self._index.shard_files() if shard.setting in old]
 

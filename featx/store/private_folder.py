@@ -11,7 +11,7 @@ from pathlib import Path
 
 from featx.errors import StoreError
 
-FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def make_private(folder: Path) -> None:
@@ -56,7 +56,7 @@ def store_errors(folder: Path) -> Iterator[None]:
     except StoreError:
         raise
     except OSError as error:
-        if error.errno in FULL_DISK:
+        if error.errno in _FULL_DISK:
             raise full_disk(folder) from error
         reason = (error.strerror or str(error)).lower()
         raise StoreError(

@@ -42,10 +42,10 @@ PRODUCERS = {
 }
 """Packages that may have made the numbers: name of the module -> of the distribution."""
 
-ABANDONED_S = 3600.0
+_ABANDONED_S = 3600.0
 """Age at which an uncommitted file is nobody's, whatever its writer does."""
 
-UNCOMMITTED_S = 60.0
+_UNCOMMITTED_S = 60.0
 """Age up to which a file may await its commit though its writer has ended."""
 
 
@@ -170,7 +170,7 @@ def is_abandoned(path: Path, now: float | None = None) -> bool:
         age_s = (now or time.time()) - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    return age_s > ABANDONED_S or (age_s > UNCOMMITTED_S and _is_writer_dead(path.name))
+    return age_s > _ABANDONED_S or (age_s > _UNCOMMITTED_S and _is_writer_dead(path.name))
 
 
 def _publish(array: npt.NDArray[Any], path: Path) -> int:

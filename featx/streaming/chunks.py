@@ -13,7 +13,7 @@ from featx.data.images import Images
 from featx.errors import ImageError
 from featx.store.shards import Shard, write_shard
 
-RECORDED = ("device", "backend", "batch_size", "n_jobs")
+_RECORDED = ("device", "backend", "batch_size", "n_jobs")
 """Parameters of speed that each shard records, though no row is found by them."""
 
 
@@ -46,12 +46,13 @@ def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) 
         return "", error if error.name == name else ImageError(name, error.reason)
 
 
-def _extract_chunk(
+def extract_chunk(
     extract: Callable[..., Mapping[str, Any]],
     indices: list[int],
     decoded: Iterable[tuple[str, Any]],
     fingerprints: Mapping[str, str],
 ) -> Chunk:
+    """Rows of each layer for a few decoded images, those that failed aside."""
     chunk = Chunk(indices)
     prepared = []
     for index, (digest, item) in zip(indices, decoded, strict=True):
@@ -75,7 +76,7 @@ def to_shards(
     """Write a chunk's rows under `folder`, if there is one, and let go of them."""
     if folder is None:
         return chunk
-    speed = {name: str(getattr(producer, name, None)) for name in RECORDED} | speed
+    speed = {name: str(getattr(producer, name, None)) for name in _RECORDED} | speed
     for layer, rows in chunk.blocks.items():
         chunk.shards.append(write_shard(folder, fingerprints[layer], chunk.digests, rows, speed))
     chunk.blocks = {}
@@ -89,7 +90,7 @@ def batches(items: Iterable[Any], length: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _chunk_length(producer: Any) -> int:
+def chunk_length(producer: Any) -> int:
     """Images in a chunk: the producer's batch, or what 32 MiB of rows hold."""
     widths = [producer.n_features(layer) for layer in producer.layers]
     row_bytes = 4 * max(sum(widths), 1)

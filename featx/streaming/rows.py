@@ -34,12 +34,12 @@ from featx.streaming.progress import ProgressCallback
 from featx.streaming.workers import run_ahead, run_chunks
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
-MAX_BYTES_IN_MEMORY = 512 * 2**20
-N_HEALS = 3
+_MAX_BYTES_IN_MEMORY = 512 * 2**20
+_N_HEALS = 3
 
 
 @dataclass
-class Failure:
+class _Failure:
     """An image that could not be read, by its index in the input."""
 
     index: int
@@ -51,7 +51,7 @@ class Rows:
     """Rows of all layers asked for, in the order of the images; NaN where one failed."""
 
     blocks: dict[str, Matrix]
-    failures: list[Failure]
+    failures: list[_Failure]
     n_cached: int = 0
 
     def matrix(self) -> Matrix:
@@ -121,7 +121,7 @@ def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) 
 
 def allocate(n_rows: int, n_columns: int) -> Matrix:
     """Array of float32 in memory or, where it is large, in a file that goes with it."""
-    if 4 * n_rows * n_columns <= MAX_BYTES_IN_MEMORY:
+    if 4 * n_rows * n_columns <= _MAX_BYTES_IN_MEMORY:
         return np.empty((n_rows, n_columns), np.float32)
     with tempfile.TemporaryFile(prefix="featx-") as file:
         return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
@@ -225,7 +225,7 @@ class _Run:
         missing = self._missing(stage, self._good())
         n_cached = self._plan(missing)
         unread: list[int] = []
-        for _ in range(N_HEALS):
+        for _ in range(_N_HEALS):
             self._make(stage, missing)
             unread = self._collect(stage, blocks) if collect else self._unstored(stage)
             if not unread:
@@ -408,5 +408,5 @@ def _finished(
     return Rows({layer: blocks[layer] for layer in extractor.layers}, _listed(failures), n_cached)
 
 
-def _listed(failures: Mapping[int, ImageError]) -> list[Failure]:
-    return [Failure(index, error) for index, error in sorted(failures.items())]
+def _listed(failures: Mapping[int, ImageError]) -> list[_Failure]:
+    return [_Failure(index, error) for index, error in sorted(failures.items())]

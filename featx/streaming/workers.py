@@ -23,17 +23,17 @@ from joblib.parallel import get_active_backend
 from featx.data.images import Images
 from featx.streaming.chunks import (
     Chunk,
-    _chunk_length,
-    _extract_chunk,
     batches,
+    chunk_length,
+    extract_chunk,
     to_shards,
     try_prepare,
 )
 
-CHUNKS_AHEAD = 2
+_CHUNKS_AHEAD = 2
 
 
-N_WRITERS = 2
+_N_WRITERS = 2
 """Threads that write shards: while one waits for the disk, the other copies."""
 
 
@@ -46,13 +46,13 @@ def run_chunks(
 ) -> Iterator[Chunk]:
     """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
     n_jobs = _n_jobs(producer)
-    length = min(_chunk_length(producer), -(-len(indices) // n_jobs) or 1)
+    length = min(chunk_length(producer), -(-len(indices) // n_jobs) or 1)
     run = partial(_in_parallel, n_jobs=n_jobs)
     if producer.runs_in_parent and _has_threads():
         if getattr(producer, "has_worker_threads", False):
             run = partial(_in_lanes, n_jobs=n_jobs)
         else:
-            run, length = partial(_in_parent), _chunk_length(producer)
+            run, length = partial(_in_parent), chunk_length(producer)
     parts = [list(indices[i : i + length]) for i in range(0, len(indices), length)]
     return run(producer, images, parts, fingerprints, folder)
 
@@ -93,17 +93,17 @@ def _in_lanes(
     with producer.lanes(list(fingerprints), sum(map(len, parts)), n_jobs) as lanes:
 
         def work(indices: list[int]) -> Chunk:
-            return _extract_chunk(lanes.extract, indices, map(prepare, indices), fingerprints)
+            return extract_chunk(lanes.extract, indices, map(prepare, indices), fingerprints)
 
         def write(chunk: Chunk) -> Chunk:
             return to_shards(producer, chunk, fingerprints, folder, backend=lanes.backend())
 
         pool = ThreadPoolExecutor(n_jobs, "featx-lane", lanes.begin)
-        writers = ThreadPoolExecutor(N_WRITERS, "featx-write")
+        writers = ThreadPoolExecutor(_N_WRITERS, "featx-write")
         try:
             chunks = run_ahead(pool, (partial(work, part) for part in parts), n_jobs + 1)
             writes = (partial(write, chunk) for chunk in chunks)
-            yield from run_ahead(writers, writes, N_WRITERS)
+            yield from run_ahead(writers, writes, _N_WRITERS)
         finally:
             pool.shutdown(cancel_futures=True)
             writers.shutdown()
@@ -117,13 +117,13 @@ def _in_parent(
     folder: Path | None,
 ) -> Iterator[Chunk]:
     """Decode in threads ahead of the network, and write shards in a thread behind it."""
-    n_ahead = CHUNKS_AHEAD * max(map(len, parts), default=0)
+    n_ahead = _CHUNKS_AHEAD * max(map(len, parts), default=0)
     decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
     writer = ThreadPoolExecutor(1, "featx-write")
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     calls = (partial(prepare, index) for part in parts for index in part)
     decoded = run_ahead(decoders, calls, n_ahead)
-    extract = partial(_extract_chunk, producer._extract_layers, fingerprints=fingerprints)
+    extract = partial(extract_chunk, producer._extract_layers, fingerprints=fingerprints)
     chunks = (extract(part, islice(decoded, len(part))) for part in parts)
     try:
         writes = (partial(to_shards, producer, chunk, fingerprints, folder) for chunk in chunks)
@@ -143,7 +143,7 @@ def _work(
     """All of a chunk's work, in whatever process: decode, extract, write."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
-    chunk = _extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
+    chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
     return to_shards(producer, chunk, fingerprints, folder)
 
 

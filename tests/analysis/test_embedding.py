@@ -8,9 +8,9 @@ from sklearn.manifold import trustworthiness
 
 from featx import FeatureSet
 from featx.analysis.embedding import (
-    Map,
+    _judge_map,
+    _Map,
     find_distinct,
-    judge_map,
     map_spaces,
     project,
 )
@@ -70,7 +70,7 @@ def test_blocks_of_a_feature_set_are_mapped_in_their_order() -> None:
 def test_judged_as_by_sklearn() -> None:
     rng = np.random.default_rng(0)
     X, positions = rng.normal(size=(80, 9)), rng.normal(size=(80, 2)).astype(np.float32)
-    found, kept = judge_map(Space(X), positions)
+    found, kept = _judge_map(Space(X), positions)
     expected = trustworthiness(X, positions, n_neighbors=10, metric="cosine")
     assert found == pytest.approx(expected, abs=1e-9)
     assert 0 < kept < 0.4
@@ -79,7 +79,7 @@ def test_judged_as_by_sklearn() -> None:
 def test_a_map_that_is_the_space_is_fully_trusted() -> None:
     angles = np.random.default_rng(0).random(50)
     X = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert judge_map(Space(X), X.astype(np.float32)) == (1.0, pytest.approx(1.0, abs=0.01))
+    assert _judge_map(Space(X), X.astype(np.float32)) == (1.0, pytest.approx(1.0, abs=0.01))
 
 
 def test_only_images_equal_in_all_layers_are_twins() -> None:
@@ -117,7 +117,7 @@ def test_a_map_is_plain_values_for_a_report() -> None:
     assert len(plain["coordinates"]) == 120
 
 
-def bytes_of(maps: list[Map]) -> list[bytes]:
+def bytes_of(maps: list[_Map]) -> list[bytes]:
     return [found.coordinates.tobytes() for found in maps]
 
 
@@ -151,7 +151,7 @@ def test_umap_of_neighbors_is_as_trustworthy_as_umap_of_rows() -> None:
     X = layers_of(300)["pool5"]
     with pytest.warns(UserWarning, match="n_jobs value"):
         plain = UMAP(metric="cosine", random_state=0, init="pca").fit_transform(X)
-    assert project(X).trustworthiness > judge_map(Space(X), plain)[0] - 0.01
+    assert project(X).trustworthiness > _judge_map(Space(X), plain)[0] - 0.01
 
 
 @pytest.mark.slow

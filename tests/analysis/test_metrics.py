@@ -9,12 +9,12 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 
 from featx.analysis.metrics import (
-    agreement,
+    _clustering_agreement,
+    _find_clusters,
+    _neighborhood_purity,
     cka_matrix,
-    find_clusters,
     intrinsic_dimension,
     measure,
-    neighborhood_purity,
     silhouette,
 )
 from featx.analysis.similarity import Space
@@ -29,7 +29,7 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 def test_purity_is_that_of_sklearns_neighbors(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = blobs
     near = NearestNeighbors(n_neighbors=10, metric="cosine").fit(X).kneighbors()[1]
-    found = neighborhood_purity(Space(X).neighbors(10)[0], y)
+    found = _neighborhood_purity(Space(X).neighbors(10)[0], y)
     np.testing.assert_allclose(found, [(y[row] == y[i]).mean() for i, row in enumerate(near)])
 
 
@@ -94,7 +94,7 @@ def test_kmeans_finds_blobs_in_narrow_and_wide_features() -> None:
     y = np.repeat(np.arange(3), 15)
     for n_columns in (5, 200):
         X = np.eye(3, n_columns)[y] + 0.02 * rng.normal(size=(45, n_columns))
-        found = agreement(find_clusters(Space(X), 3), y)
+        found = _clustering_agreement(_find_clusters(Space(X), 3), y)
         assert found == {"nmi": pytest.approx(1), "ari": pytest.approx(1)}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
-from featx.analysis.similarity import N_COLUMNS, N_ROWS, Space
+from featx.analysis.similarity import _N_COLUMNS, N_ROWS, Space
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_no_row_is_its_own_neighbor_even_with_duplicates() -> None:
 
 
 def test_wide_features_are_multiplied_slab_by_slab() -> None:
-    X = np.random.default_rng(0).normal(size=(5, N_COLUMNS + 9)).astype(np.float32)
+    X = np.random.default_rng(0).normal(size=(5, _N_COLUMNS + 9)).astype(np.float32)
     expected = (X - X.mean(0)) @ (X - X.mean(0)).T
     np.testing.assert_allclose(Space(X).products, expected, rtol=1e-4, atol=1e-2)
 

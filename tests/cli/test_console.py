@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.cli.console import print_report
+from featx.cli.console import _print_report
 from featx.features.results import Result
 
 
@@ -14,6 +14,6 @@ def test_a_report_saves_its_figures_once(tmp_path: Path, monkeypatch: pytest.Mon
         "featx.figures.result_figures.save_figures", lambda _, folder: folders.append(folder)
     )
 
-    print_report(Result("compare", "photos", [{"spec": "hog"}]), str(tmp_path))
+    _print_report(Result("compare", "photos", [{"spec": "hog"}]), str(tmp_path))
 
     assert folders == [tmp_path / "figures"]

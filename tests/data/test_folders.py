@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from featx.data.folders import (
+    _MAGIC,
     IMAGE_SUFFIXES,
-    MAGIC,
-    Placement,
-    is_image,
+    _is_image,
+    _Placement,
     place_folders,
     read_tree,
 )
 
-PNG = MAGIC[1] + b"\0" * 8
+PNG = _MAGIC[1] + b"\0" * 8
 
 
 def lay(root: Path, *names: str, content: bytes = b"") -> str:
@@ -26,7 +26,7 @@ def lay(root: Path, *names: str, content: bytes = b"") -> str:
     return str(root)
 
 
-def placed(root: str) -> dict[str, Placement]:
+def placed(root: str) -> dict[str, _Placement]:
     tree = read_tree(root)
     indices = place_folders(tree)
     return {
@@ -39,9 +39,9 @@ def placed(root: str) -> dict[str, Placement]:
 def test_parent_folder_names_the_class(tmp_path: Path) -> None:
     root = lay(tmp_path, "cat/1.jpg", "dog/2.jpg", "3.jpg")
     assert placed(root) == {
-        "3.jpg": Placement(),
-        "cat/1.jpg": Placement("cat"),
-        "dog/2.jpg": Placement("dog"),
+        "3.jpg": _Placement(),
+        "cat/1.jpg": _Placement("cat"),
+        "dog/2.jpg": _Placement("dog"),
     }
 
 
@@ -52,34 +52,34 @@ def test_parent_folder_names_the_class(tmp_path: Path) -> None:
 )
 def test_folder_above_the_class_is_the_split(tmp_path: Path, name: str, split: str) -> None:
     assert placed(lay(tmp_path, f"{name}/cat/1.jpg")) == {
-        f"{name}/cat/1.jpg": Placement("cat", split)
+        f"{name}/cat/1.jpg": _Placement("cat", split)
     }
 
 
 def test_class_beside_other_classes_may_be_called_train(tmp_path: Path) -> None:
     root = lay(tmp_path, "car/1.jpg", "train/2.jpg")
-    assert placed(root)["train/2.jpg"] == Placement("train")
+    assert placed(root)["train/2.jpg"] == _Placement("train")
 
 
 def test_class_called_test_inside_a_split_stays_a_class(tmp_path: Path) -> None:
     root = lay(tmp_path, "train/test/1.jpg", "train/car/2.jpg", "val/test/3.jpg", "val/car/4.jpg")
-    assert placed(root)["val/test/3.jpg"] == Placement("test", "val")
+    assert placed(root)["val/test/3.jpg"] == _Placement("test", "val")
 
 
 def test_split_folders_without_classes_are_splits(tmp_path: Path) -> None:
     root = lay(tmp_path, "train/1.jpg", "test/2.jpg", "notes/readme.txt")
-    assert placed(root)["train/1.jpg"] == Placement("", "train")
+    assert placed(root)["train/1.jpg"] == _Placement("", "train")
 
 
 def test_split_under_the_class_leaves_the_class(tmp_path: Path) -> None:
     root = lay(tmp_path, "cat/train/1.jpg", "cat/test/2.jpg")
-    assert placed(root)["cat/test/2.jpg"] == Placement("cat", "test")
+    assert placed(root)["cat/test/2.jpg"] == _Placement("cat", "test")
 
 
 @pytest.mark.parametrize("name", ["photo/train/dog", "train/photo/dog"])
 def test_domain_is_above_the_class_with_splits_left_out(tmp_path: Path, name: str) -> None:
     assert placed(lay(tmp_path, f"{name}/1.jpg")) == {
-        f"{name}/1.jpg": Placement("dog", "train", "photo")
+        f"{name}/1.jpg": _Placement("dog", "train", "photo")
     }
 
 
@@ -106,24 +106,24 @@ def test_other_suffixes_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_known_suffix_is_a_image_in_any_case_even_if_empty(suffix: str) -> None:
-    assert is_image(f"nowhere/x{suffix}")
-    assert is_image(f"nowhere/x{suffix.upper()}")
+    assert _is_image(f"nowhere/x{suffix}")
+    assert _is_image(f"nowhere/x{suffix.upper()}")
 
 
 @pytest.mark.parametrize(
     "head",
-    [*MAGIC, b"RIFF1234WEBPVP8 ", b"BM1234\0\0\0\0xxxx", b"P6\n1 1\n255\n"],
+    [*_MAGIC, b"RIFF1234WEBPVP8 ", b"BM1234\0\0\0\0xxxx", b"P6\n1 1\n255\n"],
     ids=repr,
 )
 def test_file_without_suffix_is_known_by_its_first_bytes(tmp_path: Path, head: bytes) -> None:
     lay(tmp_path, "scan", content=head)
-    assert is_image(str(tmp_path / "scan"))
+    assert _is_image(str(tmp_path / "scan"))
 
 
 @pytest.mark.parametrize("head", [b"", b"BMW is a car", b"RIFF1234WAVE", b"Plain text", b"P7"])
 def test_other_file_without_suffix_is_no_image(tmp_path: Path, head: bytes) -> None:
     lay(tmp_path, "scan", content=head)
-    assert not is_image(str(tmp_path / "scan"))
+    assert not _is_image(str(tmp_path / "scan"))
 
 
 def test_links_are_followed_and_loops_cut(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from featx.data.images import decode
 from featx.data.resizing import resize_crop
-from featx.networks.preprocessing import Preprocessing, center_window, resized_shape
+from featx.networks.preprocessing import Preprocessing, _center_window, resized_shape
 
 
 def by_pillow(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
@@ -22,7 +22,7 @@ def test_equals_pillow_on_photographs(
     for path in photos[:4]:
         pixels = decode(path)
         size = resized_shape(pixels.shape[:2], resize)
-        window = center_window(size, (crop, crop))
+        window = _center_window(size, (crop, crop))
         wanted = by_pillow(pixels, size, interpolation)[window]
         assert np.array_equal(resize_crop(pixels, size, interpolation, window), wanted)
 

@@ -23,7 +23,7 @@ from featx.analysis.kernels_and_activations import find_activating_images
 from featx.data.datasets import ImageDataset
 from featx.data.images import Images
 from featx.demo import tell_story
-from featx.engine.session import open_data, open_session
+from featx.engine.session import _open_data, open_session
 from featx.errors import DatasetError, SpecError
 from featx.extractors.color import MeanColor
 from featx.finetuning.autoencoder import pretrain
@@ -80,11 +80,11 @@ def test_demo_opens_its_images_with_max_pixels(
 
 def test_max_pixels_is_the_limit_of_images_that_are_open(folder: Path) -> None:
     opened = load_dataset(folder, max_pixels=10)
-    assert open_data(opened).images.max_pixels == 10
-    limited = open_data(opened, max_pixels=1000)
+    assert _open_data(opened).images.max_pixels == 10
+    limited = _open_data(opened, max_pixels=1000)
     assert limited.images.max_pixels == 1000
     assert (limited.names, limited.labels.tolist()) == (opened.names, opened.labels.tolist())
-    assert open_data(opened.images, max_pixels=1000).images.pixels(0).shape == (16, 16, 3)
+    assert _open_data(opened.images, max_pixels=1000).images.pixels(0).shape == (16, 16, 3)
 
 
 def test_value_range_and_image_shape_act_on_arrays_given_to_extract() -> None:
@@ -97,7 +97,7 @@ def test_value_range_and_image_shape_act_on_arrays_given_to_extract() -> None:
 
 def test_open_images_keep_their_value_range() -> None:
     images = Images(np.array([[[0, 4095]]]), value_range=(0, 4095), names=["scan"])
-    dataset = open_data(images, max_pixels=1000)
+    dataset = _open_data(images, max_pixels=1000)
     assert dataset.names == ["scan"]
     assert dataset.images.pixels(0)[0, :, 0].tolist() == [0, 255]
 
@@ -107,17 +107,17 @@ def test_reading_of_arrays_is_refused_where_there_are_none(name: str, folder: Pa
     with pytest.raises(SpecError, match=f"{name} says how arrays are read as images; images given"):
         compare(folder, "hog", **{name: (0, 1)})
     with pytest.raises(SpecError, match=r"open already: give it to featx\.Images"):
-        open_data(load_dataset(folder), **{name: (0, 1)})
+        _open_data(load_dataset(folder), **{name: (0, 1)})
 
 
 def test_names_may_come_from_an_iterator(folder: Path) -> None:
-    assert len(open_data(folder.glob("*/cat"))) == 18
+    assert len(_open_data(folder.glob("*/cat"))) == 18
 
 
 @pytest.mark.parametrize("data", [[], np.empty((0, 4, 4)), Images([])])
 def test_no_images_are_refused(data: Any) -> None:
     with pytest.raises(DatasetError, match=r"No data given|expected at least one image, got none"):
-        open_data(data)
+        _open_data(data)
 
 
 def test_what_does_not_say_how_images_are_read_is_left_to_the_extractors() -> None:

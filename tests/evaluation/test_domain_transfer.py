@@ -17,10 +17,10 @@ from featx.errors import DatasetError, SpecError
 from featx.evaluation.candidates import Candidates, gather_candidates
 from featx.evaluation.coral import CORAL
 from featx.evaluation.domain_transfer import (
-    DomainProtocol,
     Part,
-    cross_domains,
-    fit_pair,
+    _cross_domains,
+    _DomainProtocol,
+    _fit_pair,
     transfer,
 )
 from featx.evaluation.linear_probe import LinearProbe
@@ -30,7 +30,7 @@ from featx.streaming.progress import ProgressCallback
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 BAG = "bovw:orb,n_words=20,image_size=144"
-RULES = DomainProtocol("transfer", splits="random", n_splits=2, names=("photo", "sketch"))
+RULES = _DomainProtocol("transfer", splits="random", n_splits=2, names=("photo", "sketch"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def result(dataset: ImageDataset) -> Result:
     return transfer(dataset, ["color", BAG], seeds=2, C=0.1, store=None)
 
 
-def gathered(dataset: ImageDataset, extractors: Any, rules: DomainProtocol = RULES) -> Candidates:
+def gathered(dataset: ImageDataset, extractors: Any, rules: _DomainProtocol = RULES) -> Candidates:
     domains = replace(dataset, splits=dataset.domains)
     return gather_candidates(
         domains, extractors, rules, store=None, has_controls=False, progress=ProgressCallback()
@@ -119,7 +119,7 @@ def test_data_without_domains_is_refused(dataset: ImageDataset) -> None:
 
 def test_accuracies_are_those_of_plain_scikit_learn(dataset: ImageDataset) -> None:
     found = gathered(dataset, "color")
-    plain = cross_domains(found.kinds[0], found, RULES, C=0.1)[0]
+    plain = _cross_domains(found.kinds[0], found, RULES, C=0.1)[0]
     X, y, parts = found.kinds[0].features, dataset.labels, folds(dataset)
     for index, (source, target) in enumerate([(0, 1), (1, 0)]):
         for seed in range(2):
@@ -133,7 +133,7 @@ def test_accuracies_are_those_of_plain_scikit_learn(dataset: ImageDataset) -> No
 
 def test_coral_moves_the_source_and_not_the_target(dataset: ImageDataset) -> None:
     found = gathered(dataset, "color")
-    aligned = cross_domains(found.kinds[0], found, RULES, C=0.1)[1]
+    aligned = _cross_domains(found.kinds[0], found, RULES, C=0.1)[1]
     X, y, ((train, _), (rows, test), *_) = found.kinds[0].features, dataset.labels, folds(dataset)
     moved = CORAL().fit_transform(X[train], target=X[rows])
     by_hand = LinearProbe(C=0.1).fit(moved, y[train])
@@ -145,7 +145,7 @@ def test_domains_that_differ_are_told_apart_and_those_that_do_not_are_not() -> N
     labels = np.arange(100) % 2
     same, other = (Part(*rng.normal(m, 1, (2, 100, 3)), labels, labels) for m in (0, 5))
     for target, least, most in [(same, 0.0, 0.6), (other, 0.99, 1.0)]:
-        fitted = fit_pair(same, target.train, LinearProbe(C=1.0))
+        fitted = _fit_pair(same, target.train, LinearProbe(C=1.0))
         assert least <= fitted.accuracies(same, target)[2] <= most
 
 
@@ -158,7 +158,7 @@ def states(found: Candidates) -> list[str]:
         target = found.folds[number + 1 - 2 * (number % 2)][0]
         for coral in (None, CORAL()):
             source = Part(X[train], X[test], y[train], y[test])
-            fitted = fit_pair(source, X[target], LinearProbe(grid=(0.1, 1)), coral)
+            fitted = _fit_pair(source, X[target], LinearProbe(grid=(0.1, 1)), coral)
             learned = [vars(fitted.probe), vars(fitted.divider)]
             spreads = [] if fitted.coral is None else [vars(fitted.coral.source_)]
             digests.append(joblib.hash([learned, spreads]))

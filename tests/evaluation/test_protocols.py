@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from featx.errors import DatasetError, FeatxWarning, SpecError
-from featx.evaluation.protocols import PROTOCOLS, Protocol, find_protocol
+from featx.evaluation.protocols import _PROTOCOLS, Protocol, find_protocol
 
 LABELS = np.array(["a"] * 40 + ["b"] * 43 + ["c"] * 50)
 FOLDERS = np.array((["train", "val", "test"] * 45)[:133])
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", _PROTOCOLS)
 def test_training_and_test_images_are_apart(name: str) -> None:
     for train, test in find_protocol(name, FOLDERS).split(LABELS, FOLDERS):
         assert not set(train) & set(test)
@@ -20,7 +20,7 @@ def test_training_and_test_images_are_apart(name: str) -> None:
         assert len(np.unique(train)) == len(train)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", _PROTOCOLS)
 def test_same_seed_gives_the_same_splits(name: str) -> None:
     first, second = (find_protocol(name, FOLDERS).split(LABELS, FOLDERS) for _ in range(2))
 
@@ -30,19 +30,19 @@ def test_same_seed_gives_the_same_splits(name: str) -> None:
 
 
 def test_folds_test_each_image_once() -> None:
-    tested = np.concatenate([test for _, test in PROTOCOLS["cv"].split(LABELS)])
+    tested = np.concatenate([test for _, test in _PROTOCOLS["cv"].split(LABELS)])
 
     assert sorted(tested) == list(range(len(LABELS)))
 
 
 def test_folds_keep_the_shares_of_the_classes() -> None:
-    for _, test in PROTOCOLS["cv"].split(LABELS):
+    for _, test in _PROTOCOLS["cv"].split(LABELS):
         _, counts = np.unique(LABELS[test], return_counts=True)
         assert np.abs(counts - np.array([8, 8.6, 10])).max() < 1
 
 
 def test_decaf_trains_on_thirty_of_each_class_five_times() -> None:
-    splits = PROTOCOLS["decaf"].split(LABELS)
+    splits = _PROTOCOLS["decaf"].split(LABELS)
 
     assert len(splits) == 5
     assert all(np.unique(LABELS[t], return_counts=True)[1].tolist() == [30] * 3 for t, _ in splits)
@@ -50,14 +50,14 @@ def test_decaf_trains_on_thirty_of_each_class_five_times() -> None:
 
 
 def test_kornblith_tries_forty_five_strengths() -> None:
-    grid = PROTOCOLS["kornblith"].grid
+    grid = _PROTOCOLS["kornblith"].grid
 
     assert len(grid) == 45
     assert (grid[0], grid[-1]) == (1e-6, 1e5)
 
 
 def test_validation_images_train_where_there_is_a_test_part() -> None:
-    train, test = PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
+    train, test = _PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
 
     assert set(FOLDERS[train]) == {"train", "val"}
     assert set(FOLDERS[test]) == {"test"}
@@ -65,7 +65,7 @@ def test_validation_images_train_where_there_is_a_test_part() -> None:
 
 def test_validation_images_test_where_there_is_no_test_part() -> None:
     splits = np.where(FOLDERS == "test", "train", FOLDERS)
-    _, test = PROTOCOLS["holdout"].split(LABELS, splits)[0]
+    _, test = _PROTOCOLS["holdout"].split(LABELS, splits)[0]
 
     assert set(splits[test]) == {"val"}
 
@@ -80,12 +80,12 @@ def test_images_without_a_label_take_no_part() -> None:
     labels = LABELS.copy()
     labels[:5] = ""
 
-    for train, test in PROTOCOLS["cv"].split(labels):
+    for train, test in _PROTOCOLS["cv"].split(labels):
         assert min(*train, *test) >= 5
 
 
 def test_few_training_images_leave_the_test_part_as_it_is() -> None:
-    whole = PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
+    whole = _PROTOCOLS["holdout"].split(LABELS, FOLDERS)[0]
     few = find_protocol("holdout", FOLDERS, train_per_class=3).split(LABELS, FOLDERS)[0]
 
     assert len(few[0]) == 9
@@ -95,12 +95,12 @@ def test_few_training_images_leave_the_test_part_as_it_is() -> None:
 @pytest.mark.parametrize("labels", [["a", "a", "a"], ["a", "b", "c"], ["", ""]])
 def test_nothing_to_classify_is_refused(labels: list[str]) -> None:
     with pytest.raises(DatasetError, match="at least 2"):
-        PROTOCOLS["cv"].split(labels)
+        _PROTOCOLS["cv"].split(labels)
 
 
 def test_holdout_without_folders_is_refused() -> None:
     with pytest.raises(DatasetError, match="--protocol cv"):
-        PROTOCOLS["holdout"].split(LABELS)
+        _PROTOCOLS["holdout"].split(LABELS)
 
 
 def test_unknown_protocol_is_named() -> None:
@@ -119,6 +119,6 @@ def test_classes_that_none_is_trained_on_take_no_part_and_that_is_told() -> None
     splits = np.array(["train", "train", "test", "test", "test"])
 
     with pytest.warns(FeatxWarning, match="Test pictures of wasp take no part"):
-        ((_, test),) = PROTOCOLS["holdout"].split(labels, splits)
+        ((_, test),) = _PROTOCOLS["holdout"].split(labels, splits)
 
     assert test.tolist() == [2, 3]

@@ -9,8 +9,8 @@ from typing import Any
 from featx import load_dataset, probe
 from featx.evaluation.protocols import find_protocol
 from featx.evaluation.recommendations import (
+    _count_training_images,
     advise_features,
-    count_training_images,
     warn_of_convergence,
 )
 
@@ -67,8 +67,8 @@ def test_images_the_network_was_trained_on_are_counted(shared: Callable[[str], P
     trained_on = load_dataset(shared("data/caltech101/ant"))
     new = load_dataset(shared("data/ants_bees/val/ants"))
 
-    assert count_training_images(trained_on.images) == len(trained_on)
-    assert count_training_images(new.images) == 0
+    assert _count_training_images(trained_on.images) == len(trained_on)
+    assert _count_training_images(new.images) == 0
 
 
 def test_probe_warns_of_them(shared: Callable[[str], Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from featx.evaluation import row_space as rowspace
-from featx.evaluation.row_space import RowSpace, Scaler
+from featx.evaluation.row_space import RowSpace, _Scaler
 
 X = np.random.default_rng(0).normal(3, 2, size=(20, 70))
 
@@ -44,7 +44,7 @@ def test_coordinates_are_uncorrelated() -> None:
 
 def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = RowSpace.fit(X)
-    monkeypatch.setattr("featx._linalg.CHUNK_BYTES", 4 * 20 * 9)
+    monkeypatch.setattr("featx._linalg._CHUNK_BYTES", 4 * 20 * 9)
 
     parts = RowSpace.fit(X)
 
@@ -52,7 +52,7 @@ def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_too_many_of_both_are_left_unrotated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rowspace, "MAX_RANK", 10)
+    monkeypatch.setattr(rowspace, "_MAX_RANK", 10)
 
     space = RowSpace.fit(X)
 
@@ -61,7 +61,7 @@ def test_too_many_of_both_are_left_unrotated(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_scaler_is_scikit_learns() -> None:
-    scaler, expected = Scaler.fit(X, "standard"), StandardScaler().fit(X)
+    scaler, expected = _Scaler.fit(X, "standard"), StandardScaler().fit(X)
 
     np.testing.assert_allclose(scaler.shift, expected.mean_)
     np.testing.assert_allclose(scaler.factor, 1 / expected.scale_)

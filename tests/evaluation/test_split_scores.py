@@ -7,10 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
-from featx.engine import extraction
 from featx.evaluation.linear_probe import LinearProbe
 from featx.evaluation.protocols import find_protocol
-from featx.evaluation.split_scores import make_probe, score_splits, take_rows
+from featx.evaluation.split_scores import _take_rows, make_probe, score_splits
 
 RNG = np.random.default_rng(0)
 LABELS = np.array(list("abc") * 20)
@@ -80,9 +79,9 @@ def test_folder_of_validation_images_chooses_the_strength() -> None:
 
 
 def test_large_rows_are_taken_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "MAX_BYTES_IN_MEMORY", 10)
+    monkeypatch.setattr("featx.streaming.rows._MAX_BYTES_IN_MEMORY", 10)
 
-    taken = take_rows(X, np.array([5, 1, 7]))
+    taken = _take_rows(X, np.array([5, 1, 7]))
 
     assert isinstance(taken, np.memmap)
     assert np.array_equal(taken, X[[5, 1, 7]])

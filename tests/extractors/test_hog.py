@@ -17,7 +17,7 @@ from featx.data.images import (
     resize,
 )
 from featx.errors import ImageError
-from featx.extractors.hog import BLOCK_NORMS, HOG
+from featx.extractors.hog import _BLOCK_NORMS, HOG
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def assert_equals_skimage(extractor: HOG, images: list[Any], pictures: list[Pixe
 
 
 @pytest.mark.parametrize("transform_sqrt", [False, True])
-@pytest.mark.parametrize("block_norm", BLOCK_NORMS)
+@pytest.mark.parametrize("block_norm", _BLOCK_NORMS)
 def test_color_equals_skimage(images: list[Pixels], block_norm: str, transform_sqrt: bool) -> None:
     extractor = HOG(block_norm=block_norm, transform_sqrt=transform_sqrt)
     assert_equals_skimage(extractor, images, images)
 
 
 @pytest.mark.parametrize("transform_sqrt", [False, True])
-@pytest.mark.parametrize("block_norm", BLOCK_NORMS)
+@pytest.mark.parametrize("block_norm", _BLOCK_NORMS)
 def test_gray_equals_skimage(images: list[Pixels], block_norm: str, transform_sqrt: bool) -> None:
     extractor = HOG(block_norm=block_norm, transform_sqrt=transform_sqrt, color=False)
     assert_equals_skimage(extractor, [255 * rgb2gray(image) for image in images], images)

@@ -11,9 +11,9 @@ import pytest
 
 from featx.errors import FeatureFileError
 from featx.features.feature_set import FeatureSet, check_output
-from featx.features.formats import FORMATS
+from featx.features.formats import _FORMATS
 
-KINDS = [*FORMATS, ""]
+KINDS = [*_FORMATS, ""]
 HARD_NAMES = ["a.jpg", "dir/ü 漢字 😀.jpg", 'c,"q".png', "d\ne.png", " e ", "caf\\xe9.jpg", "g'"]
 HARD_LABELS = ["a", "", "NaN", "ü", "NA", "null", "1.0"]
 
@@ -61,7 +61,7 @@ def test_features_of_no_image_at_all_round_trip(tmp_path: Path, kind: str) -> No
 def test_rows_written_in_many_chunks_are_the_same(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx._linalg.CHUNK_BYTES", 80)
+    monkeypatch.setattr("featx._linalg._CHUNK_BYTES", 80)
     made().save(tmp_path / f"f{kind}")
     np.testing.assert_array_equal(FeatureSet.load(tmp_path / f"f{kind}").X, made().X)
 
@@ -84,7 +84,7 @@ def test_output_of_other_settings_stays_unless_forced(tmp_path: Path, kind: str)
     assert len(FeatureSet.load(tmp_path / f"f{kind}")) == 3
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", _FORMATS)
 def test_file_of_somebody_else_stays_unless_forced(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"f{kind}"
     path.write_bytes(b"my thesis")
@@ -157,7 +157,7 @@ def test_damaged_file_is_one_line(tmp_path: Path, kind: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", _FORMATS)
 @pytest.mark.parametrize("held", [b"", b"no features at all" * 99])
 def test_file_of_another_kind_is_one_line(tmp_path: Path, kind: str, held: bytes) -> None:
     (tmp_path / f"f{kind}").write_bytes(held)

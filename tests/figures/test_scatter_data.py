@@ -8,7 +8,7 @@ import pytest
 from featx.features.results import Result
 from featx.figures.palette import FAINT, N_PAPER_LOOKS
 from featx.figures.scatter_data import (
-    N_SINGLED_OUT,
+    _N_SINGLED_OUT,
     ScatterData,
     ScatterPanel,
     find_groups,
@@ -36,7 +36,7 @@ def test_of_many_groups_the_purest_and_the_least_pure_stand_out() -> None:
     points = centers + spread[:, None] * rng.normal(size=(800, 2))
     groups, note = find_groups(scatter(points, labels))
     assert groups[0].color == FAINT
-    assert len(groups[0].indices) == 800 - 20 * N_SINGLED_OUT
+    assert len(groups[0].indices) == 800 - 20 * _N_SINGLED_OUT
     assert int(groups[1].name) < 15 < int(groups[-1].name)
     assert "12 of 40 classes in colour" in note
 

@@ -9,7 +9,7 @@ from featx.errors import SpecError
 from featx.finetuning.augmentation import (
     PRESETS,
     Augmentation,
-    draw_grid,
+    _draw_grid,
     prepare_whole,
 )
 from featx.networks.preprocessing import Preprocessing
@@ -75,7 +75,7 @@ def test_grid_has_a_row_for_each_augmentation(photos: list[str]) -> None:
     images = [Images(photos).pixels(i) for i in range(2)]
     presets = [Augmentation.parse(preset) for preset in PRESETS]
 
-    grid = draw_grid(images, presets, HOW, n_views=3)
+    grid = _draw_grid(images, presets, HOW, n_views=3)
 
     assert grid.shape == (4 * 32, 4 * 32, 3)
     assert np.array_equal(grid[:32, :32], grid[96:, :32])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from featx import load_dataset
 from featx.data.datasets import ImageDataset
 from featx.errors import DatasetError, TrainingError
-from featx.finetuning.autoencoder import make_decoder, pretrain
+from featx.finetuning.autoencoder import _make_decoder, pretrain
 from featx.finetuning.classifier import FineTunedClassifier
 
 SMALL: dict[str, Any] = {"epochs": 2, "n_shown": 4, "batch_size": 16, "lr": 3e-3}
@@ -110,7 +110,7 @@ def test_half_precision_is_near_whole(digits: ImageDataset) -> None:
 
 
 def test_decoder_covers_sizes_that_are_no_power_of_two() -> None:
-    assert make_decoder(4, (30, 50))(torch.zeros(1, 4)).shape[2:] >= (30, 50)
+    assert _make_decoder(4, (30, 50))(torch.zeros(1, 4)).shape[2:] >= (30, 50)
 
 
 def test_weights_are_saved_under_one_suffix_only(digits: ImageDataset, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from featx import load_dataset
 from featx.data.datasets import ImageDataset
 from featx.errors import TrainingError
 from featx.finetuning.autoencoder import pretrain
-from featx.finetuning.checkpoints import CHECKPOINT, Checkpointer, remove_checkpoints
+from featx.finetuning.checkpoints import _CHECKPOINT, Checkpointer, remove_checkpoints
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.finetuning.experiment import finetune
 from featx.streaming.progress import ProgressCallback
@@ -66,7 +66,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(
     command = [sys.executable, "-c", KILLED, str(tmp_path), repr(PRETRAINED)]
     killed = subprocess.run(command, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / CHECKPOINT).is_file()
+    assert (tmp_path / _CHECKPOINT).is_file()
     progress = Stopper()
 
     file = tmp_path / "auto.safetensors"
@@ -79,7 +79,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(
     assert all(torch.equal(resumed.state[name], through.state[name]) for name in through.state)
     losses = [[row["train_loss"] for row in found.history] for found in (resumed, through)]
     assert losses[0] == losses[1]
-    assert not (tmp_path / CHECKPOINT).exists()
+    assert not (tmp_path / _CHECKPOINT).exists()
 
 
 def test_checkpoint_of_another_pretraining_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
     remove_checkpoints([tmp_path / "head-0", tmp_path / "head-1", tmp_path / "head-2"])
 
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [
-        f"gan/{CHECKPOINT}",
+        f"gan/{_CHECKPOINT}",
         "head-1/notes.txt",
     ]
     assert not (tmp_path / "head-0").exists()
@@ -197,9 +197,9 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"half a file", torch.zeros(3)], ids=["half", "tensor"])
 def test_a_checkpoint_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: Any) -> None:
     if isinstance(content, bytes):
-        (tmp_path / CHECKPOINT).write_bytes(content)
+        (tmp_path / _CHECKPOINT).write_bytes(content)
     else:
-        torch.save(content, tmp_path / CHECKPOINT)
+        torch.save(content, tmp_path / _CHECKPOINT)
 
     with pytest.raises(TrainingError, match="cannot be read; remove it to begin again"):
         Checkpointer(tmp_path, "key")

@@ -20,7 +20,7 @@ from featx.errors import (
     TrainingError,
     WeightsError,
 )
-from featx.finetuning.checkpoints import CHECKPOINT
+from featx.finetuning.checkpoints import _CHECKPOINT
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.networks.module_state import state_digest
 from featx.store.feature_store import FeatureStore
@@ -77,7 +77,7 @@ def test_cached_features_train_the_same_head_as_the_live_network(
     photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = tuned(photos)
-    monkeypatch.setattr("featx.finetuning.classifier.CACHED_BYTES", 0)
+    monkeypatch.setattr("featx.finetuning.classifier._CACHED_BYTES", 0)
     live = tuned(photos)
 
     assert "kept" in cached.notes_[1]
@@ -189,7 +189,7 @@ def test_killed_run_goes_on_to_the_same_weights(
 
     killed = subprocess.run(command, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / CHECKPOINT).is_file()
+    assert (tmp_path / _CHECKPOINT).is_file()
     resumed = tuned(photos, **parameters, checkpoint=tmp_path)
 
     through = tuned(photos, **parameters)

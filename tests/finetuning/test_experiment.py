@@ -20,14 +20,14 @@ from featx.errors import (
 from featx.finetuning.classifier import FineTunedClassifier, divide
 from featx.finetuning.data_split import load_data_split
 from featx.finetuning.experiment import (
+    _check_parameters,
+    _say_of_scratch,
+    _say_what_trains,
     _settings,
-    check_parameters,
     finetune,
-    say_of_scratch,
-    say_what_trains,
     summarize_training,
 )
-from featx.finetuning.transfer_gains import curve_of, measure_gains, read_curve
+from featx.finetuning.transfer_gains import _read_curve, curve_of, measure_gains
 from featx.networks.configs import find_config
 from featx.streaming.progress import ProgressCallback
 
@@ -160,7 +160,7 @@ def test_summary_refuses_wrong_parameters_before_any_image_is_read() -> None:
 
 
 def test_flat_curve_has_no_slope() -> None:
-    assert read_curve([0.5, 0.5])["slope"] == 0
+    assert _read_curve([0.5, 0.5])["slope"] == 0
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_scratch_is_held_back_by_nothing() -> None:
 
     settings = _settings({"model": "featxnet", **base}, "scratch", None, ["scratch"])
 
-    assert "lr, freeze, rates, layer_decay: for the others" in next(say_of_scratch(base))
+    assert "lr, freeze, rates, layer_decay: for the others" in next(_say_of_scratch(base))
     classifier = FineTunedClassifier(**settings)
     prepared = classifier.prepare(3)
     (stage,) = classifier.stages(prepared)
@@ -309,16 +309,16 @@ def test_scratch_has_the_epochs_of_both_stages() -> None:
 def test_random_weights_train_whole_unless_the_head_is_asked_for() -> None:
     """A head on a network that has learned nothing is no source for anything."""
     random = {"weights": "random", "head_lr": 0.1}
-    assert check_parameters("lenet", random)["train"] == "all"
-    assert check_parameters("lenet", random | {"train": "head"})["train"] == "head"
-    assert "train" not in check_parameters("lenet", random, is_alone=False)
-    note, idle = say_what_trains(check_parameters("lenet", random), random)
+    assert _check_parameters("lenet", random)["train"] == "all"
+    assert _check_parameters("lenet", random | {"train": "head"})["train"] == "head"
+    assert "train" not in _check_parameters("lenet", random, is_alone=False)
+    note, idle = _say_what_trains(_check_parameters("lenet", random), random)
     assert "all layers train" in note
     assert idle.startswith("note: head_lr concern a head alone")
 
 
 def test_a_rate_that_concerns_no_stage_is_noted() -> None:
     given = {"lr": 0.1, "rates": {"conv1": 0.0}}
-    (note,) = say_what_trains(given, given)
+    (note,) = _say_what_trains(given, given)
     assert "lr, rates concern what trains after the head" in note
-    assert not list(say_what_trains({**given, "train": "all"}, {**given, "train": "all"}))
+    assert not list(_say_what_trains({**given, "train": "all"}, {**given, "train": "all"}))

@@ -10,7 +10,7 @@ from featx.errors import LayerError, ModelError, TrainingError
 from featx.finetuning.freeze_check import Checksums
 from featx.finetuning.freezing import (
     Policy,
-    module_of,
+    _module_of,
     parse_rates,
     plan_training,
 )
@@ -98,14 +98,14 @@ def test_train_from_a_layer_takes_that_and_all_deeper() -> None:
 def test_name_of_a_block_means_the_whole_of_it() -> None:
     made = prepared()
 
-    assert module_of(made.table, "fire8") == "features.12"
+    assert _module_of(made.table, "fire8") == "features.12"
     names = trained(made, train="fire8")
     assert len(names) == 8
     assert all(name.startswith(("features.12", "classifier")) for name in names)
 
 
 def test_stage_means_the_module_that_holds_its_blocks() -> None:
-    assert module_of(prepared("resnet18").table, "stage4") == "layer4"
+    assert _module_of(prepared("resnet18").table, "stage4") == "layer4"
 
 
 def test_frozen_layers_take_the_norm_after_them_along() -> None:

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from featx.data.images import Images
-from featx.evaluation.split_scores import Predictions, SplitScores
-from featx.finetuning.domain_shift import SourceDistance, measure_distance, shift_of
+from featx.evaluation.split_scores import SplitScores, _Predictions
+from featx.finetuning.domain_shift import SourceDistance, _shift_of, measure_distance
 from featx.finetuning.layer_advice import (
-    Evidence,
     _advice,
     _choose,
     _data_words,
+    _Evidence,
     advise,
 )
 
@@ -26,17 +26,19 @@ def scores(accuracy: float) -> SplitScores:
     truth = np.array(["a"] * 1000)
     said = np.where(np.arange(1000) < 1000 * accuracy, "a", "b")
     return SplitScores(
-        [Predictions(np.arange(1000), truth, said, np.ones(1000), 0.1)], 1, [1], 0, True
+        [_Predictions(np.arange(1000), truth, said, np.ones(1000), 0.1)], 1, [1], 0, True
     )
 
 
 def evidence(
     n: int, value: float | None, accuracies: list[float], control: float = 0.3
-) -> Evidence:
+) -> _Evidence:
     way = "none" if value is None else "model card"
     layers = [f"conv{i}" for i, _ in enumerate(accuracies, 1)]
     made = [scores(accuracy) for accuracy in accuracies]
-    return Evidence(n, SourceDistance(way, value, "told"), layers, made, {"color": scores(control)})
+    return _Evidence(
+        n, SourceDistance(way, value, "told"), layers, made, {"color": scores(control)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def evidence(
         (evidence(500, None, [0.5, 0.7, 0.8]), "freeze the layers", "--train-from"),
     ],
 )
-def test_each_case_has_its_advice(found: Evidence, advice: str, command: str) -> None:
+def test_each_case_has_its_advice(found: _Evidence, advice: str, command: str) -> None:
     said, words = _choose(found, found.layers[found.best])
 
     assert advice in said
@@ -75,7 +77,7 @@ def test_each_case_has_its_advice(found: Evidence, advice: str, command: str) ->
     ],
 )
 def test_command_is_of_the_same_images_and_size(
-    found: Evidence, size: int | None, command: str
+    found: _Evidence, size: int | None, command: str
 ) -> None:
     data = _data_words(["a b", "c"], None, True)  # type: ignore[arg-type]
     assert command in _advice(found, data, "lenet", "default", size)[-1]
@@ -143,4 +145,4 @@ def test_where_nothing_can_be_said_it_says_so() -> None:
 
 
 def test_shift_is_in_deviations_of_the_source() -> None:
-    assert shift_of([2.0], [0.0], [0.5]) == 4
+    assert _shift_of([2.0], [0.0], [0.5]) == 4

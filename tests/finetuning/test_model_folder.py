@@ -10,9 +10,9 @@ from torch import nn
 
 from featx.engine.extraction import extract
 from featx.errors import ModelError, TrainingError
-from featx.evaluation.prediction import predict, predict_folder
+from featx.evaluation.prediction import _predict_folder, predict
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.model_folder import load_folder, save_folder
+from featx.finetuning.model_folder import _load_folder, save_folder
 from featx.networks.module_state import state_digest
 
 LABELS = np.array(["ant"] * 6 + ["bee"] * 6)
@@ -32,7 +32,7 @@ def folder(tuned: FineTunedClassifier, tmp_path_factory: pytest.TempPathFactory)
 def test_saved_network_predicts_the_same(
     tuned: FineTunedClassifier, folder: Path, photos: list[str]
 ) -> None:
-    again = load_folder(folder)
+    again = _load_folder(folder)
 
     assert state_digest(again.network_) == state_digest(tuned.network_)
     np.testing.assert_allclose(again.predict_proba(photos), tuned.predict_proba(photos), atol=1e-5)
@@ -45,7 +45,7 @@ def test_folder_predicts_images_and_names_classes(
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
 
-    result = predict_folder(folder, [*photos, str(broken)], store=None)
+    result = _predict_folder(folder, [*photos, str(broken)], store=None)
 
     assert len(result.failures) == 1
     assert [row["predicted"] for row in result.rows] == list(tuned.predict(photos))
@@ -75,7 +75,7 @@ def test_folder_is_fine_tuned_again_and_stands_alone(
     card = json.loads((second / "model.json").read_text("utf-8"))
     assert card["model"] == "featxnet"
     assert len(card["surgeries"]) == 2
-    assert predict_folder(second, photos, store=None).rows[0]["predicted"] in "abc"
+    assert _predict_folder(second, photos, store=None).rows[0]["predicted"] in "abc"
 
 
 def test_module_object_cannot_be_saved(photos: list[str], tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_somebody_elses_folder_is_left_alone(tuned: FineTunedClassifier, tmp_pat
 
 def test_folder_without_classes_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="names no classes"):
-        predict_folder(tmp_path, ["a.jpg"])
+        _predict_folder(tmp_path, ["a.jpg"])

@@ -14,7 +14,7 @@ import torch
 from featx.errors import ModelError
 from featx.extractors.cnn import CNNFeatures
 from featx.networks import backends
-from featx.networks.backends import choose_backend, images_worth, pass_length
+from featx.networks.backends import _images_worth, choose_backend, pass_length
 from featx.networks.network import NetworkConfig
 from featx.networks.tapping import Tap
 from featx.store.shards import write_shard
@@ -35,7 +35,7 @@ def fast_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fast_machine")
 def test_auto_converts_for_much_work_alone() -> None:
     plan, taps = planned("squeezenet1_0", device="cpu")
-    enough = int(np.ceil(images_worth(plan, taps)))
+    enough = int(np.ceil(_images_worth(plan, taps)))
     assert choose_backend("auto", plan, taps, enough, 1) == "openvino"
     assert choose_backend("auto", plan, taps, enough - 1, 1) == "torch"
     assert choose_backend("auto", plan, taps, enough, 2) == "torch"

@@ -14,9 +14,9 @@ from torch import nn
 from featx._fingerprints import digest_bytes
 from featx.networks.featxnet import (
     PREPROCESSING,
-    Bottleneck,
+    _Bottleneck,
+    _fold_batch_norm,
     featxnet,
-    fold_batch_norm,
     load_card,
     trainable_featxnet,
     training_image_digests,
@@ -73,7 +73,7 @@ def test_folding_batch_norm_changes_nothing_but_rounding() -> None:
     network = settled(trainable_featxnet())
 
     with torch.inference_mode():
-        expected, folded = network(images()), fold_batch_norm(network)(images())
+        expected, folded = network(images()), _fold_batch_norm(network)(images())
 
     torch.testing.assert_close(folded, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
 
@@ -81,14 +81,14 @@ def test_folding_batch_norm_changes_nothing_but_rounding() -> None:
 def test_folding_leaves_the_network_given_as_it_is() -> None:
     network = trainable_featxnet()
 
-    fold_batch_norm(network)
+    _fold_batch_norm(network)
 
     assert network.training
     assert "bn1" in dict(network.named_children())
 
 
 def test_bottleneck_without_weights_in_its_body_rectifies() -> None:
-    block = Bottleneck(4, 2).eval()
+    block = _Bottleneck(4, 2).eval()
     nn.init.zeros_(block.body.widen.weight)
     maps = torch.randn(1, 4, 3, 3)
 

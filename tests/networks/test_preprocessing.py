@@ -19,7 +19,7 @@ from featx.networks.preprocessing import Preprocessing
 @pytest.fixture(autouse=True)
 def _by_our_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after many pictures: the first of a process are Pillow's."""
-    monkeypatch.setattr(preprocessing, "_resized", count(preprocessing.N_BY_PILLOW))
+    monkeypatch.setattr(preprocessing, "_resized", count(preprocessing._N_BY_PILLOW))
 
 
 def torchvisions(image: Image.Image, how: Preprocessing) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_first_images_of_a_process_are_those_of_later_ones(
             how = Preprocessing(resize=24, crop=crop, interpolation=interpolation)
             monkeypatch.setattr(preprocessing, "_resized", count())
             first = how.prepare(pixels)
-            monkeypatch.setattr(preprocessing, "_resized", count(preprocessing.N_BY_PILLOW))
+            monkeypatch.setattr(preprocessing, "_resized", count(preprocessing._N_BY_PILLOW))
             later = how.prepare(pixels)
             assert np.array_equal(first, later)
             assert first.flags.writeable

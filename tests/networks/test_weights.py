@@ -16,7 +16,7 @@ from torch import nn
 
 from featx.errors import WeightsError
 from featx.networks.weights import (
-    align_names,
+    _align_names,
     fetch,
     file_digest,
     fit_state,
@@ -98,13 +98,13 @@ def test_a_damaged_file_is_refused(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.module.", "net.backbone."])
 def test_prefixes_are_taken_off(prefix: str) -> None:
     state = {f"{prefix}conv.weight": torch.zeros(1), f"{prefix}fc.bias": torch.zeros(1)}
-    names = align_names(state, ["conv.weight", "fc.bias"])
+    names = _align_names(state, ["conv.weight", "fc.bias"])
     assert list(names.values()) == ["conv.weight", "fc.bias"]
 
 
 def test_averaged_weights_are_understood() -> None:
     state = {"n_averaged": torch.zeros(()), "module.conv.weight": torch.zeros(1)}
-    assert align_names(state, ["conv.weight"])["module.conv.weight"] == "conv.weight"
+    assert _align_names(state, ["conv.weight"])["module.conv.weight"] == "conv.weight"
 
 
 def test_report_says_what_became_of_each_tensor() -> None:

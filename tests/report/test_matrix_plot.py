@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from featx.figures.matrix_data import ConfusionData
-from featx.report.matrix_plot import MAX_LABELED, confused_pairs, plot_confusion
+from featx.report.matrix_plot import _MAX_LABELED, confused_pairs, plot_confusion
 
 
 def confusion(*counts: list[int], classes: tuple[str, ...] = ("a", "b")) -> ConfusionData:
@@ -23,7 +23,7 @@ def test_confusion_of_102_classes_names_none_on_the_axes() -> None:
 
     plot = plot_confusion(ConfusionData(names, np.eye(102, dtype=int)), "k")
 
-    assert MAX_LABELED < 102
+    assert _MAX_LABELED < 102
     assert plot.xaxis[0].ticker.ticks == []
 
 

@@ -9,9 +9,9 @@ from featx.figures.scatter_data import ScatterData, prepare_scatter
 from featx.report.point_sampling import MAX_POINTS
 from featx.report.scatter_plot import (
     ScatterPlots,
-    color_modes,
+    _color_modes,
+    _point_size,
     plot_scatter,
-    point_size,
 )
 
 
@@ -81,7 +81,7 @@ def test_modes_are_those_that_are_known() -> None:
         "predicted": ["a", "a"],
     }
 
-    modes = color_modes(ScatterData((), (), points), np.arange(2))
+    modes = _color_modes(ScatterData((), (), points), np.arange(2))
 
     assert [mode["name"] for mode in modes] == ["class", "split", "correct"]
     assert [c["name"] for c in modes[1]["categories"]] == ["train", "(none)"]
@@ -89,7 +89,7 @@ def test_modes_are_those_that_are_known() -> None:
 
 
 def test_points_shrink_as_they_become_many() -> None:
-    sizes = [point_size(n, is_large=True) for n in (10, 500, 5000)]
+    sizes = [_point_size(n, is_large=True) for n in (10, 500, 5000)]
 
     assert sizes == sorted(sizes, reverse=True)
 

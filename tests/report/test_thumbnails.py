@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from featx.report.thumbnails import Thumbnails, find_images, shrink
+from featx.report.thumbnails import Thumbnails, _find_images, shrink
 
 
 def opened(uri: str | None) -> Image.Image:
@@ -58,11 +58,11 @@ def test_image_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path) 
 
 
 def test_images_without_files_are_found_by_their_data_set() -> None:
-    found = find_images("digits", ["digits/0001", "digits/9999"])
+    found = _find_images("digits", ["digits/0001", "digits/9999"])
 
     assert list(found) == ["digits/0001"]
 
 
 @pytest.mark.parametrize("data", ["-", "", "gone"])
 def test_data_that_cannot_be_read_again_gives_nothing(data: str) -> None:
-    assert find_images(data, ["a.jpg"]) == {}
+    assert _find_images(data, ["a.jpg"]) == {}

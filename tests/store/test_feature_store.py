@@ -39,7 +39,7 @@ def full(store: FeatureStore) -> FeatureStore:
 def n_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pictures whose content was read."""
     names: list[str] = []
-    read = featx.data.images.read_content
+    read = featx.data.images._read_content
     monkeypatch.setattr(
         featx.data.images,
         "read_content",
@@ -51,7 +51,7 @@ def n_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files made by the test itself count as old."""
-    monkeypatch.setattr("featx.store.feature_store.SETTLE_NS", -(10**18))
+    monkeypatch.setattr("featx.store.feature_store._SETTLE_NS", -(10**18))
 
 
 def shards_of(store: FeatureStore) -> list[ShardFile]:
@@ -143,7 +143,7 @@ def test_ragged_rows_are_read_in_the_order_asked_for(store: FeatureStore) -> Non
 def test_more_shards_are_read_than_are_kept_open(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.feature_store.N_OPEN", 2)
+    monkeypatch.setattr("featx.store.feature_store._N_OPEN", 2)
     store.missing(PRINT, [])
     for i in range(6):
         store.commit(write_shard(store.folder, PRINT, [DIGESTS[i]], ROWS[i : i + 1]), {})
@@ -258,7 +258,7 @@ def test_what_cannot_be_read_is_an_error_in_its_place(
 def test_many_images_are_hashed_in_parts(
     store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.feature_store.N_HASHED", 5)
+    monkeypatch.setattr("featx.store.feature_store._N_HASHED", 5)
     images = Images(photos)
     assert store.digests(images) == [images.digest(i) for i in range(len(images))]
 

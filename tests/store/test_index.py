@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from featx.errors import StoreError
-from featx.store.index import INDEX_FILE, SCHEMA_VERSION, Index
+from featx.store.index import _SCHEMA_VERSION, INDEX_FILE, Index
 from featx.store.private_folder import make_private
 from featx.store.shards import Shard, write_shard
 
@@ -116,7 +116,7 @@ def test_files_are_remembered_by_any_name(index: Index) -> None:
 def test_a_newer_index_is_refused_by_its_version(index: Index) -> None:
     index.counts()
     with sqlite3.connect(index.folder / INDEX_FILE) as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION + 1}")
     db.close()
     with pytest.raises(StoreError, match=r"newer featx \(version 2 .*Upgrade featx"):
         index.counts()
@@ -135,7 +135,7 @@ def test_an_index_in_use_elsewhere_is_waited_for(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.counts()
-    monkeypatch.setattr("featx.store.index.WAIT_S", 0.1)
+    monkeypatch.setattr("featx.store.index._WAIT_S", 0.1)
     other = sqlite3.connect(index.folder / INDEX_FILE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreError, match="locked"):

@@ -146,7 +146,7 @@ def test_prune_leaves_strangers_files_alone(full: FeatureStore) -> None:
 def test_prune_forgets_files_that_are_gone(
     full: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.feature_store.SETTLE_NS", -(10**18))
+    monkeypatch.setattr("featx.store.feature_store._SETTLE_NS", -(10**18))
     path = tmp_path / "picture"
     path.write_bytes(b"one")
     full.digests(Images([path]))

@@ -27,12 +27,12 @@ from featx.extractors.bovw.reservoirs import BagSample, RowSample
 from featx.extractors.bovw.vocabulary import Vocabulary, learn_fisher_vocabulary, learn_vocabulary
 from featx.streaming.rows import Matrix
 
-KEY_POINT_DESCRIPTORS = {"surf": SurfDescriptors, "sift": SiftDescriptors, "orb": OrbDescriptors}
-GRID_DESCRIPTORS = {"dense_sift": DenseSiftDescriptors, "dense_surf": DenseSurfDescriptors}
-N_WORDS = {"bow": 500, "vlad": 64, "fisher": 64}
-N_FISHER_COMPONENTS = 64
-MIN_PATCH_PX = 8
-DEFAULT_NORMS = {"bow": "hellinger", "vlad": "power", "fisher": "power"}
+_KEY_POINT_DESCRIPTORS = {"surf": SurfDescriptors, "sift": SiftDescriptors, "orb": OrbDescriptors}
+_GRID_DESCRIPTORS = {"dense_sift": DenseSiftDescriptors, "dense_surf": DenseSurfDescriptors}
+_N_WORDS = {"bow": 500, "vlad": 64, "fisher": 64}
+_N_FISHER_COMPONENTS = 64
+_MIN_PATCH_PX = 8
+_DEFAULT_NORMS = {"bow": "hellinger", "vlad": "power", "fisher": "power"}
 
 
 class BagOfVisualWords(Extractor):
@@ -60,7 +60,7 @@ class BagOfVisualWords(Extractor):
         Levels of a spatial pyramid [6]_ above the whole image: 1 adds its quarters, 2 also
         its sixteenths.
     norm : {"auto", "l1", "l2", "power", "hellinger", "intra"} or None, default="auto"
-        How rows are normalised, see `featx.extractors.bovw.encodings.normalise`; by default
+        How rows are normalised, see `featx.extractors.bovw.encodings.normalize`; by default
         ``"hellinger"`` for ``"bow"`` and ``"power"`` for the others.
     root_sift : bool, default=True
         Whether SIFT descriptors are compared by the Hellinger kernel [5]_.
@@ -152,9 +152,9 @@ class BagOfVisualWords(Extractor):
     batch_length: ClassVar[int] = 16
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,
-        "detector": [StrOptions({*KEY_POINT_DESCRIPTORS, *GRID_DESCRIPTORS})],
+        "detector": [StrOptions({*_KEY_POINT_DESCRIPTORS, *_GRID_DESCRIPTORS})],
         "n_words": [Interval(numbers.Integral, 1, None, closed="left"), None],
-        "encoding": [StrOptions(set(N_WORDS))],
+        "encoding": [StrOptions(set(_N_WORDS))],
         "assignment": [StrOptions({"hard", "soft"})],
         "weighting": [StrOptions({"tfidf"}), None],
         "pyramid_levels": [Interval(numbers.Integral, 0, 6, closed="both")],
@@ -247,19 +247,19 @@ class BagOfVisualWords(Extractor):
             raise ValueError(
                 f"n_descriptors={self.n_descriptors} is less than n_words={self._n_words}."
             )
-        if not self.patch_px or min(self.patch_px) < MIN_PATCH_PX:
+        if not self.patch_px or min(self.patch_px) < _MIN_PATCH_PX:
             raise ValueError(
-                f"patch_px wants sides of at least {MIN_PATCH_PX} px; got {self.patch_px}."
+                f"patch_px wants sides of at least {_MIN_PATCH_PX} px; got {self.patch_px}."
             )
 
     @property
     def _n_words(self) -> int:
-        return self.n_words or N_WORDS[self.encoding]
+        return self.n_words or _N_WORDS[self.encoding]
 
     def _base(self) -> LocalDescriptors:
-        if self.detector in KEY_POINT_DESCRIPTORS:
-            return KEY_POINT_DESCRIPTORS[self.detector](self.image_size, self.n_jobs)
-        grid = GRID_DESCRIPTORS[self.detector]
+        if self.detector in _KEY_POINT_DESCRIPTORS:
+            return _KEY_POINT_DESCRIPTORS[self.detector](self.image_size, self.n_jobs)
+        grid = _GRID_DESCRIPTORS[self.detector]
         return grid(self.image_size, self.n_jobs, self.step_px, self.patch_px)
 
     def _learn(self, inputs: Iterable[Rows]) -> None:
@@ -285,7 +285,7 @@ class BagOfVisualWords(Extractor):
         values = self._compare(sample.rows())[1]
         n_components = self.n_components
         if self.encoding == "fisher":
-            n_components = n_components or min(N_FISHER_COMPONENTS, self._base().width)
+            n_components = n_components or min(_N_FISHER_COMPONENTS, self._base().width)
             return learn_fisher_vocabulary(values, self._n_words, n_components, seed)
         is_soft = self.assignment == "soft"
         return learn_vocabulary(values, self._n_words, n_components, is_soft=is_soft, seed=seed)
@@ -309,7 +309,7 @@ class BagOfVisualWords(Extractor):
     def _extract(self, batch: Sequence[Rows]) -> Matrix:
         vocabulary = self._vocabulary()
         n_columns = vocabulary.n_columns(self.encoding, self.pyramid_levels)
-        norm = DEFAULT_NORMS[self.encoding] if self.norm == "auto" else self.norm
+        norm = _DEFAULT_NORMS[self.encoding] if self.norm == "auto" else self.norm
         out = np.zeros((len(batch), n_columns), np.float32)
         for row, rows in zip(out, batch, strict=True):
             if len(rows):

@@ -21,8 +21,8 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Bits: TypeAlias = npt.NDArray[np.uint8]
 Nearest: TypeAlias = tuple[Labels, npt.NDArray[Any]]
 
-SEEDING_ROWS_PER_WORD = 10
-MIN_SEEDING_ROWS = 2000
+_SEEDING_ROWS_PER_WORD = 10
+_MIN_SEEDING_ROWS = 2000
 MIN_GAIN = 1e-4
 """Learning stops when a round lowers the mean distance by less than this share."""
 
@@ -62,7 +62,7 @@ def learn_words(X: Floats, n_words: int, seed: Any = None, n_rounds: int = 40) -
     array([[0.1], [9.1]], dtype=float32)
     """
     rng = np.random.default_rng(seed)
-    part = X[rng.permutation(len(X))[: max(SEEDING_ROWS_PER_WORD * n_words, MIN_SEEDING_ROWS)]]
+    part = X[rng.permutation(len(X))[: max(_SEEDING_ROWS_PER_WORD * n_words, _MIN_SEEDING_ROWS)]]
     words = _seed_words(part, n_words, rng)
     return _refine(X, words, nearest_words, _mean_words, n_rounds)
 
@@ -103,9 +103,9 @@ def learn_binary_words(X: Bits, n_words: int, seed: Any = None, n_rounds: int = 
     array([  0, 255], dtype=uint8)
     """
     rng = np.random.default_rng(seed)
-    part = X[rng.permutation(len(X))[: max(SEEDING_ROWS_PER_WORD * n_words, MIN_SEEDING_ROWS)]]
+    part = X[rng.permutation(len(X))[: max(_SEEDING_ROWS_PER_WORD * n_words, _MIN_SEEDING_ROWS)]]
     words = _seed_words(part, n_words, rng)
-    return _refine(X, words, nearest_binary_words, _majority_words, n_rounds)
+    return _refine(X, words, _nearest_binary_words, _majority_words, n_rounds)
 
 
 def nearest_words(X: npt.NDArray[Any], words: npt.NDArray[Any]) -> Nearest:
@@ -127,7 +127,7 @@ def nearest_words(X: npt.NDArray[Any], words: npt.NDArray[Any]) -> Nearest:
     return labels, distances[np.arange(len(X)), labels]
 
 
-def nearest_binary_words(X: Bits, words: Bits) -> Nearest:
+def _nearest_binary_words(X: Bits, words: Bits) -> Nearest:
     """Index of the nearest word of each row, and the number of bits in which they differ.
 
     Parameters

@@ -21,14 +21,14 @@ from featx.extractors.bovw.patches import (
 
 Maps: TypeAlias = npt.NDArray[np.float32]
 
-MIN_CONTRAST = 0.25
+_MIN_CONTRAST = 0.25
 """Patches are left out whose mean gradient, in grey levels over two pixels, is lower."""
 
-SURF_WINDOW = 20
+_SURF_WINDOW = 20
 """Side of the square that SURF describes, in scales."""
 
 
-class GridDescriptors(LocalDescriptors):
+class _GridDescriptors(LocalDescriptors):
     """Base of descriptors on a grid of points, each in patches of several sizes.
 
     Parameters
@@ -65,11 +65,11 @@ class GridDescriptors(LocalDescriptors):
 
     def _find_at(self, gray: Gray, patch_px: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Points ``(k, 2)`` and descriptors ``(k, n_values)`` of one scale."""
-        points = grid_points(gray.shape, self.step_px, patch_px)
+        points = _grid_points(gray.shape, self.step_px, patch_px)
         columns, rows = (np.unique(axis).astype(np.intp) for axis in points.T)
         weights = bin_weights(patch_px / N_BINS)
         sums = pool_patches(self._map(gray, patch_px), rows, columns, weights)
-        has_contrast = self._strength(sums) > MIN_CONTRAST * weights.sum() ** 2
+        has_contrast = self._strength(sums) > _MIN_CONTRAST * weights.sum() ** 2
         return points[has_contrast], self._finish(sums[has_contrast])
 
     def _map(self, gray: Gray, patch_px: float) -> Maps:
@@ -85,7 +85,7 @@ class GridDescriptors(LocalDescriptors):
         raise NotImplementedError
 
 
-class DenseSiftDescriptors(GridDescriptors):
+class DenseSiftDescriptors(_GridDescriptors):
     """SIFT descriptors [1]_ of upright patches on a grid: 128 integers from 0 to 255 each.
 
     Notes
@@ -122,7 +122,7 @@ class DenseSiftDescriptors(GridDescriptors):
         return sums.sum(axis=1)
 
 
-class DenseSurfDescriptors(GridDescriptors):
+class DenseSurfDescriptors(_GridDescriptors):
     """SURF descriptors [1]_ of upright patches on a grid: 64 values each, in half precision.
 
     Notes
@@ -148,7 +148,7 @@ class DenseSurfDescriptors(GridDescriptors):
     dtype = "<f2"
 
     def _map(self, gray: Gray, patch_px: float) -> Maps:
-        return haar_maps(gray, 2 * max(1, round(patch_px / SURF_WINDOW)))
+        return haar_maps(gray, 2 * max(1, round(patch_px / _SURF_WINDOW)))
 
     def _finish(self, sums: Maps) -> npt.NDArray[Any]:
         return sums / np.sqrt((sums**2).sum(axis=1, keepdims=True))
@@ -157,12 +157,12 @@ class DenseSurfDescriptors(GridDescriptors):
         return sums[:, 1::2].sum(axis=1)
 
 
-def grid_points(shape: tuple[int, ...], step_px: int, patch_px: float) -> npt.NDArray[np.float64]:
+def _grid_points(shape: tuple[int, ...], step_px: int, patch_px: float) -> npt.NDArray[np.float64]:
     """Centres ``(k, 2)``, as x and y, of the patches of a grid that lie within the image.
 
     Examples
     --------
-    >>> grid_points((20, 32), step_px=8, patch_px=16).tolist()
+    >>> _grid_points((20, 32), step_px=8, patch_px=16).tolist()
     [[8.0, 10.0], [16.0, 10.0], [24.0, 10.0]]
     """
     axes = [_centres(side, step_px, patch_px) for side in shape]

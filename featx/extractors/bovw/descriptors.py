@@ -1,7 +1,7 @@
 """Images -> local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
 
 A row is the point's place, relative to the image, followed by the descriptor's values in the
-smallest type that holds them. `unpack` takes it apart.
+smallest type that holds them. `_unpack` takes it apart.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Rows: TypeAlias = npt.NDArray[np.uint8]
 Positions: TypeAlias = npt.NDArray[np.uint16]
 Gray: TypeAlias = npt.NDArray[np.uint8]
 
-PLACE_BYTES = 4
-THRESHOLD, MAX_POINTS = 0.1, 1024
-MIN_SIDE_PX = 16
+_PLACE_BYTES = 4
+_THRESHOLD, MAX_POINTS = 0.1, 1024
+_MIN_SIDE_PX = 16
 """Images with a shorter side have no key points: the detectors refuse or find noise."""
 
 
@@ -72,8 +72,8 @@ class LocalDescriptors(Producer):
         return self.n_values * (8 if self.is_binary else 1)
 
     def unpack(self, rows: Rows) -> tuple[Positions, npt.NDArray[Any]]:
-        """Places ``(k, 2)`` and values ``(k, n_values)`` of rows; see `unpack`."""
-        return unpack(rows, self.dtype)
+        """Places ``(k, 2)`` and values ``(k, n_values)`` of rows; see `_unpack`."""
+        return _unpack(rows, self.dtype)
 
     def compare(self, rows: Rows, *, is_rooted: bool) -> tuple[Positions, npt.NDArray[Any]]:
         """Places and values of rows, values as they are compared: float32, or packed bits.
@@ -82,7 +82,7 @@ class LocalDescriptors(Producer):
         ----------
         rows : ndarray of shape (k, w), uint8
         is_rooted : bool
-            Whether histograms of gradients are compared by their roots; see `take_root`.
+            Whether histograms of gradients are compared by their roots; see `_take_root`.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class LocalDescriptors(Producer):
         if self.is_binary:
             return positions, values
         values = values.astype(np.float32)
-        return positions, take_root(values) if self.is_histogram and is_rooted else values
+        return positions, _take_root(values) if self.is_histogram and is_rooted else values
 
     def _prepare(self, pixels: Pixels) -> Gray:
         cv2 = load_opencv()
@@ -110,7 +110,7 @@ class LocalDescriptors(Producer):
 
     def _describe(self, prepared: Gray) -> Rows:
         """Descriptors ``(k, w)`` of one image; `k` may be 0."""
-        if min(prepared.shape) < MIN_SIDE_PX:
+        if min(prepared.shape) < _MIN_SIDE_PX:
             return self._pack(prepared, np.empty((0, 2)), np.empty((0, self.n_values)))
         return self._pack(prepared, *self._find(prepared))
 
@@ -120,7 +120,7 @@ class LocalDescriptors(Producer):
 
     def _pack(self, gray: Gray, points: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
         size = np.array(gray.shape[::-1])
-        return pack(points / size, values.astype(self.dtype))
+        return _pack(points / size, values.astype(self.dtype))
 
 
 class SurfDescriptors(LocalDescriptors):
@@ -149,7 +149,7 @@ class SurfDescriptors(LocalDescriptors):
     dtype = "<f2"
 
     def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        points = find_points(gray, THRESHOLD, MAX_POINTS)
+        points = find_points(gray, _THRESHOLD, MAX_POINTS)
         points = keep_inner(points, gray.shape)
         return points[:, 1::-1], describe(gray, points, orient(gray, points))
 
@@ -218,7 +218,7 @@ class OrbDescriptors(LocalDescriptors):
         return np.array(cv2.KeyPoint_convert(points)), values
 
 
-def pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
+def _pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
     """Places and values of descriptors as rows of bytes.
 
     Parameters
@@ -237,7 +237,7 @@ def pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
     return np.concatenate([_as_bytes(part) for part in parts], axis=1)
 
 
-def unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
+def _unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
     """Places and values of packed rows.
 
     Parameters
@@ -254,15 +254,15 @@ def unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
 
     Examples
     --------
-    >>> rows = pack(np.array([[0.0, 0.5]]), np.array([[7, 8]], np.uint8))
-    >>> unpack(rows, "u1")
+    >>> rows = _pack(np.array([[0.0, 0.5]]), np.array([[7, 8]], np.uint8))
+    >>> _unpack(rows, "u1")
     (array([[    0, 32768]], dtype=uint16), array([[7, 8]], dtype=uint8))
     """
-    positions = np.ascontiguousarray(rows[:, :PLACE_BYTES]).view("<u2")
-    return positions, np.ascontiguousarray(rows[:, PLACE_BYTES:]).view(dtype)
+    positions = np.ascontiguousarray(rows[:, :_PLACE_BYTES]).view("<u2")
+    return positions, np.ascontiguousarray(rows[:, _PLACE_BYTES:]).view(dtype)
 
 
-def take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """RootSIFT [1]_: the square root of each descriptor's share in its sum; of unit length.
 
     Parameters
@@ -281,7 +281,7 @@ def take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
     Examples
     --------
-    >>> take_root(np.array([[1.0, 3.0]], np.float32))
+    >>> _take_root(np.array([[1.0, 3.0]], np.float32))
     array([[0.5      , 0.8660254]], dtype=float32)
     """
     sums = values.sum(axis=1, keepdims=True)

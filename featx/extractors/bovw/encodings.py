@@ -17,7 +17,7 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.intp]
 Positions: TypeAlias = npt.NDArray[np.uint16]
 
-N_SOFT = 5
+_N_SOFT = 5
 NORMS = ("l1", "l2", "power", "hellinger", "intra")
 
 
@@ -53,7 +53,7 @@ def soften(distances: npt.NDArray[Any], scale: float) -> tuple[Labels, Doubles]:
     >>> labels, shares.round(2)
     (array([[1, 2, 0]]), array([[0.72, 0.27, 0.01]]))
     """
-    labels = _nearest(distances, min(N_SOFT, distances.shape[1]))
+    labels = _nearest(distances, min(_N_SOFT, distances.shape[1]))
     near = np.take_along_axis(distances, labels, axis=1).astype(np.float64)
     shares = np.exp((near[:, :1] - near) / max(scale, np.finfo(np.float64).tiny))
     return labels, shares / shares.sum(axis=1, keepdims=True)
@@ -164,12 +164,12 @@ def pyramid_cells(
                 yield level, (rows == row) & (columns == column)
 
 
-def pyramid_weight(level: int, n_levels: int) -> float:
+def _pyramid_weight(level: int, n_levels: int) -> float:
     """Weight of a level's cells in a pyramid of counts: 1/2 at the finest but one, and so on.
 
     Examples
     --------
-    >>> [pyramid_weight(level, 2) for level in range(3)]
+    >>> [_pyramid_weight(level, 2) for level in range(3)]
     [0.25, 0.25, 0.5]
     """
     return 2.0 ** -(n_levels if level == 0 else n_levels - level + 1)
@@ -177,7 +177,7 @@ def pyramid_weight(level: int, n_levels: int) -> float:
 
 def weigh_cells(cells: Iterable[tuple[int, Doubles]], n_levels: int) -> Doubles:
     """Counts of all cells side by side, each weighted by its level."""
-    return np.concatenate([pyramid_weight(level, n_levels) * counts for level, counts in cells])
+    return np.concatenate([_pyramid_weight(level, n_levels) * counts for level, counts in cells])
 
 
 def n_cells(n_levels: int) -> int:

@@ -13,7 +13,7 @@ from featx.extractors.bovw.exact_products import product, sum_by_label
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
-MIN_VARIANCE_SHARE = 1e-3
+_MIN_VARIANCE_SHARE = 1e-3
 """No component gets narrower than this share of the variance of all descriptors."""
 
 MIN_GAIN = 1e-3
@@ -50,7 +50,7 @@ def learn_mixture(X: Doubles, n_words: int, seed: Any = None, n_rounds: int = 50
     >>> learn_mixture(X, 2, seed=0).weights.round(2)
     array([0.5, 0.5])
     """
-    floor = np.maximum(MIN_VARIANCE_SHARE * X.var(axis=0), np.finfo(np.float32).tiny)
+    floor = np.maximum(_MIN_VARIANCE_SHARE * X.var(axis=0), np.finfo(np.float32).tiny)
     mixture = _from_words(X, n_words, seed, floor)
     previous = -np.inf
     for _ in range(n_rounds):

@@ -22,10 +22,10 @@ from featx.extractors.bovw.sift_points import (
     find_extrema,
 )
 
-SIGMA_OF_IMAGE = 0.5
+_SIGMA_OF_IMAGE = 0.5
 """Of the blur that a camera is taken to have left, in pixels."""
 
-KEPT_VALUES = 1 << 24
+_KEPT_VALUES = 1 << 24
 """Largest array that a thread keeps for the next picture: fresh memory is dear."""
 
 
@@ -57,7 +57,7 @@ def find(gray: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
     ((0, 4), (0, 128))
     """
     found = [(np.empty((0, 4), np.float32), np.empty((0, 128), np.uint8))]
-    for octave, maps in enumerate(scale_space(gray)):
+    for octave, maps in enumerate(_scale_space(gray)):
         positions = _each_once(find_extrema(maps))
         if len(positions):
             gradients = read_gradients(maps, _room.take("gradients", (2, *maps.shape)))
@@ -69,7 +69,7 @@ def find(gray: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
     return np.concatenate(points), np.concatenate(values)
 
 
-def scale_space(gray: npt.NDArray[np.uint8]) -> Iterator[Floats]:
+def _scale_space(gray: npt.NDArray[np.uint8]) -> Iterator[Floats]:
     """A picture under wider and wider Gaussians, from twice its size downwards.
 
     Parameters
@@ -87,7 +87,7 @@ def scale_space(gray: npt.NDArray[np.uint8]) -> Iterator[Floats]:
     ratio = 2 ** (1 / N_SCALES)
     below = _room.take("below", (height, width))
     cv2.resize(gray.astype(np.float32), (width, height), dst=below)
-    cv2.GaussianBlur(below, (0, 0), math.sqrt(SIGMA**2 - (2 * SIGMA_OF_IMAGE) ** 2), dst=below)
+    cv2.GaussianBlur(below, (0, 0), math.sqrt(SIGMA**2 - (2 * _SIGMA_OF_IMAGE) ** 2), dst=below)
     for _ in range(round(math.log2(min(height, width)) - 2) + 1):
         maps = _room.take("maps", (N_SCALES + 3, height, width))
         maps[0] = below
@@ -115,7 +115,7 @@ class _Room(threading.local):
     def take(self, name: str, shape: tuple[int, ...]) -> Floats:
         """An array of any content."""
         size = math.prod(shape)
-        if size > KEPT_VALUES:
+        if size > _KEPT_VALUES:
             return np.empty(shape, np.float32)
         if name not in self.kept or self.kept[name].size < size:
             self.kept[name] = np.empty(size, np.float32)

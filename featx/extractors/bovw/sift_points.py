@@ -19,20 +19,20 @@ N_SCALES = 3
 SIGMA = 1.6
 """Of the Gaussian at the first scale of an octave, in its pixels."""
 
-CONTRAST = 0.04 * 255
-EDGE = 10.0
+_CONTRAST = 0.04 * 255
+_EDGE = 10.0
 """Most that the larger curvature at a point may be, in terms of the smaller."""
 
 MARGIN = 5
-MAX_STEPS = 5
-LEAST = math.floor(CONTRAST / N_SCALES / 2)
+_MAX_STEPS = 5
+_LEAST = math.floor(_CONTRAST / N_SCALES / 2)
 """Difference of grey levels above which a place is looked at."""
 
-AT_ONCE = 8
+_AT_ONCE = 8
 """Pixels in a row that are looked at together: bytes of a number."""
 
-N_SECTORS = 36
-WINDOW = 1.5
+_N_SECTORS = 36
+_WINDOW = 1.5
 """Sigma of the window that the angle is read in, in scales of the point."""
 
 in_lanes = compiled(fastmath=True, error_model="numpy")
@@ -61,7 +61,7 @@ def find_extrema(maps: Any) -> Any:
     lows = np.empty_like(highs)
     near_highs = np.empty((N_SCALES + 2, width), np.float32)
     near_lows = np.empty_like(near_highs)
-    is_found = np.zeros(-(-width // AT_ONCE) * AT_ONCE, np.bool_)
+    is_found = np.zeros(-(-width // _AT_ONCE) * _AT_ONCE, np.bool_)
     words = is_found.view(np.uint64)
     cube = np.empty((3, 3, 3))
     positions = np.empty((height * width // 4, 4), np.float32)
@@ -74,8 +74,8 @@ def find_extrema(maps: Any) -> Any:
             for word in range(len(words)):
                 if words[word] == 0:
                     continue
-                start = word * AT_ONCE
-                for column in range(max(start, MARGIN), min(start + AT_ONCE, width - MARGIN)):
+                start = word * _AT_ONCE
+                for column in range(max(start, MARGIN), min(start + _AT_ONCE, width - MARGIN)):
                     if is_found[column] and n < len(positions):
                         n += _refine(maps, scale + 1, middle, column, cube, positions[n])
     return positions[:n].copy()
@@ -108,7 +108,7 @@ def _subtract(
 @in_lanes
 def _mark(line: Any, highs: Any, lows: Any, is_found: Any) -> None:
     """Mark where no neighbour is higher, or none lower, than a value above the threshold."""
-    least = np.float32(LEAST)
+    least = np.float32(_LEAST)
     a, b, c = highs[0], highs[1], highs[2]
     for x in range(1, len(line) - 1):
         is_found[x] = (line[x] >= max(a[x], max(b[x], c[x]))) & (line[x] > least)
@@ -120,7 +120,7 @@ def _mark(line: Any, highs: Any, lows: Any, is_found: Any) -> None:
 @compiled()
 def _refine(maps: Any, scale: int, y: int, x: int, cube: Any, position: Any) -> int:
     """Go to the extremum between the places and keep it: 1, or 0 if there is none."""
-    for _ in range(MAX_STEPS):
+    for _ in range(_MAX_STEPS):
         for s in range(3):
             narrow, broad = maps[scale + s - 1], maps[scale + s]
             for i in range(3):
@@ -147,13 +147,13 @@ def _is_clear(m: Any, ds: float, dy: float, dx: float) -> bool:
     """Whether an extremum has contrast and is not on an edge."""
     slope = (m[2, 1, 1] - m[0, 1, 1]) * ds + (m[1, 2, 1] - m[1, 0, 1]) * dy
     slope += (m[1, 1, 2] - m[1, 1, 0]) * dx
-    if abs(m[1, 1, 1] + slope / 4) * N_SCALES < CONTRAST:
+    if abs(m[1, 1, 1] + slope / 4) * N_SCALES < _CONTRAST:
         return False
     xx = m[1, 1, 2] + m[1, 1, 0] - 2 * m[1, 1, 1]
     yy = m[1, 2, 1] + m[1, 0, 1] - 2 * m[1, 1, 1]
     xy = (m[1, 2, 2] - m[1, 2, 0] - m[1, 0, 2] + m[1, 0, 0]) / 4
     determinant = xx * yy - xy * xy
-    return bool(determinant > 0 and (xx + yy) ** 2 * EDGE < (EDGE + 1) ** 2 * determinant)
+    return bool(determinant > 0 and (xx + yy) ** 2 * _EDGE < (_EDGE + 1) ** 2 * determinant)
 
 
 @compiled()
@@ -174,17 +174,17 @@ def find_angles(gradients: Any, positions: Any) -> Any:
         strength of the strongest.
     """
     points = np.empty((4 * len(positions), 5), np.float32)
-    sectors = np.empty(N_SECTORS)
+    sectors = np.empty(_N_SECTORS)
     n = 0
     for i in range(len(positions)):
         _fill_sectors(gradients, positions[i], sectors)
         least = 0.8 * sectors.max()
-        for j in range(N_SECTORS):
-            before, here, after = sectors[j - 1], sectors[j], sectors[(j + 1) % N_SECTORS]
+        for j in range(_N_SECTORS):
+            before, here, after = sectors[j - 1], sectors[j], sectors[(j + 1) % _N_SECTORS]
             if here > before and here > after and here >= least and n < len(points):
                 top = j + 0.5 * (before - after) / (before - 2 * here + after)
                 points[n, :4] = positions[i]
-                points[n, 4] = top % N_SECTORS * (2 * np.pi / N_SECTORS)
+                points[n, 4] = top % _N_SECTORS * (2 * np.pi / _N_SECTORS)
                 n += 1
     return points[:n].copy()
 
@@ -193,20 +193,20 @@ def find_angles(gradients: Any, positions: Any) -> Any:
 def _fill_sectors(gradients: Any, position: Any, sectors: Any) -> None:
     """Strength of the gradients around a place by direction, smoothed."""
     turns, sizes = gradients[0, int(position[0])], gradients[1, int(position[0])]
-    y, x, sigma = int(np.rint(position[1])), int(np.rint(position[2])), WINDOW * position[3]
+    y, x, sigma = int(np.rint(position[1])), int(np.rint(position[2])), _WINDOW * position[3]
     radius = int(np.rint(3 * sigma))
     weights = np.exp(np.arange(-radius, radius + 1) ** 2 / (-2 * sigma * sigma))
     weights = weights.astype(np.float32)
-    per_turn, half = np.float32(N_SECTORS / (2 * np.pi)), np.float32(0.5)
-    sums = np.zeros(N_SECTORS + 1, np.float32)
+    per_turn, half = np.float32(_N_SECTORS / (2 * np.pi)), np.float32(0.5)
+    sums = np.zeros(_N_SECTORS + 1, np.float32)
     first, last = max(x - radius, 1), min(x + radius, turns.shape[1] - 2)
     for row in range(max(y - radius, 1), min(y + radius, len(turns) - 2) + 1):
         turn, size = turns[row, first : last + 1], sizes[row, first : last + 1]
         across, weight = weights[first - x + radius :], weights[row - y + radius]
         for j in range(len(turn)):
             sums[np.uint32(turn[j] * per_turn + half)] += size[j] * (weight * across[j])
-    sums[0] += sums[N_SECTORS]
-    for i in range(N_SECTORS):
-        near = sums[(i - 1) % N_SECTORS] + sums[(i + 1) % N_SECTORS]
-        far = sums[(i - 2) % N_SECTORS] + sums[(i + 2) % N_SECTORS]
+    sums[0] += sums[_N_SECTORS]
+    for i in range(_N_SECTORS):
+        near = sums[(i - 1) % _N_SECTORS] + sums[(i + 1) % _N_SECTORS]
+        far = sums[(i - 2) % _N_SECTORS] + sums[(i + 2) % _N_SECTORS]
         sectors[i] = (6 * sums[i] + 4 * near + far) / 16

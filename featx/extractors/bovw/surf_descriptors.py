@@ -11,16 +11,16 @@ from featx._imports import compiled, load_opencv
 
 Doubles = npt.NDArray[np.float64]
 
-N_VALUES = 64
-BORDER = 31
+_N_VALUES = 64
+_BORDER = 31
 """Points need half of this many scales to the border: a turned square of 20, and wavelets."""
 
-N_SLICES = 72
-SLICES_PER_SECTOR = 12
-DISC = np.array([(y, x) for y in range(-6, 7) for x in range(-6, 7) if y * y + x * x < 36])
-DISC_WEIGHTS = np.exp(-(DISC**2).sum(axis=1) / (2 * 2.5**2))
-SQUARE = np.arange(-10, 10)
-SQUARE_WEIGHTS = np.exp(-(SQUARE**2) / (2 * 3.3**2))
+_N_SLICES = 72
+_SLICES_PER_SECTOR = 12
+_DISC = np.array([(y, x) for y in range(-6, 7) for x in range(-6, 7) if y * y + x * x < 36])
+_DISC_WEIGHTS = np.exp(-(_DISC**2).sum(axis=1) / (2 * 2.5**2))
+_SQUARE = np.arange(-10, 10)
+_SQUARE_WEIGHTS = np.exp(-(_SQUARE**2) / (2 * 3.3**2))
 
 
 def keep_inner(points: Doubles, shape: tuple[int, ...]) -> Doubles:
@@ -37,7 +37,7 @@ def keep_inner(points: Doubles, shape: tuple[int, ...]) -> Doubles:
     -------
     ndarray of as many columns
     """
-    margins = (BORDER * points[:, 2] / 2)[:, None]
+    margins = (_BORDER * points[:, 2] / 2)[:, None]
     is_inner = (points[:, :2] >= margins) & (points[:, :2] + margins < np.array(shape))
     return points[is_inner.all(axis=1)]
 
@@ -57,7 +57,7 @@ def orient(gray: npt.NDArray[np.uint8], points: Doubles) -> Doubles:
         Radians; the sector is turned in steps of 5 degrees.
     """
     angles = np.empty(len(points))
-    _orient(_sum_area(gray), np.ascontiguousarray(points), DISC, DISC_WEIGHTS, angles)
+    _orient(_sum_area(gray), np.ascontiguousarray(points), _DISC, _DISC_WEIGHTS, angles)
     return angles
 
 
@@ -77,8 +77,8 @@ def describe(gray: npt.NDArray[np.uint8], points: Doubles, angles: Doubles) -> D
     ndarray of shape (k, 64), float64
         Of unit length; zeros where there is no contrast at all.
     """
-    values = np.zeros((len(points), N_VALUES))
-    _describe(_sum_area(gray), np.ascontiguousarray(points), angles, SQUARE_WEIGHTS, values)
+    values = np.zeros((len(points), _N_VALUES))
+    _describe(_sum_area(gray), np.ascontiguousarray(points), angles, _SQUARE_WEIGHTS, values)
     lengths = np.sqrt((values**2).sum(axis=1, keepdims=True))
     return values / np.where(lengths > 0, lengths, 1)
 
@@ -89,7 +89,7 @@ def _sum_area(gray: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
 
 @compiled()
 def _orient(sums: Any, points: Any, disc: Any, weights: Any, angles: Any) -> None:
-    slices = np.empty((2, N_SLICES))
+    slices = np.empty((2, _N_SLICES))
     for i in range(len(points)):
         y, x, scale = points[i, 0], points[i, 1], points[i, 2]
         half = int(4 * scale + 0.5) // 2
@@ -98,7 +98,7 @@ def _orient(sums: Any, points: Any, disc: Any, weights: Any, angles: Any) -> Non
             row = int(np.rint(y + scale * disc[j, 0]))
             column = int(np.rint(x + scale * disc[j, 1]))
             dy, dx = _respond(sums, row, column, half)
-            turn = int((np.arctan2(dx, dy) / np.pi + 1) / 2 * N_SLICES) % N_SLICES
+            turn = int((np.arctan2(dx, dy) / np.pi + 1) / 2 * _N_SLICES) % _N_SLICES
             slices[0, turn] += weights[j] * dy
             slices[1, turn] += weights[j] * dx
         angles[i] = _strongest_sector(slices)
@@ -108,10 +108,10 @@ def _orient(sums: Any, points: Any, disc: Any, weights: Any, angles: Any) -> Non
 def _strongest_sector(slices: Any) -> float:
     """Angle of the longest sum over neighbouring slices."""
     longest = angle = 0.0
-    for start in range(N_SLICES):
+    for start in range(_N_SLICES):
         y = x = 0.0
-        for i in range(start, start + SLICES_PER_SECTOR):
-            y, x = y + slices[0, i % N_SLICES], x + slices[1, i % N_SLICES]
+        for i in range(start, start + _SLICES_PER_SECTOR):
+            y, x = y + slices[0, i % _N_SLICES], x + slices[1, i % _N_SLICES]
         if y * y + x * x > longest:
             longest, angle = y * y + x * x, np.arctan2(x, y)
     return float(angle)

@@ -14,12 +14,12 @@ from featx._imports import compiled, load_opencv
 
 Doubles = npt.NDArray[np.float64]
 
-N_OCTAVES = 4
+_N_OCTAVES = 4
 N_SCALES = 6
-SCALE_PER_LOBE = 0.4
+_SCALE_PER_LOBE = 0.4
 """A lobe of 3 px, in a filter of 9 px, stands for a scale of 1.2 px."""
 
-LOBE_WEIGHT = 0.36
+_LOBE_WEIGHT = 0.36
 """Weight of the mixed derivative: 0.6 squared, boxes for Gaussians."""
 
 
@@ -56,20 +56,20 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     (0, 4)
     """
     found = [np.empty((0, 4))]
-    for octave in range(N_OCTAVES):
-        margin = octave_margin(octave)
-        maps = hessian_maps(gray, octave)
+    for octave in range(_N_OCTAVES):
+        margin = _octave_margin(octave)
+        maps = _hessian_maps(gray, octave)
         if min(maps.shape[1:]) < 3:
             break
         points = _refine_maxima(maps, threshold)
         points[:, :2] = points[:, :2] * 2**octave + margin
-        points[:, 2] = SCALE_PER_LOBE * (2 ** (octave + 1) * (points[:, 2] + 1) + 1)
+        points[:, 2] = _SCALE_PER_LOBE * (2 ** (octave + 1) * (points[:, 2] + 1) + 1)
         found.append(points)
     points = np.concatenate(found)
     return points[np.argsort(-points[:, 3], kind="stable")][:max_points]
 
 
-def hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
+def _hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
     """Determinant of the Hessian at each scale of an octave, zero where it is negative.
 
     Parameters
@@ -81,9 +81,9 @@ def hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
     Returns
     -------
     ndarray of shape (6, n_rows, n_columns), float64
-        From `octave_margin` pixels after the border to as many before it; may be empty.
+        From `_octave_margin` pixels after the border to as many before it; may be empty.
     """
-    step, margin = 2**octave, octave_margin(octave)
+    step, margin = 2**octave, _octave_margin(octave)
     shape = [max(0, -(-(side - 2 * margin) // step)) for side in gray.shape]
     maps = np.zeros((N_SCALES, *shape))
     if maps.size:
@@ -91,7 +91,7 @@ def hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
     return maps
 
 
-def octave_margin(octave: int) -> int:
+def _octave_margin(octave: int) -> int:
     """Pixels from the border that the largest filter of an octave needs, and one more step."""
     return 3 * _lobe(octave, N_SCALES - 1) // 2 + 1 + 2**octave
 
@@ -131,7 +131,7 @@ def _fill_maps(phases: Any, step: int, margin: int, maps: Any) -> None:
             for column in range(n_columns):
                 dxy = mixed[column] * share
                 value = (along_x[column] * share) * (along_y[column] * share)
-                maps[scale, row, column] = max(value - LOBE_WEIGHT * dxy * dxy, 0.0)
+                maps[scale, row, column] = max(value - _LOBE_WEIGHT * dxy * dxy, 0.0)
 
 
 @compiled()

@@ -17,7 +17,7 @@ from featx.extractors.bovw.mixtures import Mixture, learn_mixture, posteriors
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Values: TypeAlias = npt.NDArray[Any]
-Pool: TypeAlias = Callable[[npt.NDArray[np.bool_]], Doubles]
+_Pool: TypeAlias = Callable[[npt.NDArray[np.bool_]], Doubles]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Vocabulary:
         rows = (encodings.normalize(pool(members), norm, n_parts) for _, members in cells)
         return np.concatenate(list(rows))
 
-    def counter(self, values: Values) -> Pool:
+    def counter(self, values: Values) -> _Pool:
         """What counts the words of chosen descriptors of a picture."""
         n_words = len(self.codebook)
         reduced = self._reduce(values)
@@ -117,14 +117,14 @@ class Vocabulary:
         labels, shares = encodings.soften(self._distances(reduced), self.scale)
         return lambda members: _count(labels[members], n_words, shares[members])
 
-    def differencer(self, values: Values) -> Pool:
+    def differencer(self, values: Values) -> _Pool:
         """What sums the differences to the words of chosen descriptors of a picture."""
         reduced = self._reduce(values)
         labels = self._nearest(reduced)
         numbers, words = _unpacked(reduced), _unpacked(self.codebook)
         return lambda members: encodings.vlad(numbers[members], labels[members], words)
 
-    def deriver(self, values: Values) -> Pool:
+    def deriver(self, values: Values) -> _Pool:
         """What takes the Fisher vector of chosen descriptors of a picture."""
         reduced = self._reduce(_unpacked(values))
         mixture = Mixture(self.weights, self.codebook, self.variances)

@@ -71,18 +71,18 @@ def find_format(path: Path) -> Format:
         If there is none; it lists the known ones.
     """
     suffix = path.suffix.lower()
-    if suffix in FORMATS:
-        return FORMATS[suffix]
+    if suffix in _FORMATS:
+        return _FORMATS[suffix]
     if not suffix or path.is_dir():
         return FOLDER
-    guess = did_you_mean(suffix, FORMATS)
+    guess = did_you_mean(suffix, _FORMATS)
     raise FeatureFileError(
         f"Suffix {suffix!r} of {path} is no format for features.{guess} Known are "
-        f"{' '.join(FORMATS)}, and a name without a suffix for a folder."
+        f"{' '.join(_FORMATS)}, and a name without a suffix for a folder."
     )
 
 
-FORMATS = {
+_FORMATS = {
     ".npz": Format(arrays.write_npz, arrays.read_npz, arrays.read_npz_meta),
     ".npy": Format(arrays.write_npy, arrays.read_npy, read_sidecar_meta, has_sidecar=True),
     ".parquet": Format(tables.write_parquet, tables.read_parquet, tables.read_parquet_meta),

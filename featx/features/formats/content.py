@@ -17,8 +17,8 @@ from featx.errors import FeatureFileError
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 
-FORMAT_VERSION = 1
-SIDECAR_SUFFIX = ".json"
+_FORMAT_VERSION = 1
+_SIDECAR_SUFFIX = ".json"
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Content:
         return json.dumps(
             {
                 "format": "featx features",
-                "format_version": FORMAT_VERSION,
+                "format_version": _FORMAT_VERSION,
                 "shape": list(self.X.shape),
                 "blocks": to_plain(self.blocks),
                 "failures": to_plain(self.failures),
@@ -86,7 +86,7 @@ def write_array(file: BinaryIO | Any, X: Matrix) -> None:
 
 def sidecar(path: Path) -> Path:
     """File beside `path` that holds the names and the meta."""
-    return path.with_name(path.name + SIDECAR_SUFFIX)
+    return path.with_name(path.name + _SIDECAR_SUFFIX)
 
 
 def write_sidecar(content: Content, path: Path) -> None:

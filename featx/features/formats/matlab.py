@@ -13,7 +13,7 @@ from featx._files import atomic_write
 from featx.errors import FeatureFileError
 from featx.features.formats.content import Content
 
-MAX_MAT_BYTES = 2**31 - 2**20
+_MAX_MAT_BYTES = 2**31 - 2**20
 """What MATLAB's format 5 holds in one variable: 2 GB with its header."""
 
 
@@ -21,7 +21,7 @@ def write_mat(content: Content, path: Path) -> None:
     """Write ``X``, cells of text ``paths``, ``labels``, ``splits``, ``domains``, and ``meta``."""
     from scipy.io import savemat
 
-    if content.X.nbytes > MAX_MAT_BYTES:
+    if content.X.nbytes > _MAX_MAT_BYTES:
         raise FeatureFileError(
             f"{path} cannot hold {content.X.nbytes / 1e9:.1f} GB, .mat takes at most 2 GB; write "
             ".h5, which MATLAB reads too, or ask for fewer features (--pooling gap)."

@@ -21,9 +21,9 @@ from featx.features.formats.content import (
     write_sidecar,
 )
 
-META_KEY = b"featx"
-MAX_CSV_COLUMNS = 10_000
-CSV_BLOCK_BYTES = 16 * 2**20
+_META_KEY = b"featx"
+_MAX_CSV_COLUMNS = 10_000
+_CSV_BLOCK_BYTES = 16 * 2**20
 
 
 def write_columns(content: Content, path: Path) -> None:
@@ -53,10 +53,10 @@ def write_parquet(content: Content, path: Path) -> None:
     schema = pa.schema(
         [pa.field(name, pa.string()) for name in texts]
         + [
-            pa.field(column_of(name), pa.list_(pa.float32(), stop - start))
+            pa.field(_column_of(name), pa.list_(pa.float32(), stop - start))
             for name, (start, stop) in content.blocks.items()
         ],
-        metadata={META_KEY: content.meta.encode()},
+        metadata={_META_KEY: content.meta.encode()},
     )
     with (
         atomic_write(path) as temporary,
@@ -80,13 +80,13 @@ def read_parquet(path: Path) -> Content:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
-    meta = json.loads(file.schema_arrow.metadata[META_KEY])
+    meta = json.loads(file.schema_arrow.metadata[_META_KEY])
     X = _empty(meta, file.metadata.num_rows)
     first = 0
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group, [column_of(name) for name in meta["blocks"]])
+        table = file.read_row_group(group, [_column_of(name) for name in meta["blocks"]])
         for name, (start, stop) in meta["blocks"].items():
-            values = table.column(column_of(name)).combine_chunks().flatten().to_numpy()
+            values = table.column(_column_of(name)).combine_chunks().flatten().to_numpy()
             X[first : first + len(table), start:stop] = values.reshape(-1, stop - start)
         first += len(table)
     return Content.of(X, read_columns(path), meta)
@@ -96,7 +96,7 @@ def read_parquet_meta(path: Path) -> dict[str, Any]:
     """Meta of a ``.parquet`` file."""
     from pyarrow import parquet
 
-    return dict(json.loads(parquet.read_schema(path).metadata[META_KEY]))
+    return dict(json.loads(parquet.read_schema(path).metadata[_META_KEY]))
 
 
 def write_hdf5(content: Content, path: Path) -> None:
@@ -149,9 +149,9 @@ def write_csv(content: Content, path: Path) -> None:
     from pyarrow import csv
 
     n_columns = content.X.shape[1]
-    if n_columns > MAX_CSV_COLUMNS:
+    if n_columns > _MAX_CSV_COLUMNS:
         raise FeatureFileError(
-            f"{path} cannot hold {n_columns:,} features, CSV takes at most {MAX_CSV_COLUMNS:,}; "
+            f"{path} cannot hold {n_columns:,} features, CSV takes at most {_MAX_CSV_COLUMNS:,}; "
             "write .npz or .parquet, or ask for fewer (--pooling gap)."
         )
     with atomic_write(sidecar(path)) as names, atomic_write(path) as temporary:
@@ -174,7 +174,7 @@ def read_csv(path: Path) -> Content:
     features = dict.fromkeys(_feature_names(held["meta"]["blocks"]), pa.float32())
     reader = csv.open_csv(
         path,
-        csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+        csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(column_types=columns | features),
     )
@@ -190,7 +190,7 @@ def read_csv(path: Path) -> Content:
     return Content.of(X, held["columns"], held["meta"])
 
 
-def column_of(block: str) -> str:
+def _column_of(block: str) -> str:
     """Name of a block's column, told apart from the names of the other columns."""
     return f"block {block}" if block in COLUMNS else block
 

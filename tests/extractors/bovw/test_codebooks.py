@@ -9,10 +9,10 @@ from threadpoolctl import threadpool_limits
 
 from featx.data.images import decode
 from featx.extractors.bovw.codebooks import (
+    _nearest_binary_words,
     learn_binary_words,
     learn_projection,
     learn_words,
-    nearest_binary_words,
     nearest_words,
     squared_distances,
 )
@@ -82,7 +82,7 @@ def test_binary_words_are_nearer_than_k_means_on_bytes(orb_bits: np.ndarray) -> 
     on_bytes = KMeans(100, n_init=1, random_state=0).fit(orb_bits.astype(np.float32))
     rounded = on_bytes.cluster_centers_.round().astype(np.uint8)
     by_k_means = np.unpackbits(orb_bits ^ rounded[on_bytes.labels_], axis=1).sum(axis=1).mean()
-    by_majority = nearest_binary_words(orb_bits, words)[1].mean()
+    by_majority = _nearest_binary_words(orb_bits, words)[1].mean()
     assert by_majority < 0.7 * by_k_means
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from featx.data.images import decode
-from featx.extractors.bovw.dense import DenseSiftDescriptors, DenseSurfDescriptors, grid_points
+from featx.extractors.bovw.dense import DenseSiftDescriptors, DenseSurfDescriptors, _grid_points
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_every_scale_and_a_smaller_step_add_rows(
 
 
 def test_the_grid_lies_within_the_image_and_leaves_equal_margins() -> None:
-    points = grid_points((100, 75), step_px=8, patch_px=16)
+    points = _grid_points((100, 75), step_px=8, patch_px=16)
     low, high = points.min(axis=0), points.max(axis=0)
     assert (low >= 8).all()
     assert (high <= [67, 92]).all()

@@ -14,9 +14,9 @@ from featx.extractors.bovw.descriptors import (
     OrbDescriptors,
     SiftDescriptors,
     SurfDescriptors,
-    pack,
-    take_root,
-    unpack,
+    _pack,
+    _take_root,
+    _unpack,
 )
 
 DESCRIPTORS = [SurfDescriptors, SiftDescriptors, OrbDescriptors]
@@ -88,25 +88,25 @@ def test_surf_places_are_x_before_y() -> None:
 
 def test_packing_keeps_every_bit_of_the_values() -> None:
     values = np.random.default_rng(0).normal(size=(5, 3)).astype("<f2")
-    positions, unpacked = unpack(pack(np.full((5, 2), 0.25), values), "<f2")
+    positions, unpacked = _unpack(_pack(np.full((5, 2), 0.25), values), "<f2")
     assert unpacked.tobytes() == values.tobytes()
     assert (positions == 16384).all()
 
 
 def test_a_place_on_the_far_edge_stays_inside() -> None:
-    positions, _ = unpack(pack(np.array([[1.0, -0.1]]), np.zeros((1, 1), np.uint8)), "u1")
+    positions, _ = _unpack(_pack(np.array([[1.0, -0.1]]), np.zeros((1, 1), np.uint8)), "u1")
     assert positions.tolist() == [[65535, 0]]
 
 
 def test_root_sift_distances_are_those_of_the_hellinger_kernel() -> None:
     x, y = np.random.default_rng(0).integers(0, 256, (2, 128)).astype(np.float32)
-    roots = take_root(np.stack([x, y])).astype(float)
+    roots = _take_root(np.stack([x, y])).astype(float)
     hellinger = np.sqrt((x / x.sum()) * (y / y.sum())).sum()
     assert ((roots[0] - roots[1]) ** 2).sum() == pytest.approx(2 - 2 * hellinger, abs=1e-6)
 
 
 def test_root_sift_of_nothing_is_nothing() -> None:
-    assert take_root(np.zeros((1, 4), np.float32)).tolist() == [[0, 0, 0, 0]]
+    assert _take_root(np.zeros((1, 4), np.float32)).tolist() == [[0, 0, 0, 0]]
 
 
 def test_another_decoder_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from sklearn.mixture import GaussianMixture
 
 from featx.extractors.bovw.encodings import (
     NORMS,
+    _pyramid_weight,
     fisher,
     normalize,
     pyramid_cells,
-    pyramid_weight,
     soften,
     vlad,
 )
@@ -76,8 +76,8 @@ def test_every_level_of_a_pyramid_has_each_descriptor_once() -> None:
 
 
 def test_pyramid_weights_are_lazebniks() -> None:
-    assert [pyramid_weight(level, 2) for level in range(3)] == [1 / 4, 1 / 4, 1 / 2]
-    assert pyramid_weight(0, 0) == 1
+    assert [_pyramid_weight(level, 2) for level in range(3)] == [1 / 4, 1 / 4, 1 / 2]
+    assert _pyramid_weight(0, 0) == 1
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -67,7 +67,7 @@ def test_a_turned_image_has_the_same_points_turned(gray: np.ndarray, turns: int)
 
 
 def test_each_gaussian_is_that_of_its_whole_width(gray: np.ndarray) -> None:
-    maps = next(sift.scale_space(gray)).copy()
+    maps = next(sift._scale_space(gray)).copy()
 
     base = cv2.resize(gray.astype(np.float32), None, fx=2, fy=2)
     for scale, found in enumerate(maps):
@@ -77,7 +77,7 @@ def test_each_gaussian_is_that_of_its_whole_width(gray: np.ndarray) -> None:
 
 
 def test_octaves_halve(gray: np.ndarray) -> None:
-    shapes = [maps.shape for maps in sift.scale_space(gray)]
+    shapes = [maps.shape for maps in sift._scale_space(gray)]
 
     height, width = gray.shape
     assert shapes[:3] == [(6, 2 * height >> i, 2 * width >> i) for i in range(3)]
@@ -96,7 +96,7 @@ def test_large_images_take_memory_of_their_own(
     gray: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = sift.find(gray)
-    monkeypatch.setattr(sift, "KEPT_VALUES", 1000)
+    monkeypatch.setattr(sift, "_KEPT_VALUES", 1000)
     monkeypatch.setattr(sift, "_room", sift._Room())
 
     found = sift.find(gray)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from featx.extractors.bovw.sift_descriptors import angle_of, describe, read_gradients
+from featx.extractors.bovw.sift_descriptors import _angle_of, describe, read_gradients
 
 
 def _gradients(image: np.ndarray) -> np.ndarray:
@@ -13,7 +13,7 @@ def test_angles_are_those_of_the_arc_tangent() -> None:
     dy, dx = np.random.default_rng(0).normal(size=(2, 10_000)).astype(np.float32)
     dy[:4], dx[:4] = [0, 0, 1, -1], [1, -1, 0, 0]
 
-    found = np.array([angle_of(*pair) for pair in zip(dy, dx, strict=True)])
+    found = np.array([_angle_of(*pair) for pair in zip(dy, dx, strict=True)])
 
     assert ((found >= 0) & (found <= np.float32(2 * np.pi))).all()
     steps = found - np.arctan2(dy, dx)

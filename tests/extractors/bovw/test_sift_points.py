@@ -8,7 +8,7 @@ from featx.extractors.bovw.sift_points import N_SCALES, find_angles, find_extrem
 
 
 def _maps(image: np.ndarray) -> np.ndarray:
-    return next(sift.scale_space(image)).copy()
+    return next(sift._scale_space(image)).copy()
 
 
 def _blob(y: float, x: float, radius: float) -> np.ndarray:

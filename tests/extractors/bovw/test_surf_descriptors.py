@@ -9,7 +9,7 @@ from mahotas.features import surf
 from featx.data.images import decode
 from featx.extractors.bovw.descriptors import SurfDescriptors
 from featx.extractors.bovw.surf_descriptors import (
-    BORDER,
+    _BORDER,
     describe,
     keep_inner,
     orient,
@@ -70,6 +70,6 @@ def test_flat_surroundings_give_zeros() -> None:
 
 
 def test_points_near_the_border_are_left_out() -> None:
-    margin = BORDER * 3.0 / 2
+    margin = _BORDER * 3.0 / 2
     points = np.array([[margin, 80, 3], [margin - 1, 80, 3], [80, 160 - margin, 3]])
     np.testing.assert_array_equal(keep_inner(points, (160, 160)), points[:1])

@@ -8,7 +8,7 @@ from mahotas.features import _surf, surf
 
 from featx.data.images import decode
 from featx.extractors.bovw.descriptors import SurfDescriptors
-from featx.extractors.bovw.surf_points import find_points, hessian_maps, octave_margin
+from featx.extractors.bovw.surf_points import _hessian_maps, _octave_margin, find_points
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,10 @@ def _blob(y: int, x: int, radius: int) -> np.ndarray:
 @pytest.mark.parametrize(("octave", "margin"), [(0, 23), (1, 88)])
 def test_hessian_is_mahotass(gray: np.ndarray, octave: int, margin: int) -> None:
     theirs = np.abs(_surf.pyramid(surf.integral(gray), 4, 6, 1)[octave])
-    ours, step = hessian_maps(gray, octave), 2**octave
+    ours, step = _hessian_maps(gray, octave), 2**octave
     positions = [
-        np.arange(octave_margin(octave), side - octave_margin(octave), step) for side in gray.shape
+        np.arange(_octave_margin(octave), side - _octave_margin(octave), step)
+        for side in gray.shape
     ]
     inner = [
         (position >= margin) & (position < side - margin)

@@ -34,7 +34,7 @@ def test_matrix_larger_than_memory_is_written_piece_by_piece(tmp_path: Path, kin
 
 
 def test_chunks_are_the_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx._linalg.CHUNK_BYTES", 32)
+    monkeypatch.setattr("featx._linalg._CHUNK_BYTES", 32)
     X = np.arange(10, dtype=np.float32).reshape(5, 2)
     chunks = list(row_chunks(X))
     assert list(map(len, chunks)) == [2, 2, 1]
@@ -42,5 +42,5 @@ def test_chunks_are_the_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_row_wider_than_a_chunk_is_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx._linalg.CHUNK_BYTES", 16)
+    monkeypatch.setattr("featx._linalg._CHUNK_BYTES", 16)
     assert len(list(row_chunks(np.zeros((3, 9), np.float32)))) == 3

@@ -113,7 +113,7 @@ def tell_story(
     whole, cache, progress, parameters = open_session(
         data, store=store, progress=progress, **parameters
     )
-    known = {"store": cache, "watcher": progress, **parameters}
+    known = {"store": cache, "progress": progress, **parameters}
     dataset = _sample(whole, max_images, random_state)
     steps = choose_layers(list_layers(model))
     layers = _choose_three(steps)

@@ -19,7 +19,7 @@ SCRIPTS = [text for kind, text in BLOCKS if kind == "python"]
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Current folder with the sample pictures."""
     shutil.copytree(ROOT / "data/samples", tmp_path / "data/samples")
     monkeypatch.chdir(tmp_path)
@@ -27,7 +27,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.filterwarnings("ignore::featx.errors.EmptyRowsWarning")
 def test_commands_of_the_readme_run_in_their_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -42,7 +42,7 @@ def test_commands_of_the_readme_run_in_their_order(
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("working_folder")
 def test_script_of_the_readme_runs(script: str) -> None:
     exec(compile(script, "README.md", "exec"), {"__name__": "__main__"})
 

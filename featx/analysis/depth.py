@@ -134,7 +134,7 @@ def depth_profile(
     rules.split(dataset.labels, dataset.splits)
     study = _Study(table, rules, random_state, max_images, progress)
     with study.timed("extraction"):
-        known = {"store": cache, "watcher": progress, "layer": names, **network}
+        known = {"store": cache, "progress": progress, "layer": names, **network}
         features = extract(dataset, weights=weights, **known)
         twin = None
         if has_controls and weights != "random":

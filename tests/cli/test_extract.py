@@ -74,7 +74,7 @@ def test_layers_repeat_and_take_commas(
     assert [row["layer"] for row in rows] == ["pool1", "fc7", "pool2"]
 
 
-def test_strict_exits_3_when_a_image_failed(
+def test_strict_exits_3_when_an_image_failed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "pictures/dark/broken.png").write_bytes(b"?")

@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_said(
     assert message in capsys.readouterr().err
 
 
-def test_strict_exits_3_when_a_image_failed(
+def test_strict_exits_3_when_an_image_failed(
     images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (images / "photo/fish/broken.png").write_bytes(b"?")

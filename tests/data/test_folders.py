@@ -105,7 +105,7 @@ def test_other_suffixes_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
-def test_known_suffix_is_a_image_in_any_case_even_if_empty(suffix: str) -> None:
+def test_known_suffix_is_an_image_in_any_case_even_if_empty(suffix: str) -> None:
     assert _is_image(f"nowhere/x{suffix}")
     assert _is_image(f"nowhere/x{suffix.upper()}")
 

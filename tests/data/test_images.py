@@ -290,8 +290,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         decode(path)
 
 
-@pytest.mark.parametrize("picture", [3, None, [[1, 2]], object()])
-def test_what_cannot_be_a_image_is_refused(image: Any) -> None:
+@pytest.mark.parametrize("image", [3, None, [[1, 2]], object()])
+def test_what_cannot_be_an_image_is_refused(image: Any) -> None:
     with pytest.raises(ImageError, match="wanted a path, bytes, PIL image or array; got"):
         decode(image)
 
@@ -299,7 +299,7 @@ def test_what_cannot_be_a_image_is_refused(image: Any) -> None:
 # --- decompression bombs -------------------------------------------------------------------
 
 
-def test_a_image_over_the_limit_is_refused_before_it_is_decoded() -> None:
+def test_an_image_over_the_limit_is_refused_before_it_is_decoded() -> None:
     data = encoded(Image.new("1", (20_000, 20_000)), "PNG")
     with pytest.raises(ImageError, match=r"20000x20000 px is over max_pixels=.*raise max_pixels"):
         decode(data)

@@ -141,7 +141,7 @@ def test_a_reduced_image_is_turned_too_and_others_stay_whole() -> None:
     assert decode(file.getvalue(), least_px=40).shape == (96, 160, 3)
 
 
-def test_a_image_that_is_too_large_is_refused_whatever_it_may_be_reduced_to() -> None:
+def test_an_image_that_is_too_large_is_refused_whatever_it_may_be_reduced_to() -> None:
     image = np.asarray(Image.fromarray(IMAGE).resize((160, 96)))
     for how in ({}, {"exif": turned(6)}):
         with pytest.raises(ImageError, match="160x96 px is over max_pixels=1000"):

@@ -178,7 +178,7 @@ def test_no_fitted_state_depends_on_a_label_outside_the_sources_training_images(
         assert states(noisy)[2 * number : 2 * number + 2] == states(found)[2 * number :][:2]
 
 
-def test_no_codebook_depends_on_a_image_outside_the_sources_training_images(
+def test_no_codebook_depends_on_an_image_outside_the_sources_training_images(
     dataset: ImageDataset,
 ) -> None:
     found = gathered(dataset, BAG)

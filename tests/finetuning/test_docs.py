@@ -19,7 +19,7 @@ SCRIPTS = [text for kind, text in BLOCKS if kind == "python"]
 
 
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Current folder with the sample pictures."""
     shutil.copytree(ROOT / "data/samples", tmp_path / "data/samples")
     monkeypatch.chdir(tmp_path)
@@ -27,7 +27,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize("commands", SECTIONS, ids=lambda commands: commands[0][6:40])
 def test_commands_of_a_section_run_in_their_order(
     commands: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -42,7 +42,7 @@ def test_commands_of_a_section_run_in_their_order(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_runs(script: str) -> None:
     exec(compile(script, "finetuning.md", "exec"), {"__name__": "__main__"})

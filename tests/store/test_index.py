@@ -42,7 +42,7 @@ def test_entries_are_found_by_setting_and_digest(index: Index) -> None:
     assert index.find("e" * 32, DIGESTS) == {}
 
 
-def test_a_image_keeps_its_first_rows(index: Index) -> None:
+def test_an_image_keeps_its_first_rows(index: Index) -> None:
     entered(index, DIGESTS[:2])
     first = index.find(PRINT, DIGESTS)
     entered(index, DIGESTS[1:])

@@ -243,7 +243,7 @@ def test_renamed_copied_reordered_and_subset_images_are_known(
     assert n_decoded.total() == 0
 
 
-def test_paths_and_bytes_of_a_image_share_a_row(
+def test_paths_and_bytes_of_an_image_share_a_row(
     store: FeatureStore, photos: list[str], n_decoded: Counter[str]
 ) -> None:
     ColorHistogram(store=store).transform(photos)
@@ -313,7 +313,7 @@ def test_a_changed_image_and_no_other_is_computed_anew(
     np.testing.assert_array_equal(after, before[[0, 1, 2, 5, *range(4, 12)]])
 
 
-def test_a_image_that_changes_during_the_run_gets_the_row_of_what_it_is(
+def test_an_image_that_changes_during_the_run_gets_the_row_of_what_it_is(
     store: FeatureStore, copies: list[str], expected: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = FeatureStore.digests

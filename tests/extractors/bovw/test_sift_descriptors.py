@@ -57,7 +57,7 @@ def _by_the_book(image: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("angle", [0.0, np.pi / 2, 0.7, 3.9, 6.2])
-@pytest.mark.parametrize("place", [(40.2, 44.9), (3.0, 70.0)])
+@pytest.mark.parametrize("position", [(40.2, 44.9), (3.0, 70.0)])
 def test_values_are_those_of_the_definition(angle: float, position: tuple[float, float]) -> None:
     image = np.random.default_rng(1).random((80, 90), np.float32) * 255
     point = np.array([1, *position, 2.1, angle], np.float32)

@@ -33,7 +33,7 @@ def test_soft_scale_is_the_mean_squared_distance_to_the_words(values: np.ndarray
     assert vocabulary.scale == pytest.approx(distances.mean(), rel=1e-5)
 
 
-def test_counts_of_some_descriptors_are_those_of_a_image_with_only_them(
+def test_counts_of_some_descriptors_are_those_of_an_image_with_only_them(
     values: np.ndarray,
 ) -> None:
     vocabulary = _learn(values)
@@ -73,6 +73,6 @@ def test_reduced_descriptors_are_centred() -> None:
     assert reduced.tolist() == [[-1.0], [1.0]]
 
 
-def test_words_of_a_image_are_named_once(values: np.ndarray) -> None:
+def test_words_of_an_image_are_named_once(values: np.ndarray) -> None:
     vocabulary = Vocabulary(values[:3])
     assert vocabulary.words_of(np.repeat(values[1:3], 4, axis=0)).tolist() == [1, 2]

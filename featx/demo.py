@@ -42,7 +42,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass
-class _Story:
+class Story:
     """What a demonstration found.
 
     Attributes
@@ -72,7 +72,7 @@ def tell_story(
     tell: Callable[[str], None] | None = None,
     progress: ProgressCallback | None = None,
     **parameters: Any,
-) -> _Story:
+) -> Story:
     """Extract, compare, look at depth, and write a report, saying what is done and what came out.
 
     Parameters
@@ -138,7 +138,7 @@ def tell_story(
     page = write_report([compared, profile], report)
     say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
     say("6. Your own pictures", *_next_commands(dataset, model, early, late))
-    return _Story([compared, profile], page, told)
+    return Story([compared, profile], page, told)
 
 
 def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:

@@ -4,9 +4,10 @@
 
 Code lines are those that are neither blank nor comment nor docstring. A *public-looking* name is
 a function, class or constant of a module without a leading underscore; an *unshared* one is
-named by no other module or script and is neither exported by ``featx`` nor part of the plug-in
-interface, so it should have the underscore. An *option declaration* is a parameter of a command
-or a field of a group of options; a group that a command takes is none.
+named by no other module or script, stands in no public signature, and is neither exported by
+``featx`` nor part of the plug-in interface: it should have the underscore. An *option
+declaration* is a parameter of a command or a field of a group of options; a group that a command
+takes is none.
 """
 
 from __future__ import annotations
@@ -117,10 +118,31 @@ def unshared_names(modules: list[Module], root: Path) -> Iterator[str]:
     for module in modules:
         if module.name in PLUGIN_MODULES or module.path.stem == "__main__":
             continue
+        signatures = set(_signature_words(module.tree))
         for name in module.names:
-            is_shared = any(name in words[other] for other in words if other != module.name)
+            is_shared = name in signatures or any(
+                name in words[other] for other in words if other != module.name
+            )
             if not name.startswith("_") and name not in exported and not is_shared:
                 yield f"{module.name}.{name}"
+
+
+def _signature_words(tree: ast.Module) -> Iterator[str]:
+    """Names in the annotations of public functions, methods and fields: what callers get."""
+    for node in tree.body:
+        if isinstance(node, DEFINITIONS) and not node.name.startswith("_"):
+            for part in [node, *(node.body if isinstance(node, ast.ClassDef) else ())]:
+                for text in map(ast.unparse, _annotations(part)):
+                    yield from re.findall(r"\w+", text)
+
+
+def _annotations(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.AnnAssign):
+        return [node.annotation]
+    if not isinstance(node, ast.FunctionDef) or (node.name[0] == "_" and node.name != "__init__"):
+        return []
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [item for item in [node.returns, *(a.annotation for a in arguments)] if item is not None]
 
 
 def count_options(modules: list[Module]) -> int:

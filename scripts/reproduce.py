@@ -219,7 +219,7 @@ def measure(args: argparse.Namespace, table: Table, specs: Sequence[str], how: s
     common: dict[str, Any] = {
         "classifier": how,
         "store": args.store,
-        "watcher": Reporter(quiet=args.quiet),
+        "progress": Reporter(quiet=args.quiet),
     }
     if not table.protocol:
         names = True if args.domains is None else args.domains.split(",")

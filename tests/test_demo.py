@@ -12,11 +12,11 @@ import pytest
 from featx import load_dataset
 from featx.data.images import Images
 from featx.demo import (
+    Story,
     _choose_words,
     _count_points,
     _describe_maps,
     _describe_table,
-    _Story,
     tell_story,
 )
 from featx.errors import DatasetError
@@ -95,7 +95,7 @@ def test_images_without_classes_are_refused(photos: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Story]:
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
     index = tmp_path_factory.mktemp("demo")
     return {
         name: tell_story(name, report=index / str(i), store=index / "store", max_images=n)
@@ -105,7 +105,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Story]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", SAMPLES])
-def test_every_comparison_told_is_in_the_table(stories: dict[str, _Story], name: str) -> None:
+def test_every_comparison_told_is_in_the_table(stories: dict[str, Story], name: str) -> None:
     story = stories[name]
     accuracies = {f"{row['accuracy']:.3f}" for row in story.results[0].rows}
 
@@ -119,7 +119,7 @@ def test_every_comparison_told_is_in_the_table(stories: dict[str, _Story], name:
 
 
 @pytest.mark.slow
-def test_two_data_sets_are_told_differently(stories: dict[str, _Story]) -> None:
+def test_two_data_sets_are_told_differently(stories: dict[str, Story]) -> None:
     first, second = ([s for s in stories[name].sentences if "ahead" in s] for name in stories)
 
     assert first != second
@@ -129,7 +129,7 @@ def test_two_data_sets_are_told_differently(stories: dict[str, _Story]) -> None:
 
 
 @pytest.mark.slow
-def test_story_ends_with_a_report_and_commands(stories: dict[str, _Story]) -> None:
+def test_story_ends_with_a_report_and_commands(stories: dict[str, Story]) -> None:
     story = stories["digits"]
 
     assert story.report.read_text("utf-8").startswith("<!DOCTYPE html>")

@@ -28,7 +28,7 @@ _N_JUDGED = 10
 
 
 @dataclass(eq=False)
-class _Map:
+class Embedding:
     """Places of pictures in two dimensions, and how far they can be trusted.
 
     Attributes
@@ -94,18 +94,18 @@ def project(
     *,
     n_neighbors: int = ...,
     random_state: int = ...,
-) -> list[_Map]: ...
+) -> list[Embedding]: ...
 @overload
 def project(
     X: npt.ArrayLike, method: str = ..., *, n_neighbors: int = ..., random_state: int = ...
-) -> _Map: ...
+) -> Embedding: ...
 def project(
     X: Any,
     method: str = "umap",
     *,
     n_neighbors: int = N_NEIGHBORS,
     random_state: int = 0,
-) -> _Map | list[_Map]:
+) -> Embedding | list[Embedding]:
     """Features as a map in two dimensions; those of several layers as maps that can be compared.
 
     Parameters
@@ -166,7 +166,7 @@ def map_spaces(
     *,
     n_neighbors: int = N_NEIGHBORS,
     random_state: int = 0,
-) -> list[_Map]:
+) -> list[Embedding]:
     """Maps of several spaces of the same pictures, as `project` makes them."""
     if method not in LAYOUTS:
         raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
@@ -178,7 +178,7 @@ def map_spaces(
         raise ProjectionError(
             f"A map needs {_MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
         )
-    maps: list[_Map] = []
+    maps: list[Embedding] = []
     last: Array | None = None
     for name, space in spaces.items():
         part = space if len(kept) == len(space) else Space(space.X[kept])
@@ -186,7 +186,9 @@ def map_spaces(
         found = layout.fit(part, last)
         frame = _frame(found, last)
         last = ((found - frame[0]) @ frame[1]).astype(np.float32)
-        maps.append(_Map(name, method, last[positions], *_judge_map(part, last), layout, frame))
+        maps.append(
+            Embedding(name, method, last[positions], *_judge_map(part, last), layout, frame)
+        )
     return maps
 
 
@@ -205,8 +207,8 @@ def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]
 
     Examples
     --------
-    >>> kept, places = find_distinct([np.array([[1, 2], [3, 4], [1, 2]])])
-    >>> kept.tolist(), places.tolist()
+    >>> kept, positions = find_distinct([np.array([[1, 2], [3, 4], [1, 2]])])
+    >>> kept.tolist(), positions.tolist()
     ([0, 1], [0, 1, 0])
     """
     seen: dict[bytes, int] = {}

@@ -123,7 +123,7 @@ def find_activating_images(
         How many, where they are not named.
     n_images : int, default=9
     weights : str or path, default="default"
-    domains, store, watcher
+    domains, store, progress
         As in `featx.extract`.
     **parameters
         Passed to the network.

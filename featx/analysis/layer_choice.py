@@ -37,7 +37,7 @@ def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> lis
 
     Examples
     --------
-    >>> from featx.networks import list_layers
+    >>> from featx import list_layers
     >>> choose_layers(list_layers("alexnet"))[-4:]
     ['relu_conv5', 'pool5', 'relu_fc6', 'relu_fc7']
     """

@@ -74,8 +74,8 @@ def in_bytes(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-class _Reporter(ProgressCallback):
-    """A watcher that prints the plan as one line, and draws progress on a terminal.
+class Reporter(ProgressCallback):
+    """A progress callback that prints the plan as one line, and draws progress on a terminal.
 
     Parameters
     ----------
@@ -124,18 +124,18 @@ class _Reporter(ProgressCallback):
 
 
 @contextmanager
-def reporting(*, quiet: bool) -> Iterator[_Reporter]:
-    """A `_Reporter` whose progress bar lives while the block runs; none off a terminal.
+def reporting(*, quiet: bool) -> Iterator[Reporter]:
+    """A `Reporter` whose progress bar lives while the block runs; none off a terminal.
 
     Warnings become notes, each once; those of featx are told when it is quiet, too.
     """
-    reporter = _Reporter(quiet=quiet)
+    reporter = Reporter(quiet=quiet)
     told: set[str] = set()
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in told:
             told.add(str(message))
-            speaker = _Reporter() if isinstance(message, FeatxWarning) else reporter
+            speaker = Reporter() if isinstance(message, FeatxWarning) else reporter
             speaker.note(f"note: {message}")
 
     with warnings.catch_warnings(), _bar_of(reporter, quiet=quiet):
@@ -144,7 +144,7 @@ def reporting(*, quiet: bool) -> Iterator[_Reporter]:
 
 
 @contextmanager
-def _bar_of(reporter: _Reporter, *, quiet: bool) -> Iterator[None]:
+def _bar_of(reporter: Reporter, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return

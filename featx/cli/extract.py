@@ -25,7 +25,7 @@ _DEFAULT_OUTPUT = "features.npz"
 
 
 @dataclass(frozen=True)
-class _ExtractOptions(options.OptionGroup):
+class ExtractOptions(options.OptionGroup):
     """How images are read and computed, where only extraction has a say."""
 
     resize: Annotated[
@@ -66,7 +66,7 @@ def extract_command(
         options.FeatureOptions,
         options.Only("extractor", "model", "layer", "weights", "pooling", "precision", "device"),
     ],
-    extraction: _ExtractOptions,
+    extraction: ExtractOptions,
     output: Annotated[
         str | None,
         typer.Option(

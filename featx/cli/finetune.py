@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _FineTuneOptions(options.OptionGroup):
+class FineTuneOptions(options.OptionGroup):
     """What is trained of the network, and how."""
 
     load: Annotated[
@@ -104,7 +104,7 @@ class _FineTuneOptions(options.OptionGroup):
 
 
 @dataclass(frozen=True)
-class _ComparisonOptions(options.OptionGroup):
+class ComparisonOptions(options.OptionGroup):
     """What is compared."""
 
     compare: Annotated[
@@ -132,10 +132,10 @@ def finetune_command(
     network: Annotated[
         options.FeatureOptions, options.Only("model", "weights", "size", "precision", "device")
     ],
-    tuning: _FineTuneOptions,
+    tuning: FineTuneOptions,
     training: options.TrainingOptions,
     augmentation: options.AugmentationOptions,
-    comparison: _ComparisonOptions,
+    comparison: ComparisonOptions,
     rules: Annotated[
         options.ProtocolOptions, options.Only("train_per_class", "seeds", "random_state")
     ],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _TransferOptions(options.OptionGroup):
+class TransferOptions(options.OptionGroup):
     """How domains are split and aligned."""
 
     train_share: Annotated[
@@ -36,7 +36,7 @@ class _TransferOptions(options.OptionGroup):
 def transfer_command(
     data: options.Data,
     features: options.Features,
-    splits: _TransferOptions,
+    splits: TransferOptions,
     rules: Annotated[
         options.ProtocolOptions, options.Only("classifier", "scale", "C", "seeds", "random_state")
     ],

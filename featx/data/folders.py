@@ -62,7 +62,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class _Placement:
+class Placement:
     """What the folders above a picture say about it; empty where they say nothing."""
 
     label: str = ""
@@ -108,7 +108,7 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(tree: Tree) -> dict[Parts, _Placement]:
+def place_folders(tree: Tree) -> dict[Parts, Placement]:
     """Class, split and domain that each picture-holding folder stands for.
 
     The folder of a picture names its class, one called ``train``, ``val`` or ``test`` above that
@@ -127,7 +127,7 @@ def place_folders(tree: Tree) -> dict[Parts, _Placement]:
 
     Examples
     --------
-    >>> tree = Tree(pictures={("train", "cat"): ["1.jpg"], ("test", "cat"): ["2.jpg"]})
+    >>> tree = Tree(images={("train", "cat"): ["1.jpg"], ("test", "cat"): ["2.jpg"]})
     >>> place_folders(tree)["test", "cat"]
     Placement(label='cat', split='test', domain='')
     """
@@ -142,7 +142,7 @@ def place_folders(tree: Tree) -> dict[Parts, _Placement]:
     }
     height = _domain_height(list(named.values()))
     return {
-        parts: _Placement(
+        parts: Placement(
             label=names[-1] if names else "",
             split=_SPLIT_NAMES[parts[splits[parts][-1]].lower()] if splits[parts] else "",
             domain=names[-height] if len(names) >= height else "",

@@ -318,7 +318,7 @@ def gray(pixels: Pixels) -> npt.NDArray[np.float64]:
 
     Examples
     --------
-    >>> grey(np.array([[[255, 0, 0], [7, 7, 7]]], np.uint8))
+    >>> gray(np.array([[[255, 0, 0], [7, 7, 7]]], np.uint8))
     array([[54.1875, 7. ]])
     """
     # Whole numbers until the end, so that equal greys stay exactly equal.

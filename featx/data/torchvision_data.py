@@ -30,7 +30,7 @@ _TARGETS = ("targets", "_labels", "labels", "y")
 """Attributes under which torchvision's classes keep the classes of all pictures."""
 
 
-class _TorchvisionImages(Sequence[Any]):
+class TorchvisionImages(Sequence[Any]):
     """Pictures of the splits of one data set, one after the other.
 
     Parameters
@@ -74,7 +74,7 @@ class _TorchvisionImages(Sequence[Any]):
             return ImageError(self.names[index], one_line(error))
 
 
-def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> _TorchvisionImages:
+def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> TorchvisionImages:
     """Data set of torchvision, downloaded where it has to be and can be.
 
     Parameters
@@ -106,7 +106,7 @@ def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> _Torchvi
     parts = dict(_open_splits(kind, arguments))
     if not parts:
         raise DatasetError(f"torchvision:{name} has no split named train, val or test.")
-    return _TorchvisionImages(name, parts)
+    return TorchvisionImages(name, parts)
 
 
 def _parse(spec: str) -> tuple[str, dict[str, Any]]:

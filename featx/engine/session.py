@@ -15,7 +15,7 @@ from featx.store.feature_store import FeatureStore, open_store
 from featx.streaming.progress import ProgressCallback
 
 
-class _Session(NamedTuple):
+class Session(NamedTuple):
     """What a run works with.
 
     Attributes
@@ -41,7 +41,7 @@ def open_session(
     store: Any = None,
     progress: ProgressCallback | None = None,
     **parameters: Any,
-) -> _Session:
+) -> Session:
     """Images, store and progress callback that the arguments of a function mean.
 
     Parameters
@@ -68,7 +68,7 @@ def open_session(
     """
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     dataset = _open_data(data, domains=domains, **reading)
-    return _Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
+    return Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
 
 
 def _open_data(

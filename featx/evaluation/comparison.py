@@ -189,7 +189,7 @@ def probe(
 
     Parameters
     ----------
-    data, protocol, C, domains, store, watcher, classifier, scale, grid, metric, n_splits, \
+    data, protocol, C, domains, store, progress, classifier, scale, grid, metric, n_splits, \
 random_state, **parameters
         As in `compare`.
     extractor : SPEC or Extractor, optional

@@ -27,7 +27,7 @@ _SMALL = 1000
 
 
 @dataclass(frozen=True)
-class _Scaler:
+class Scaler:
     """How features are brought to one scale before a linear model sees them.
 
     Attributes
@@ -43,7 +43,7 @@ class _Scaler:
     factor: Floats
 
     @classmethod
-    def fit(cls, X: Matrix, kind: Scale) -> _Scaler:
+    def fit(cls, X: Matrix, kind: Scale) -> Scaler:
         """Learn mean and deviation of each column, in float64, a block of columns at a time."""
         n_features = X.shape[1]
         shift, factor = np.zeros(n_features), np.ones(n_features)
@@ -96,7 +96,7 @@ class RowSpace:
     """
 
     rows: Floats
-    scaler: _Scaler
+    scaler: Scaler
     _basis: Floats | None
     _is_dual: bool
 
@@ -109,7 +109,7 @@ class RowSpace:
         X : array of shape (n_samples, n_features)
         scale : {"standard", "l2", "none"}
         """
-        scaler = _Scaler.fit(X, scale)
+        scaler = Scaler.fit(X, scale)
         if min(X.shape) > _MAX_RANK:
             rows = scaler.block(X, slice(None), scaler.lengths(X))
             return cls(rows, scaler, None, False)
@@ -120,7 +120,7 @@ class RowSpace:
         return cls(rows @ basis, scaler, basis, False)
 
     @classmethod
-    def _of_gram(cls, X: Matrix, scaler: _Scaler) -> RowSpace:
+    def _of_gram(cls, X: Matrix, scaler: Scaler) -> RowSpace:
         row_lengths = scaler.lengths(X)
         blocks = (scaler.block(X, columns, row_lengths) for columns in _column_blocks(X))
         variances, vectors = _principal(gram(blocks, len(X)))

@@ -28,7 +28,7 @@ Column: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class _Predictions:
+class Predictions:
     """What was said of the test pictures of one split.
 
     Attributes
@@ -81,7 +81,7 @@ class SplitScores:
         In every split.
     """
 
-    predictions: list[_Predictions]
+    predictions: list[Predictions]
     test_share: float
     Cs: list[float | None]
     train_seconds: float
@@ -185,7 +185,7 @@ def score_splits(
 
     Examples
     --------
-    >>> from featx.evaluation import LinearProbe
+    >>> from featx import LinearProbe
     >>> X, labels = np.eye(2)[[0, 1] * 4], np.array(["a", "b"] * 4)
     >>> score_splits(X, labels, [(np.arange(6), np.arange(6, 8))], LinearProbe(C=1.0)).accuracy
     1.0
@@ -272,7 +272,7 @@ def _fit(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
     return probe.fit(X, labels, left_out=left_out)
 
 
-def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> _Predictions:
+def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:
     tested = _take_rows(X, test)
     predicted = fitted.predict(tested)
     shares = fitted.predict_proba(tested)
@@ -280,10 +280,10 @@ def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> _Predictions:
     own = shares[np.arange(len(test)), np.searchsorted(classes, labels[test])]
     said = shares[np.arange(len(test)), np.searchsorted(classes, predicted)]
     tiny = np.finfo(float).eps
-    return _Predictions(test, labels[test], predicted, said, float(-np.log(own.clip(tiny)).mean()))
+    return Predictions(test, labels[test], predicted, said, float(-np.log(own.clip(tiny)).mean()))
 
 
-def _difference_of_means(first: _Predictions, second: _Predictions) -> PairedTest:
+def _difference_of_means(first: Predictions, second: Predictions) -> PairedTest:
     """Difference of balanced accuracies on one split: a t-test over classes."""
     classes = np.unique(first.truth)
     shares = [[p.is_right[p.truth == c].mean() for c in classes] for p in (first, second)]

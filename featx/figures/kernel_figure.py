@@ -144,7 +144,7 @@ def _draw_activating_images(
     Examples
     --------
     >>> crop = np.zeros((4, 4, 3), np.uint8)
-    >>> one = Exciting("a.png", "ant", 1.0, (slice(0, 4), slice(0, 4)), crop)
+    >>> one = ActivatingImages("a.png", "ant", 1.0, (slice(0, 4), slice(0, 4)), crop)
     >>> len(_draw_activating_images({7: [one] * 9, 12: [one] * 9}).axes)
     2
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class _Palette:
+class Palette:
     """Colors and markers of a medium, in the order in which they are given to classes.
 
     Attributes
@@ -28,13 +28,13 @@ _OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _DARK_YELLOW = "#b8a900"
 """Okabe and Ito's yellow, darkened to be seen on white."""
 
-_PAPER = _Palette(
+_PAPER = Palette(
     colors=(*_OKABE_ITO, "#4d4d4d", _DARK_YELLOW, "#6a3d9a", "#8b5a2b"),
     markers=("o", "^", "s"),
 )
 """Figures: on white. The last two colors never occur with the first marker."""
 
-SCREEN = _Palette(
+SCREEN = Palette(
     # The grey is lighter than on paper, to be seen on black.
     colors=(*_OKABE_ITO, "#8a8a8a", _DARK_YELLOW),
     markers=(
@@ -60,7 +60,7 @@ UNKNOWN = "#8a8a8a"
 """The page's grey: controls, and points of no class."""
 
 
-def color_of(index: int, palette: _Palette = _PAPER) -> str:
+def color_of(index: int, palette: Palette = _PAPER) -> str:
     """Color of the class at an index of the legend.
 
     Examples
@@ -76,7 +76,7 @@ def color_of(index: int, palette: _Palette = _PAPER) -> str:
     return palette.late_colors[late % len(palette.late_colors)]
 
 
-def marker_of(index: int, palette: _Palette = _PAPER) -> str:
+def marker_of(index: int, palette: Palette = _PAPER) -> str:
     """Marker of the class at an index of the legend.
 
     Examples
@@ -89,7 +89,7 @@ def marker_of(index: int, palette: _Palette = _PAPER) -> str:
     return palette.markers[step % len(palette.markers)]
 
 
-def _late_index(index: int, palette: _Palette) -> int | None:
+def _late_index(index: int, palette: Palette) -> int | None:
     """Index among the classes that take late colors, None for the earlier ones."""
     late = index - _N_PER_MARKER * len(palette.markers)
     return late if palette.late_colors and late >= 0 else None

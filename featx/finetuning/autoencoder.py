@@ -86,7 +86,7 @@ class _Autoencoder(nn.Module):
 
 
 @dataclass
-class _Pretrained:
+class Pretrained:
     """What pretraining left.
 
     Parameters
@@ -165,7 +165,7 @@ def pretrain(
     output: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
-) -> _Pretrained:
+) -> Pretrained:
     """Train a convolutional autoencoder on pictures without labels.
 
     Parameters
@@ -265,7 +265,7 @@ def pretrain(
     autoencoder.to("cpu").eval()
     state = _state_of(autoencoder, network)
     grid = _draw_reconstructions(autoencoder, left.take(range(n_shown)))
-    found = _Pretrained(state, history, grid, settings | {"n_images": str(len(train))})
+    found = Pretrained(state, history, grid, settings | {"n_images": str(len(train))})
     if output is not None:
         found.save(output)
     if kept is not None:

@@ -94,7 +94,7 @@ def finetune(
     checkpoint : path, optional
         Folder with the state of each run; the same call goes on after a kill. It takes as much
         as the weights for each run, until all have ended.
-    store, n_jobs, watcher
+    store, n_jobs, progress
         As in `featx.extract`.
     **parameters
         Of `featx.finetuning.classifier.FineTunedClassifier`.

@@ -59,8 +59,8 @@ class Checksums:
     Examples
     --------
     >>> network = nn.Linear(2, 1)
-    >>> witness = Witness.of(network, moving=["bias"])
-    >>> str(witness.prove(network))
+    >>> checksums = Checksums.of(network, moving=["bias"])
+    >>> str(checksums.prove(network))
     '1 frozen parameters and 0 frozen buffers (2 values) are bit for bit what they were'
     """
 

@@ -121,7 +121,7 @@ def advise(
         As in `featx.extractors.cnn.CNNFeatures`.
     domains : bool or list of str, optional
     random_state : int, default=0
-    store, watcher
+    store, progress
         As in `featx.extract`.
     **parameters
         Of the extractors: ``n_jobs`` and the like.

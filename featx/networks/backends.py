@@ -21,7 +21,7 @@ from featx.networks.network import Network, NetworkConfig
 from featx.networks.tapping import Tap
 
 Array = npt.NDArray[Any]
-_Filler = Callable[[Array, Sequence[Array]], None]
+Filler = Callable[[Array, Sequence[Array]], None]
 
 _CONVERSION_S = 0.4
 _CONVERSION_S_PER_STEP = 0.017
@@ -89,7 +89,7 @@ def _images_worth(plan: NetworkConfig, taps: Sequence[Tap]) -> float:
 
 def find_filler(
     plan: NetworkConfig, taps: Sequence[Tap], backend: str, pixels: Array, *, must_be: bool = False
-) -> _Filler:
+) -> Filler:
     """What computes the rows of a batch into arrays, by a back end.
 
     Parameters

@@ -23,7 +23,7 @@ class Gray(nn.Module):
 
     Examples
     --------
-    >>> Grey()(torch.ones(2, 3, 4, 4)).shape
+    >>> Gray()(torch.ones(2, 3, 4, 4)).shape
     torch.Size([2, 1, 4, 4])
     """
 

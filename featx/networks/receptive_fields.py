@@ -85,7 +85,7 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
 
     Examples
     --------
-    >>> from featx.networks import list_layers
+    >>> from featx import list_layers
     >>> from featx.networks.configs import find_config
     >>> network = find_config("featxnet", weights="random").network().module
     >>> receptive_field(network, list_layers("featxnet").find("pool1"), (112, 112)).size

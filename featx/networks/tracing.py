@@ -36,7 +36,7 @@ MARK = "_featx_name"
 _SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-class _Visitor(Protocol):
+class Visitor(Protocol):
     """Called with each tensor a network makes: its name, kind, value and first input."""
 
     def __call__(
@@ -138,7 +138,7 @@ class Trace(TorchFunctionMode):
     """
 
     def __init__(
-        self, network: nn.Module, see: _Visitor, enter: Callable[[str], None] | None = None
+        self, network: nn.Module, see: Visitor, enter: Callable[[str], None] | None = None
     ) -> None:
         super().__init__()
         self.network = network

@@ -16,7 +16,7 @@ _POINTS = {"difference": 100, "points": 1}
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Cell:
     """Text, what it sorts by, and where a bar of its interval goes (shares of the width)."""
 
     text: str
@@ -42,7 +42,7 @@ class Table:
     """Columns and the cells of every row."""
 
     columns: list[Heading]
-    rows: list[list[_Cell]] = field(default_factory=list)
+    rows: list[list[Cell]] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
 
     @property
@@ -113,21 +113,21 @@ def _heading(name: str, rows: Sequence[Row], main: Sequence[str], command: str) 
 
 def _cell(
     row: Row, column: Heading, ends: tuple[str, str] | None, names: Mapping[str, str]
-) -> _Cell:
+) -> Cell:
     value = row.get(column.name)
     if value is None:
-        return _Cell("", "", column.is_number)
+        return Cell("", "", column.is_number)
     if isinstance(value, bool):
-        return _Cell("yes" if value else "", int(value))
+        return Cell("yes" if value else "", int(value))
     if not isinstance(value, int | float):
         text = words(value)
-        return _Cell(clean(names.get(text, text)), text.casefold(), title=text)
+        return Cell(clean(names.get(text, text)), text.casefold(), title=text)
     low, high = (row.get(end) for end in ends) if ends else (None, None)
     if low is None or high is None:
-        return _Cell(_text(value, column.name), value, True)
+        return Cell(_text(value, column.name), value, True)
     bar = _bar(value, low, high) if column.name.endswith("accuracy") else None
     interval = "" if low == high == 0 else _range_text(low, high, column.name)
-    return _Cell(_text(value, column.name), value, True, interval, bar)
+    return Cell(_text(value, column.name), value, True, interval, bar)
 
 
 def _range_text(low: float, high: float, name: str) -> str:

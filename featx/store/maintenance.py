@@ -34,7 +34,7 @@ _DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
-class _StoreInfo:
+class StoreInfo:
     """What a store holds, in numbers.
 
     Attributes
@@ -110,7 +110,7 @@ class StoredSetting:
 
 
 @dataclass(frozen=True)
-class _Verified:
+class Verified:
     """What reading every row of a store showed.
 
     Attributes
@@ -129,7 +129,7 @@ class _Verified:
 
 
 @dataclass(frozen=True)
-class _Pruned:
+class Pruned:
     """What was removed from a store.
 
     Attributes
@@ -164,11 +164,11 @@ class Maintenance:
 
     folder: Path
 
-    def info(self) -> _StoreInfo:
+    def info(self) -> StoreInfo:
         """Numbers of everything in the store."""
         counts = self._index.counts()
         with store_errors(self.folder):
-            return _StoreInfo(
+            return StoreInfo(
                 folder=str(self.folder),
                 n_settings=len(self._index.settings()),
                 **counts,
@@ -180,7 +180,7 @@ class Maintenance:
         """Every setting that has rows, the last used first."""
         return [_stored_setting(row) for row in self._index.settings()]
 
-    def verify(self, watch: Callable[[int], None] | None = None) -> _Verified:
+    def verify(self, watch: Callable[[int], None] | None = None) -> Verified:
         """Check every row; drop those that are damaged, to be computed when next wanted.
 
         Parameters
@@ -206,9 +206,9 @@ class Maintenance:
                 watch(len(entries))
         if damaged:
             self._remove(self._index.drop(damaged))
-        return _Verified(n_rows, len(damaged), files)
+        return Verified(n_rows, len(damaged), files)
 
-    def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> _Pruned:
+    def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> Pruned:
         """Remove what is of no use: always what killed runs left, and what is asked for.
 
         Parameters
@@ -232,7 +232,7 @@ class Maintenance:
         after = self._index.counts()
         gone = [path for path in self._index.paths() if not os.path.exists(path)]
         self._index.forget_files(gone)
-        return _Pruned(
+        return Pruned(
             n_rows=before["n_rows"] - after["n_rows"],
             n_shards=before["n_shards"] - after["n_shards"],
             n_orphans=len(orphans),
@@ -240,7 +240,7 @@ class Maintenance:
             n_bytes=n_bytes,
         )
 
-    def clear(self) -> _Pruned:
+    def clear(self) -> Pruned:
         """Remove everything, and begin anew if the index is damaged.
 
         Returns
@@ -249,7 +249,7 @@ class Maintenance:
         """
         files = self._files()
         n_rows = self._index.empty()
-        return _Pruned(n_rows, len(files), 0, 0, self._remove(files))
+        return Pruned(n_rows, len(files), 0, 0, self._remove(files))
 
     @property
     def _index(self) -> Index:

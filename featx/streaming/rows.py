@@ -39,7 +39,7 @@ _N_HEALS = 3
 
 
 @dataclass
-class _Failure:
+class Failure:
     """An image that could not be read, by its index in the input."""
 
     index: int
@@ -51,7 +51,7 @@ class Rows:
     """Rows of all layers asked for, in the order of the images; NaN where one failed."""
 
     blocks: dict[str, Matrix]
-    failures: list[_Failure]
+    failures: list[Failure]
     n_cached: int = 0
 
     def matrix(self) -> Matrix:
@@ -408,5 +408,5 @@ def _finished(
     return Rows({layer: blocks[layer] for layer in extractor.layers}, _listed(failures), n_cached)
 
 
-def _listed(failures: Mapping[int, ImageError]) -> list[_Failure]:
-    return [_Failure(index, error) for index, error in sorted(failures.items())]
+def _listed(failures: Mapping[int, ImageError]) -> list[Failure]:
+    return [Failure(index, error) for index, error in sorted(failures.items())]

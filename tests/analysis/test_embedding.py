@@ -8,8 +8,8 @@ from sklearn.manifold import trustworthiness
 
 from featx import FeatureSet
 from featx.analysis.embedding import (
+    Embedding,
     _judge_map,
-    _Map,
     find_distinct,
     map_spaces,
     project,
@@ -117,7 +117,7 @@ def test_a_map_is_plain_values_for_a_report() -> None:
     assert len(plain["coordinates"]) == 120
 
 
-def bytes_of(maps: list[_Map]) -> list[bytes]:
+def bytes_of(maps: list[Embedding]) -> list[bytes]:
     return [found.coordinates.tobytes() for found in maps]
 
 

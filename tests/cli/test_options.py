@@ -20,7 +20,10 @@ from featx.finetuning.autoencoder import pretrain
 from featx.finetuning.experiment import finetune
 from featx.finetuning.layer_advice import advise
 
-OWN = {"output": "each command writes another kind of file, under another default name"}
+OWN = {
+    "output": "each command writes another kind of file, under another default name",
+    "max_images": "pretraining trains on them, depth profiles and embeddings show them",
+}
 """Options that share only their flags, and why."""
 
 LIBRARY: dict[str, Callable[..., Any]] = {
@@ -64,7 +67,7 @@ def grouped_names() -> Iterator[str]:
 
 
 def test_a_shared_option_is_in_one_group() -> None:
-    assert [name for name, n in Counter(grouped_names()).items() if n > 1] == []
+    assert [name for name, n in Counter(grouped_names()).items() if n > 1 and name not in OWN] == []
 
 
 def test_no_command_declares_a_shared_option_again() -> None:

@@ -8,8 +8,8 @@ import pytest
 from featx.data.folders import (
     _MAGIC,
     IMAGE_SUFFIXES,
+    Placement,
     _is_image,
-    _Placement,
     place_folders,
     read_tree,
 )
@@ -26,7 +26,7 @@ def lay(root: Path, *names: str, content: bytes = b"") -> str:
     return str(root)
 
 
-def placed(root: str) -> dict[str, _Placement]:
+def placed(root: str) -> dict[str, Placement]:
     tree = read_tree(root)
     indices = place_folders(tree)
     return {
@@ -39,9 +39,9 @@ def placed(root: str) -> dict[str, _Placement]:
 def test_parent_folder_names_the_class(tmp_path: Path) -> None:
     root = lay(tmp_path, "cat/1.jpg", "dog/2.jpg", "3.jpg")
     assert placed(root) == {
-        "3.jpg": _Placement(),
-        "cat/1.jpg": _Placement("cat"),
-        "dog/2.jpg": _Placement("dog"),
+        "3.jpg": Placement(),
+        "cat/1.jpg": Placement("cat"),
+        "dog/2.jpg": Placement("dog"),
     }
 
 
@@ -52,34 +52,34 @@ def test_parent_folder_names_the_class(tmp_path: Path) -> None:
 )
 def test_folder_above_the_class_is_the_split(tmp_path: Path, name: str, split: str) -> None:
     assert placed(lay(tmp_path, f"{name}/cat/1.jpg")) == {
-        f"{name}/cat/1.jpg": _Placement("cat", split)
+        f"{name}/cat/1.jpg": Placement("cat", split)
     }
 
 
 def test_class_beside_other_classes_may_be_called_train(tmp_path: Path) -> None:
     root = lay(tmp_path, "car/1.jpg", "train/2.jpg")
-    assert placed(root)["train/2.jpg"] == _Placement("train")
+    assert placed(root)["train/2.jpg"] == Placement("train")
 
 
 def test_class_called_test_inside_a_split_stays_a_class(tmp_path: Path) -> None:
     root = lay(tmp_path, "train/test/1.jpg", "train/car/2.jpg", "val/test/3.jpg", "val/car/4.jpg")
-    assert placed(root)["val/test/3.jpg"] == _Placement("test", "val")
+    assert placed(root)["val/test/3.jpg"] == Placement("test", "val")
 
 
 def test_split_folders_without_classes_are_splits(tmp_path: Path) -> None:
     root = lay(tmp_path, "train/1.jpg", "test/2.jpg", "notes/readme.txt")
-    assert placed(root)["train/1.jpg"] == _Placement("", "train")
+    assert placed(root)["train/1.jpg"] == Placement("", "train")
 
 
 def test_split_under_the_class_leaves_the_class(tmp_path: Path) -> None:
     root = lay(tmp_path, "cat/train/1.jpg", "cat/test/2.jpg")
-    assert placed(root)["cat/test/2.jpg"] == _Placement("cat", "test")
+    assert placed(root)["cat/test/2.jpg"] == Placement("cat", "test")
 
 
 @pytest.mark.parametrize("name", ["photo/train/dog", "train/photo/dog"])
 def test_domain_is_above_the_class_with_splits_left_out(tmp_path: Path, name: str) -> None:
     assert placed(lay(tmp_path, f"{name}/1.jpg")) == {
-        f"{name}/1.jpg": _Placement("dog", "train", "photo")
+        f"{name}/1.jpg": Placement("dog", "train", "photo")
     }
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import datasets
 
 from featx.data.datasets import load_dataset
-from featx.data.torchvision_data import _parse, _TorchvisionImages
+from featx.data.torchvision_data import TorchvisionImages, _parse
 from featx.errors import DatasetError, ImageError
 
 
@@ -54,20 +54,20 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
 
 
 def test_images_of_all_splits_stand_one_after_the_other() -> None:
-    images = _TorchvisionImages("Tiny", {"train": Tiny([0, 1]), "test": Tiny([1])})
+    images = TorchvisionImages("Tiny", {"train": Tiny([0, 1]), "test": Tiny([1])})
     assert images.names == ["Tiny/train/00000", "Tiny/train/00001", "Tiny/test/00000"]
     assert images.splits == ["train", "train", "test"]
     assert [image.getpixel((0, 0))[0] for image in images] == [0, 1, 0]
 
 
 def test_digits_are_called_by_their_digit() -> None:
-    assert _TorchvisionImages("Tiny", {"": Tiny([1, 0])}).labels == ["1", "0"]
+    assert TorchvisionImages("Tiny", {"": Tiny([1, 0])}).labels == ["1", "0"]
 
 
 def test_broken_image_is_an_image_error_with_its_name() -> None:
     from featx.data.images import Images
 
-    pictures = _TorchvisionImages("Tiny", {"": Tiny([0, 1], broken=1)})
+    pictures = TorchvisionImages("Tiny", {"": Tiny([0, 1], broken=1)})
     images = Images(pictures, names=pictures.names).take([0, 1])
     with pytest.raises(ImageError, match="Tiny/00001: image file is truncated"):
         images.pixels(1)

@@ -120,5 +120,5 @@ def test_a_name_hidden_deep_in_a_file_runs_nothing(tmp_path: Path) -> None:
     }
     path = save_extractor(ColorHistogram(), tmp_path / "a.skops")
     change = rewritten(path, lambda schema: schema["content"]["content"].update(n_bins=call))
-    with pytest.raises(FeatureFileError, match=r"featx\.datasets\.load_dataset"):
+    with pytest.raises(FeatureFileError, match=r"featx\.data\.datasets\.load_dataset"):
         load_extractor(change)

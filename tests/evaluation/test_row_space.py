@@ -7,7 +7,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from featx.evaluation import row_space as rowspace
-from featx.evaluation.row_space import RowSpace, _Scaler
+from featx.evaluation.row_space import RowSpace, Scaler
 
 X = np.random.default_rng(0).normal(3, 2, size=(20, 70))
 
@@ -61,7 +61,7 @@ def test_too_many_of_both_are_left_unrotated(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_scaler_is_scikit_learns() -> None:
-    scaler, expected = _Scaler.fit(X, "standard"), StandardScaler().fit(X)
+    scaler, expected = Scaler.fit(X, "standard"), StandardScaler().fit(X)
 
     np.testing.assert_allclose(scaler.shift, expected.mean_)
     np.testing.assert_allclose(scaler.factor, 1 / expected.scale_)

@@ -38,9 +38,10 @@ def by_skimage(image: Any, extractor: HOG) -> Any:
     )
 
 
-def assert_equals_skimage(extractor: HOG, images: list[Any], pictures: list[Pixels]) -> None:
-    wanted = np.stack([by_skimage(image, extractor) for image in images])
-    np.testing.assert_allclose(extractor.transform(pictures), wanted, rtol=0, atol=1e-5)
+def assert_equals_skimage(extractor: HOG, arrays: list[Any], images: list[Pixels]) -> None:
+    """Rows of `images` are those of scikit-image for the same images as `arrays`."""
+    expected = np.stack([by_skimage(array, extractor) for array in arrays])
+    np.testing.assert_allclose(extractor.transform(images), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("transform_sqrt", [False, True])
@@ -61,11 +62,11 @@ def test_gray_equals_skimage(images: list[Pixels], block_norm: str, transform_sq
 @pytest.mark.parametrize("transform_sqrt", [False, True])
 @pytest.mark.parametrize("orientations", [1, 7, 8, 12, 18])
 def test_any_number_of_orientations_equals_skimage(
-    pictures: list[Pixels], orientations: int, transform_sqrt: bool, color: bool
+    images: list[Pixels], orientations: int, transform_sqrt: bool, color: bool
 ) -> None:
     extractor = HOG(orientations=orientations, transform_sqrt=transform_sqrt, color=color)
-    images = pictures if color else [gray(image) for image in pictures]
-    assert_equals_skimage(extractor, images, pictures)
+    arrays = images if color else [gray(image) for image in images]
+    assert_equals_skimage(extractor, arrays, images)
 
 
 @pytest.mark.parametrize("color", [False, True])
@@ -76,18 +77,18 @@ def test_any_number_of_orientations_equals_skimage(
 def test_any_size_equals_skimage(
     photos: list[str], size: tuple[int, int], cell_px: int, block_cells: int, color: bool
 ) -> None:
-    pictures = [resize(decode(path), size) for path in photos]
+    images = [resize(decode(path), size) for path in photos]
     extractor = HOG(size, cell_px=cell_px, block_cells=block_cells, color=color)
-    images = pictures if color else [gray(image) for image in pictures]
-    assert_equals_skimage(extractor, images, pictures)
+    arrays = images if color else [gray(image) for image in images]
+    assert_equals_skimage(extractor, arrays, images)
 
 
 @pytest.mark.parametrize("color", [False, True])
-def test_gray_arrays_equal_skimage_on_the_same_array(pictures: list[Pixels], color: bool) -> None:
-    images = [np.rint(gray(image)).astype(np.uint8) for image in pictures]
+def test_gray_arrays_equal_skimage_on_the_same_array(images: list[Pixels], color: bool) -> None:
+    arrays = [np.rint(gray(image)).astype(np.uint8) for image in images]
     extractor = HOG(orientations=8, color=color)
-    wanted = np.stack([by_skimage(image, extractor) for image in images])
-    np.testing.assert_allclose(extractor.transform(images), wanted, rtol=0, atol=1e-5)
+    expected = np.stack([by_skimage(array, extractor) for array in arrays])
+    np.testing.assert_allclose(extractor.transform(arrays), expected, rtol=0, atol=1e-5)
 
 
 def test_an_upright_edge_votes_for_level_gradients_only() -> None:

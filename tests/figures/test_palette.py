@@ -6,14 +6,14 @@ from featx.figures.palette import (
     _PAPER,
     N_PAPER_LOOKS,
     SCREEN,
-    _Palette,
+    Palette,
     color_of,
     marker_of,
 )
 
 
 @pytest.mark.parametrize(("palette", "n_classes"), [(_PAPER, N_PAPER_LOOKS), (SCREEN, 102)])
-def test_classes_all_look_different(palette: _Palette, n_classes: int) -> None:
+def test_classes_all_look_different(palette: Palette, n_classes: int) -> None:
     looks = {(color_of(i, palette), marker_of(i, palette)) for i in range(n_classes)}
 
     assert len(looks) == n_classes

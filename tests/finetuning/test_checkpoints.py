@@ -33,7 +33,7 @@ class Killer(ProgressCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 digits = load_dataset("digits").take(range(120))
-pretrain(digits, checkpoint=sys.argv[1], watcher=Killer(), **eval(sys.argv[2]))
+pretrain(digits, checkpoint=sys.argv[1], progress=Killer(), **eval(sys.argv[2]))
 """
 
 

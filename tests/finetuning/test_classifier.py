@@ -40,7 +40,7 @@ class Killer(ProgressCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 FineTunedClassifier(checkpoint=sys.argv[1], **eval(sys.argv[3])).fit(
-    sys.argv[4:], np.array(["ant"] * 6 + ["bee"] * 6), watcher=Killer()
+    sys.argv[4:], np.array(["ant"] * 6 + ["bee"] * 6), progress=Killer()
 )
 """
 

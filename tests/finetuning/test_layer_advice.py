@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from featx.data.images import Images
-from featx.evaluation.split_scores import SplitScores, _Predictions
+from featx.evaluation.split_scores import Predictions, SplitScores
 from featx.finetuning.domain_shift import SourceDistance, _shift_of, measure_distance
 from featx.finetuning.layer_advice import (
     _advice,
@@ -26,7 +26,7 @@ def scores(accuracy: float) -> SplitScores:
     truth = np.array(["a"] * 1000)
     said = np.where(np.arange(1000) < 1000 * accuracy, "a", "b")
     return SplitScores(
-        [_Predictions(np.arange(1000), truth, said, np.ones(1000), 0.1)], 1, [1], 0, True
+        [Predictions(np.arange(1000), truth, said, np.ones(1000), 0.1)], 1, [1], 0, True
     )
 
 

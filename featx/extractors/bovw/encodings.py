@@ -213,7 +213,7 @@ def normalize(row: Doubles, norm: str | None, n_words: int = 1) -> Doubles:
 
     Examples
     --------
-    >>> normalise(np.array([1.0, -3.0]), "l1")
+    >>> normalize(np.array([1.0, -3.0]), "l1")
     array([ 0.25, -0.75])
     """
     if norm is None:

@@ -12,7 +12,7 @@ from featx.networks.weights import download_folder
 
 
 @dataclass(frozen=True)
-class _ModelInfo:
+class ModelInfo:
     """A network that can be used by name.
 
     Parameters
@@ -39,11 +39,11 @@ class _ModelInfo:
     url: str = ""
 
 
-def list_models(pattern: str = "") -> list[_ModelInfo]:
+def list_models(pattern: str = "") -> list[ModelInfo]:
     """Networks whose name matches `pattern`; timm's only where it begins with ``timm``."""
     if pattern.startswith("timm"):
         return list(_timm_models(pattern))
-    infos = [_featxnet(), _ModelInfo("lenet", "featx", (), is_local=False), *_torchvision_models()]
+    infos = [_featxnet(), ModelInfo("lenet", "featx", (), is_local=False), *_torchvision_models()]
     return [info for info in infos if _is_wanted(info.name, pattern)]
 
 
@@ -51,26 +51,26 @@ def _is_wanted(name: str, pattern: str) -> bool:
     return pattern.lower() in name or fnmatchcase(name, pattern.lower())
 
 
-def _featxnet() -> _ModelInfo:
+def _featxnet() -> ModelInfo:
     from featx.networks.featxnet import weights_path
 
-    return _ModelInfo("featxnet", "featx", ("default",), weights_path().is_file())
+    return ModelInfo("featxnet", "featx", ("default",), weights_path().is_file())
 
 
-def _torchvision_models() -> Iterator[_ModelInfo]:
+def _torchvision_models() -> Iterator[ModelInfo]:
     models = import_torchvision().models
     for name in models.list_models(module=models):
         known = models.get_model_weights(name)
         if not len(known):
-            yield _ModelInfo(name, "torchvision", (), is_local=False)
+            yield ModelInfo(name, "torchvision", (), is_local=False)
             continue
         yield _torchvision_model(name, known)
 
 
-def _torchvision_model(name: str, known: Any) -> _ModelInfo:
+def _torchvision_model(name: str, known: Any) -> ModelInfo:
     default = known.DEFAULT
     others = [weights.name for weights in known if weights is not default]
-    return _ModelInfo(
+    return ModelInfo(
         name=name,
         source="torchvision",
         weights=(default.name, *others),
@@ -80,7 +80,7 @@ def _torchvision_model(name: str, known: Any) -> _ModelInfo:
     )
 
 
-def _timm_models(pattern: str) -> Iterator[_ModelInfo]:
+def _timm_models(pattern: str) -> Iterator[ModelInfo]:
     from featx.networks.sources.timm import import_timm
 
     timm = import_timm(pattern)
@@ -90,4 +90,4 @@ def _timm_models(pattern: str) -> Iterator[_ModelInfo]:
             continue
         config = timm.get_pretrained_cfg(name)
         tags = tuple(timm.list_pretrained(f"{name}.*")) if config and config.has_weights else ()
-        yield _ModelInfo(f"timm/{name}", "timm", tags, is_local=False)
+        yield ModelInfo(f"timm/{name}", "timm", tags, is_local=False)

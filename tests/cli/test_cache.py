@@ -46,7 +46,7 @@ def test_ls_names_the_extractor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "ls") == 0
-    assert "MeanColor" in capsys.readouterr().out
+    assert "mean_color" in capsys.readouterr().out
 
 
 def test_verify_reads_every_row(

@@ -203,15 +203,19 @@ def _value(text: str, default: Any) -> Any:
         return text
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
-    parts = text.split("x")
-    if len(parts) > 1 and all(part.isdigit() for part in parts):
-        return tuple(map(int, parts))
+    numbers = [_number(part) for part in text.split("x")]
+    if None in numbers:
+        return text
+    return tuple(numbers) if len(numbers) > 1 else numbers[0]
+
+
+def _number(text: str) -> int | float | None:
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return text
+    return None
 
 
 def _text(value: Any) -> str:

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
 
-import featx.data.images
 from featx.data.images import Images
-from featx.errors import DamagedRowWarning, ImageError, StoreError
+from featx.errors import DamagedRowWarning, ImageError
 from featx.extractors.base import Extractor, Producer
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.pixels import RawPixels
 from featx.store.feature_store import FeatureStore
 from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import stream_inputs, stream_rows
-from featx.streaming.workers import run_ahead
 from featx.testing import check_extractor
+from tests.streaming.conftest import InLanes, InParent
 
 SLOW_RUN = """
 import sys, time
@@ -154,61 +144,12 @@ class Total(ProgressCallback):
         self.n_done += n_images
 
 
-class InParent(ColorHistogram):
-    """Runs as a network does: in the calling process, with threads around it."""
-
-    batch_length = 5
-    runs_in_parent = True
-
-
-class InLanes(InParent):
-    """Runs as a network does on a processor: each thread takes pictures from file to rows."""
-
-    has_worker_threads = True
-    spoiled = -1
-
-    @contextmanager
-    def lanes(self, layers: Any, n_images: int, n_jobs: int) -> Iterator[Any]:
-        indices = itertools.count()
-
-        def extract(batch: Any, layers: Any) -> dict[str, np.ndarray]:
-            if next(indices) == self.spoiled:
-                raise RuntimeError("spoiled")
-            return self._extract_layers(batch, layers)
-
-        yield SimpleNamespace(extract=extract, begin=lambda: None, backend=lambda: "own")
-
-
-@pytest.fixture
-def n_decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each picture was decoded, by name."""
-    counts: Counter[str] = Counter()
-    decode = featx.data.images.decode
-
-    def counted(image: Any, *, name: str | None = None, **options: Any) -> Any:
-        counts[name or ""] += 1
-        return decode(image, name=name, **options)
-
-    monkeypatch.setattr(featx.data.images, "decode", counted)
-    return counts
-
-
 @pytest.fixture
 def copies(photos: list[str], tmp_path: Path) -> list[str]:
     """The photographs in a folder that a test may spoil."""
     folder = tmp_path / "photos"
     folder.mkdir()
     return [str(shutil.copy(photo, folder / f"{i}.jpg")) for i, photo in enumerate(photos)]
-
-
-@pytest.fixture
-def expected(photos: list[str]) -> np.ndarray:
-    """What the photographs' rows are without any store."""
-    return ColorHistogram().transform(photos)
-
-
-def no_room(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def damage_a_row(store: FeatureStore) -> None:
@@ -373,105 +314,6 @@ def test_filling_alone_reads_no_row(
     assert store.info().n_rows == len(photos)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_every_back_end_gives_the_same_bytes(
-    store: FeatureStore, photos: list[str], expected: np.ndarray, backend: str
-) -> None:
-    with joblib.parallel_config(backend, n_jobs=2):
-        stored = ColorHistogram(store=store).transform(photos)
-        plain = ColorHistogram().transform(photos)
-    assert stored.tobytes() == plain.tobytes() == expected.tobytes()
-
-
-@pytest.mark.parametrize("kind", [InParent, InLanes])
-def test_what_runs_in_the_parent_gives_the_same_bytes(
-    kind: type[InParent],
-    store: FeatureStore,
-    photos: list[str],
-    n_decoded: Counter[str],
-    expected: np.ndarray,
-) -> None:
-    n_decoded.clear()
-    for _ in range(2):
-        assert kind(store=store, n_jobs=2).transform(photos).tobytes() == expected.tobytes()
-    assert n_decoded.total() == len(photos)
-    for n_jobs in (1, 3, None):
-        assert kind(n_jobs=n_jobs).transform(photos).tobytes() == expected.tobytes()
-    assert store.info().n_shards == 3
-
-
-@pytest.mark.parametrize("kind", [InParent, InLanes])
-def test_what_runs_in_the_parent_stops_on_a_full_disk(
-    kind: type[InParent], store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.info()
-    monkeypatch.setattr(os, "replace", no_room)
-    with pytest.raises(StoreError, match=r"^No room left"):
-        kind(store=store).transform(photos)
-    assert no_threads_left()
-
-
-def no_threads_left() -> bool:
-    return not [it.name for it in threading.enumerate() if it.name.startswith("featx")]
-
-
-def test_an_error_in_a_lane_stops_the_run_and_keeps_what_was_stored(
-    store: FeatureStore, photos: list[str]
-) -> None:
-    images = Images(photos * 3, names=[str(i) for i in range(3 * len(photos))])
-    extractor = InLanes(store=store, n_jobs=1)
-    extractor.spoiled = 2
-    with pytest.raises(RuntimeError, match="spoiled"):
-        stream_rows(extractor, images)
-    assert no_threads_left()
-    assert store.info().n_rows == 10
-
-
-def test_results_come_as_soon_as_they_are_there() -> None:
-    with ThreadPoolExecutor(1) as pool:
-        seen: list[int] = []
-
-        def calls() -> Iterator[Callable[[], int]]:
-            for i in range(5):
-                yield partial(int, i)
-                pool.submit(int).result()  # By now the call has been answered.
-                seen.append(i)
-
-        for result in run_ahead(pool, calls(), 100):
-            assert len(seen) <= result + 1
-
-
-@pytest.fixture
-def clusters() -> Iterator[None]:
-    """Back ends of dask and ray, two processes each."""
-    dask = pytest.importorskip("distributed")
-    ray = pytest.importorskip("ray")
-    from ray.util.joblib import register_ray
-
-    # Both packages warn of their own dependencies and of busy ports, which are not ours.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        register_ray()
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        with dask.Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
-            yield
-        ray.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("clusters")
-def test_dask_and_ray_give_the_same_bytes(
-    tmp_path: Path, photos: list[str], expected: np.ndarray
-) -> None:
-    for backend in ("dask", "ray"):
-        store = FeatureStore(tmp_path / backend)
-        with joblib.parallel_config(backend, n_jobs=2):
-            rows = ColorHistogram(store=store).transform(photos)
-        assert rows.tobytes() == expected.tobytes()
-        assert store.info().n_rows == len(photos)
-        assert store.verify().n_damaged == 0
-
-
 def slow_run(folder: Path, log: Path, backend: str, photos: list[str]) -> subprocess.Popen[bytes]:
     script = log.with_suffix(".py")
     script.write_text(SLOW_RUN)
@@ -535,15 +377,6 @@ def test_a_full_disk_is_one_line_and_the_store_stays_good(
     n_decoded.clear()
     np.testing.assert_array_equal(extractor.transform(photos)[:3], rows)
     assert sorted(n_decoded.elements()) == sorted(photos[3:])
-
-
-def test_a_worker_s_full_disk_is_the_run_s(
-    store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.info()
-    monkeypatch.setattr(os, "replace", no_room)
-    with pytest.raises(StoreError, match=r"^No room left"):
-        ColorHistogram(n_jobs=2, store=store).transform(photos)
 
 
 def test_other_learned_values_only_work_on_the_base_s_rows_anew(

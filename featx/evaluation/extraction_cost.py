@@ -25,7 +25,8 @@ def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None
         starts, so that networks are loaded and kernels compiled.
     n_jobs : int, optional
     """
-    some = images.take(list(range(0, len(images), max(1, len(images) // _N_TIMED)))[:_N_TIMED])
+    n_timed = min(_N_TIMED, len(images))
+    some = images.take([index * len(images) // n_timed for index in range(n_timed)])
     timed = portable(extractor).set_params(n_jobs=n_jobs, on_error="nan")
     timed.transform(some.take([0]))
     rounds = [range(start, len(some), _N_ROUNDS) for start in range(min(_N_ROUNDS, len(some)))]

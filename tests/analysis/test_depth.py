@@ -8,7 +8,6 @@ import pytest
 
 from featx import load_dataset
 from featx.analysis.depth import depth_profile
-from featx.analysis.points import sample_evenly
 from featx.data.datasets import ImageDataset
 from featx.errors import DatasetError, LayerError, SpecError
 from featx.features.results import Result
@@ -83,12 +82,6 @@ def test_a_sample_is_measured_and_all_are_probed(
     assert len(found.details["points"]["paths"]) == 100
     assert found.rows[0]["accuracy"] == pytest.approx(profile.rows[0]["accuracy"])
     assert "accuracy_random" not in found.rows[0]
-
-
-def test_a_sample_has_its_share_of_each_class() -> None:
-    labels = np.array(["a", "b"] * 45 + ["c"] * 10)
-    drawn = labels[sample_evenly(labels, 20)]
-    assert [int((drawn == name).sum()) for name in "abc"] == [9, 9, 2]
 
 
 def test_images_without_a_class_take_no_part(digits: ImageDataset) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.datasets import make_blobs
-from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
 from featx import FeatureSet
@@ -11,38 +10,10 @@ from featx.analysis.embedding import (
     Embedding,
     _judge_map,
     find_distinct,
-    map_spaces,
     project,
 )
 from featx.analysis.similarity import Space
-
-LAYERS = ("pool1", "pool5", "fc7")
-
-
-def layers_of(n: int = 120, n_twins: int = 0) -> dict[str, np.ndarray]:
-    """Three layers in which four classes gather more and more; the last rows are twins."""
-    made = {}
-    for i, name in enumerate(LAYERS):
-        X, _ = make_blobs(n, 12, centers=4, cluster_std=8 - 3 * i, random_state=0)
-        X[n - n_twins :] = X[:n_twins]
-        made[name] = X.astype(np.float32)
-    return made
-
-
-def test_pca_is_that_of_unit_rows() -> None:
-    X = layers_of()["fc7"]
-    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
-    expected = PCA(2).fit_transform(unit)
-    found = project(X, "pca").coordinates
-    for column in range(2):
-        assert abs(np.corrcoef(expected[:, column], found[:, column])[0, 1]) > 0.9999
-
-
-def test_pca_of_wide_features_is_that_of_narrow_ones() -> None:
-    narrow = layers_of(60)["fc7"]
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 12)))[0]
-    first, second = map_spaces({"a": Space(narrow), "b": Space(narrow @ turn.T)}, "pca")
-    np.testing.assert_allclose(first.coordinates, second.coordinates, atol=1e-3)
+from tests.analysis.conftest import LAYERS, layers_of
 
 
 def test_maps_are_centred_and_equally_large() -> None:
@@ -86,20 +57,6 @@ def test_only_images_equal_in_all_layers_are_twins() -> None:
     first, second = np.ones((3, 2)), np.array([[1, 2], [3, 4], [1, 2]])
     kept, positions = find_distinct([first, second])
     assert (kept.tolist(), positions.tolist()) == ([0, 1], [0, 1, 0])
-
-
-def test_later_images_are_mapped_alone_as_together() -> None:
-    X = layers_of()["fc7"]
-    found = project(X, "pca")
-    together = found.transform(X[:5] + 0.1)
-    alone = np.concatenate([found.transform(row[None] + 0.1) for row in X[:5]])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-
-
-def test_pca_puts_a_mapped_image_where_it_is() -> None:
-    X = layers_of()["fc7"]
-    found = project(X, "pca")
-    np.testing.assert_allclose(found.transform(X), found.coordinates, atol=1e-4)
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from featx import (
-    LinearProbe,
     compare,
     extract,
     load_dataset,
     probe,
 )
 from featx.errors import DatasetError, SpecError
-from featx.evaluation.candidates import gather_candidates
 from featx.evaluation.protocols import find_protocol
 from featx.features.results import Result
-from featx.streaming.progress import ProgressCallback
 
 SAMPLES = "data/samples/photo"
 NETWORK = "cnn:featxnet:pool5,pooling=gap"
@@ -111,70 +106,6 @@ def test_advice_names_a_command_and_the_python(result: Result) -> None:
     assert f"Best: {result.rows[0]['spec']}" in said
     assert "featx probe data/samples/photo -e" in said
     assert "make_extractor(" in said
-
-
-class Recorded(ProgressCallback):
-    """Keeps the notes, and what was begun."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.names: list[str] = []
-
-    def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
-        self.names.extend(names)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def fitted_states(test_label: str, store: Path) -> list[Any]:
-    """What was learned where all test pictures have one label: codebook, coefficients, C."""
-    dataset = load_dataset(SAMPLES)
-    splits = np.where(np.arange(len(dataset)) % 2, "train", "test")
-    labels = np.where(splits == "test", test_label, dataset.labels)
-    gathered = gather_candidates(
-        replace(dataset, labels=labels, splits=splits),
-        "bovw:dense_sift,n_words=16,image_size=96",
-        find_protocol("holdout"),
-        store=store,
-        has_controls=False,
-        progress=ProgressCallback(),
-    )
-    kind, (train, _) = gathered.kinds[0], gathered.folds[0]
-    fitted = LinearProbe().fit(kind.features(0)[train], labels[train])
-    words = kind.fitted(0).transform(dataset.images.take([0]))
-    return [words, fitted.coef_, fitted.intercept_, fitted.C_]
-
-
-@pytest.mark.slow
-def test_labels_of_test_images_change_no_fitted_state(tmp_path: Path) -> None:
-    first, second = (fitted_states(name, tmp_path) for name in ("fish", "mug"))
-
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def test_local_descriptors_of_all_splits_are_announced_once(tmp_path: Path) -> None:
-    dataset = load_dataset(SAMPLES).take(list(range(0, 80, 8)))
-    rules, recorded = find_protocol("cv", n_splits=2), Recorded()
-    spec = "bovw:orb,n_words=4,image_size=96"
-    gathered = gather_candidates(
-        dataset, spec, rules, store=tmp_path, has_controls=False, progress=recorded
-    )
-    assert not np.array_equal(*map(gathered.kinds[0].features, (0, 1)))
-    assert recorded.names == ["mean_color", f"{spec}, local descriptors"]
-
-
-@pytest.mark.slow
-def test_codebook_never_sees_a_test_image(tmp_path: Path) -> None:
-    dataset, rules = load_dataset(SAMPLES), find_protocol("cv", n_splits=2)
-    spec = "bovw:dense_sift,n_words=16,image_size=96"
-    kind = gather_candidates(
-        dataset, spec, rules, store=tmp_path, has_controls=False, progress=ProgressCallback()
-    ).kinds[0]
-    train = rules.split(dataset.labels)[0][0]
-    alone = kind.extractor.fit(dataset.images.take(train.tolist()))
-
-    assert np.array_equal(kind.features(0), alone.transform(dataset.images))
 
 
 def test_data_without_labels_is_refused(photos: list[str], tmp_path: Path) -> None:

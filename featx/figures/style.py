@@ -90,7 +90,7 @@ def save_figure(
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         for form in formats:
-            file = base.with_name(f"{base.name.removesuffix(f'.{form}')}.{form}")
+            file = _file_of(base, form, formats)
             part = file.with_name(f".{file.name}.part")
             with house_style():
                 figure.savefig(part, format=form, metadata=_metadata(form), facecolor="white")
@@ -99,6 +99,14 @@ def save_figure(
     except OSError as error:
         raise ResultFileError(f"Cannot write {base}: {error.strerror}.") from error
     return written
+
+
+def _file_of(base: Path, form: str, formats: Sequence[str]) -> Path:
+    suffix = base.suffix.lower().removeprefix(".")
+    if suffix == form:
+        return base
+    stem = base.stem if suffix in formats else base.name
+    return base.with_name(f"{stem}.{form}")
 
 
 def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
@@ -148,4 +156,8 @@ def add_heading(
 
 def _metadata(form: str) -> dict[str, Any]:
     # Dates and versions would make other bytes of the same figure.
-    return {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}.get(form, {})
+    return {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }.get(form, {})

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from featx.cli import options
+from featx.errors import ResultFileError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 @options.expand_groups
@@ -32,9 +33,10 @@ def augment_command(
     featx augment cat.jpg -o grid.png
     featx augment cat.jpg dog.jpg --augment strong --augment none,rotation=45 -o grid.png
     """  # noqa: D301 - typer wants the control character before lines it must not join.
-    file = options.check_suffix(output, SUFFIXES)
+    file = options.check_suffix(output, tuple(_FORMATS))
     from PIL import Image
 
+    from featx._files import atomic_write
     from featx.finetuning.augmentation import PRESETS, preview_augmentations
 
     chosen = augmentation.augment or list(PRESETS)
@@ -47,5 +49,10 @@ def augment_command(
         **rules.given(),
         **views,
     )
-    Image.fromarray(grid).save(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as temporary:
+            Image.fromarray(grid).save(temporary, _FORMATS[file.suffix.lower()])
+    except OSError as error:
+        raise ResultFileError(f"Cannot write {output}: {error.strerror}.") from error
     print(f"{output}: rows {', '.join(chosen)}; the picture itself first")

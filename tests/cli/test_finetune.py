@@ -1,12 +1,9 @@
-"""``featx finetune``, ``pretrain``, ``advise``, ``augment``: what a user types, what comes."""
-
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import featx.cli
 
@@ -56,26 +53,6 @@ def test_one_of_two_words_for_the_same_is_wanted(monkeypatch: pytest.MonkeyPatch
     arguments = ("--train", "all", "--train-from", "conv5")
 
     assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 2
-
-
-def test_augment_draws_a_row_for_each_preset(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    picture = next(str(path) for path in sorted(Path(SAMPLES).rglob("*.jpg")))
-    grid = tmp_path / "grid.png"
-
-    assert run(monkeypatch, "augment", picture, "-o", str(grid), "--size", "64") == 0
-
-    with Image.open(grid) as image:
-        assert image.size == (9 * 64, 4 * 64)
-    assert "rows none, light, standard, strong" in capsys.readouterr().out
-
-
-def test_augment_checks_its_output_before_it_reads_an_image(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "augment", "no/such.jpg", "-o", "grid.gif") == 1
-    assert "grid.gif: expected a name that ends in .png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

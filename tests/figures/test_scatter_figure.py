@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from featx.figures.scatter_data import ScatterData, ScatterPanel
 from featx.figures.scatter_figure import draw_scatter
+from featx.figures.style import save_figure
 
 
 def scatter(*spaces: np.ndarray) -> ScatterData:
@@ -23,3 +26,9 @@ def test_all_panels_have_one_scale() -> None:
     first, second = draw_scatter(scatter(points, points / 2)).axes
     assert first.get_xlim() == second.get_xlim()
     assert first.get_xlim()[1] >= points[:, 0].max()
+
+
+def test_points_are_vectors_in_svg(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    [file] = save_figure(draw_scatter(scatter(points)), tmp_path / "maps", ["svg"])
+    assert "<image" not in file.read_text("utf-8")

@@ -93,8 +93,3 @@ def test_somebody_elses_folder_is_left_alone(tuned: FineTunedClassifier, tmp_pat
     with pytest.raises(TrainingError, match="not empty"):
         save_folder(tuned, tmp_path)
     assert save_folder(tuned, tmp_path, force=True) == tmp_path
-
-
-def test_folder_without_classes_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="names no classes"):
-        _predict_folder(tmp_path, ["a.jpg"])

@@ -62,24 +62,3 @@ def test_recording_leaves_no_hooks() -> None:
 )
 def test_functions_are_called_as_in_a_graph(function: object, name: str) -> None:
     assert function_name(function) == name
-
-
-@pytest.mark.parametrize(
-    ("model", "layer", "axes", "n_prefix"),
-    [
-        ("vit_b_16", "conv_proj", "chw", 0),
-        ("vit_b_16", "reshape", "ct", 0),
-        ("vit_b_16", "block3", "tc", 1),
-        ("vit_b_16", "getitem", "c", 0),
-        ("swin_t", "features.0.0", "chw", 0),
-        ("swin_t", "features.1.0.attn", "hwc", 0),
-        ("swin_t", "stage4", "hwc", 0),
-        ("convnext_tiny", "block1", "chw", 0),
-        ("convnext_tiny", "features.1.0.block.2", "hwc", 0),
-        ("shufflenet_v2_x1_0", "stage2", "chw", 0),
-        ("maxvit_t", "block1", "chw", 0),
-    ],
-)
-def test_axes_are_known(model: str, layer: str, axes: str, n_prefix: int) -> None:
-    found = list_layers(model).find(layer)
-    assert (found.axes, found.n_prefix) == (axes, n_prefix)

@@ -1,78 +1,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import torchvision
+from safetensors.torch import save_file
+from torch import nn
 
-from featx.errors import ModelError, WeightsError
-from featx.networks.configs import list_layers
-from featx.networks.sources.finding import find_source
-
-
-def test_default_preprocessing_is_that_of_the_default_weights() -> None:
-    how = find_source("resnet50").weights("default").preprocessing
-    assert (how.resize, how.crop) == (232, (224, 224))
+from featx.errors import WeightsError
+from featx.networks.preprocessing import Preprocessing
+from featx.networks.sources.base import Source, Weights, _preprocessing
 
 
-def test_named_weights_have_their_own_preprocessing() -> None:
-    how = find_source("resnet50").weights("IMAGENET1K_V1").preprocessing
-    assert (how.resize, how.interpolation) == (256, "bilinear")
+class LinearSource(Source):
+    """A network of one layer, with one set of published weights."""
+
+    def build(self, weights: Weights) -> nn.Module:
+        return nn.Linear(3, 2)
+
+    def published(self, wish: str) -> Weights:
+        if wish != "default":
+            raise WeightsError(f"no {wish}")
+        return Weights("own", "own:1", self.preprocessing())
+
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(8, (8, 8))
+
+    def options(self, preprocessing: Preprocessing) -> dict[str, int]:
+        return {"image_size": preprocessing.crop[0]}
 
 
-def test_a_file_is_taken_as_of_the_first_published_kind(tmp_path: Path) -> None:
-    (tmp_path / "w.pth").write_bytes(b"x")
-    assert find_source("resnet50").weights(tmp_path / "w.pth").preprocessing.resize == 256
+def test_random_weights_have_nothing_to_read_and_the_networks_own_size() -> None:
+    weights = LinearSource("net").weights("random")
+    assert weights.read is None
+    assert (weights.preprocessing.crop, weights.options) == ((8, 8), {"image_size": 8})
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "inception_v3", "swin_t", "vit_h_14"])
-def test_every_preset_is_torchvisions(name: str) -> None:
-    for chosen in torchvision.models.get_model_weights(name):
-        preset, ours = chosen.transforms(), find_source(name).weights(chosen.name).preprocessing
-        assert (ours.resize, ours.crop[0]) == (preset.resize_size[0], preset.crop_size[0])
-        assert ours.interpolation == preset.interpolation.value
-        assert (list(ours.mean), list(ours.std)) == (preset.mean, preset.std)
+def test_name_is_looked_up_among_the_published() -> None:
+    assert LinearSource("net").weights("default").name == "own"
+    with pytest.raises(WeightsError, match="no V2"):
+        LinearSource("net").weights("V2")
 
 
-def test_larger_images_build_a_larger_vision_transformer() -> None:
-    source = find_source("vit_b_16")
-    with torch.device("meta"):
-        network: Any = source.build(source.weights("IMAGENET1K_SWAG_E2E_V1"))
-    assert network.image_size == 384
-
-
-@pytest.mark.parametrize("name", ["vit_b_16", "vit_h_14"])
-def test_every_vision_transformer_takes_its_own_images(name: str) -> None:
-    assert list_layers(name).find("logits").shape == (1000,)
-
-
-def test_weights_that_are_not_there_are_named() -> None:
-    with pytest.raises(WeightsError, match="alexnet has no weights 'V9'; it has IMAGENET1K_V1"):
-        find_source("alexnet").weights("V9")
-
-
-def test_fingerprint_of_published_weights_needs_no_download(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["w.safetensors", "random/w.safetensors"])
+def test_file_is_taken_by_path_and_from_home(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert find_source("resnet50").weights("default").digest == "torchvision:resnet50-11ad3fa6.pth"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    save_file(nn.Linear(3, 2).state_dict(), tmp_path / name)
+    by_path, from_home = (LinearSource("net").weights(w) for w in (tmp_path / name, f"~/{name}"))
+    assert by_path.digest == from_home.digest
+    assert from_home.read is not None
+    assert from_home.read()["weight"].shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", ["alexnt", "resnet", ""])
-def test_unknown_network_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match=f"Model '{name}' is not known"):
-        find_source(name)
+def test_digest_of_a_file_follows_its_content_and_not_its_name(tmp_path: Path) -> None:
+    for name, value in (("a", 0.0), ("b", 0.0), ("c", 1.0)):
+        save_file({"weight": torch.full((2, 3), value)}, tmp_path / f"{name}.safetensors")
+    digests = [
+        LinearSource("net").weights(tmp_path / f"{name}.safetensors").digest for name in "abc"
+    ]
+    assert digests[0] == digests[1] != digests[2]
 
 
-def test_downloaded_weights_are_those_of_the_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "net.pth")
-    weights = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
-    monkeypatch.setattr(weights.value, "url", (tmp_path / "net.pth").as_uri())
-    read = find_source("squeezenet1_1").weights("default").read
-    assert read is not None
-    assert read()["features.0.weight"].shape == (64, 3, 3, 3)
+@pytest.mark.parametrize("said", [None, "bilinear", 224])
+def test_imagenets_preprocessing_stands_where_none_is_said(said: object) -> None:
+    assert _preprocessing(said) == Preprocessing()
+
+
+def test_preprocessing_survives_its_plain_values() -> None:
+    how = Preprocessing((20, 24), (16, 12), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), "bicubic")
+    as_json = {k: list(v) if isinstance(v, tuple) else v for k, v in how.settings().items()}
+    assert _preprocessing(as_json) == how
+    assert _preprocessing({"crop": 16}).crop == (16, 16)

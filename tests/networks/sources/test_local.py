@@ -11,13 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision import models
 
 from featx.errors import ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.heads import build_network
 from featx.networks.configs import find_config
-from featx.networks.module_state import copy_module, state_digest, state_stamp
+from featx.networks.module_state import state_digest
 from featx.networks.sources.local import ModuleSource
 from featx.networks.weights import read_state
 
@@ -127,14 +126,6 @@ def test_structure_without_parameters_counts() -> None:
     assert len(fingerprints) == 2
 
 
-def test_stamp_notices_what_the_version_does_not() -> None:
-    network = small()
-    before = state_stamp(network)
-    assert state_stamp(network) == before
-    network[0].weight.data.add_(1)
-    assert state_stamp(network) != before
-
-
 def test_module_says_its_own_preprocessing() -> None:
     assert CNNFeatures(small(), "0").fit_transform(IMAGES).shape == (3, 4 * 14 * 14)
 
@@ -198,54 +189,3 @@ def test_attention_is_drawn_anew() -> None:
 def test_callable_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         CNNFeatures(name).fit(IMAGES)
-
-
-def test_folder_with_a_card_and_weights(tmp_path: Path) -> None:
-    network = models.squeezenet1_1(num_classes=4)
-    save_file(network.state_dict(), tmp_path / "weights.safetensors")
-    card = {"model": "squeezenet1_1", "n_classes": 4, "preprocessing": {"resize": 64, "crop": 64}}
-    (tmp_path / "model.json").write_text(json.dumps(card))
-    rows = CNNFeatures(str(tmp_path), "logits").fit_transform(IMAGES)
-    assert rows.shape == (3, 4)
-
-
-def test_rewritten_folder_gives_new_rows(tmp_path: Path) -> None:
-    (tmp_path / "model.json").write_text(json.dumps({"model": "alexnet"}))
-    image = np.full((1, 64, 64, 3), 99, np.uint8)
-    fingerprints, rows = [], []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        save_file(models.alexnet().state_dict(), tmp_path / "weights.safetensors")
-        extractor = CNNFeatures(str(tmp_path), "pool1", pooling="gap")
-        fingerprints.append(extractor.fingerprint("pool1"))
-        rows.append(extractor.transform(image))
-    assert fingerprints[0] != fingerprints[1]
-    assert not np.array_equal(rows[0], rows[1])
-
-
-def test_copy_on_meta_takes_no_memory() -> None:
-    copied = copy_module(ResNet20(), on_meta=True)
-    assert all(tensor.is_meta for tensor in copied.state_dict().values())
-
-
-def test_timm_network_by_graph_and_hooks() -> None:
-    pytest.importorskip("timm")
-    rows = [
-        CNNFeatures(
-            "timm/resnet10t", ["-1", "layer1"], weights="random", size=64, tap=tap
-        ).fit_transform(IMAGES)
-        for tap in ("graph", "hooks")
-    ]
-    assert np.allclose(*rows, rtol=1e-4, atol=1e-5)
-
-
-def test_timm_preprocessing_is_its_own() -> None:
-    pytest.importorskip("timm")
-    how = find_config("timm/vit_tiny_patch16_224", weights="random").preprocessing
-    assert (how.interpolation, how.mean, how.crop) == ("bicubic", (0.5, 0.5, 0.5), (224, 224))
-
-
-def test_unknown_timm_network() -> None:
-    pytest.importorskip("timm")
-    with pytest.raises(ModelError, match="not known to timm"):
-        find_config("timm/resnet9000")

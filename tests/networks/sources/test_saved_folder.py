@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision import models
+
+from featx.errors import ModelError, WeightsError
+from featx.extractors.cnn import CNNFeatures
+from featx.networks.lenet import build_lenet
+from featx.networks.sources.finding import find_source
+from featx.networks.sources.saved_folder import read_card
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+
+
+def write_folder(folder: Path, seed: int = 0, **card: Any) -> Path:
+    """A folder with lenet's weights as drawn from a seed."""
+    torch.manual_seed(seed)
+    (folder / "model.json").write_text(json.dumps({"model": "lenet"} | card))
+    save_file(build_lenet().state_dict(), folder / "weights.safetensors")
+    return folder
+
+
+def test_folder_with_a_card_and_weights(tmp_path: Path) -> None:
+    network = models.squeezenet1_1(num_classes=4)
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    card = {"model": "squeezenet1_1", "n_classes": 4, "preprocessing": {"resize": 64, "crop": 64}}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    rows = CNNFeatures(str(tmp_path), "logits").fit_transform(IMAGES)
+    assert rows.shape == (3, 4)
+
+
+def test_rewritten_folder_gives_new_rows(tmp_path: Path) -> None:
+    fingerprints, rows = [], []
+    for seed in (0, 1):
+        extractor = CNNFeatures(str(write_folder(tmp_path, seed)), "pool1", size=28)
+        fingerprints.append(extractor.fingerprint("pool1"))
+        rows.append(extractor.fit_transform(IMAGES))
+    assert fingerprints[0] != fingerprints[1]
+    assert not np.array_equal(rows[0], rows[1])
+
+
+def test_folder_builds_the_network_that_its_weights_fit(tmp_path: Path) -> None:
+    source = find_source(write_folder(tmp_path, surgeries=[]))
+    weights = source.weights("default")
+    assert weights.read is not None
+    source.build(weights).load_state_dict(weights.read(), strict=True)
+
+
+def test_surgeries_make_the_head_instead_of_a_number_of_classes(tmp_path: Path) -> None:
+    surgeries = [{"at": "fc2", "layers": [["out", "linear", 500, 3]]}]
+    source = find_source(write_folder(tmp_path, n_classes=7, surgeries=surgeries))
+    network: Any = source.build(source.weights("random"))
+    assert network.fc2.out_features == 3
+
+
+def test_identity_follows_the_card(tmp_path: Path) -> None:
+    head = {"at": "fc2", "layers": [["out", "linear", 500, 3]]}
+    cards: list[dict[str, Any]] = [
+        {},
+        {"n_classes": 2},
+        {"n_classes": 3},
+        {"n_classes": 3, "surgeries": [head]},
+        {"n_classes": 3, "surgeries": [head | {"removed": ["relu_fc1"]}]},
+        {"model": "alexnet"},
+    ]
+    sources = [find_source(write_folder(tmp_path, **card)) for card in cards]
+    assert len({source.identity for source in sources}) == len(cards)
+
+
+def test_card_tells_the_preprocessing(tmp_path: Path) -> None:
+    said = {"resize": [20, 24], "crop": 16, "mean": [0, 0, 0], "interpolation": "bicubic"}
+    how = find_source(write_folder(tmp_path, preprocessing=said)).preprocessing()
+    assert (how.resize, how.crop, how.mean) == ((20, 24), (16, 16), (0, 0, 0))
+    assert (how.std, how.interpolation) == ((0.229, 0.224, 0.225), "bicubic")
+
+
+def test_other_weights_of_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="has no weights 'IMAGENET1K_V1'; it has its own"):
+        find_source(write_folder(tmp_path)).weights("IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize("text", ["", '{"model": "len', "[1, 2]", "{}", '{"classes": 3}'])
+def test_card_without_classes_is_no_model(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ModelError, match=r"no folder that `featx finetune` wrote.*no classes"):
+        read_card(tmp_path)
+
+
+def test_folder_without_a_card_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model.json is missing or names no classes"):
+        read_card(tmp_path)

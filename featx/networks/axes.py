@@ -5,9 +5,10 @@ Told by what made a tensor and from what, not by its shape: 7x7x768 may be eithe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from featx.networks.layers import CONVOLUTIONS, LINEARS
@@ -17,10 +18,17 @@ AXES = "_featx_axes"
 
 _CHANNELS_FIRST = CONVOLUTIONS | {"BatchNorm2d", "GroupNorm"}
 _CHANNELS_LAST = LINEARS | {"LayerNorm", "MultiheadAttention"}
+_REORDERING = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 _USUAL = {1: "c", 2: "tc", 3: "chw"}
 
 
-def note_axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequence[Any]) -> None:
+def note_axes(
+    value: Tensor,
+    source: Tensor | None,
+    kind: str,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any] | None = None,
+) -> None:
     """Note on a tensor what its dimensions are: ``c``, ``chw``, ``hwc``, ``tc``, ``ct`` or ``?``.
 
     Parameters
@@ -31,12 +39,19 @@ def note_axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequen
     kind : str
         Class of the module or name of the function that made it.
     arguments : sequence
+    keywords : mapping, optional
         What a function that orders dimensions anew was given besides.
     """
-    setattr(value, AXES, _axes(value, source, kind, arguments))
+    setattr(value, AXES, _axes(value, source, kind, arguments, keywords or {}))
 
 
-def _axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequence[Any]) -> str:
+def _axes(
+    value: Tensor,
+    source: Tensor | None,
+    kind: str,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+) -> str:
     n_dims = value.dim() - 1
     usual = _USUAL.get(n_dims, "?")
     before = getattr(source, AXES, "")
@@ -46,8 +61,10 @@ def _axes(value: Tensor, source: Tensor | None, kind: str, arguments: Sequence[A
         return usual if n_dims == 3 else "?"
     if kind in _CHANNELS_LAST:
         return {2: "tc", 3: "hwc"}.get(n_dims, "?")
-    if kind.lower() in ("permute", "transpose") and len(before) == n_dims:
-        return _reordered(before, arguments, is_swap=kind == "transpose") or usual
+    if kind.lower() in _REORDERING and len(before) == n_dims:
+        return _reordered(before, kind.lower(), arguments, keywords) or usual
+    if kind == "getattr" and value.stride() != source.stride():
+        return "?"  # A transposed view such as `.mT`: which one, its name does not say.
     if before == "chw" and n_dims == 2 and value.shape[1] == source.shape[1]:
         return "ct"
     if len(before) == n_dims:
@@ -66,14 +83,12 @@ def settle_axes(value: Tensor, source: Tensor | None) -> None:
         setattr(value, AXES, before)
 
 
-def _reordered(axes: str, arguments: Sequence[Any], *, is_swap: bool) -> str:
-    """Axes in the order that a permutation or a swap gives them; empty if that is unknown."""
-    order = arguments[0] if len(arguments) == 1 else arguments
-    indices = [int(index) % (len(axes) + 1) for index in order]
-    if is_swap and len(indices) == 2:
-        first, second = indices
-        indices = list(range(len(axes) + 1))
-        indices[first], indices[second] = second, first
-    if len(indices) != len(axes) + 1 or indices[0] != 0:
+def _reordered(axes: str, kind: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> str:
+    """Axes in the order that a function gives them; empty if that is unknown."""
+    # Each dimension is as long as its index, so the shape afterwards is the order.
+    probe = torch.empty(tuple(range(len(axes) + 1)), device="meta")
+    try:
+        order = getattr(probe, kind)(*arguments, **keywords).shape
+    except (TypeError, RuntimeError, IndexError):  # A user's module that is only called so.
         return ""
-    return "".join(axes[index - 1] for index in indices[1:])
+    return "".join(axes[index - 1] for index in order[1:]) if order[0] == 0 else ""

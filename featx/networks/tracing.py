@@ -171,7 +171,7 @@ class Trace(TorchFunctionMode):
         if value is not None and is_new(value, func, kwargs):
             path = self.stack[-1][0] if self.stack else ""
             name = self.namer.function(path, func)
-            note_axes(value, source, function_name(func), args[1:])
+            note_axes(value, source, function_name(func), args[1:], kwargs)
             self.see(name, function_name(func), value, source, is_new=True)
             setattr(value, MARK, name)
         return result

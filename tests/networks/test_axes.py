@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import nn
 
 from featx.networks.axes import AXES, note_axes, settle_axes
 from featx.networks.configs import list_layers
@@ -73,3 +76,36 @@ def test_what_hides_its_axes_inside_takes_those_of_its_input() -> None:
     other = maps("chw", shape=(2, 5, 3, 3))
     settle_axes(other, source)
     assert getattr(other, AXES) == "chw"
+
+
+class Reordering(nn.Module):
+    """Maps whose dimensions a function orders anew."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.function = function
+
+    def extra_repr(self) -> str:
+        return str(id(self.function))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "axes"),
+    [
+        (lambda x: x.movedim(1, -1), "hwc"),
+        (lambda x: torch.moveaxis(x, (2, 3), (1, 2)), "hwc"),
+        (lambda x: torch.permute(x, dims=(0, 2, 3, 1)), "hwc"),
+        (lambda x: x.flatten(2).swapaxes(1, 2), "tc"),
+        (lambda x: x.flatten(2).transpose(dim0=1, dim1=2), "tc"),
+        (lambda x: x.flatten(2).swapdims(1, 2), "tc"),
+        (lambda x: x.flatten(2).mT, "?"),
+    ],
+)
+def test_every_way_to_reorder_dimensions_is_followed(
+    function: Callable[[torch.Tensor], torch.Tensor], axes: str
+) -> None:
+    assert list_layers(Reordering(function), size=8)[-1].axes == axes

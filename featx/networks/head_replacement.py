@@ -113,4 +113,11 @@ def replace_head(network: nn.Module, n_classes: int) -> nn.Module:
 
 
 def _geometry(head: nn.Conv2d) -> dict[str, Any]:
-    return {"kernel_size": head.kernel_size, "stride": head.stride, "padding": head.padding}
+    return {
+        "kernel_size": head.kernel_size,
+        "stride": head.stride,
+        "padding": head.padding,
+        "dilation": head.dilation,
+        "bias": head.bias is not None,
+        "padding_mode": head.padding_mode,
+    }

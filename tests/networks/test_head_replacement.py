@@ -68,3 +68,16 @@ def test_kind_that_nobody_knows_is_refused_with_the_choices() -> None:
 def test_networks_give_as_many_logits_as_their_new_head_has_classes(build: Any) -> None:
     changed = replace_head(build(), 3).eval()
     assert changed(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        nn.Linear(4, 10, bias=False),
+        nn.Conv2d(4, 10, 3, 2, padding=2, dilation=2, bias=False, padding_mode="reflect"),
+    ],
+    ids=["linear", "conv"],
+)
+def test_new_head_is_like_the_old_one_but_for_its_outputs(head: nn.Module) -> None:
+    (changed,) = replace_head(nn.Sequential(head), 3)  # type: ignore[arg-type]
+    assert repr(changed) == repr(head).replace("10", "3")

@@ -40,7 +40,10 @@ class TimmSource(Source):
     def published(self, wish: str) -> Weights:
         """timm's default weights, or those of a tag such as ``a1_in1k``."""
         name = self._timm_name if wish == DEFAULT else f"{self._timm_name.split('.')[0]}.{wish}"
-        config = self._timm.get_pretrained_cfg(name)
+        try:
+            config = self._timm.get_pretrained_cfg(name)
+        except RuntimeError:  # timm's word for a tag that it does not have.
+            config = None
         if config is None or not config.has_weights:
             raise WeightsError(f"timm has no weights {wish!r} for {self.name}.")
         return Weights(

@@ -69,6 +69,12 @@ def test_tag_chooses_other_weights_than_the_default() -> None:
     assert names[0] == f"timm/resnet50.{timm.get_pretrained_cfg('resnet50').tag}"
 
 
+@pytest.mark.parametrize("wish", ["IMAGENET1K_V1", "a9_in1k"])
+def test_tag_that_timm_does_not_have_is_refused(wish: str) -> None:
+    with pytest.raises(WeightsError, match=f"timm has no weights '{wish}' for timm/resnet50"):
+        find_source("timm/resnet50").weights(wish)
+
+
 def test_without_network_it_says_which_file_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OSError("no route to host")

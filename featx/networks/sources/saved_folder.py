@@ -38,12 +38,17 @@ class FolderSource(Source):
         The folder.
     resolve : callable
         Gives the source of the network that ``model.json`` names.
+
+    Raises
+    ------
+    ModelError
+        If ``model.json`` cannot be read or names no network.
     """
 
     def __init__(self, name: str, *, resolve: Callable[[str], Source]) -> None:
         super().__init__(name)
         self.folder = Path(name).expanduser()
-        self.card: dict[str, Any] = json.loads((self.folder / FOLDER_FILES[0]).read_text("utf-8"))
+        self.card = _read_network_card(self.folder / FOLDER_FILES[0])
         self._resolve = resolve
 
     @property
@@ -97,4 +102,14 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{folder} is no folder that `featx finetune` wrote: {file.name} is missing or names "
             "no classes."
         ) from error
+    return card
+
+
+def _read_network_card(file: Path) -> dict[str, Any]:
+    try:
+        card: Any = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        card = None
+    if not isinstance(card, dict) or not isinstance(card.get("model"), str):
+        raise ModelError(f"{file} is damaged: expected a JSON object that names its 'model'.")
     return card

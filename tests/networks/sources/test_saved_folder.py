@@ -14,7 +14,7 @@ from featx.errors import ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
 from featx.networks.lenet import build_lenet
 from featx.networks.sources.finding import find_source
-from featx.networks.sources.saved_folder import read_card
+from featx.networks.sources.saved_folder import FolderSource, read_card
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
 
@@ -84,6 +84,13 @@ def test_card_tells_the_preprocessing(tmp_path: Path) -> None:
 def test_other_weights_of_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="has no weights 'IMAGENET1K_V1'; it has its own"):
         find_source(write_folder(tmp_path)).weights("IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize("text", ['{"model": "len', "[1, 2]", '{"n_classes": 3}', '{"model": 3}'])
+def test_damaged_card_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ModelError, match=r"model\.json is damaged"):
+        FolderSource(str(tmp_path), resolve=find_source)
 
 
 @pytest.mark.parametrize("text", ["", '{"model": "len', "[1, 2]", "{}", '{"classes": 3}'])

@@ -216,21 +216,6 @@ def test_checkpoint_of_another_run_is_refused(photos: list[str], tmp_path: Path)
         tuned(photos, checkpoint=tmp_path, random_state=1)
 
 
-def test_interrupt_of_the_user_is_not_taken_for_the_end(photos: list[str]) -> None:
-    class Stopper(ProgressCallback):
-        def note(self, text: str) -> None:
-            if text.startswith("head 1/"):
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        FineTunedClassifier(**SMALL).fit(photos, LABELS, progress=Stopper())
-
-
-def test_loss_that_is_not_finite_says_what_to_try(photos: list[str]) -> None:
-    with pytest.raises(TrainingError, match=r"not finite in epoch \d.*try a rate of"):
-        tuned(photos, train="all", lr=1e30, optimizer="sgd", warmup=0, epochs=5)
-
-
 def test_random_weights_train_whole_by_default(photos: list[str]) -> None:
     made = tuned(photos, weights="random", epochs=1)
 

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from featx.data.images import Images
-from featx.evaluation.split_scores import Predictions, SplitScores
+from featx.evaluation.split_scores import Predictions, SplitScores, _Predictions
 from featx.finetuning.domain_shift import SourceDistance, _shift_of, measure_distance
 from featx.finetuning.layer_advice import (
     _advice,
@@ -94,55 +90,3 @@ def test_advice_tells_what_was_measured_and_what_to_run() -> None:
     assert "model card" in text
     assert f"Run: featx probe {SAMPLES} --model featxnet --layer" in text
     assert result.details["distance"]["value"] > 0
-
-
-def normed() -> nn.Module:
-    """Channels of grey pictures' mean 0.5, as batch norm keeps it."""
-    network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network.append(nn.Linear(3, 2))
-    network.preprocessing = {  # type: ignore[assignment]
-        "resize": 8,
-        "crop": [8, 8],
-        "mean": [0, 0, 0],
-        "std": [1, 1, 1],
-    }
-    network[0].running_mean.fill_(0.5)  # type: ignore[union-attr, operator]
-    network[0].running_var.fill_(0.01)  # type: ignore[union-attr, operator]
-    return network
-
-
-def test_batch_norm_tells_the_distance_by_its_statistics() -> None:
-    gray, white = (Images(np.full((3, 8, 8, 3), value, np.uint8)) for value in (128, 255))
-
-    near, far = (measure_distance(images, normed()) for images in (gray, white))
-
-    assert near.way == "batch norm"
-    assert near.value == pytest.approx(0.02, abs=0.01)
-    assert far.value == pytest.approx(5, abs=0.01)
-    assert near.is_like
-    assert not far.is_like
-
-
-def test_without_statistics_the_networks_own_classes_tell() -> None:
-    undecided = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 100))
-    nn.init.zeros_(undecided[2].weight)
-    nn.init.zeros_(undecided[2].bias)
-
-    found = measure_distance(Images(np.zeros((2, 8, 8, 3), np.uint8)), undecided, size=8)
-
-    assert found.way == "entropy"
-    assert found.value == pytest.approx(1)
-
-
-def test_where_nothing_can_be_said_it_says_so() -> None:
-    few: Any = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-    torch.manual_seed(0)
-
-    found = measure_distance(Images(np.zeros((2, 8, 8, 3), np.uint8)), few, size=8)
-
-    assert (found.way, found.value, found.is_like) == ("none", None, None)
-    assert measure_distance(Images([]), "alexnet", weights="random").way == "none"
-
-
-def test_shift_is_in_deviations_of_the_source() -> None:
-    assert _shift_of([2.0], [0.0], [0.5]) == 4

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from featx.data.datasets import load_dataset
 from featx.errors import FeatureFileError
 from featx.features.feature_set import FeatureSet
 
@@ -65,13 +64,3 @@ def test_hdf5_without_its_package_names_the_cure(
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(FeatureFileError, match=r"run `pip install featx\[h5\]`"):
         features().save(tmp_path / "f.h5")
-
-
-def test_manifest_of_a_folder_is_one_for_load_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "f").mkdir()
-    (tmp_path / "f/a.jpg").touch()
-    features().save(tmp_path / "f", force=True)
-    assert load_dataset("f/manifest.parquet").labels.tolist() == ["x", "y", "x"]

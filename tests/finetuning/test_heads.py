@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from featx.errors import ModelError
+from featx.finetuning.heads import last_maps, parse_sizes, prepare_network
+from featx.networks.configs import find_config
+from tests.finetuning.conftest import Normed, prepare, trained
+
+
+def pooled() -> nn.Sequential:
+    """Maps pooled to a grid and flattened for dense layers, as in VGG."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 8),
+        nn.ReLU(),
+        nn.Linear(8, 10),
+    )
+
+
+@pytest.mark.parametrize("model", ["alexnet", "squeezenet1_0", "resnet18", "featxnet"])
+def test_dense_head_takes_the_place_of_the_classifier(model: str) -> None:
+    made = prepare(model, 5, hidden=(8,), dropout=0.5, batch_norm=True)
+
+    out = made.network(torch.rand(2, 3, 64, 64))
+
+    assert out.shape == (2, 5)
+    assert trained(made) >= {f"{made.head}.logits.weight", f"{made.head}.norm1.weight"}
+    assert all(name.startswith(f"{made.head}.") for name in trained(made))
+
+
+def test_dense_head_averages_the_last_maps() -> None:
+    made = prepare(pooled(), 3, dropout=0.5)
+    batch = torch.rand(2, 3, 64, 64)
+    logits = made.network.get_submodule(f"{made.head}.logits")
+
+    averaged = made.network[:3](batch).mean((2, 3))  # type: ignore[index]
+
+    torch.testing.assert_close(made.network(batch), logits(averaged))
+
+
+def test_head_reads_the_layer_that_is_named() -> None:
+    made = prepare(pooled(), 3, layer="4", hidden=(5,))
+    batch = torch.rand(2, 3, 64, 64)
+
+    features = made.network[:5](batch)  # type: ignore[index]
+
+    head = made.network.get_submodule(made.head)
+    torch.testing.assert_close(made.network(batch), head(features.relu()))
+
+
+def test_plain_head_changes_nothing_before_it() -> None:
+    network = Normed()
+    config = find_config(network, size=16)
+
+    made = prepare_network(config, 2)
+
+    own, before = made.network.state_dict(), network.state_dict()
+    new = {"8.weight", "8.bias"}
+    assert made.new_tensors == new
+    assert own["8.weight"].shape == (2, 4)
+    assert all(torch.equal(own[name], before[name]) for name in before.keys() - new)
+
+
+def test_head_is_drawn_from_the_seed_and_from_no_global_state() -> None:
+    config = find_config(Normed(), size=16)
+    before = torch.random.get_rng_state()
+
+    heads = [prepare_network(config, 2, random_state=i).network[8].weight for i in (0, 0, 1)]
+
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_new_logits_start_near_zero_whatever_the_size_of_features() -> None:
+    features = 100 * torch.rand(8, 8)
+
+    made = prepare(pooled(), 3)
+
+    assert made.network[6](features).abs().max() < 30  # type: ignore[index]
+    assert nn.Linear(8, 3)(features).abs().max() > 30
+
+
+def test_rectifier_after_the_classifier_is_removed() -> None:
+    made = prepare("squeezenet1_0")
+    nn.init.constant_(made.network.get_submodule(made.head).bias, -9)  # type: ignore[arg-type]
+
+    assert made.network(torch.rand(1, 3, 64, 64)).max() < 0
+    assert made.surgeries[-1]["removed"] == ["classifier.2"]
+
+
+def test_layer_with_no_weights_after_it_takes_no_head() -> None:
+    with pytest.raises(ModelError, match="No layer with weights follows '8'"):
+        prepare(Normed(), layer="logits")
+
+
+def test_last_maps_are_the_last_layer_with_places() -> None:
+    assert last_maps(prepare(pooled()).table).node == "2"
+    assert (
+        last_maps(prepare(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64**2, 2))).table).node == "0"
+    )
+
+
+@pytest.mark.parametrize("wrong", ["abc", "256,x", "0", [64, -1], "1.5", (2.7,), (True,)])
+def test_sizes_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(ModelError, match="sizes of dense layers, such as 256,64"):
+        parse_sizes(wrong)

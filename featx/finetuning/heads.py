@@ -283,7 +283,9 @@ def _rectifiers(table: LayerTable, path: str) -> list[str]:
 def _same_kind(last: nn.Module, n_classes: int) -> list[Any]:
     """Kind and settings of a layer like the last one, for other classes."""
     if isinstance(last, nn.Conv2d):
-        geometry = [list(last.kernel_size), list(last.stride), list(map(int, last.padding))]
+        is_word = isinstance(last.padding, str)  # "same" or "valid", which Conv2d takes as it is.
+        padding = last.padding if is_word else list(map(int, last.padding))
+        geometry = [list(last.kernel_size), list(last.stride), padding]
         return ["conv", last.in_channels, n_classes, *geometry]
     if isinstance(last, nn.Linear):
         return ["linear", last.in_features, n_classes]

@@ -89,6 +89,18 @@ def test_new_logits_start_near_zero_whatever_the_size_of_features() -> None:
     assert nn.Linear(8, 3)(features).abs().max() > 30
 
 
+@pytest.mark.parametrize("padding", ["same", "valid", 0])
+def test_convolution_as_classifier_keeps_its_padding(padding: Any) -> None:
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    last = nn.Conv2d(4, 10, 3, padding=padding)
+    end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    made = prepare(nn.Sequential(body, last, end), 2)
+
+    maps = torch.rand(1, 4, 8, 8)
+    assert made.network[1](maps).shape[2:] == last(maps).shape[2:]  # type: ignore[index]
+
+
 def test_rectifier_after_the_classifier_is_removed() -> None:
     made = prepare("squeezenet1_0")
     nn.init.constant_(made.network.get_submodule(made.head).bias, -9)  # type: ignore[arg-type]

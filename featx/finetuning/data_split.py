@@ -108,6 +108,11 @@ def load_data_split(
     failures = dict(_unreadable(dataset.images, n_jobs))
     readable = np.array([i for i in range(len(dataset)) if i not in failures], np.intp)
     named = [(dataset.names[i], reason) for i, reason in sorted(failures.items())]
+    if named and len(set(dataset.labels[readable])) < 2:  # type: ignore[index]
+        raise DatasetError(
+            f"{dataset.source}: expected readable images of two or more classes; {len(named)} of "
+            f"{len(dataset)} cannot be read, such as {named[0][0]}: {named[0][1]}."
+        )
     task = _divide(dataset.take(readable), named, random_state)
     for part in (task.valid, task.test):
         check_known(task.part(part)[1], task.part(task.train)[1])

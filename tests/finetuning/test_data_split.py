@@ -75,6 +75,15 @@ def test_images_without_class_or_content_are_left_out(tmp_path: Path) -> None:
     assert shades(task, kept) == [2, 3, 4, 5, 6, 7, 8]
 
 
+def test_data_of_which_no_second_class_can_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    given = dataset(["a", "b"])
+    given.images.items = [given.images.items[0], tmp_path / "broken.png"]
+
+    with pytest.raises(DatasetError, match=r"shades: .* 1 of 2 cannot be read, such as 1\.png: "):
+        load_data_split(given)
+
+
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_classes_that_nothing_is_learned_of_are_refused(split: str) -> None:
     given = dataset([*"ababab", "wasp"], [*["train"] * 2, *["val"] * 2, *["test"] * 2, split])

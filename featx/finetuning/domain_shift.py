@@ -106,11 +106,14 @@ def _by_batch_norm(
     plan = find_config(model, **how)
     made = plan.network()
     sums: dict[nn.Module, list[npt.NDArray[np.float64]]] = {}
+    counts: dict[nn.Module, int] = {}
 
     def see(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         value = inputs[0]
         dims = [d for d in range(value.dim()) if d != 1]
-        sums.setdefault(module, []).append(value.double().mean(dims).cpu().numpy())
+        # Sums rather than means: the last batch may be smaller than the others.
+        sums.setdefault(module, []).append(value.double().sum(dims).cpu().numpy())
+        counts[module] = counts.get(module, 0) + value.numel() // value.shape[1]
 
     hooks = [m.register_forward_pre_hook(see) for m in network.modules() if _has_statistics(m)]
     try:
@@ -120,7 +123,7 @@ def _by_batch_norm(
     finally:
         for hook in hooks:
             hook.remove()
-    shifts = [_shift_of_norm(norm, np.mean(means, 0)) for norm, means in sums.items()]
+    shifts = [_shift_of_norm(norm, np.sum(sums[norm], 0) / counts[norm]) for norm in sums]
     value = float(np.mean(shifts))
     words = f"channels of {len(shifts)} batch norms lie {value:.2f} deviations from the source's"
     return SourceDistance("batch norm", value, words)

@@ -42,6 +42,14 @@ def test_batch_norm_tells_the_distance_by_its_statistics() -> None:
     assert not far.is_like
 
 
+def test_every_image_weighs_alike_in_whatever_batch_it_is() -> None:
+    images = shaded(*[0] * 16, 255)  # The last one is a batch of its own.
+
+    distance = measure_distance(images, normed())
+
+    assert distance.value == pytest.approx((0.5 - 1 / 17) / 0.1)
+
+
 def test_network_is_left_as_it_was() -> None:
     network = normed()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -21,6 +21,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import unpack_data
 from skorch.helper import predefined_split
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from featx.errors import TrainingError
@@ -210,9 +211,12 @@ def run_stage(
     """
     stage.plan.apply(staged.network)
     staged.to(settings.device)
+    n_images = len(train)  # type: ignore[arg-type]
+    drops_last = n_images % settings.batch_size == 1 and _has_live_norm(stage.plan, staged.network)
+    n_images -= int(drops_last)
     callbacks: list[Any] = [
         ("seeds", SeedEachEpoch(settings.random_state, stage.name)),
-        ("rates", ScheduleRates(settings, stage.n_epochs, len(train))),  # type: ignore[arg-type]
+        ("rates", ScheduleRates(settings, stage.n_epochs, n_images)),
     ]
     stopping = None
     if valid is not None:
@@ -223,8 +227,9 @@ def run_stage(
         keep = KeepEachEpoch(checkpoint, staged.network, stage.name, stage.n_epochs, stopping)
         callbacks.append(("checkpoint", keep))
     told = progress or ProgressCallback()
-    callbacks.append(("tell", ReportProgress(told, stage.name, stage.n_epochs, len(train))))  # type: ignore[arg-type]
+    callbacks.append(("tell", ReportProgress(told, stage.name, stage.n_epochs, n_images)))
     net = _make_net(stage, staged, valid, settings, callbacks)
+    net.set_params(iterator_train__drop_last=drops_last)
     net.mix = None if mix is None else mix.forward  # skorch takes a module for one to train.
     net.precision = settings.precision
     with warnings.catch_warnings(), torch.random.fork_rng(devices=devices_of(settings.device)):
@@ -234,6 +239,12 @@ def run_stage(
     check_ended(net, stage.n_epochs, stopping)
     staged.train(False)
     return [scalars(row) for row in net.history]
+
+
+def _has_live_norm(plan: TrainingPlan, network: nn.Module) -> bool:
+    """Whether batch norm is in training mode, which has no variance of a batch of one image."""
+    modules = network.named_modules()
+    return any(path in plan.live and isinstance(module, _BatchNorm) for path, module in modules)
 
 
 def _derive_seed(random_state: int, stage: str, epoch: int) -> int:

@@ -126,6 +126,26 @@ def test_pixels_are_normalized_as_the_preprocessing_says() -> None:
     torch.testing.assert_close(maps, (batch / 255 - columns[0]) / columns[1])
 
 
+def test_last_image_alone_in_its_batch_does_not_break_batch_norm() -> None:
+    head = {"hidden": (4,), "batch_norm": True}
+    made = prepare(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5)), **head)
+    notes = Notes()
+
+    history = run(made, rows(9), batch_size=4, progress=notes)
+
+    assert len(history) == 3
+    assert notes.n_left == 0
+
+
+def test_last_image_alone_in_its_batch_is_trained_on_without_batch_norm() -> None:
+    made, fewer = small(), small()
+
+    run(made, rows(9), batch_size=8)
+    run(fewer, rows(8), batch_size=8)
+
+    assert not torch.equal(made.network[2].weight, fewer.network[2].weight)  # type: ignore[index]
+
+
 def test_weights_of_the_best_epoch_stay_and_progress_comes_to_its_end() -> None:
     made, valid, notes = small(), rows(6), Notes()
     valid.targets = [1 - target for target in valid.targets]  # The more it learns, the worse.

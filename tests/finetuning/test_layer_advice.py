@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.data.images import Images
-from featx.evaluation.split_scores import Predictions, SplitScores, _Predictions
-from featx.finetuning.domain_shift import SourceDistance, _shift_of, measure_distance
+from featx.evaluation.split_scores import Predictions, SplitScores
+from featx.finetuning.domain_shift import SourceDistance
 from featx.finetuning.layer_advice import (
     _advice,
     _choose,

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from featx._files import to_plain
 from featx.data.manifests import COLUMNS
 from featx.errors import FeatureFileError, did_you_mean, one_line
-from featx.features.formats import Content, Matrix, find_format
+from featx.features.formats import find_format
+from featx.features.formats.content import Content, Matrix
 
 Strings = npt.NDArray[np.str_]
 

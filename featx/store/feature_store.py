@@ -27,9 +27,7 @@ from featx.data.images import Images
 from featx.errors import DamagedRowWarning, ImageError
 from featx.store.index import Entry, Identity
 from featx.store.maintenance import Maintenance, is_good
-from featx.store.shards import Shard, write_shard
-
-__all__ = ["FeatureStore", "Shard", "find_digests", "open_store", "write_shard"]
+from featx.store.shards import Shard
 
 DEFAULT_STORE = "default"
 """What `open_store` takes for the user's own store."""

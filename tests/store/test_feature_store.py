@@ -16,8 +16,9 @@ import featx.data.images
 from featx.data.images import Images
 from featx.errors import DamagedRowWarning, ImageError
 from featx.extractors.color import MeanColor
-from featx.store.feature_store import FeatureStore, open_store, write_shard
+from featx.store.feature_store import FeatureStore, open_store
 from featx.store.index import ShardFile
+from featx.store.shards import write_shard
 
 PRINT = "f" * 32
 DIGESTS = [f"{i:032x}" for i in range(6)]

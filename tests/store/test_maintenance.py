@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from featx.data.images import Images
-from featx.store.feature_store import FeatureStore, write_shard
+from featx.store.feature_store import FeatureStore
 from featx.store.index import INDEX_FILE
+from featx.store.shards import write_shard
 
 OLD, NEW = "a" * 32, "b" * 32
 DIGESTS = [f"{i:032x}" for i in range(4)]

@@ -13,22 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import FeatureFileError, did_you_mean
-from featx.features.formats import (
-    array_folder as folder,
-)
-from featx.features.formats import (
-    arrays,
-    matlab,
-    tables,
-)
-from featx.features.formats.content import (
-    Content,
-    Matrix,
-    read_sidecar_meta,
-    sidecar,
-)
-
-__all__ = ["FORMATS", "Content", "Format", "Matrix", "find_format"]
+from featx.features.formats import array_folder, arrays, matlab, tables
+from featx.features.formats.content import Content, read_sidecar_meta, sidecar
 
 
 @dataclass(frozen=True)
@@ -95,4 +81,9 @@ _FORMATS = {
     ),
     ".mat": Format(matlab.write_mat, matlab.read_mat, matlab.read_mat_meta),
 }
-FOLDER = Format(folder.write_folder, folder.read_folder, folder.read_folder_meta, is_folder=True)
+FOLDER = Format(
+    array_folder.write_folder,
+    array_folder.read_folder,
+    array_folder.read_folder_meta,
+    is_folder=True,
+)

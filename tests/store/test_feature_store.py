@@ -43,7 +43,7 @@ def n_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read = featx.data.images._read_content
     monkeypatch.setattr(
         featx.data.images,
-        "read_content",
+        "_read_content",
         lambda item, name: (names.append(name), read(item, name))[1],
     )
     return names

@@ -36,6 +36,11 @@ LEVELS = [
 A module imports from its own package or from a lower level, inside functions too.
 """
 
+UNPICKLES = {
+    "featx.testing": "copies of its own objects, which it has pickled itself",
+}
+"""Modules that may unpickle, and what; files never."""
+
 MAX_ROOT_MODULES = 10
 
 SAME_NAME = {"featx.networks.featxnet": "the network's own name; its package does not export it"}
@@ -208,6 +213,25 @@ def test_every_public_name_has_a_docstring(module: str) -> None:
         if not ast.get_docstring(node) and not is_overload(node) and not is_setter(node)
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - set(UNPICKLES)))
+def test_nothing_is_unpickled(module: str) -> None:
+    calls = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)]
+    assert [ast.unparse(call) for call in calls if is_unpickling(call)] == []
+
+
+def is_unpickling(call: ast.Call) -> bool:
+    """Whether a call may run code that a file holds."""
+    options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    name = ast.unparse(call.func)
+    if name in {"torch.load", "np.load"}:
+        return options.get("weights_only") != "True" and options.get("allow_pickle") != "False"
+    return bool(
+        re.search(r"(joblib|pickle)\.(load|loads|Unpickler)$|read_pickle$|load_url$", name)
+        or name.endswith("load_state_dict_from_url")
+        or "True" in options.get("allow_pickle", "")
+    )
 
 
 def is_overload(node: ast.FunctionDef | ast.ClassDef) -> bool:

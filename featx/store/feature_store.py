@@ -68,8 +68,8 @@ class FeatureStore(Maintenance):
 
     Notes
     -----
-    Shards are joblib files, which are pickles and may run code when they are read: hence the
-    private folder.
+    Shards are joblib files, but they are never unpickled: reading a store, or verifying it, runs
+    nothing that is in it. Its rows are believed, though: hence the private folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -103,8 +103,10 @@ class FeatureStore(Maintenance):
         return [i for i, digest in enumerate(digests) if digest not in known]
 
     def width(self, fingerprint: str) -> int | None:
-        """Columns of a setting's rows; None if it has none."""
-        return self._index.width(fingerprint)
+        """Columns of a setting's rows; None if it has none that can be read."""
+        shards = self._index.shard_files(self._index.shard_ids(fingerprint))
+        readable = (shard.layout.width for shard in shards if self._open(shard) is not None)
+        return next(readable, None)
 
     def fill(
         self,
@@ -139,13 +141,16 @@ class FeatureStore(Maintenance):
                 hits[entries[digest].shard].append((index, entries[digest]))
         filled: set[int] = set()
         damaged: set[Entry] = set()
-        for shard in self._index.shard_files(hits):
-            rows = self._open(shard) if shard.width == out.shape[1] else None
-            good = [hit for hit in hits[shard.id] if is_good(rows, hit[1])]
+        files = {shard.id: shard for shard in self._index.shard_files(hits)}
+        for shard_id, shard_hits in hits.items():
+            rows = self._open(files.get(shard_id))
+            if rows is not None and rows.shape[1] != out.shape[1]:
+                rows = None
+            good = [hit for hit in shard_hits if is_good(rows, hit[1]) and hit[1].is_single]
             if rows is not None and good:
                 out[[index for index, _ in good]] = rows[[entry.start for _, entry in good]]
             filled.update(index for index, _ in good)
-            damaged.update({entry for _, entry in hits[shard.id]} - {entry for _, entry in good})
+            damaged.update({entry for _, entry in shard_hits} - {entry for _, entry in good})
         self._index.touch(fingerprint)
         self._drop_damaged(damaged)
         return [index for index in indices if index not in filled]

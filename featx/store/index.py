@@ -21,12 +21,12 @@ import numpy.typing as npt
 from featx._files import to_plain
 from featx.errors import StoreError
 from featx.store.private_folder import full_disk, make_private, store_errors
-from featx.store.shards import Shard
+from featx.store.shards import Shard, ShardLayout, is_sound
 
 logger = logging.getLogger(__name__)
 
 INDEX_FILE = "index.sqlite"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _WAIT_S = 60.0
 _N_PER_QUERY = 10_000
 _TOUCH_S = 3600.0
@@ -39,7 +39,8 @@ CREATE TABLE settings (
     created REAL NOT NULL, used REAL NOT NULL);
 CREATE TABLE shards (
     id INTEGER PRIMARY KEY AUTOINCREMENT, setting INTEGER NOT NULL, file TEXT NOT NULL UNIQUE,
-    dtype TEXT NOT NULL, width INTEGER NOT NULL, n_bytes INTEGER NOT NULL,
+    dtype TEXT NOT NULL, n_rows INTEGER NOT NULL, width INTEGER NOT NULL,
+    offset INTEGER NOT NULL, n_bytes INTEGER NOT NULL, container_crc INTEGER NOT NULL,
     producer TEXT NOT NULL, created REAL NOT NULL);
 CREATE INDEX shards_by_setting ON shards (setting);
 CREATE TABLE entries (
@@ -52,8 +53,16 @@ CREATE TABLE files (
     ctime INTEGER NOT NULL, inode INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
 """
 
+_LAYOUT = ", ".join(ShardLayout._fields)
+_IS_SOUND = f"is_sound(file, {_LAYOUT})"
+"""Condition on a row of ``shards``; one that fails it counts as absent, for it may say anything."""
+
 Identity: TypeAlias = tuple[int, int, int, int]
 """Size, time of change in ns, time of the inode's change in ns, inode of a file."""
+
+
+class _OldIndexError(StoreError):
+    """The index is of an older version."""
 
 
 class Entry(NamedTuple):
@@ -65,6 +74,16 @@ class Entry(NamedTuple):
     stop: int
     crc: int
 
+    def is_within(self, n_rows: int) -> bool:
+        """Whether these are rows of an array; an index may hold anything."""
+        is_whole = isinstance(self.start, int) and isinstance(self.stop, int)
+        return is_whole and 0 <= self.start <= self.stop <= n_rows
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one row, as of all but local descriptors."""
+        return self.start + 1 == self.stop
+
 
 class ShardFile(NamedTuple):
     """What the index knows of a shard."""
@@ -72,9 +91,7 @@ class ShardFile(NamedTuple):
     id: int
     setting: int
     file: str
-    dtype: str
-    width: int
-    n_bytes: int
+    layout: ShardLayout
 
 
 class Index:
@@ -107,32 +124,38 @@ class Index:
 
     def shard_files(self, ids: Iterable[int] | None = None) -> list[ShardFile]:
         """Shards with these ids; all by default, those of the least recent settings first."""
-        columns = "shards.id, setting, file, dtype, width, n_bytes"
+        columns = f"shards.id, setting, file, {_LAYOUT}"
         with self._read() as db:
             if ids is None:
                 rows: Iterable[Any] = db.execute(
                     f"SELECT {columns} FROM shards JOIN settings ON settings.id = setting "
-                    "ORDER BY used, shards.id"
+                    f"WHERE {_IS_SOUND} ORDER BY used, shards.id"
                 )
             else:
-                rows = _select_in(db, f"SELECT {columns} FROM shards WHERE id IN", list(ids))
-            return [ShardFile(*row) for row in rows]
+                query = f"SELECT {columns} FROM shards WHERE {_IS_SOUND} AND id IN"
+                rows = _select_in(db, query, list(ids))
+            return [
+                ShardFile(id_, setting, file, ShardLayout(*layout))
+                for id_, setting, file, *layout in rows
+            ]
 
     def entries(self, shard: int) -> list[Entry]:
         """All entries of one shard, in the order of its rows."""
-        query = "SELECT digest, shard, start, stop, crc FROM entries WHERE shard = ? ORDER BY start"
+        query = (
+            "SELECT digest, shard, start, stop, crc FROM entries "
+            "WHERE shard = ? AND typeof(digest) = 'blob' ORDER BY start"
+        )
         with self._read() as db:
             return [Entry(row[0].hex(), *row[1:]) for row in db.execute(query, (shard,))]
 
-    def width(self, fingerprint: str) -> int | None:
-        """Columns of a setting's rows, None where it has none."""
+    def shard_ids(self, fingerprint: str) -> list[int]:
+        """Shards with rows of a setting."""
         query = (
-            "SELECT width FROM shards JOIN settings ON settings.id = setting "
-            "WHERE fingerprint = ? LIMIT 1"
+            "SELECT shards.id FROM shards JOIN settings ON settings.id = setting "
+            "WHERE fingerprint = ? ORDER BY shards.id"
         )
         with self._read() as db:
-            row = db.execute(query, (fingerprint,)).fetchone()
-            return None if row is None else int(row[0])
+            return [id_ for (id_,) in db.execute(query, (fingerprint,))]
 
     def add(self, shard: Shard, settings: Mapping[str, Any]) -> bool:
         """Enter a shard's rows, except for pictures that have some; whether any was new."""
@@ -148,9 +171,9 @@ class Index:
             )
             setting = _setting_id(db, shard.fingerprint)
             shard_id = db.execute(
-                "INSERT INTO shards (setting, file, dtype, width, n_bytes, producer, created) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (setting, shard.file, shard.dtype, shard.width, shard.n_bytes, producer, now),
+                f"INSERT INTO shards (setting, file, {_LAYOUT}, producer, created) "
+                f"VALUES (?, ?, {', '.join('?' * len(shard.layout))}, ?, ?)",
+                (setting, shard.file, *shard.layout, producer, now),
             ).lastrowid
             rows = zip(shard.digests, shard.starts, shard.stops, shard.crcs, strict=True)
             is_new = db.executemany(
@@ -168,6 +191,21 @@ class Index:
             db.executemany("DELETE FROM entries WHERE shard = ? AND digest = ?", keys)
             return _drop_empty(db)
 
+    def drop_unsound(self) -> list[str]:
+        """Take out what no writer enters, and rows without a shard; files no longer needed."""
+        unsound = {
+            "shards": f"NOT {_IS_SOUND} OR setting NOT IN (SELECT id FROM settings)",
+            "entries": "typeof(digest) != 'blob' OR shard NOT IN (SELECT id FROM shards)",
+        }
+        with self._read() as db:  # A store that is whole may be one that cannot be written.
+            query = "SELECT EXISTS (SELECT 1 FROM {} WHERE {})"
+            if not any(db.execute(query.format(*it)).fetchone()[0] for it in unsound.items()):
+                return []
+        with self._write() as db:
+            for table, condition in unsound.items():
+                db.execute(f"DELETE FROM {table} WHERE {condition}")
+            return _drop_empty(db)
+
     def drop_shards(self, ids: Sequence[int]) -> list[str]:
         """Take out whole shards; their files."""
         with self._write() as db:
@@ -178,10 +216,9 @@ class Index:
         """Note that a setting's rows are in use, if there is room for the note."""
         now = time.time()
         with self._read() as db:
-            query = "SELECT used FROM settings WHERE fingerprint = ?"
-            row = db.execute(query, (fingerprint,)).fetchone()
-        if row is None or row[0] > now - _TOUCH_S:
-            return
+            query = "SELECT 1 FROM settings WHERE fingerprint = ? AND used <= ?"
+            if db.execute(query, (fingerprint, now - _TOUCH_S)).fetchone() is None:
+                return
         try:
             with self._write() as db:
                 db.execute("UPDATE settings SET used = ? WHERE fingerprint = ?", (now, fingerprint))
@@ -192,7 +229,10 @@ class Index:
 
     def known_files(self, paths: Iterable[bytes]) -> dict[bytes, tuple[Identity, str]]:
         """Remembered identity and content of those files that are known, by path."""
-        query = "SELECT path, size, mtime, ctime, inode, digest FROM files WHERE path IN"
+        query = (
+            "SELECT path, size, mtime, ctime, inode, digest FROM files "
+            "WHERE typeof(digest) = 'blob' AND path IN"
+        )
         with self._read() as db:
             rows = _select_in(db, query, list(set(paths)))
             return {path: (tuple(identity), digest.hex()) for path, *identity, digest in rows}
@@ -213,17 +253,19 @@ class Index:
     def paths(self) -> list[bytes]:
         """All files that are remembered."""
         with self._read() as db:
-            return [path for (path,) in db.execute("SELECT path FROM files")]
+            query = "SELECT path FROM files WHERE typeof(path) = 'blob'"
+            return [path for (path,) in db.execute(query)]
 
     def settings(self) -> list[dict[str, Any]]:
         """Every setting with its counts, the last used first."""
-        query = """
+        query = f"""
             SELECT fingerprint, settings, settings.created, used, sum(n_entries) AS n_rows,
                    count(*) AS n_shards, sum(n_bytes) AS n_bytes, max(width) AS width,
                    max(dtype) AS dtype
             FROM settings JOIN shards ON setting = settings.id
             JOIN (SELECT shard, count(*) AS n_entries FROM entries GROUP BY shard)
                 ON shard = shards.id
+            WHERE typeof(fingerprint) = 'text' AND {_IS_SOUND}
             GROUP BY settings.id ORDER BY used DESC, settings.id"""
         with self._read() as db:
             db.row_factory = sqlite3.Row
@@ -240,8 +282,8 @@ class Index:
         queries = {
             "n_rows": "SELECT count(*) FROM entries",
             "n_images": "SELECT count(DISTINCT digest) FROM entries",
-            "n_shards": "SELECT count(*) FROM shards",
-            "n_bytes": "SELECT coalesce(sum(n_bytes), 0) FROM shards",
+            "n_shards": f"SELECT count(*) FROM shards WHERE {_IS_SOUND}",
+            "n_bytes": f"SELECT coalesce(sum(n_bytes), 0) FROM shards WHERE {_IS_SOUND}",
             "n_files": "SELECT count(*) FROM files",
         }
         with self._read() as db:
@@ -255,7 +297,8 @@ class Index:
                     db.execute(f"DELETE FROM {table}")
                 return db.execute("DELETE FROM entries").rowcount
         except StoreError as error:
-            if not (_is_damaged(error.__cause__) or _is_full(error.__cause__)):
+            is_old = isinstance(error, _OldIndexError)
+            if not (is_old or _is_damaged(error.__cause__) or _is_full(error.__cause__)):
                 raise
             (self.folder / INDEX_FILE).unlink()
             return 0
@@ -289,6 +332,8 @@ class Index:
         # Never opened but by SQLite: closing another handle would end the locks it holds.
         db = sqlite3.connect(self.folder / INDEX_FILE, timeout=_WAIT_S, isolation_level=None)
         try:
+            db.execute("PRAGMA trusted_schema = OFF")  # The file may be somebody else's.
+            db.create_function("is_sound", 1 + len(ShardLayout._fields), is_sound)
             if _schema_version(db) != _SCHEMA_VERSION:
                 self._create(db)
         except BaseException:
@@ -308,6 +353,12 @@ class Index:
                     f"The store in {self.folder} was written by a newer featx (version {version} "
                     f"of its index; this one reads {_SCHEMA_VERSION}). Upgrade featx, or name "
                     "another folder by --store or FEATX_STORE."
+                )
+            if 0 < version < _SCHEMA_VERSION:
+                raise _OldIndexError(
+                    f"The store in {self.folder} was written by an older featx, whose rows this "
+                    "one does not read. Begin anew with `featx cache clear`, or name another "
+                    "folder by --store or FEATX_STORE."
                 )
             if version == 0:
                 for statement in SCHEMA.split(";"):
@@ -366,7 +417,8 @@ def _select_in(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> lis
 def _drop_empty(db: sqlite3.Connection) -> list[str]:
     """Take out shards and settings that have no rows; the files of those shards."""
     is_empty = "NOT EXISTS (SELECT 1 FROM entries WHERE shard = shards.id)"
-    files = [file for (file,) in db.execute(f"SELECT file FROM shards WHERE {is_empty}")]
+    query = f"SELECT file FROM shards WHERE {_IS_SOUND} AND {is_empty}"
+    files = [file for (file,) in db.execute(query)]
     db.execute(f"DELETE FROM shards WHERE {is_empty}")
     db.execute("DELETE FROM settings WHERE id NOT IN (SELECT setting FROM shards)")
     return files

@@ -31,6 +31,8 @@ from featx.store.shards import (
 )
 
 _DAY_S = 86_400.0
+_LAST_S = 2.0**32
+"""In 2106."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class Maintenance:
         -------
         Verified
         """
-        n_rows = 0
+        n_rows = n_unsound = self._drop_unsound()
         damaged: list[Entry] = []
         files = []
         for shard in self._index.shard_files():
@@ -206,7 +208,7 @@ class Maintenance:
                 watch(len(entries))
         if damaged:
             self._remove(self._index.drop(damaged))
-        return Verified(n_rows, len(damaged), files)
+        return Verified(n_rows, n_unsound + len(damaged), files)
 
     def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> Pruned:
         """Remove what is of no use: always what killed runs left, and what is asked for.
@@ -229,6 +231,7 @@ class Maintenance:
         # Files first: on a full disk the index cannot be written before there is room.
         n_bytes = self._remove([*orphans, *(shard.file for shard in shards)])
         self._index.drop_shards([shard.id for shard in shards])
+        self._drop_unsound()
         after = self._index.counts()
         gone = [path for path in self._index.paths() if not os.path.exists(path)]
         self._index.forget_files(gone)
@@ -259,7 +262,13 @@ class Maintenance:
         """A shard's array; None if it is gone or damaged."""
         if shard is None:
             return None
-        return open_shard(self.folder / shard.file, shard.dtype, shard.width)
+        return open_shard(self.folder, shard.file, shard.layout)
+
+    def _drop_unsound(self) -> int:
+        """Take out of the index what cannot be right; number of rows."""
+        n_rows = self._index.counts()["n_rows"]
+        self._remove(self._index.drop_unsound())
+        return n_rows - self._index.counts()["n_rows"]
 
     def _unused(self, days: float | None) -> list[ShardFile]:
         """Shards of settings not used for so many days."""
@@ -274,8 +283,8 @@ class Maintenance:
         if max_bytes is None:
             return []
         shards = self._index.shard_files()
-        excess = sum(shard.n_bytes for shard in shards) - max_bytes
-        sizes = np.cumsum([0] + [shard.n_bytes for shard in shards])
+        excess = sum(shard.layout.n_bytes for shard in shards) - max_bytes
+        sizes = np.cumsum([0] + [shard.layout.n_bytes for shard in shards])
         return [shard for shard, size in zip(shards, sizes) if size < excess]
 
     def _orphans(self) -> list[str]:
@@ -288,29 +297,47 @@ class Maintenance:
         """Every file of rows that is there, entered or not, relative to the folder."""
         suffixes = (SHARD_SUFFIX, SHARD_SUFFIX + TEMPORARY_SUFFIX)
         with store_errors(self.folder):
-            names = (it.name for it in (self.folder / SHARD_FOLDER).glob("*"))
+            paths = (self.folder / SHARD_FOLDER).glob("*")
+            names = [it.name for it in paths if it.is_symlink() or not it.is_dir()]
             return [f"{SHARD_FOLDER}/{name}" for name in names if name.endswith(suffixes)]
 
     def _remove(self, files: Iterable[str]) -> int:
-        """Remove files; their size in bytes."""
+        """Remove files of the folder of shards, never others; their size in bytes."""
         n_bytes = 0
         with store_errors(self.folder):
             for file in files:
-                path = self.folder / file
-                n_bytes += path.stat().st_size if path.exists() else 0
-                path.unlink(missing_ok=True)
+                path = self.folder / SHARD_FOLDER / Path(file).name
+                if path.is_symlink() or path.is_file():
+                    n_bytes += path.lstat().st_size
+                    path.unlink(missing_ok=True)
         return n_bytes
 
 
 def is_good(rows: npt.NDArray[Any] | None, entry: Entry) -> bool:
     """Whether a picture's rows are those that were written."""
-    if rows is None or entry.stop > len(rows):
+    if rows is None or not entry.is_within(len(rows)):
         return False
     return row_crc(entry.digest, rows[entry.start : entry.stop]) == entry.crc
 
 
 def _stored_setting(row: dict[str, Any]) -> StoredSetting:
-    settings = json.loads(row.pop("settings"))
+    """A row of the index for people; what is not what it should be is left out."""
+    settings = _settings(row.pop("settings"))
     extractor = str(settings.get("extractor", "")).rpartition(".")[2]
     dtype = np.dtype(row.pop("dtype")).name
+    row |= {name: _seconds(row[name]) for name in ("created", "used")}
     return StoredSetting(extractor=extractor, settings=settings, dtype=dtype, **row)
+
+
+def _settings(text: Any) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    is_sound = isinstance(settings, dict) and isinstance(settings.get("parameters", {}), dict)
+    return settings if is_sound else {}
+
+
+def _seconds(value: Any) -> float:
+    is_time = isinstance(value, int | float) and 0 <= value < _LAST_S
+    return float(value) if is_time else 0.0

@@ -2,20 +2,26 @@
 
 A shard is one C-contiguous array saved with joblib. It comes into being under a temporary
 name and is renamed when every byte is on disk, so that a file with a shard's name is whole.
+
+A joblib file is a pickle around the bytes of the array. `joblib.load` opens it anywhere, but it
+is never unpickled here, for a pickle from somebody else may run code: where the bytes are is
+noted when they are written, and they are mapped from there.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import secrets
+import stat
 import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple, TypeAlias
 
 import joblib
 import numpy as np
@@ -42,11 +48,62 @@ PRODUCERS = {
 }
 """Packages that may have made the numbers: name of the module -> of the distribution."""
 
+_FILE = re.compile(rf"{SHARD_FOLDER}/[\w.-]+{re.escape(SHARD_SUFFIX)}", re.ASCII)
+"""A plain name in the folder of shards."""
+
+_DTYPES = frozenset(
+    np.dtype(code).newbyteorder(order).str
+    for code in ("?", *np.typecodes["AllInteger"], *np.typecodes["Float"])
+    for order in "<>"
+)
+"""Types of value that a shard may hold: plain numbers."""
+
+_Bytes: TypeAlias = bytes | memoryview
+
+_ALIGNMENT = 16
+"""Bytes to a multiple of which joblib aligns an array in its file."""
+
+_MAX_BYTES = 2**48
+_MAX_HEADER_BYTES = 4096
+_PADDING = b"\xff"
+_STOP = b"."
+"""The pickle's last opcode, all that follows the array."""
+
 _ABANDONED_S = 3600.0
 """Age at which an uncommitted file is nobody's, whatever its writer does."""
 
 _UNCOMMITTED_S = 60.0
 """Age up to which a file may await its commit though its writer has ended."""
+
+
+class ShardLayout(NamedTuple):
+    """Where the rows are in a shard's file, and what the rest of the file must sum to.
+
+    Attributes
+    ----------
+    dtype : str
+        NumPy's name of the value type, with the byte order.
+    n_rows, width : int
+        Shape of the array.
+    offset : int
+        Bytes before the array.
+    n_bytes : int
+        Size of the file.
+    container_crc : int
+        CRC-32 of this layout and of the bytes of the file before and after the array.
+    """
+
+    dtype: str
+    n_rows: int
+    width: int
+    offset: int
+    n_bytes: int
+    container_crc: int
+
+    @property
+    def stop(self) -> int:
+        """Where the array's bytes end in the file."""
+        return self.offset + self.n_rows * self.width * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -65,12 +122,8 @@ class Shard:
         Where each picture's rows begin and end in the array.
     crcs : tuple of int
         CRC-32 of each picture's digest and bytes.
-    dtype : str
-        NumPy's name of the value type.
-    width : int
-        Columns.
-    n_bytes : int
-        Size of the file.
+    layout : ShardLayout
+        Where the rows are in the file.
     producer : mapping
         What made the numbers but does not decide what they are found by: versions of featx
         and other packages, the machine, parameters of speed.
@@ -82,9 +135,7 @@ class Shard:
     starts: tuple[int, ...]
     stops: tuple[int, ...]
     crcs: tuple[int, ...]
-    dtype: str
-    width: int
-    n_bytes: int
+    layout: ShardLayout
     producer: Mapping[str, str]
 
 
@@ -119,6 +170,8 @@ def write_shard(
 
     Raises
     ------
+    ValueError
+        If there is not one row for each digest, or the rows are not of plain numbers.
     StoreError
         If the disk is full or the folder cannot be written; no file is left behind.
     """
@@ -126,11 +179,13 @@ def write_shard(
     if len(lengths) != len(digests):
         raise ValueError(f"Wanted one row for each of {len(digests)} digests; got {len(lengths)}.")
     array = np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else np.concatenate(rows))
+    if array.dtype.str not in _DTYPES:
+        raise ValueError(f"Expected rows of plain numbers; got values of type {array.dtype}.")
     stops = np.cumsum(lengths).tolist()
     starts = [0, *stops[:-1]]
     file = f"{SHARD_FOLDER}/{_new_name(fingerprint)}"
     with store_errors(folder):
-        n_bytes = _publish(array, folder / file)
+        layout = _publish(array, folder / file)
     return Shard(
         fingerprint=fingerprint,
         file=file,
@@ -138,22 +193,66 @@ def write_shard(
         starts=tuple(starts),
         stops=tuple(stops),
         crcs=tuple(map(row_crc, digests, (array[a:b] for a, b in zip(starts, stops)))),
-        dtype=array.dtype.str,
-        width=array.shape[1],
-        n_bytes=n_bytes,
+        layout=layout,
         producer=_versions() | dict(producer or {}),
     )
 
 
-def open_shard(path: Path, dtype: str, width: int) -> npt.NDArray[Any] | None:
-    """A shard's array mapped into memory, read-only; None if the file is gone or damaged."""
+def open_shard(folder: Path, file: str, layout: ShardLayout) -> npt.NDArray[Any] | None:
+    """A shard's rows mapped into memory, read-only; None if the file is gone or damaged.
+
+    Nothing in the file is interpreted. What is not rows must have the recorded checksum.
+
+    Parameters
+    ----------
+    folder : Path
+        The store's folder.
+    file : str
+        As of `Shard`.
+    layout : ShardLayout
+        As of `Shard`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, width), or None
+    """
+    if not is_sound(file, *layout):
+        return None
     try:
-        array = joblib.load(path, mmap_mode="r")
-    except Exception:  # A damaged pickle may raise anything; its rows are computed anew.
+        content = _map(folder / file, layout.n_bytes)
+    except OSError:
         return None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] != width:
+    if content is None or _container_crc(content, layout) != layout.container_crc:
         return None
-    return array.view(np.ndarray) if array.dtype.str == dtype else None
+    rows = content[layout.offset : layout.stop].view(layout.dtype)
+    return rows.reshape(layout.n_rows, layout.width).view(np.ndarray)
+
+
+def is_sound(file: Any, *layout: Any) -> bool:
+    """Whether values of an index, which may be anything, could be those of a shard.
+
+    Parameters
+    ----------
+    file : object
+        A plain name in the folder of shards, if they are.
+    *layout : object
+        Values of a `ShardLayout`, whose rows lie within the file, if they are.
+
+    Examples
+    --------
+    >>> is_sound("shards/a.joblib", "<f4", 3, 2, 240, 265, 0)
+    True
+    >>> is_sound("../a.joblib", "<f4", 3, 2, 240, 265, 0)
+    False
+    """
+    if not isinstance(file, str) or _FILE.fullmatch(file) is None:
+        return False
+    dtype, *numbers = layout
+    if dtype not in _DTYPES or not all(map(_is_size, numbers)):
+        return False
+    shard = ShardLayout(*layout)
+    is_aligned = shard.offset % _ALIGNMENT == 0 and shard.offset <= _MAX_HEADER_BYTES
+    return is_aligned and shard.stop + len(_STOP) == shard.n_bytes
 
 
 def row_crc(digest: str, row: npt.NDArray[Any]) -> int:
@@ -173,14 +272,62 @@ def is_abandoned(path: Path, now: float | None = None) -> bool:
     return age_s > _ABANDONED_S or (age_s > _UNCOMMITTED_S and _is_writer_dead(path.name))
 
 
-def _publish(array: npt.NDArray[Any], path: Path) -> int:
-    """Save an array in a new file, whole or not at all; size of the file."""
+def _publish(array: npt.NDArray[Any], path: Path) -> ShardLayout:
+    """Save an array in a new file, whole or not at all; where it is in it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A name that says who writes, so that what a killed process left is found to be abandoned.
     part = path.with_name(path.name + TEMPORARY_SUFFIX)
-    with atomic_write(path, temporary=part), part.open("xb") as file:
+    with atomic_write(path, temporary=part), part.open("x+b") as file:
         joblib.dump(array, file)
-        return file.tell()
+        return _layout(array, file)
+
+
+def _layout(array: npt.NDArray[Any], file: IO[bytes]) -> ShardLayout:
+    """Where joblib has put an array in the file that it has just written.
+
+    joblib writes the pickle of a wrapper, one byte with the length of the padding, the padding,
+    the array's bytes and the pickle's last opcode.
+    """
+    n_bytes = file.tell()
+    offset = n_bytes - len(_STOP) - array.nbytes
+    file.seek(0)
+    header = file.read(offset)
+    file.seek(offset + array.nbytes)
+    trailer = file.read()
+    n_padding = len(header) - len(header.rstrip(_PADDING))
+    if trailer != _STOP or header[-n_padding - 1] != n_padding or offset % _ALIGNMENT:
+        raise RuntimeError(f"joblib {joblib.__version__} writes arrays in an unknown layout.")
+    n_rows, width = array.shape
+    layout = ShardLayout(array.dtype.str, n_rows, width, offset, n_bytes, container_crc=0)
+    return layout._replace(container_crc=_crc_of_parts(layout, header, trailer))
+
+
+def _container_crc(content: npt.NDArray[np.uint8], layout: ShardLayout) -> int:
+    return _crc_of_parts(layout, content[: layout.offset].data, content[layout.stop :].data)
+
+
+def _crc_of_parts(layout: ShardLayout, header: _Bytes, trailer: _Bytes) -> int:
+    """CRC-32 of a shard but its rows, begun with the layout so that no row has another type."""
+    begun = zlib.crc32(repr(layout[:-1]).encode())
+    return zlib.crc32(trailer, zlib.crc32(header, begun))
+
+
+def _map(path: Path, n_bytes: int) -> npt.NDArray[np.uint8] | None:
+    """Content of a file of a size, mapped into memory; None if it is not such a file."""
+    with open(path, "rb", buffering=0, opener=_open_file) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != n_bytes:
+            return None
+        return np.memmap(file, np.uint8, "r", shape=(n_bytes,))
+
+
+def _open_file(path: str, flags: int) -> int:
+    """Open a file; neither follow a link, nor wait at a pipe for somebody to write."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= _MAX_BYTES
 
 
 def _new_name(fingerprint: str) -> str:

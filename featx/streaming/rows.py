@@ -361,8 +361,9 @@ class _Run:
         digests = [self.digests[index] for index in indices]
         for layer, fingerprint in stage.fingerprints.items():
             width = self.store.width(fingerprint)
-            if width is None:
-                unread.update(indices)
+            if width is None:  # Nothing there, or all of it is damaged, which is dropped then.
+                nothing = np.empty((len(self.images), 0), np.float32)
+                unread.update(self.store.fill(fingerprint, digests, nothing, indices))
                 continue
             block = _block(blocks, layer, (len(self.images), width))
             unread.update(self.store.fill(fingerprint, digests, block, indices))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +57,18 @@ def test_verify_reads_every_row(
 ) -> None:
     assert run(monkeypatch, "verify") == 0
     assert capsys.readouterr().out == "4 rows read, 0 damaged and dropped\n"
+
+
+def test_verify_runs_nothing_that_a_store_holds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    target = str(tmp_path / "executed")
+    reduced = pickle.dumps(type("Crafted", (), {"__reduce__": lambda _: (os.mkdir, (target,))})())
+    for shard in (Path(os.environ["FEATX_STORE"]) / "shards").iterdir():
+        shard.write_bytes(reduced.ljust(shard.stat().st_size, b"\0"))
+    assert run(monkeypatch, "verify") == 0
+    assert capsys.readouterr().out == "4 rows read, 4 damaged and dropped\n"
+    assert not Path(target).exists()
 
 
 def test_clear_empties_the_store(

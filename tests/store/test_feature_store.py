@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import sqlite3
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -17,8 +20,8 @@ from featx.data.images import Images
 from featx.errors import DamagedRowWarning, ImageError
 from featx.extractors.color import MeanColor
 from featx.store.feature_store import FeatureStore, open_store
-from featx.store.index import ShardFile
-from featx.store.shards import write_shard
+from featx.store.index import INDEX_FILE, ShardFile
+from featx.store.shards import _crc_of_parts, write_shard
 
 PRINT = "f" * 32
 DIGESTS = [f"{i:032x}" for i in range(6)]
@@ -171,6 +174,136 @@ def test_a_shard_gone_or_unreadable_loses_its_rows_only(full: FeatureStore, dama
         assert [i for i, _ in full.read(PRINT, DIGESTS)] == [4, 5]
     assert full.missing(PRINT, DIGESTS) == [0, 1, 2, 3]
     assert len(shards_of(full)) == len(list((full.folder / "shards").iterdir())) == 1
+
+
+def change_index(store: FeatureStore, statement: str, *values: object) -> None:
+    """Do to the index what featx never does."""
+    with sqlite3.connect(store.folder / INDEX_FILE) as db:
+        db.execute(statement, values)
+    db.close()
+
+
+class Crafted:
+    """An object whose pickle makes a folder when it is read."""
+
+    def __init__(self, sentinel: Path) -> None:
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.sentinel),)
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Iterator[Path]:
+    """What a crafted shard makes if it is unpickled."""
+    sentinel = tmp_path / "executed"
+    pickle.loads(pickle.dumps(Crafted(sentinel)))
+    sentinel.rmdir()
+    yield sentinel
+    assert not sentinel.exists()
+
+
+def craft(
+    store: FeatureStore, shard: ShardFile, sentinel: Path, *, is_in_index: bool = False
+) -> None:
+    """Put a pickle that runs code in the place of a shard, of the same size."""
+    content = (store.folder / shard.file).read_bytes()
+    header = pickle.dumps(Crafted(sentinel)).ljust(shard.layout.offset, b"\0")
+    forged = header + content[len(header) :]
+    (store.folder / shard.file).write_bytes(forged)
+    if is_in_index:
+        crc = _crc_of_parts(shard.layout, header, b".")
+        change_index(store, "UPDATE shards SET container_crc = ? WHERE id = ?", crc, shard.id)
+
+
+IMAGES = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
+
+
+def test_a_pickle_in_the_place_of_a_shard_is_not_run_and_its_rows_are_computed_anew(
+    store: FeatureStore, sentinel: Path
+) -> None:
+    rows = MeanColor(store=store).fit_transform(IMAGES)
+    for shard in shards_of(store):
+        craft(store, shard, sentinel)
+    with pytest.warns(DamagedRowWarning, match="^4 rows .* computed anew"):
+        again = MeanColor(store=store).fit_transform(IMAGES)
+    np.testing.assert_array_equal(again, rows)
+    assert store.verify().n_damaged == 0
+
+
+def test_a_pickle_that_the_index_vouches_for_is_not_run_either(
+    full: FeatureStore, sentinel: Path
+) -> None:
+    craft(full, shards_of(full)[0], sentinel, is_in_index=True)
+    out = np.zeros_like(ROWS)
+    assert full.fill(PRINT, DIGESTS, out, range(6)) == []
+    np.testing.assert_array_equal(out, ROWS)
+    assert full.verify().n_damaged == 0
+
+
+def test_verify_runs_no_pickle_but_reports_its_rows(full: FeatureStore, sentinel: Path) -> None:
+    craft(full, shards_of(full)[0], sentinel)
+    assert full.verify().n_damaged == 4
+    assert full.missing(PRINT, DIGESTS) == [0, 1, 2, 3]
+
+
+def test_a_store_is_used_without_any_unpickling(
+    full: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("unpickled")
+
+    for module, names in {
+        pickle: ("load", "loads", "Unpickler", "_Unpickler"),
+        joblib: ("load",),
+        joblib.numpy_pickle: ("load", "Unpickler", "NumpyUnpickler"),
+    }.items():
+        for name in names:
+            monkeypatch.setattr(module, name, fail)
+    assert full.fill(PRINT, DIGESTS, np.zeros_like(ROWS), range(6)) == []
+    assert [index for index, _ in full.read(PRINT, DIGESTS)] == list(range(6))
+    assert full.verify().n_damaged == full.prune().n_rows == 0
+    assert full.info().n_rows == full.ls()[0].n_rows == 6
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE shards SET file = '../x' || id",
+        "UPDATE shards SET file = 'shards/../../' || id || '.joblib'",
+        "UPDATE shards SET dtype = 'O'",
+        "UPDATE shards SET dtype = '<i4'",
+        "UPDATE shards SET width = 1 << 40, n_rows = 0",
+        "UPDATE shards SET width = 'wide'",
+        "UPDATE shards SET offset = 1 << 40",
+        "UPDATE shards SET offset = -16",
+        "UPDATE shards SET n_rows = n_rows + 1, offset = offset - 12",
+        "UPDATE shards SET n_bytes = 1 << 60",
+        "UPDATE entries SET start = -1",
+        "UPDATE entries SET start = 'first'",
+        "UPDATE entries SET stop = 1 << 60",
+        "UPDATE entries SET stop = start",
+        "UPDATE entries SET shard = 99",
+        "UPDATE entries SET crc = 'sum'",
+    ],
+)
+def test_rows_that_the_index_tells_wrong_are_damaged(store: FeatureStore, statement: str) -> None:
+    rows = MeanColor(store=store).fit_transform(IMAGES)
+    change_index(store, statement)
+    with pytest.warns(DamagedRowWarning, match="^4 rows"):
+        again = MeanColor(store=store).fit_transform(IMAGES)
+    np.testing.assert_array_equal(again, rows)
+    assert (store.verify().n_damaged, store.info().n_rows) == (0, 4)
+
+
+def test_an_empty_row_is_no_row_of_features(store: FeatureStore) -> None:
+    store.missing(PRINT, [])
+    parts = [np.empty((0, 4), np.float32), ROWS[:1], np.empty((0, 4), np.float32)]
+    store.commit(write_shard(store.folder, PRINT, DIGESTS[:3], parts), {})
+    out = np.zeros((3, 4), np.float32)
+    with pytest.warns(DamagedRowWarning, match="^2 rows"):
+        assert store.fill(PRINT, DIGESTS[:3], out, range(3)) == [0, 2]
+    np.testing.assert_array_equal(out[1], ROWS[0])
 
 
 def test_a_healed_row_is_stored_and_read_again(full: FeatureStore) -> None:

@@ -32,6 +32,13 @@ def entered(index: Index, digests: list[str], fingerprint: str = PRINT) -> Shard
     return shard
 
 
+def change(index: Index, statement: str) -> None:
+    """Do to an index what none of its writers does."""
+    with sqlite3.connect(index.folder / INDEX_FILE) as db:
+        db.execute(statement)
+    db.close()
+
+
 def test_entries_are_found_by_setting_and_digest(index: Index) -> None:
     shard = entered(index, DIGESTS[:3])
     found = index.find(PRINT, DIGESTS)
@@ -118,8 +125,40 @@ def test_a_newer_index_is_refused_by_its_version(index: Index) -> None:
     with sqlite3.connect(index.folder / INDEX_FILE) as db:
         db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION + 1}")
     db.close()
-    with pytest.raises(StoreError, match=r"newer featx \(version 2 .*Upgrade featx"):
+    with pytest.raises(StoreError, match=r"newer featx \(version 3 .*Upgrade featx"):
         index.counts()
+
+
+def test_an_older_index_is_refused_until_it_is_cleared(index: Index) -> None:
+    index.counts()
+    with sqlite3.connect(index.folder / INDEX_FILE) as db:
+        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION - 1}")
+    db.close()
+    with pytest.raises(StoreError, match=r"older featx.* `featx cache clear`"):
+        index.counts()
+    assert index.empty() == 0
+    entered(index, DIGESTS)
+    assert index.counts()["n_rows"] == 4
+
+
+def test_a_shard_that_no_writer_entered_counts_as_absent(index: Index) -> None:
+    entered(index, DIGESTS[:2])
+    good = entered(index, DIGESTS[2:])
+    change(index, "UPDATE shards SET file = '../x' WHERE id = 1")
+    assert [shard.file for shard in index.shard_files()] == [good.file]
+    assert [shard.file for shard in index.shard_files([1, 2])] == [good.file]
+    assert index.settings()[0]["n_rows"] == 2
+    assert index.counts()["n_bytes"] == good.layout.n_bytes
+
+
+def test_unsound_rows_are_dropped_with_their_entries(index: Index) -> None:
+    shards = [entered(index, [digest]) for digest in DIGESTS]
+    change(index, "UPDATE shards SET file = '../x' WHERE id = 1")
+    change(index, "UPDATE entries SET digest = 'text' WHERE shard = 2")
+    change(index, "UPDATE entries SET shard = 99 WHERE shard = 3")
+    assert index.drop_unsound() == [shards[1].file, shards[2].file]
+    assert index.known(PRINT, DIGESTS) == {DIGESTS[3]}
+    assert index.drop_unsound() == []
 
 
 def test_a_damaged_index_says_how_to_begin_anew(index: Index) -> None:

@@ -172,6 +172,51 @@ def test_clear_begins_anew_after_damage(full: FeatureStore) -> None:
     assert files(full) == []
 
 
+def change_index(store: FeatureStore, statement: str) -> None:
+    """Do to the index what featx never does."""
+    with sqlite3.connect(store.folder / INDEX_FILE) as db:
+        db.execute(statement)
+    db.close()
+
+
+@pytest.mark.parametrize("name", ["../outside", "shards/../../outside", "{folder}/outside", ".."])
+@pytest.mark.parametrize("act", ["verify", "prune", "prune to nothing", "clear"])
+def test_no_file_outside_the_store_is_removed(
+    full: FeatureStore, tmp_path: Path, name: str, act: str
+) -> None:
+    (tmp_path / "outside").touch()
+    name = name.format(folder=tmp_path)
+    change_index(full, f"UPDATE shards SET file = '{name}' WHERE id = 1")
+    acts = {
+        "verify": lambda: full.verify().n_damaged,
+        "prune": lambda: full.prune().n_rows,
+        "prune to nothing": lambda: full.prune(max_bytes=0).n_rows,
+        "clear": lambda: full.clear().n_rows,
+    }
+    assert acts[act]() in (2, 8)
+    assert (tmp_path / "outside").exists()
+    assert full.verify().n_damaged == 0
+
+
+def test_what_an_unsound_row_leaves_behind_is_pruned_in_time(full: FeatureStore) -> None:
+    change_index(full, "UPDATE shards SET offset = 0 WHERE id = 1")
+    assert (full.verify().n_damaged, len(files(full))) == (2, 4)
+    for path in files(full):
+        os.utime(path, (0, 0))
+    assert full.prune().n_orphans == 1
+    assert (full.verify().n_rows, len(files(full))) == (6, 3)
+
+
+@pytest.mark.parametrize("settings", ["", "[1]", "[" * 10**5, '{"parameters": 3}', b"\xff"])
+def test_a_setting_that_cannot_be_read_is_listed_without_what_it_says(
+    full: FeatureStore, settings: str | bytes
+) -> None:
+    with sqlite3.connect(full.folder / INDEX_FILE) as db:
+        db.execute("UPDATE settings SET settings = ?, created = 'x', used = 9e999", (settings,))
+    db.close()
+    assert [(it.settings, it.created, it.used) for it in full.ls()] == [({}, 0, 0)] * 2
+
+
 def fill_disk(folder: Path) -> None:
     handle = os.open(folder / "filler", os.O_CREAT | os.O_WRONLY)
     try:

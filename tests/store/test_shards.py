@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -19,7 +22,9 @@ from featx.errors import StoreError
 from featx.store.shards import (
     PRODUCERS,
     Shard,
+    ShardLayout,
     is_abandoned,
+    is_sound,
     open_shard,
     row_crc,
     write_shard,
@@ -49,7 +54,7 @@ def matrix() -> np.ndarray:
 
 
 def opened(folder: Path, shard: Shard) -> np.ndarray | None:
-    return open_shard(folder / shard.file, shard.dtype, shard.width)
+    return open_shard(folder, shard.file, shard.layout)
 
 
 def test_a_matrix_comes_back_mapped_read_only_and_equal(tmp_path: Path, matrix: np.ndarray) -> None:
@@ -79,7 +84,7 @@ def test_any_memory_order_gives_the_same_shard(tmp_path: Path, matrix: np.ndarra
 def test_a_shard_pickles_and_names_what_made_it(tmp_path: Path, matrix: np.ndarray) -> None:
     shard = write_shard(tmp_path, PRINT, DIGESTS, matrix, {"device": "cuda"})
     assert (shard.producer["numpy"], shard.producer["device"]) == (np.__version__, "cuda")
-    assert shard.n_bytes == (tmp_path / shard.file).stat().st_size
+    assert shard.layout.n_bytes == (tmp_path / shard.file).stat().st_size
     joblib.dump(shard, tmp_path / "pickled")
     assert joblib.load(tmp_path / "pickled") == shard
 
@@ -172,10 +177,103 @@ def test_a_truncated_shard_is_none(tmp_path: Path, matrix: np.ndarray, n_bytes: 
     assert opened(tmp_path, shard) is None
 
 
-def test_a_shard_of_another_type_or_width_is_none(tmp_path: Path, matrix: np.ndarray) -> None:
+def test_no_value_of_a_header_byte_is_taken_for_another(tmp_path: Path, matrix: np.ndarray) -> None:
     shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
-    assert open_shard(tmp_path / shard.file, "<f8", shard.width) is None
-    assert open_shard(tmp_path / shard.file, shard.dtype, 5) is None
+    content = bytearray((tmp_path / shard.file).read_bytes())
+    for index in (*range(shard.layout.offset), *range(shard.layout.stop, len(content))):
+        for value in {0, 1, 0x2E, 0x7F, 0x80, 0xFF, content[index] ^ 1} - {content[index]}:
+            damaged = content[:]
+            damaged[index] = value
+            (tmp_path / shard.file).write_bytes(damaged)
+            assert opened(tmp_path, shard) is None, (index, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": "<i4"},
+        {"dtype": "<f2", "width": 8},
+        {"width": 6, "n_rows": 2},
+        {"container_crc": 0},
+        {"n_bytes": 10**6},
+    ],
+)
+def test_a_shard_of_another_layout_is_none(
+    tmp_path: Path, matrix: np.ndarray, change: dict[str, Any]
+) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    assert open_shard(tmp_path, shard.file, shard.layout._replace(**change)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": name}
+        for name in ("../a.joblib", "shards/../a.joblib", "/a.joblib", "shards/a", "shards/a/b")
+    ]
+    + [{"file": value} for value in (None, b"shards/a.joblib", 7, "shards/a\n.joblib")]
+    + [{"dtype": value} for value in ("O", "|O", "<f4,<f4", "|V4", "f4", None, 4)]
+    + [{"offset": value} for value in (-16, 3, 10**6, 2**62, "240", None, 240.0)]
+    + [{"n_rows": -3}, {"n_rows": 4}, {"width": -2}, {"width": 2**40}, {"n_bytes": 2**62}]
+    + [{"n_rows": -3, "width": -2}, {"container_crc": "0"}],
+)
+def test_what_no_writer_enters_into_an_index_is_unsound(change: dict[str, Any]) -> None:
+    layout = ShardLayout("<f4", n_rows=3, width=2, offset=240, n_bytes=265, container_crc=0)
+    assert is_sound("shards/a.joblib", *layout)
+    values = {"file": "shards/a.joblib", **layout._asdict(), **change}
+    assert not is_sound(*values.values())
+
+
+def test_joblib_opens_a_shard_where_there_is_no_featx(tmp_path: Path, matrix: np.ndarray) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    code = (
+        "import sys; sys.modules['featx'] = None; import joblib; "
+        "print(joblib.load(sys.argv[1], mmap_mode='r').tolist())"
+    )
+    command = [sys.executable, "-I", "-c", code, str(tmp_path / shard.file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == matrix.tolist()
+
+
+@pytest.mark.parametrize("n_columns", range(1, 40))
+def test_rows_are_found_behind_any_padding(tmp_path: Path, n_columns: int) -> None:
+    rows = np.full((3, n_columns), 0xFF, np.uint8)  # The value that joblib pads with.
+    shard = write_shard(tmp_path, "f" * n_columns, DIGESTS, rows)
+    content = (tmp_path / shard.file).read_bytes()
+    assert content[shard.layout.offset :] == rows.tobytes() + b"."
+    np.testing.assert_array_equal(opened(tmp_path, shard), rows)
+
+
+def test_a_layout_that_is_not_joblib_s_is_never_published(
+    tmp_path: Path, matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joblib, "dump", lambda array, file: file.write(array.tobytes() * 9 + b"."))
+    with pytest.raises(RuntimeError, match=r"^joblib \S+ writes arrays in an unknown layout"):
+        write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_rows_of_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="plain numbers; got values of type object"):
+        write_shard(tmp_path, PRINT, DIGESTS, np.full((3, 1), None))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
+@pytest.mark.parametrize(
+    "replace",
+    [
+        lambda path: path.symlink_to(path.rename(path.with_suffix(".moved"))),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+    ids=["link", "pipe", "folder"],
+)
+def test_a_shard_that_is_no_file_is_none(
+    tmp_path: Path, matrix: np.ndarray, replace: Callable[[Path], object]
+) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    replace(tmp_path / shard.file)
+    assert opened(tmp_path, shard) is None
 
 
 def test_no_row_passes_for_another_image_s(matrix: np.ndarray) -> None:

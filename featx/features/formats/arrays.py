@@ -121,7 +121,8 @@ def read_safetensors_meta(path: Path) -> dict[str, Any]:
 
 def open_array(path: Path) -> Matrix:
     """Matrix in a ``.npy`` file, memory-mapped."""
-    X = np.lib.format.open_memmap(path, "r") if _has_rows(path) else np.load(path)
+    is_mapped = _has_rows(path)
+    X = np.lib.format.open_memmap(path, "r") if is_mapped else np.load(path, allow_pickle=False)
     if X.dtype != np.float32 or X.ndim != 2:
         raise ValueError(f"wanted a float32 matrix; it holds {X.dtype} of shape {X.shape}")
     return X

@@ -79,7 +79,8 @@ def test_an_image_is_digested_only_where_its_rows_are_stored() -> None:
 def test_rows_are_read_back_from_the_shards_and_not_held(tmp_path: Path) -> None:
     chunk = to_shards(ColorHistogram(n_jobs=3), chunk_of_two(), {"a": "f"}, tmp_path, backend="own")
     [shard] = chunk.shards
-    rows = open_shard(tmp_path / shard.file, shard.dtype, shard.width)
+    rows = open_shard(tmp_path, shard.file, shard.layout)
+    assert rows is not None
     np.testing.assert_array_equal(rows, np.eye(2, 3))
     assert (chunk.blocks, shard.fingerprint, shard.digests) == ({}, "f", ("d0", "d1"))
     assert (shard.producer["n_jobs"], shard.producer["backend"]) == ("3", "own")

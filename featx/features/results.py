@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,9 @@ class Result:
         How the features were made, as in `FeatureSet`.
     version : str
         featx's.
+    loaded_from : Path, optional
+        The folder that `load` read; None where the result was computed by this process. What a
+        loaded result names (`data`, paths) comes from a file, and is never opened.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Result:
     details: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     version: str = featx.__version__
+    loaded_from: Path | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The public part as plain values: what ``--json`` prints."""
@@ -114,7 +118,8 @@ class Result:
             If it cannot be written.
         """
         folder = Path(folder)
-        plain = to_plain(asdict(self), allow_nan=False)
+        plain = to_plain(asdict(replace(self, loaded_from=None)), allow_nan=False)
+        plain.pop("loaded_from")
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +147,7 @@ class Result:
         try:
             content = json.loads(file.read_text("utf-8", "surrogatepass"))
             content["failures"] = [(path, reason) for path, reason in content["failures"]]
-            return cls(**content)
+            return cls(**{**content, "loaded_from": Path(folder)})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ResultFileError(
                 f"{file} is damaged or was not written by featx: {error}."

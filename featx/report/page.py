@@ -18,22 +18,28 @@ from featx.report.sections import (
     Section,
     make_section,
     mistake_paths,
-    thumbnails_of,
 )
-from featx.report.thumbnails import Thumbnails
+from featx.report.thumbnails import Thumbnails, thumbnails_of
 
 _MAX_PAGE_BYTES = 30_000_000
 _MISTAKES_BYTES = 4_000_000
 _SPARE_BYTES = 50_000
 
 
-def render_page(results: Sequence[Result], *, max_bytes: int = _MAX_PAGE_BYTES) -> str:
+def render_page(
+    results: Sequence[Result],
+    *,
+    thumbnails: Sequence[Thumbnails] | None = None,
+    max_bytes: int = _MAX_PAGE_BYTES,
+) -> str:
     """HTML of a page about some results.
 
     Parameters
     ----------
     results : sequence of Result
         In the order of the page.
+    thumbnails : sequence of Thumbnails, optional
+        One per result; by default what `featx.report.thumbnails.thumbnails_of` gives.
     max_bytes : int, default=30000000
         Thumbnails are made smaller, and then fewer, until the page fits.
 
@@ -42,7 +48,7 @@ def render_page(results: Sequence[Result], *, max_bytes: int = _MAX_PAGE_BYTES) 
     str
     """
     sections = [make_section(result, f"r{i}") for i, result in enumerate(results)]
-    thumbnails = [thumbnails_of(result, section) for result, section in zip(results, sections)]
+    thumbnails = thumbnails or [thumbnails_of(result) for result in results]
     _fill_galleries(results, sections, thumbnails, min(_MISTAKES_BYTES, max_bytes // 4))
     roots = {
         f"{section.key}-{index}": plot
@@ -108,8 +114,8 @@ def _point_thumbnails(
 
 
 def _why(thumbnails: Thumbnails) -> str:
-    if not len(thumbnails):
-        return "they are no longer where they were"
+    if thumbnails.is_empty:
+        return thumbnails.why_missing
     return "they are gone, cannot be read, or the page would grow too large"
 
 

@@ -29,7 +29,6 @@ from featx.report.page_text import (
     words,
 )
 from featx.report.scatter_plot import ScatterPlots, plot_scatter
-from featx.report.thumbnails import Thumbnails
 from featx.report.transfer_plot import plot_transfer
 
 _TITLES = {
@@ -284,9 +283,3 @@ def _mistakes(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _sureness(value: float) -> str:
     return f"{value:.1%}" if 0 <= value <= 1 else f"margin {number(value)}"
-
-
-def thumbnails_of(result: Result, section: Section) -> Thumbnails:
-    """Thumbnails of the images that the page shows of a result."""
-    names = section.scatter.paths if section.scatter else []
-    return Thumbnails(result.data, [*mistake_paths(result), *names])

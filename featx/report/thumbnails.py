@@ -1,17 +1,28 @@
-"""Thumbnails of images, small enough to be part of a page."""
+"""Thumbnails of images, small enough to be part of a page.
+
+A command that writes a report opens its own images, and leaves the thumbnails in a file beside the
+page. A page of results that were read from a folder has the thumbnails of that file and no others:
+the names in it are somebody else's, and could be those of any file.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import io
+import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from PIL import Image
 
+from featx._files import atomic_write
 from featx.data.datasets import load_dataset
 from featx.data.images import (
     ImageLike,
@@ -20,6 +31,7 @@ from featx.data.images import (
     decode,
 )
 from featx.errors import FeatxError, ImageError
+from featx.features.results import Result
 
 logger = logging.getLogger(__name__)
 
@@ -29,38 +41,64 @@ _SIDES_PX = (96, 80, 64, 48, 32)
 _QUALITY = 62
 _N_TRIED = 40
 
+THUMBNAILS_FILE = "thumbnails.json"
+"""Name of an image -> its thumbnail as a data URI."""
+
+_MAX_FILE_BYTES = 100_000_000
+_URI_START = "data:image/webp;base64,"
+
+Find: TypeAlias = Callable[[Sequence[str]], Mapping[str, ImageLike]]
+
 
 class Thumbnails:
-    """Thumbnails of images by the names that results call them, made from the images themselves.
+    """Thumbnails of images by the names that results call them.
 
     Parameters
     ----------
-    data : str
-        The data set, as it was named when the result was made.
-    names : iterable of str
-        Images of it.
+    find : callable
+        Gives the images of some names, without those that are not there.
+    why_missing : str
+        Why there may be none at all.
 
     Examples
     --------
-    >>> Thumbnails("digits", ["digits/0001"]).make("digits/0001", side_px=32)[:23]
+    >>> open_thumbnails("digits").make_all(["digits/0001"], 10_000)[0][:23]
     'data:image/webp;base64,'
     """
 
-    def __init__(self, data: str, names: Iterable[str]) -> None:
-        self._images = _find_images(data, dict.fromkeys(names))
+    def __init__(self, find: Find, why_missing: str) -> None:
+        self._find = find
+        self._images: dict[str, ImageLike | None] = {}
+        self._made: dict[str, str] = {}
+        self.why_missing = why_missing
 
-    def __len__(self) -> int:
-        return len(self._images)
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image was found so far."""
+        return all(image is None for image in self._images.values())
 
-    def make(self, name: str, *, side_px: int = _SIDES_PX[0]) -> str | None:
+    def save(self, folder: Path) -> None:
+        """Write what was made, for the page of a later `featx report`."""
+        file = folder / THUMBNAILS_FILE
+        if not self._made:
+            file.unlink(missing_ok=True)  # An earlier report may have left one.
+            return
+        with atomic_write(file) as temporary:
+            # In ASCII, as names may hold bytes that are no characters.
+            temporary.write_text(json.dumps(self._made), "ascii")
+
+    def _make(self, name: str, side_px: int) -> str | None:
         """One image as a data URI, None where it is gone or cannot be read."""
-        image = self._images.get(name)
+        image = self._images[name]
         if image is None:
             return None
         try:
-            return shrink(decode(image, name=name), side_px)
+            pixels = decode(image, name=name)
         except ImageError:
             return None
+        if _is_webp(image) and max(pixels.shape[:2]) <= side_px:
+            return _as_uri(image)  # Not compressed twice.
+        return shrink(pixels, side_px)
 
     def make_all(
         self, names: Sequence[str], max_bytes: int, *, largest_px: int = _SIDES_PX[0]
@@ -80,21 +118,83 @@ class Thumbnails:
         list of (str or None)
             One per name; None where an image is gone, cannot be read, or no room was left.
         """
+        if new := [name for name in dict.fromkeys(names) if name not in self._images]:
+            self._images |= dict.fromkeys(new) | dict(self._find(new))
         side_px = self._largest_side(names, max_bytes, largest_px)
         with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-            made = list(pool.map(lambda name: self.make(name, side_px=side_px), names))
-        return _within(made, max_bytes)
+            made = list(pool.map(lambda name: self._make(name, side_px), names))
+        within = _within(made, max_bytes)
+        # The first is the larger one: galleries come before the points of plots.
+        self._made = {n: uri for n, uri in zip(names, within) if uri is not None} | self._made
+        return within
 
     def _largest_side(self, names: Sequence[str], max_bytes: int, largest_px: int) -> int:
         """Longer side at which all should fit, judged by a few of them spread evenly."""
         tried = list(names)[:: max(1, len(names) // _N_TRIED)]
         sides = [side for side in (largest_px, *_SIDES_PX) if side <= largest_px]
         for side_px in sides:
-            sizes = [len(uri) for uri in (self.make(n, side_px=side_px) for n in tried) if uri]
+            sizes = [len(uri) for uri in (self._make(n, side_px) for n in tried) if uri]
             # A tenth to spare: the few that were tried may be plainer than the rest.
             if not sizes or 1.1 * np.mean(sizes) * len(names) <= max_bytes:
                 return side_px
         return sides[-1]
+
+
+def thumbnails_of(result: Result) -> Thumbnails:
+    """Thumbnails that a page may show of a result.
+
+    Those of its own images where this process computed it; where it was read from a folder, those
+    that the folder holds.
+    """
+    if result.loaded_from is not None:
+        return read_thumbnails(result.loaded_from)
+    return open_thumbnails(result.data)
+
+
+def open_thumbnails(data: str) -> Thumbnails:
+    """Thumbnails made from the images of a data set, as the user named it."""
+    load = cache(partial(_load, data))
+    return Thumbnails(partial(_find_images, load), "they are no longer where they were")
+
+
+def read_thumbnails(folder: str | os.PathLike[str]) -> Thumbnails:
+    """Thumbnails that an earlier command left in a folder; nothing outside it is opened."""
+    saved = _read_images(Path(folder) / THUMBNAILS_FILE)
+    why = f"the folder has no {THUMBNAILS_FILE}; run the command again with --report"
+    return Thumbnails(lambda names: {n: saved[n] for n in names if n in saved}, why)
+
+
+def _read_images(file: Path) -> dict[str, bytes]:
+    """Images of a file by name; those that are not WebP are left out."""
+    # A link could lead out of the folder.
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_FILE_BYTES:
+        return {}
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        logger.info("no thumbnails of %s: %s", file, error)
+        return {}
+    entries = content.items() if isinstance(content, dict) else ()
+    return {name: image for name, uri in entries if (image := _image_of(uri)) is not None}
+
+
+def _image_of(uri: Any) -> bytes | None:
+    """The WebP file that a data URI holds; None of anything else."""
+    if not isinstance(uri, str) or not uri.startswith(_URI_START):
+        return None
+    try:
+        image = base64.b64decode(uri.removeprefix(_URI_START), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return image if _is_webp(image) else None
+
+
+def _is_webp(image: Any) -> TypeGuard[bytes]:
+    return isinstance(image, bytes) and image[:4] == b"RIFF" and image[8:12] == b"WEBP"
+
+
+def _as_uri(image: bytes) -> str:
+    return _URI_START + base64.b64encode(image).decode("ascii")
 
 
 def shrink(pixels: Pixels, side_px: int) -> str:
@@ -115,20 +215,22 @@ def shrink(pixels: Pixels, side_px: int) -> str:
         image = image.resize(_scaled(image.size, int(scale)), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=_QUALITY, method=3)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return _as_uri(buffer.getvalue())
 
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _find_images(data: str, names: Iterable[str]) -> dict[str, ImageLike]:
+def _find_images(
+    load: Callable[[], tuple[Images, dict[str, int]]], names: Iterable[str]
+) -> dict[str, ImageLike]:
     """Images of some names: files of that name, else those of the data set.
 
     Parameters
     ----------
-    data : str
-        What the data set was named as.
+    load : callable
+        Gives the data set's images, and the index of each name.
     names : iterable of str
 
     Returns
@@ -140,7 +242,7 @@ def _find_images(data: str, names: Iterable[str]) -> dict[str, ImageLike]:
     found: dict[str, ImageLike] = {name: name for name in names if _is_file(name)}
     missing = [name for name in names if name not in found]
     if missing:
-        images, indices = _load(data)
+        images, indices = load()
         found |= {name: images[indices[name]] for name in missing if name in indices}
     return found
 

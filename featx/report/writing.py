@@ -10,6 +10,7 @@ from pathlib import Path
 from featx.errors import ResultFileError
 from featx.features.results import RESULTS_FILE, Result
 from featx.report.page import render_page
+from featx.report.thumbnails import Thumbnails, thumbnails_of
 
 _REPORT_FILE = "report.html"
 _FIGURES_FOLDER = "figures"
@@ -23,8 +24,9 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     results : sequence of Result
         In the order in which the page tells of them.
     folder : path
-        Made if need be. One result leaves ``results.json``, ``table.csv`` and ``figures/`` in
-        it; of several each has a folder of its own inside, named by its place and command.
+        Made if need be. One result leaves ``results.json``, ``table.csv``, ``figures/`` and,
+        where images are shown, ``thumbnails.json`` in it; of several each has a folder of its own
+        inside, named by its place and command.
 
     Returns
     -------
@@ -49,13 +51,24 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     results, folder = list(results), Path(folder)
     if not results:
         raise ResultFileError("A report needs at least one result; got none.")
-    for index, result in enumerate(results, 1):
-        inside = folder if len(results) == 1 else folder / _folder_name(index, result)
+    # Before anything is written: the folder may be the one that results were read from.
+    thumbnails = [thumbnails_of(result) for result in results]
+    insides = [folder / _folder_name(i, result) for i, result in enumerate(results, 1)]
+    insides = [folder] if len(results) == 1 else insides
+    for result, inside in zip(results, insides):
         save_figures(result, result.save(inside) / _FIGURES_FOLDER)
-    return write_page(results, folder / _REPORT_FILE)
+    page = write_page(results, folder / _REPORT_FILE, thumbnails=thumbnails)
+    for own, inside in zip(thumbnails, insides):
+        _save_thumbnails(own, inside)
+    return page
 
 
-def write_page(results: Sequence[Result], file: str | os.PathLike[str]) -> Path:
+def write_page(
+    results: Sequence[Result],
+    file: str | os.PathLike[str],
+    *,
+    thumbnails: Sequence[Thumbnails] | None = None,
+) -> Path:
     """Write the page alone, to a file of any name.
 
     Parameters
@@ -63,6 +76,8 @@ def write_page(results: Sequence[Result], file: str | os.PathLike[str]) -> Path:
     results : sequence of Result
     file : path
         Replaced if it is there, in one step.
+    thumbnails : sequence of Thumbnails, optional
+        As in `featx.report.page.render_page`.
 
     Returns
     -------
@@ -75,7 +90,7 @@ def write_page(results: Sequence[Result], file: str | os.PathLike[str]) -> Path:
         If the file cannot be written.
     """
     file = Path(file)
-    text = render_page(results)
+    text = render_page(results, thumbnails=thumbnails)
     part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +119,13 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[Result]:
         If a folder has none, or one is damaged.
     """
     return [Result.load(index) for folder in folders for index in _places(Path(folder))]
+
+
+def _save_thumbnails(thumbnails: Thumbnails, folder: Path) -> None:
+    try:
+        thumbnails.save(folder)
+    except OSError as error:
+        raise ResultFileError(f"Cannot write {folder}: {error.strerror}.") from error
 
 
 def _folder_name(index: int, result: Result) -> str:

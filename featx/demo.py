@@ -115,7 +115,7 @@ def tell_story(
     )
     known = {"store": cache, "progress": progress, **parameters}
     dataset = _sample(whole, max_images, random_state)
-    steps = choose_layers(list_layers(model))
+    steps = choose_layers(list_layers(model, trust=parameters.get("trust")))
     layers = _choose_three(steps)
     early, late = layers[0], layers[-1]
     say("1. The pictures", *_describe_images(dataset, len(whole)))

@@ -124,8 +124,8 @@ def depth_profile(
         data, domains=domains, store=store, progress=progress, **parameters
     )
     dataset = _labelled(dataset, progress)
-    sizes = {key: parameters[key] for key in ("size", "crop") if key in parameters}
-    table = list_layers(model, **sizes)
+    table_options = {key: parameters[key] for key in ("size", "crop", "trust") if key in parameters}
+    table = list_layers(model, **table_options)
     network = {"model": model, "pooling": pooling, **parameters}
     names = choose_layers(table, layers)
     _check_maps(method, maps, names)

@@ -20,6 +20,7 @@ from featx.errors import ProjectionError
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.networks.layers import CONVOLUTIONS, Layer
+from featx.networks.sources.trust import Trust
 from featx.streaming.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -30,13 +31,17 @@ N_IMAGES = 9
 N_CHANNELS = 8
 
 
-def read_kernels(model: Any = "featxnet", *, weights: Any = "default") -> npt.NDArray[np.float32]:
+def read_kernels(
+    model: Any = "featxnet", *, weights: Any = "default", trust: Trust = None
+) -> npt.NDArray[np.float32]:
     """Kernels of a network's first convolution, as pictures.
 
     Parameters
     ----------
     model : str, path or torch.nn.Module, default="featxnet"
     weights : str or path, default="default"
+    trust : path, str, or sequence of these, optional
+        As in `featx.extractors.cnn.CNNFeatures`.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def read_kernels(model: Any = "featxnet", *, weights: Any = "default") -> npt.ND
     """
     from featx.networks.configs import find_config
 
-    plan = find_config(model, weights=weights)
+    plan = find_config(model, weights=weights, trust=trust)
     first = next((layer for layer in plan.table if layer.kind in CONVOLUTIONS), None)
     module: Any = None if first is None else _module(plan, first)
     weight = getattr(module, "weight", None)

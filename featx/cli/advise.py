@@ -11,7 +11,9 @@ from featx.cli.console import conclude, print_result, reporting
 @options.expand_groups
 def advise_command(
     data: options.Data,
-    network: Annotated[options.FeatureOptions, options.Only("model", "weights", "size", "device")],
+    network: Annotated[
+        options.FeatureOptions, options.Only("model", "weights", "size", "device", "trust")
+    ],
     rules: options.Seed,
     run: options.RunOptions,
     printed: options.PrintOptions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,7 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 def augment_command(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="One image or several.")],
     augmentation: options.AugmentationOptions,
-    network: Annotated[options.FeatureOptions, options.Only("model", "size")],
+    network: Annotated[options.FeatureOptions, options.Only("model", "size", "trust")],
     rules: options.Seed,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="The grid, a .png or .jpg.")
@@ -40,7 +40,7 @@ def augment_command(
     from featx.finetuning.augmentation import PRESETS, preview_augmentations
 
     chosen = augmentation.augment or list(PRESETS)
-    views = {} if n_views is None else {"n_views": n_views}
+    views: dict[str, Any] = {} if n_views is None else {"n_views": n_views}
     grid = preview_augmentations(
         images,
         chosen,

@@ -17,7 +17,7 @@ def demo_command(
         typer.Argument(metavar="[DATA]", help="A folder of your own; by default the digits."),
     ] = "digits",
     *,
-    network: Annotated[options.FeatureOptions, options.Only("model", "weights")],
+    network: Annotated[options.FeatureOptions, options.Only("model", "weights", "trust")],
     printed: Annotated[options.PrintOptions, options.Only("report")],
     online: Annotated[
         bool,

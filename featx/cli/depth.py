@@ -15,7 +15,7 @@ def depth_command(
     data: options.Data,
     network: Annotated[
         options.FeatureOptions,
-        options.Only("model", "layer", "weights", "pooling", "precision", "device"),
+        options.Only("model", "layer", "weights", "pooling", "precision", "device", "trust"),
     ],
     rules: Annotated[options.ProtocolOptions, options.Only("protocol", "random_state")],
     embedding: options.EmbeddingOptions,

@@ -64,7 +64,9 @@ def extract_command(
     *,
     features: Annotated[
         options.FeatureOptions,
-        options.Only("extractor", "model", "layer", "weights", "pooling", "precision", "device"),
+        options.Only(
+            *("extractor", "model", "layer", "weights", "pooling", "precision", "device"), "trust"
+        ),
     ],
     extraction: ExtractOptions,
     output: Annotated[

@@ -130,7 +130,8 @@ class ComparisonOptions(options.OptionGroup):
 def finetune_command(
     data: options.Data,
     network: Annotated[
-        options.FeatureOptions, options.Only("model", "weights", "size", "precision", "device")
+        options.FeatureOptions,
+        options.Only("model", "weights", "size", "precision", "device", "trust"),
     ],
     tuning: FineTuneOptions,
     training: options.TrainingOptions,

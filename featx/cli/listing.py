@@ -17,12 +17,13 @@ _BUNDLED = "featxnet"
 def layers_command(
     model: Annotated[str, typer.Argument(help="Network, see `featx models`.")],
     *,
+    network: options.Trust,
     printed: options.Json,
 ) -> None:
     """Every layer of a network that features can be taken from, in order of execution."""
     from featx.networks.configs import list_layers
 
-    layers = list_layers(model)
+    layers = list_layers(model, **network.given())
     total = max((layer.macs for layer in layers), default=0) or 1
     rows = [
         {

@@ -192,6 +192,14 @@ class FeatureOptions(OptionGroup):
         str | None, typer.Option(help="fp32, bf16, or fp16 where nothing is trained.")
     ] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR|FILE",
+            help="Import and call the code (package.module:callable) that this folder's model.json "
+            "or this .skops file names; or name such code itself. Repeat for several.",
+        ),
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """Options of the network that were given; extractors are an argument of their own."""
@@ -379,8 +387,10 @@ class PrintOptions(OptionGroup):
 
 
 Features = Annotated[
-    FeatureOptions, Only("extractor", "model", "layer", "weights", "pooling", "device")
+    FeatureOptions,
+    Only("extractor", "model", "layer", "weights", "pooling", "device", "trust"),
 ]
+Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]
 Cache = Annotated[RunOptions, Only("store")]
 StoredOnly = Annotated[RunOptions, Only("store", "no_store", "n_jobs")]

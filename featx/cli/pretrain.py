@@ -61,7 +61,7 @@ def _autoencoder_command(
     *,
     autoencoder: _AutoencoderOptions,
     network: Annotated[
-        options.FeatureOptions, options.Only("weights", "size", "precision", "device")
+        options.FeatureOptions, options.Only("weights", "size", "precision", "device", "trust")
     ],
     training: options.TrainingOptions,
     rules: options.Seed,

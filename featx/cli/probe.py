@@ -102,6 +102,7 @@ def predict_command(
         list[str],
         typer.Argument(metavar="IMAGES", help="Folders, files, a manifest, - for names on stdin."),
     ],
+    network: options.Trust,
     run: options.StoredOnly,
     printed: Annotated[
         options.PrintOptions,
@@ -112,11 +113,12 @@ def predict_command(
 
     \b
     featx predict probe.skops new_photos/ --csv > classes.csv
+    featx predict mine/ new_photos/ --trust mine/
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     from featx.evaluation.prediction import predict
 
     with reporting(quiet=printed.quiet) as reporter:
-        result = predict(model, images, progress=reporter, **run.given())
+        result = predict(model, images, progress=reporter, **network.given(), **run.given())
     print_result(result, **printed.formats)
     conclude(result, strict=printed.strict)
 

@@ -65,6 +65,7 @@ def extract(
         Told the plan, the progress and what is worth a note.
     **parameters
         Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
+        ``trust`` names files and folders that may name code, as in `featx.CNNFeatures`.
         ``max_pixels`` and, of arrays, ``image_shape`` and ``value_range`` say how the images are
         read, as in `featx.Images`.
 

@@ -13,6 +13,8 @@ from featx.errors import SpecError
 from featx.extractors.base import INPUT_PARAMETERS
 
 _DEFAULT_MODEL = "featxnet"
+_FOR_READING = {"trust"}
+"""Parameters that may concern the file of an extractor that does not have them."""
 
 
 @dataclass
@@ -148,7 +150,7 @@ def _check_parameters(jobs: list[Job], parameters: dict[str, Any]) -> None:
     """Refuse a parameter that no extractor here has: it would change nothing."""
     known = {key for job in jobs for key in job.extractor.get_params(deep=False)}
     for key in parameters:
-        if key not in known:
+        if key not in known | _FOR_READING:
             names = ", ".join(sorted({type(job.extractor).__name__ for job in jobs}))
             raise SpecError(f"{names} has no parameter {key!r}; it has {', '.join(sorted(known))}.")
 

@@ -5,6 +5,9 @@ of featx that is trusted can be misused: skops also has nodes that call what the
 holds *registered names* (``hog``) in place of our modules and classes. They are replaced by the
 classes on reading, in nodes that make an object without calling anything; all that skops does
 not trust by itself is refused. A class that moves to another module keeps its files.
+
+A file may also name a network as ``package.module:callable``. Such a file is read only if the user
+trusts it, see `featx.networks.sources.trust`.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 from zipfile import ZipFile
 
+import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -26,11 +32,15 @@ from featx.engine.registry import registered_class
 from featx.errors import FeatureFileError, one_line
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
+from featx.networks.sources.trust import Trust, check_trusted
 
 _PACKAGE = "featx"
 """Module that stands for ours in a file; a node's class is then a registered name."""
 
 SCHEMA = "schema.json"
+_NOT_FROM_FILES = ("store", "n_jobs", "trust")
+"""Parameters that belong to a user and a machine: neither written nor taken from a file."""
+
 _OBJECT_NODE = "ObjectNode"
 """The one kind of node of a skops file that makes an object without calling anything."""
 
@@ -54,19 +64,27 @@ def save_extractor(extractor: Any, path: str | os.PathLike[str]) -> Path:
     FeatureFileError
         If `path` has another suffix or cannot be written.
     """
-    return _write(portable(extractor), Path(path), "an extractor", {})
+    return _write(_storable(extractor), Path(path), "an extractor", {})
 
 
-def load_extractor(path: str | os.PathLike[str]) -> Extractor:
+def load_extractor(path: str | os.PathLike[str], *, trust: Trust = None) -> Extractor:
     """Read an extractor that `save_extractor` wrote.
+
+    Parameters
+    ----------
+    path : path
+    trust : path, str, or sequence of these, optional
+        Files that may name code to be imported and called, or the callables they may name.
 
     Raises
     ------
     FeatureFileError
         If there is no such file, it is no skops file, or it holds types that are neither
         featx's nor those of an installed extractor.
+    ModelError
+        If it names code that is not trusted.
     """
-    model = _read(Path(path), "an extractor", {})
+    model = _read(Path(path), "an extractor", {}, trust)
     if not isinstance(model, Extractor):
         raise _not_that(path, "an extractor", model)
     return model
@@ -92,11 +110,13 @@ def save_pipeline(
         If `path` has another suffix or cannot be written.
     """
     (name, extractor), *rest = pipeline.steps
-    whole = Pipeline([(name, portable(extractor)), *rest])
+    whole = Pipeline([(name, _storable(extractor)), *rest])
     return _write(whole, Path(path), "a probe", _by_name(classes))
 
 
-def load_pipeline(path: str | os.PathLike[str], *, classes: Iterable[type[Any]] = ()) -> Pipeline:
+def load_pipeline(
+    path: str | os.PathLike[str], *, classes: Iterable[type[Any]] = (), trust: Trust = None
+) -> Pipeline:
     """Read a pipeline that `save_pipeline` wrote.
 
     Parameters
@@ -104,13 +124,15 @@ def load_pipeline(path: str | os.PathLike[str], *, classes: Iterable[type[Any]] 
     path : path
     classes : iterable of type
         Classes of featx other than extractors that the file may hold.
+    trust : path, str, or sequence of these, optional
+        As in `load_extractor`.
 
     Raises
     ------
-    FeatureFileError
+    FeatureFileError, ModelError
         As of `load_extractor`.
     """
-    model = _read(Path(path), "a probe", _by_name(classes))
+    model = _read(Path(path), "a probe", _by_name(classes), trust)
     if not isinstance(model, Pipeline) or not isinstance(model.steps[0][1], Extractor):
         raise _not_that(path, "a probe", model)
     return model
@@ -123,6 +145,18 @@ def portable(extractor: Any) -> Any:
     learned = {name: value for name, value in vars(extractor).items() if name.endswith("_")}
     vars(copy).update(learned)
     return copy
+
+
+def _storable(extractor: Any) -> Any:
+    """Copy of a fitted extractor without what belongs to a user and a machine."""
+    copy = portable(extractor)
+    _drop_own(copy)
+    return copy
+
+
+def _drop_own(extractor: Extractor) -> None:
+    for name in set(_NOT_FROM_FILES) & set(extractor._get_param_names()):
+        setattr(extractor, name, None)
 
 
 def _by_name(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:
@@ -144,7 +178,49 @@ def _write(model: Any, path: Path, what: str, classes: Mapping[str, type[Any]]) 
     return path
 
 
-def _read(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
+def _read(path: Path, what: str, classes: Mapping[str, type[Any]], trust: Trust) -> Any:
+    """Model of a file, once all that it holds is found to be harmless."""
+    model = _load(path, what, classes)
+    for extractor in _extractors_in(model):
+        _drop_own(extractor)
+        check_trusted(getattr(extractor, "model", None), path, trust)
+    return model
+
+
+def _extractors_in(model: Any) -> Iterator[Extractor]:
+    """Every extractor that can be reached from an object of a file, wherever it hides."""
+    seen: dict[int, Any] = {}  # Holds the objects: an id is only unique among living ones.
+    stack = [model]
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, _HOLDS_NO_OBJECTS):
+            continue
+        seen[id(item)] = item
+        if isinstance(item, Extractor):
+            yield item
+        stack.extend(_parts_of(item))
+
+
+_HOLDS_NO_OBJECTS = (str, bytes, int, float, complex, type, FunctionType, ModuleType, type(None))
+
+
+def _parts_of(item: Any) -> Iterator[Any]:
+    """Objects that an object refers to."""
+    if isinstance(item, Mapping):
+        yield from item.keys()
+        yield from item.values()
+    elif isinstance(item, list | tuple | set | frozenset):
+        yield from item
+    elif isinstance(item, np.ndarray) and item.dtype.hasobject:
+        yield from item.ravel().tolist()
+    elif isinstance(item, partial):
+        yield from (item.func, item.args, item.keywords)
+    elif isinstance(item, MethodType):
+        yield item.__self__
+    yield from getattr(item, "__dict__", {}).values()
+
+
+def _load(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
     import skops.io
 
     if not path.is_file():

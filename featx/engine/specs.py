@@ -35,7 +35,8 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
         For example ``hog,cell_px=16``, or the path of a fitted extractor (``.skops``).
     **parameters
         More parameters, such as ``store`` or ``n_jobs``; they win over the SPEC's. Those that
-        the class does not have are left out.
+        the class does not have are left out. ``trust`` names files and folders that may name
+        code, as in `featx.CNNFeatures`.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
     if spec.endswith(".skops"):
         from featx.engine.persistence import load_extractor
 
-        extractor = load_extractor(spec)
+        extractor = load_extractor(spec, trust=parameters.get("trust"))
         return extractor.set_params(**_known(type(extractor), parameters))
     name, indices, named = parse_spec(spec)
     cls = extractor_class(name)

@@ -15,6 +15,7 @@ from featx.evaluation.split_scores import probe_classes
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
 from featx.networks.sources.saved_folder import read_card
+from featx.networks.sources.trust import Trust
 from featx.streaming.progress import ProgressCallback
 
 
@@ -24,6 +25,7 @@ def predict(
     *,
     store: Any = "default",
     progress: ProgressCallback | None = None,
+    trust: Trust = None,
     **parameters: Any,
 ) -> Result:
     """Class and probability of each picture.
@@ -32,11 +34,14 @@ def predict(
     ----------
     model : path
         A file that ``featx probe --save`` wrote, or a folder that ``featx finetune`` wrote.
-        Loading executes no code of it.
+        Nothing that it names is imported or called, unless `trust` says so.
     images : str, path, list of these, ImageDataset, or pictures
         As in `featx.extract`.
     store : path, FeatureStore or None, default="default"
     progress : ProgressCallback, optional
+    trust : path, str, or sequence of these, optional
+        `model` itself, if it was made from a network of your own (``package.module:callable``)
+        and may import and call that; or the callable alone.
     **parameters
         ``n_jobs`` and the like.
 
@@ -50,12 +55,15 @@ def predict(
     ------
     FeatureFileError
         If the model cannot be read, or holds types that are not trusted.
+    ModelError
+        If it names code that is not trusted.
     """
+    parameters = {"store": store, "progress": progress, "trust": trust, **parameters}
     if Path(model).is_dir():
-        return _predict_folder(model, images, store=store, progress=progress, **parameters)
-    pipeline = load_pipeline(model, classes=probe_classes())
+        return _predict_folder(model, images, **parameters)
+    pipeline = load_pipeline(model, classes=probe_classes(), trust=trust)
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
-    features = extract(images, extractor, store=store, progress=progress, **parameters)
+    features = extract(images, extractor, **parameters)
     shares = probe.predict_proba(np.asarray(features.X))
     return Result(
         "predict",
@@ -114,7 +122,7 @@ def _predict_folder(
         Logits are kept there as features are.
     progress : ProgressCallback, optional
     **parameters
-        ``n_jobs``, ``device`` and the like.
+        ``n_jobs``, ``device``, ``trust`` and the like.
 
     Returns
     -------

@@ -34,9 +34,9 @@ INPUT_PARAMETERS = frozenset({"image_shape", "value_range", "max_pixels"})
 """How images are read: part of each image's digest, not of the extractor's fingerprint."""
 
 SPEED_PARAMETERS = frozenset(
-    {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error"}
+    {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error", "trust"}
 )
-"""What changes time or place, never a value."""
+"""What changes time or place, or whether code may run, never a value."""
 
 
 class Producer:

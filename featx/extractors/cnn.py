@@ -17,6 +17,7 @@ from featx._linalg import rows_per_chunk
 from featx.data.images import MAX_PIXELS, PIXELS_VERSION, Pixels
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
+from featx.networks.sources.trust import Trust
 from featx.streaming.rows import Matrix
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ class CNNFeatures(Extractor):
     tap : {"auto", "graph", "hooks"}, default="auto"
         Cut the network's graph after the deepest layer; or, where it cannot be traced, listen
         to its modules and stop there. The rows are the same.
+    trust : path, str, or sequence of these, optional
+        Folders whose ``model.json`` may name code (``package.module:callable``), which is imported
+        and called, or the callables that any folder may name. By default only `model` itself may.
     image_shape, value_range, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
@@ -102,7 +106,8 @@ class CNNFeatures(Extractor):
     LayerError
         If a layer is not in the network.
     ModelError
-        If the network is not known, or its weights are missing or not its own.
+        If the network is not known, its weights are missing or not its own, or its folder names
+        code that is not trusted.
 
     References
     ----------
@@ -142,6 +147,7 @@ class CNNFeatures(Extractor):
         "batch_size": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "reproducible": ["boolean"],
         "tap": [StrOptions({"auto", "graph", "hooks"})],
+        "trust": [str, os.PathLike, list, tuple, None],
     }
 
     def __init__(
@@ -165,6 +171,7 @@ class CNNFeatures(Extractor):
         batch_size: int | None = None,
         reproducible: bool = False,
         tap: str = "auto",
+        trust: Trust = None,
         image_shape: tuple[int, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -198,6 +205,7 @@ class CNNFeatures(Extractor):
         self.batch_size = batch_size
         self.reproducible = reproducible
         self.tap = tap
+        self.trust = trust
 
     @property
     def layers(self) -> list[str]:
@@ -401,4 +409,5 @@ _PLAN_PARAMETERS = (
     "device",
     "precision",
     "tap",
+    "trust",
 )

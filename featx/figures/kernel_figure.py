@@ -25,6 +25,7 @@ from featx.figures.style import (
     place_axes,
     shortened,
 )
+from featx.networks.sources.trust import Trust
 
 _MOST_KERNELS = 256
 _TILE_PX, _GAP_PX = 96, 4
@@ -39,6 +40,7 @@ def draw_filters(
     *,
     channels: Sequence[int] | None = None,
     weights: Any = "default",
+    trust: Trust = None,
     **parameters: Any,
 ) -> tuple[Figure, Result]:
     """What a network's layers see: its first kernels or, with data, what activates channels most.
@@ -50,6 +52,8 @@ def draw_filters(
     layer, channels, **parameters
         As in `featx.analysis.kernels_and_activations.find_activating_images`; only with data.
     weights : str or path, default="default"
+    trust : path, str, or sequence of these, optional
+        As in `featx.extractors.cnn.CNNFeatures`.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def draw_filters(
     ['32 kernels of 5x5 px']
     """
     if data is not None:
-        options = {"channels": channels, "weights": weights, **parameters}
+        options = {"channels": channels, "weights": weights, "trust": trust, **parameters}
         result, found = find_activating_images(data, model, layer, **options)
         row = result.rows[0]
         field = "x".join(map(str, row["field_px"]))
@@ -81,7 +85,7 @@ def draw_filters(
     if layer is not None or channels is not None:
         raise ProjectionError("A layer and channels are drawn by the images that activate them; "
                               "give data too.")  # fmt: skip
-    kernels = read_kernels(model, weights=weights)
+    kernels = read_kernels(model, weights=weights, trust=trust)
     n, height, width, _ = kernels.shape
     row = {"n_kernels": n, "size_px": [height, width]}
     said = f"{n} kernels of {height}x{width} px"

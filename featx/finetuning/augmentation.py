@@ -17,6 +17,7 @@ from featx.data.images import Images, Pixels
 from featx.errors import SpecError
 from featx.networks.preprocessing import Preprocessing, resized_shape
 from featx.networks.sources.finding import find_source
+from featx.networks.sources.trust import Trust
 
 PRESETS: dict[str, dict[str, float]] = {
     "none": {},
@@ -194,6 +195,7 @@ def preview_augmentations(
     flip: bool = True,
     n_views: int = 8,
     random_state: int = 0,
+    trust: Trust = None,
 ) -> Pixels:
     """Grid of images as a network would see them in training: a row for each augmentation.
 
@@ -211,6 +213,8 @@ def preview_augmentations(
     n_views : int, default=8
         Random views per row, after the image itself.
     random_state : int, default=0
+    trust : path, str, or sequence of these, optional
+        As in `featx.extractors.cnn.CNNFeatures`.
 
     Returns
     -------
@@ -225,7 +229,7 @@ def preview_augmentations(
     return _draw_grid(
         [decoded.pixels(i) for i in range(len(decoded))],
         [Augmentation.parse(text, flip=flip) for text in presets],
-        find_source(model).preprocessing().override(size=size),
+        find_source(model, trust=trust).preprocessing().override(size=size),
         n_views=n_views,
         random_state=random_state,
     )

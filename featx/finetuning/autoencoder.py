@@ -36,6 +36,7 @@ from featx.networks.devices import check_precision, find_device
 from featx.networks.module_state import state_digest
 from featx.networks.network import switch_off_in_place
 from featx.networks.preprocessing import Preprocessing
+from featx.networks.sources.trust import Trust
 from featx.networks.tapping import Tap, Traced
 from featx.streaming.progress import ProgressCallback
 
@@ -165,6 +166,7 @@ def pretrain(
     output: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
+    trust: Trust = None,
 ) -> Pretrained:
     """Train a convolutional autoencoder on pictures without labels.
 
@@ -198,6 +200,8 @@ def pretrain(
         Folder to keep the state of each epoch in. The same call goes on from there after a kill,
         to the same weights bit for bit, on a processor.
     progress : ProgressCallback, optional
+    trust : path, str, or sequence of these, optional
+        As in `featx.extractors.cnn.CNNFeatures`.
 
     Raises
     ------
@@ -243,7 +247,7 @@ def pretrain(
         )
     with torch.random.fork_rng(devices=devices_of(find_device(device))):
         torch.manual_seed(random_state)
-        autoencoder, network = _build(encoder, weights, size, n_code)
+        autoencoder, network = _build(encoder, weights, size, n_code, trust)
         train, left = images.take(range(n_left, len(images))), images.take(range(n_left))
         kept = _checkpointer(checkpoint, autoencoder, images, [settings, n_shown])
         history = _train(
@@ -325,9 +329,9 @@ def _choose(dataset: ImageDataset, max_images: int | None, random_state: int) ->
 
 
 def _build(
-    encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int
+    encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int, trust: Trust
 ) -> tuple[_Autoencoder, nn.Module]:
-    plan = find_config(encoder, weights=weights, size=size)
+    plan = find_config(encoder, weights=weights, size=size, trust=trust)
     network, _ = build_network(plan)
     network = network.eval().float().requires_grad_(True)
     switch_off_in_place(network)

@@ -52,6 +52,7 @@ from featx.networks.network import needed_tensors
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
+from featx.networks.sources.trust import Trust
 from featx.store.feature_store import open_store
 from featx.streaming.progress import ProgressCallback
 
@@ -129,6 +130,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         to the same weights bit for bit, on a processor.
     store : {"default"}, path, FeatureStore or None
         Where features of frozen layers are kept.
+    trust : path, str, or sequence of these, optional
+        As in `featx.extractors.cnn.CNNFeatures`.
     image_shape, value_range, max_pixels
         As in `featx.extractors.base.Extractor`.
 
@@ -201,6 +204,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         "device": [str],
         "random_state": [numbers.Integral],
         "checkpoint": [str, os.PathLike, None],
+        "trust": [str, os.PathLike, list, tuple, None],
     }
 
     def __init__(
@@ -238,6 +242,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         random_state: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         store: Any = None,
+        trust: Trust = None,
         image_shape: tuple[int, ...] | None = None,
         value_range: tuple[float, float] | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -274,6 +279,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.checkpoint = checkpoint
         self.store = store
+        self.trust = trust
         self.image_shape = image_shape
         self.value_range = value_range
         self.max_pixels = max_pixels
@@ -356,7 +362,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         with_values : bool, default=True
             Without them whole weights are not read, only taken as loaded: enough for a summary.
         """
-        has_own = isinstance(find_source(self.model), ModuleSource)
+        has_own = isinstance(find_source(self.model, trust=self.trust), ModuleSource)
         is_read = with_values or has_own or self.load is not None
         plan = find_config(
             self.model,
@@ -365,6 +371,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             size=self.size,
             crop=self.crop,
             device=self.device,
+            trust=self.trust,
         )
         hidden = parse_sizes(self.hidden)
         head = Head(self.head_layer, hidden, float(self.dropout), bool(self.head_norm))
@@ -444,7 +451,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         """The checkpoint of exactly this run; None where none is kept."""
         if self.checkpoint is None:
             return None
-        free = {"checkpoint", "store", "device", "model"}
+        free = {"checkpoint", "store", "device", "model", "trust"}
         settings = {k: str(v) for k, v in self.get_params(deep=False).items() if k not in free}
         prepared = self.prepared_
         network = state_digest(prepared.network)  # Its weights and its new head.
@@ -582,6 +589,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             weights=self.weights,
             load=self.load,
             store=open_store(self.store),
+            trust=self.trust,
             **common,
         )
 

@@ -16,6 +16,7 @@ from featx.evaluation.prediction import softmax
 from featx.extractors.cnn import CNNFeatures
 from featx.networks.configs import find_config
 from featx.networks.sources.base import RANDOM
+from featx.networks.sources.trust import Trust
 
 FAR = {"batch norm": 0.15, "model card": 0.5, "entropy": 0.25}
 """From where on pictures count as unlike the source, by each way of telling.
@@ -55,7 +56,13 @@ class SourceDistance:
 
 
 def measure_distance(
-    images: Images, model: Any, *, weights: Any = "default", size: Any = None, device: str = "auto"
+    images: Images,
+    model: Any,
+    *,
+    weights: Any = "default",
+    size: Any = None,
+    device: str = "auto",
+    trust: Trust = None,
 ) -> SourceDistance:
     """Distance of pictures from what a network was trained on.
 
@@ -67,12 +74,12 @@ def measure_distance(
     images : Images
         At most 200 of them are looked at.
     model : str, path or torch.nn.Module
-    weights, size, device
+    weights, size, device, trust
         As in `featx.extractors.cnn.CNNFeatures`.
     """
     indices = np.linspace(0, len(images) - 1, min(len(images), _MOST_IMAGES)).astype(int)
     few = images.take(indices.tolist())
-    how = {"weights": weights, "size": size, "device": device}
+    how = {"weights": weights, "size": size, "device": device, "trust": trust}
     if weights == RANDOM:
         return SourceDistance("none", None, "random weights have no source")
     network = find_config(model, **how).network().module

@@ -30,6 +30,7 @@ from featx.finetuning.heads import parse_sizes
 from featx.finetuning.model_folder import check_folder, find_root, save_folder
 from featx.finetuning.training_summary import StageSummary, count_parameters, summarize
 from featx.networks.sources.finding import find_source
+from featx.networks.sources.trust import Trust, is_callable_name
 from featx.store.feature_store import FeatureStore
 from featx.streaming.progress import BarOnly, ProgressCallback
 
@@ -42,6 +43,7 @@ _EARLIER = ("head_epochs", "head_lr")
 _UNHINDERED: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
 """Parameters of fine-tuning that would hold back training from scratch beside it."""
 
+_NOT_REPORTED = ("store", "checkpoint", "random_state", "trust")
 _STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
 
@@ -118,7 +120,7 @@ def finetune(
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
     if output is not None:
-        _check_output(output, model, chosen, force=force)
+        _check_output(output, model, chosen, force=force, trust=base.get("trust"))
     notes = _say_of_scratch(parameters) if compare else _say_what_trains(base, parameters)
     for note in notes if not compare or "scratch" in chosen else ():
         progress.note(note)
@@ -150,6 +152,7 @@ def finetune(
         known = {**result.provenance, "protocol": result.protocol, "result": row}
         save_folder(best.classifier, output, provenance=known, force=force)
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
+        result.sentences += _say_of_trust(model, output)
     remove_checkpoints(study.indices)
     return result
 
@@ -309,23 +312,31 @@ def _last_third(base: Mapping[str, Any]) -> str:
     from featx.finetuning.heads import WEIGHTED
     from featx.networks.configs import list_layers
 
-    weighted = [
-        layer
-        for layer in list_layers(base["model"], size=base.get("size"), crop=base.get("crop"))
-        if layer.kind in WEIGHTED
-    ]
+    how = {name: base.get(name) for name in ("size", "crop", "trust")}
+    weighted = [layer for layer in list_layers(base["model"], **how) if layer.kind in WEIGHTED]
     layer = weighted[2 * len(weighted) // 3]
     return layer.alias or layer.node
 
 
 def _check_output(
-    output: str | os.PathLike[str], model: Any, strategies: Sequence[str], *, force: bool
+    output: str | os.PathLike[str],
+    model: Any,
+    strategies: Sequence[str],
+    *,
+    force: bool,
+    trust: Trust = None,
 ) -> None:
     """Refuse before any training what could not be kept after it."""
     check_folder(output, force=force)
     if set(strategies) == {"frozen"}:
         raise SpecError("frozen trains no network to keep; leave output out, or compare head too.")
-    find_root(find_source(model))
+    find_root(find_source(model, trust=trust))
+
+
+def _say_of_trust(model: Any, output: str | os.PathLike[str]) -> Iterator[str]:
+    """How a folder is read whose network is the user's own code."""
+    if is_callable_name(model):
+        yield f"It names {model}, your own code: read it with --trust {output}."
 
 
 def _check_layers(task: DataSplit, settings: Mapping[str, Mapping[str, Any]]) -> None:
@@ -412,7 +423,7 @@ def _probe(task: DataSplit, seed: int, settings: Mapping[str, Any], store: Any) 
     """A linear classifier on the averaged features before the classes."""
     from featx.extractors.cnn import CNNFeatures
 
-    names = ("weights", "load", "size", "crop", "device")
+    names = ("weights", "load", "size", "crop", "device", "trust")
     how = {name: settings[name] for name in names if settings.get(name) is not None}
     extractor = CNNFeatures(settings["model"], "-1", pooling="auto", **how)
     if extractor.get_params()["model"] is not None and _is_maps(extractor):
@@ -454,8 +465,8 @@ def _left_out(probe: LinearProbe, rows: Any, labels: Any, share: float, seed: in
 def _is_maps(extractor: Any) -> bool:
     from featx.networks.configs import list_layers
 
-    size = extractor.get_params()["size"]
-    return len(list_layers(extractor.model, size=size).find("-1").shape) == 3
+    layers = list_layers(extractor.model, size=extractor.size, trust=extractor.trust)
+    return len(layers.find("-1").shape) == 3
 
 
 def _protocol(
@@ -468,5 +479,5 @@ def _protocol(
         "n_train": len(task.train),
         "n_test": len(task.test),
         "seeds": list(range(random_state, random_state + seeds)),
-        **{k: v for k, v in plain.items() if k not in ("store", "checkpoint", "random_state")},
+        **{k: v for k, v in plain.items() if k not in _NOT_REPORTED},
     }

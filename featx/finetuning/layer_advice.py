@@ -24,6 +24,7 @@ from featx.finetuning.domain_shift import SourceDistance, measure_distance, name
 from featx.networks.configs import list_layers
 from featx.networks.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.networks.sources.base import RANDOM
+from featx.networks.sources.trust import Trust
 from featx.streaming.progress import ProgressCallback
 
 _FEW = 100
@@ -108,6 +109,7 @@ def advise(
     random_state: int = 0,
     store: Any = "default",
     progress: ProgressCallback | None = None,
+    trust: Trust = None,
     **parameters: Any,
 ) -> Result:
     """How to use a network for some pictures: as it is, in part, trained on, or not at all.
@@ -117,7 +119,7 @@ def advise(
     data : str, path, list of these, or ImageDataset
         Labelled pictures.
     model : str, path or torch.nn.Module, default="featxnet"
-    weights, size, device
+    weights, size, device, trust
         As in `featx.extractors.cnn.CNNFeatures`.
     domains : bool or list of str, optional
     random_state : int, default=0
@@ -150,8 +152,8 @@ def advise(
     if dataset.labels is None:
         raise DatasetError(f"{dataset.source}: wanted pictures of two or more classes.")
     dataset = dataset.take(np.flatnonzero(dataset.labels != ""))
-    layers = _choose_depths(list_layers(model, size=size))
-    how = {"weights": weights, "size": size, "device": device}
+    layers = _choose_depths(list_layers(model, size=size, trust=trust))
+    how = {"weights": weights, "size": size, "device": device, "trust": trust}
     how = {key: value for key, value in how.items() if value is not None}
     found = extract(
         dataset, model=model, layer=layers, pooling="gap", store=cache, progress=progress,
@@ -169,7 +171,7 @@ def advise(
     kept = np.isin(dataset.names, found.paths)
     distance = measure_distance(
         dataset.images.take(np.flatnonzero(kept).tolist()), model,
-        weights=weights, size=size, device=device,
+        weights=weights, size=size, device=device, trust=trust,
     )  # fmt: skip
     evidence = _measure(found, others, layers, distance, random_state)
     rows = _rows(evidence, found)

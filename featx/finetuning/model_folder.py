@@ -19,6 +19,7 @@ from featx.networks.configs import find_config
 from featx.networks.sources.base import Source
 from featx.networks.sources.local import ModuleSource
 from featx.networks.sources.saved_folder import FOLDER_FILES, FolderSource, read_card
+from featx.networks.sources.trust import Trust
 
 
 def save_folder(
@@ -94,7 +95,7 @@ def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
     ModelError
         If the network cannot be built again from a name.
     """
-    free = ("model", "store", "checkpoint")
+    free = ("model", "store", "checkpoint", "trust")
     weights = classifier.prepared_.plan.weights
     settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in free}
     return {
@@ -111,18 +112,18 @@ def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
     }
 
 
-def _load_folder(folder: str | os.PathLike[str]) -> FineTunedClassifier:
+def _load_folder(folder: str | os.PathLike[str], *, trust: Trust = None) -> FineTunedClassifier:
     """Read a classifier that `save_folder` wrote: it predicts, and its network can be taken.
 
     Raises
     ------
     ModelError
-        If there is none.
+        If there is none, or it names code that is not trusted.
     """
     card = read_card(folder)
-    plan = find_config(os.fspath(folder))
+    plan = find_config(os.fspath(folder), trust=trust)
     network, report = build_network(plan)
-    made = FineTunedClassifier(os.fspath(folder))
+    made = FineTunedClassifier(os.fspath(folder), trust=trust)
     made.classes_ = np.array(card["classes"])
     made.network_ = network.eval().requires_grad_(False)
     made.preprocessing_, made.report_ = plan.preprocessing, report

@@ -12,6 +12,7 @@ from featx.networks.module_state import state_stamp
 from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.saved_folder import FOLDER_FILES
+from featx.networks.sources.trust import Trust
 
 _N_PLANS_KEPT = 16
 
@@ -29,6 +30,7 @@ def find_config(
     device: str = "auto",
     precision: str = "fp32",
     tap: str = "auto",
+    trust: Trust = None,
     is_checked: bool = True,
 ) -> NetworkConfig:
     """Plan for a network, the last one made where the same is asked for.
@@ -36,7 +38,7 @@ def find_config(
     Parameters
     ----------
     model : str, path or torch.nn.Module
-    weights, load, size, crop, interpolation, mean, std, device, precision, tap
+    weights, load, size, crop, interpolation, mean, std, device, precision, tap, trust
         As in `featx.extractors.cnn.CNNFeatures`.
     is_checked : bool, default=True
         Whether to see first if a weights file or a module's values have changed meanwhile.
@@ -48,12 +50,12 @@ def find_config(
     """
     named = model if isinstance(model, nn.Module) else os.fspath(model)
     which = id(model) if isinstance(model, nn.Module) else named
-    how = (load, size, crop, interpolation, mean, std, device, precision, tap)
+    how = (load, size, crop, interpolation, mean, std, device, precision, tap, trust)
     # A relative name means another folder or file elsewhere.
     key = repr((which, os.fspath(weights), how, os.getcwd()))
 
     def make() -> tuple[Any, NetworkConfig]:
-        source = find_source(named)
+        source = find_source(named, trust=trust)
         chosen = source.weights(weights)
         preprocessing = chosen.preprocessing.override(
             size=size, crop=crop, interpolation=interpolation, mean=mean, std=std
@@ -92,7 +94,9 @@ if TYPE_CHECKING:
     from featx.networks.layers import LayerTable
 
 
-def list_layers(model: Any = "featxnet", *, size: Any = None, crop: Any = None) -> LayerTable:
+def list_layers(
+    model: Any = "featxnet", *, size: Any = None, crop: Any = None, trust: Trust = None
+) -> LayerTable:
     """Every layer of a network, in order of execution.
 
     Parameters
@@ -102,6 +106,8 @@ def list_layers(model: Any = "featxnet", *, size: Any = None, crop: Any = None) 
     size, crop : int or tuple of int, optional
         The size of the pictures, which decides shapes and cost; by default what the network's
         own weights expect.
+    trust : path, str, or sequence of these, optional
+        As in `featx.extractors.cnn.CNNFeatures`.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def list_layers(model: Any = "featxnet", *, size: Any = None, crop: Any = None) 
     Raises
     ------
     ModelError
-        If the network is not known.
+        If the network is not known, or its folder names code that is not trusted.
 
     Examples
     --------
@@ -119,4 +125,4 @@ def list_layers(model: Any = "featxnet", *, size: Any = None, crop: Any = None) 
     >>> layer.node, layer.shape, layer.n_features
     ('features.2', (64, 27, 27), 46656)
     """
-    return find_config(model, weights="random", size=size, crop=crop).table
+    return find_config(model, weights="random", size=size, crop=crop, trust=trust).table

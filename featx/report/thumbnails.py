@@ -41,7 +41,7 @@ _SIDES_PX = (96, 80, 64, 48, 32)
 _QUALITY = 62
 _N_TRIED = 40
 
-THUMBNAILS_FILE = "thumbnails.json"
+_THUMBNAILS_FILE = "thumbnails.json"
 """Name of an image -> its thumbnail as a data URI."""
 
 _MAX_FILE_BYTES = 100_000_000
@@ -79,7 +79,7 @@ class Thumbnails:
 
     def save(self, folder: Path) -> None:
         """Write what was made, for the page of a later `featx report`."""
-        file = folder / THUMBNAILS_FILE
+        file = folder / _THUMBNAILS_FILE
         if not self._made:
             file.unlink(missing_ok=True)  # An earlier report may have left one.
             return
@@ -147,20 +147,20 @@ def thumbnails_of(result: Result) -> Thumbnails:
     that the folder holds.
     """
     if result.loaded_from is not None:
-        return read_thumbnails(result.loaded_from)
-    return open_thumbnails(result.data)
+        return _read_thumbnails(result.loaded_from)
+    return _open_thumbnails(result.data)
 
 
-def open_thumbnails(data: str) -> Thumbnails:
+def _open_thumbnails(data: str) -> Thumbnails:
     """Thumbnails made from the images of a data set, as the user named it."""
     load = cache(partial(_load, data))
     return Thumbnails(partial(_find_images, load), "they are no longer where they were")
 
 
-def read_thumbnails(folder: str | os.PathLike[str]) -> Thumbnails:
+def _read_thumbnails(folder: str | os.PathLike[str]) -> Thumbnails:
     """Thumbnails that an earlier command left in a folder; nothing outside it is opened."""
-    saved = _read_images(Path(folder) / THUMBNAILS_FILE)
-    why = f"the folder has no {THUMBNAILS_FILE}; run the command again with --report"
+    saved = _read_images(Path(folder) / _THUMBNAILS_FILE)
+    why = f"the folder has no {_THUMBNAILS_FILE}; run the command again with --report"
     return Thumbnails(lambda names: {n: saved[n] for n in names if n in saved}, why)
 
 

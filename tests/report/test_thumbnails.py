@@ -10,9 +10,9 @@ from PIL import Image
 
 from featx.features.results import Result
 from featx.report.thumbnails import (
-    THUMBNAILS_FILE,
-    open_thumbnails,
-    read_thumbnails,
+    _THUMBNAILS_FILE,
+    _open_thumbnails,
+    _read_thumbnails,
     shrink,
     thumbnails_of,
 )
@@ -24,7 +24,7 @@ def opened(uri: str | None) -> Image.Image:
 
 
 def test_thumbnail_is_the_image_made_small(photos: list[str]) -> None:
-    image = opened(open_thumbnails("").make_all([photos[0]], 10**6, largest_px=64)[0])
+    image = opened(_open_thumbnails("").make_all([photos[0]], 10**6, largest_px=64)[0])
 
     with Image.open(photos[0]) as photo:
         large = photo.convert("RGB").resize(image.size)
@@ -47,8 +47,8 @@ def test_tiny_image_is_enlarged_without_blur() -> None:
 
 
 def test_thumbnails_keep_within_the_budget(photos: list[str]) -> None:
-    generous = open_thumbnails("").make_all(photos, 10**7)
-    tight = open_thumbnails("").make_all(photos, 12_000)
+    generous = _open_thumbnails("").make_all(photos, 10**7)
+    tight = _open_thumbnails("").make_all(photos, 12_000)
 
     assert None not in generous
     assert sum(len(uri or "") for uri in tight) <= 12_000
@@ -59,20 +59,20 @@ def test_image_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path) 
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     names = [photos[0], str(tmp_path / "gone.jpg"), str(tmp_path / "broken.jpg"), "nul\0.jpg"]
 
-    made = open_thumbnails(str(tmp_path / "gone")).make_all(names, 10**6)
+    made = _open_thumbnails(str(tmp_path / "gone")).make_all(names, 10**6)
 
     assert [uri is None for uri in made] == [False, True, True, True]
 
 
 def test_images_without_files_are_found_by_their_data_set() -> None:
-    made = open_thumbnails("digits").make_all(["digits/0001", "digits/9999"], 10**6)
+    made = _open_thumbnails("digits").make_all(["digits/0001", "digits/9999"], 10**6)
 
     assert [uri is None for uri in made] == [False, True]
 
 
 @pytest.mark.parametrize("data", ["-", "", "gone"])
 def test_data_that_cannot_be_read_again_gives_nothing(data: str) -> None:
-    thumbnails = open_thumbnails(data)
+    thumbnails = _open_thumbnails(data)
 
     assert thumbnails.make_all(["a.jpg"], 10**6) == [None]
     assert thumbnails.is_empty
@@ -81,12 +81,12 @@ def test_data_that_cannot_be_read_again_gives_nothing(data: str) -> None:
 def test_saved_thumbnails_are_the_same_without_the_images(
     photos: list[str], tmp_path: Path
 ) -> None:
-    made = open_thumbnails("")
+    made = _open_thumbnails("")
     large = made.make_all(photos[:2], 10**6, largest_px=144)
     made.make_all(photos[:4], 10**6)  # Smaller ones of two that are there already.
     made.save(tmp_path)
 
-    saved = read_thumbnails(tmp_path)
+    saved = _read_thumbnails(tmp_path)
     assert saved.make_all(photos[:2], 10**6, largest_px=144) == large
     assert max(opened(saved.make_all(photos[:1], 10**6)[0]).size) == 96
     assert saved.make_all([photos[5]], 10**6) == [None]
@@ -118,17 +118,17 @@ def test_a_result_of_a_folder_has_only_the_thumbnails_there(
     ],
 )
 def test_what_is_no_thumbnail_is_left_out(tmp_path: Path, content: str) -> None:
-    (tmp_path / THUMBNAILS_FILE).write_text(content)
+    (tmp_path / _THUMBNAILS_FILE).write_text(content)
 
-    assert read_thumbnails(tmp_path).make_all(["a", "b"], 10**6) == [None, None]
+    assert _read_thumbnails(tmp_path).make_all(["a", "b"], 10**6) == [None, None]
 
 
 def test_a_link_out_of_the_folder_is_not_followed(photos: list[str], tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "inside").mkdir()
-    made = open_thumbnails("")
+    made = _open_thumbnails("")
     made.make_all(photos[:1], 10**6)
     made.save(tmp_path / "outside")
-    (tmp_path / "inside" / THUMBNAILS_FILE).symlink_to(tmp_path / "outside" / THUMBNAILS_FILE)
+    (tmp_path / "inside" / _THUMBNAILS_FILE).symlink_to(tmp_path / "outside" / _THUMBNAILS_FILE)
 
-    assert read_thumbnails(tmp_path / "inside").make_all(photos[:1], 10**6) == [None]
+    assert _read_thumbnails(tmp_path / "inside").make_all(photos[:1], 10**6) == [None]

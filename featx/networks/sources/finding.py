@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from featx.networks.sources.bundled import FeatxnetSource, LenetSource
 from featx.networks.sources.torchvision import (
     TorchvisionSource,
 )
+from featx.networks.sources.trust import Trust, is_callable_name
 
 
-def find_source(model: Any) -> Source:
+def find_source(model: Any, *, trust: Trust = None) -> Source:
     """Source of a model.
 
     Parameters
@@ -24,11 +25,13 @@ def find_source(model: Any) -> Source:
     model : str, path or torch.nn.Module
         ``featxnet``, ``lenet``, a torchvision name, ``timm/NAME``, ``package.module:callable``,
         a folder that ``featx finetune`` wrote, or a module object.
+    trust : path, str, or sequence of these, optional
+        As in `featx.networks.sources.trust.check_trusted`.
 
     Raises
     ------
     ModelError
-        If there is none such.
+        If there is none such, or a folder names code that is not trusted.
     """
     if isinstance(model, nn.Module):
         from featx.networks.sources.local import ModuleSource
@@ -46,8 +49,8 @@ def find_source(model: Any) -> Source:
     if (Path(name).expanduser() / "model.json").is_file():
         from featx.networks.sources.saved_folder import FolderSource
 
-        return FolderSource(name, resolve=find_source)
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", name):
+        return FolderSource(name, resolve=partial(find_source, trust=trust), trust=trust)
+    if is_callable_name(name):
         from featx.networks.sources.local import CallableSource
 
         return CallableSource(name)

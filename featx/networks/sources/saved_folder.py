@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from featx._fingerprints import fingerprint
-from featx.errors import ModelError, WeightsError
+from featx.errors import ModelError, WeightsError, one_line
 from featx.networks.head_replacement import operate, replace_head
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
@@ -20,6 +20,7 @@ from featx.networks.sources.base import (
     Weights,
     _preprocessing,
 )
+from featx.networks.sources.trust import Trust, check_trusted
 
 FOLDER_FILES = ("model.json", "weights.safetensors")
 """What a model's folder holds: what it is, and its weights."""
@@ -38,17 +39,22 @@ class FolderSource(Source):
         The folder.
     resolve : callable
         Gives the source of the network that ``model.json`` names.
+    trust : path, str, or sequence of these, optional
+        As in `featx.networks.sources.trust.check_trusted`.
 
     Raises
     ------
     ModelError
-        If ``model.json`` cannot be read or names no network.
+        If ``model.json`` cannot be read, names no network, or names code that is not trusted.
     """
 
-    def __init__(self, name: str, *, resolve: Callable[[str], Source]) -> None:
+    def __init__(self, name: str, *, resolve: Callable[[str], Source], trust: Trust = None) -> None:
         super().__init__(name)
         self.folder = Path(name).expanduser()
-        self.card = _read_network_card(self.folder / FOLDER_FILES[0])
+        card_file = self.folder / FOLDER_FILES[0]
+        self.card = _read_network_card(card_file)
+        # Nothing reads the file again, so that what is checked here is what is built later.
+        check_trusted(self.card["model"], card_file, trust)
         self._resolve = resolve
 
     @property
@@ -106,8 +112,11 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _read_network_card(file: Path) -> dict[str, Any]:
+    """What a card holds: a JSON object that names a network."""
     try:
         card: Any = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {one_line(error)}.") from error
     except ValueError:
         card = None
     if not isinstance(card, dict) or not isinstance(card.get("model"), str):

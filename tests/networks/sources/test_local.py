@@ -151,7 +151,7 @@ def test_random_weights_of_a_folder_are_not_those_that_its_callable_gives(
     save_file(trained().state_dict(), tmp_path / "weights.safetensors")
 
     for name in ("someones_nets:trained", str(tmp_path)):
-        network, _ = build_network(find_config(name, weights="random", size=32))
+        network, _ = build_network(find_config(name, weights="random", size=32, trust=tmp_path))
         assert float(network.get_submodule("0").weight.std()) > 0.05  # type: ignore[arg-type]
 
 

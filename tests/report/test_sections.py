@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from featx.features.results import Result
-from featx.report.sections import make_section, mistake_paths, thumbnails_of
+from featx.report.sections import make_section, mistake_paths
 
 MISTAKE = {"path": "photos/ant/1.jpg", "true": "ant", "predicted": "bee", "probability": 0.87}
 
@@ -88,9 +88,3 @@ def test_counts_are_of_the_points_where_there_are_points() -> None:
 
 def test_an_unknown_command_has_its_own_name_as_title() -> None:
     assert make_section(Result("advise", "photos", []), "r0").title == "Advise"
-
-
-def test_thumbnails_are_of_mistakes_and_points(depth: Result, compared: Result) -> None:
-    for result in (depth, compared):
-        shown = {*mistake_paths(result), *(result.details.get("points") or {}).get("paths", ())}
-        assert len(thumbnails_of(result, make_section(result, "r0"))) == len(shown) > 0

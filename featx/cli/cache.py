@@ -26,7 +26,7 @@ app = typer.Typer(help="Look after the store of extracted features.", no_args_is
 @options.expand_groups
 def _info_command(run: options.Cache, printed: options.Json) -> None:
     """Where the store is and how much is in it."""
-    info = asdict(_open(run.store).info())
+    info = asdict(_open(run).info())
     if printed.as_json:
         print_json("cache info", [info])
         return
@@ -39,7 +39,7 @@ def _info_command(run: options.Cache, printed: options.Json) -> None:
 @options.expand_groups
 def _ls_command(run: options.Cache, printed: options.Json) -> None:
     """Every extractor setting (and layer) that has rows, the last used first."""
-    settings = _open(run.store).ls()
+    settings = _open(run).ls()
     if printed.as_json:
         print_json("cache ls", [asdict(setting) for setting in settings])
         return
@@ -52,7 +52,7 @@ def _ls_command(run: options.Cache, printed: options.Json) -> None:
 @options.expand_groups
 def _verify_command(run: options.Cache, printed: options.Json) -> None:
     """Read every row and drop those that are damaged, to be computed when next wanted."""
-    found = _open(run.store).verify()
+    found = _open(run).verify()
     if printed.as_json:
         print_json("cache verify", [asdict(found)])
     else:
@@ -79,7 +79,7 @@ def _prune_command(
     max_bytes = None if max_size is None else _bytes(max_size)
     _report(
         "prune",
-        lambda: _open(run.store).prune(unused_days=unused_days, max_bytes=max_bytes),
+        lambda: _open(run).prune(unused_days=unused_days, max_bytes=max_bytes),
         printed,
     )
 
@@ -93,16 +93,16 @@ def _clear_command(
     printed: options.Json,
 ) -> None:
     """Remove everything from the store."""
-    opened = _open(run.store)
+    opened = _open(run)
     if not yes:
         typer.confirm(f"Remove all features stored in {opened.folder}?", abort=True, err=True)
     _report("clear", opened.clear, printed)
 
 
-def _open(store: str | None) -> FeatureStore:
-    from featx.store.feature_store import DEFAULT_STORE, open_store
+def _open(run: options.RunOptions) -> FeatureStore:
+    from featx.store.feature_store import open_store
 
-    return open_store(store or DEFAULT_STORE)
+    return open_store(run.chosen_store)
 
 
 def _report(name: str, act: Callable[[], Any], printed: options.PrintOptions) -> None:

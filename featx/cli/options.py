@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from featx._lists import parse_integers, parse_names
 from featx.errors import ResultFileError, SpecError
+
+if TYPE_CHECKING:
+    from featx.store.feature_store import FeatureStore
 
 Value = TypeVar("Value")
 
@@ -342,6 +345,13 @@ class RunOptions(OptionGroup):
             envvar="FEATX_STORE",
         ),
     ] = None
+    shared_store: Annotated[
+        bool,
+        typer.Option(
+            "--shared-store",
+            help="Use a store that a group shares: trust the owners and groups of its folders.",
+        ),
+    ] = False
     no_store: Annotated[
         bool, typer.Option("--no-store", help="Neither read nor write stored features.")
     ] = False
@@ -351,11 +361,22 @@ class RunOptions(OptionGroup):
 
     def given(self) -> dict[str, Any]:
         """Options as the library takes them: ``domains`` where given, ``store``, ``n_jobs``."""
-        values = super().given() | {"store": None if self.no_store else self.store or "default"}
-        values.pop("no_store", None)
+        values = super().given() | {"store": None if self.no_store else self.chosen_store}
+        for flag in ("no_store", "shared_store"):
+            values.pop(flag, None)
         if self.domains == ["all"]:
             values["domains"] = True
         return values
+
+    @property
+    def chosen_store(self) -> str | FeatureStore:
+        """The store as the library takes it, whether rows are stored or not."""
+        store = self.store or "default"
+        if not self.shared_store:
+            return store
+        from featx.store.feature_store import FeatureStore, open_store
+
+        return FeatureStore(open_store(store).folder, shared=True)
 
 
 @dataclass(frozen=True)
@@ -392,7 +413,7 @@ Features = Annotated[
 ]
 Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]
-Cache = Annotated[RunOptions, Only("store")]
-StoredOnly = Annotated[RunOptions, Only("store", "no_store", "n_jobs")]
+Cache = Annotated[RunOptions, Only("store", "shared_store")]
+StoredOnly = Annotated[RunOptions, Only("store", "shared_store", "no_store", "n_jobs")]
 Printed = Annotated[PrintOptions, Only("as_json", "strict", "quiet")]
 Json = Annotated[PrintOptions, Only("as_json")]

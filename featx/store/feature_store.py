@@ -55,16 +55,20 @@ class FeatureStore(Maintenance):
     folder : path, optional
         Where it is; by default the environment's FEATX_STORE, else ``featx`` in the user's
         cache folder. It is made, private to the user, at first use.
+    shared : bool, default=False
+        Whether a group shares the store on purpose: owners of its folders and their groups are
+        trusted, and what is new is writable by the folder's group.
 
     Attributes
     ----------
     folder : Path
+    shared : bool
 
     Raises
     ------
     StoreError
-        By every method, if the folder belongs to somebody else or can be written by others,
-        if the disk is full, or if the index is damaged.
+        By every method, if others could change the folder or anything on the way to it, if the
+        disk is full, or if the index is damaged.
 
     Notes
     -----
@@ -72,18 +76,24 @@ class FeatureStore(Maintenance):
     nothing that is in it. Its rows are believed, though: hence the private folder.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str] | None = None, *, shared: bool = False
+    ) -> None:
         chosen = folder or os.environ.get("FEATX_STORE") or platformdirs.user_cache_dir("featx")
         self.folder = Path(chosen).expanduser().absolute()
+        self.shared = shared
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FeatureStore) and self.folder == other.folder
+        if not isinstance(other, FeatureStore):
+            return False
+        return (self.folder, self.shared) == (other.folder, other.shared)
 
     def __hash__(self) -> int:
         return hash(self.folder)
 
     def __repr__(self) -> str:
-        return f"FeatureStore({str(self.folder)!r})"
+        shared = ", shared=True" if self.shared else ""
+        return f"FeatureStore({str(self.folder)!r}{shared})"
 
     def digests(self, images: Images) -> list[str | ImageError]:
         """Digest of each picture's content, or the error of one that cannot be read.

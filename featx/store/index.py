@@ -21,7 +21,7 @@ import numpy.typing as npt
 from featx._files import to_plain
 from featx.errors import StoreError
 from featx.store.private_folder import full_disk, make_private, store_errors
-from featx.store.shards import Shard, ShardLayout, is_sound
+from featx.store.shards import SHARD_FOLDER, Shard, ShardLayout, is_sound
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class Index:
     ----------
     folder : Path
         The store's folder; made private to the user when it is not there.
+    shared : bool, default=False
+        Whether a group shares the store, see `FeatureStore`.
 
     Raises
     ------
@@ -108,8 +110,9 @@ class Index:
         By every method, if the folder is not safe to use, full, or its index damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
         self.folder = folder
+        self.shared = shared
 
     def known(self, fingerprint: str, digests: Iterable[str]) -> set[str]:
         """Those digests whose pictures have rows."""
@@ -164,6 +167,8 @@ class Index:
         with self._write() as db:
             if not (self.folder / shard.file).exists():  # Cleared away by another process.
                 return False
+            if self.shared:  # Workers write by the user's umask.
+                (self.folder / shard.file).chmod(0o660)
             db.execute(
                 "INSERT OR IGNORE INTO settings (fingerprint, settings, created, used) "
                 "VALUES (?, ?, ?, ?)",
@@ -316,7 +321,7 @@ class Index:
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         with _sqlite_errors(self.folder), store_errors(self.folder):
-            make_private(self.folder)
+            make_private(self.folder, shared=self.shared, file=INDEX_FILE, inner=SHARD_FOLDER)
             with closing(self._connect()) as db:
                 yield db
 
@@ -343,7 +348,8 @@ class Index:
 
     def _create(self, db: sqlite3.Connection) -> None:
         """Make the tables, unless another process has done so meanwhile."""
-        (self.folder / INDEX_FILE).chmod(0o600)  # SQLite goes by the user's umask.
+        mode = 0o660 if self.shared else 0o600
+        (self.folder / INDEX_FILE).chmod(mode)  # SQLite goes by the user's umask.
         db.execute("PRAGMA auto_vacuum = FULL")
         db.execute("BEGIN IMMEDIATE")
         with db:

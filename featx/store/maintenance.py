@@ -162,9 +162,12 @@ class Maintenance:
     ----------
     folder : Path
         Where the store is.
+    shared : bool
+        Whether a group shares it.
     """
 
     folder: Path
+    shared: bool
 
     def info(self) -> StoreInfo:
         """Numbers of everything in the store."""
@@ -256,7 +259,7 @@ class Maintenance:
 
     @property
     def _index(self) -> Index:
-        return Index(self.folder)
+        return Index(self.folder, shared=self.shared)
 
     def _open(self, shard: ShardFile | None) -> npt.NDArray[Any] | None:
         """A shard's array; None if it is gone or damaged."""

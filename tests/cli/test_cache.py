@@ -45,6 +45,17 @@ def test_store_called_default_is_the_users_own(
     assert json.loads(capsys.readouterr().out)["rows"][0]["n_rows"] == 4
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="modes are POSIX's")
+def test_a_store_that_a_group_can_write_is_used_when_it_is_said_to_be_shared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("featx.store.private_folder._is_own_group", lambda gid: False)
+    os.chmod(os.environ["FEATX_STORE"], 0o770)
+    assert run(monkeypatch, "info") == 1
+    assert "--shared-store" in capsys.readouterr().err
+    assert run(monkeypatch, "info", "--shared-store") == 0
+
+
 def test_ls_names_the_extractor(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

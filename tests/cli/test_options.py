@@ -19,6 +19,7 @@ from featx.finetuning.augmentation import preview_augmentations
 from featx.finetuning.autoencoder import pretrain
 from featx.finetuning.experiment import finetune
 from featx.finetuning.layer_advice import advise
+from featx.store.feature_store import FeatureStore
 
 OWN = {
     "output": "each command writes another kind of file, under another default name",
@@ -125,6 +126,13 @@ def test_the_store_is_a_folder_the_default_or_none() -> None:
     assert options.RunOptions(domains=["all"]).given() == {"domains": True, "store": "default"}
     assert options.RunOptions(store="rows", n_jobs=2).given() == {"store": "rows", "n_jobs": 2}
     assert options.RunOptions(store="rows", no_store=True).given() == {"store": None}
+
+
+def test_a_shared_store_is_the_folder_that_was_named_or_the_users_own() -> None:
+    named = options.RunOptions(store="rows", shared_store=True).given()
+    assert named == {"store": FeatureStore("rows", shared=True)}
+    assert options.RunOptions(shared_store=True).chosen_store == FeatureStore(shared=True)
+    assert options.RunOptions(shared_store=True, no_store=True).given() == {"store": None}
 
 
 def test_one_number_of_training_images_is_no_curve() -> None:

@@ -10,11 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
-    | {".ppm", ".pgm", ".pbm", ".pnm"}
-)
-"""Files so named are pictures, even if they turn out to be broken or empty."""
+from featx.data.image_formats import IMAGE_SUFFIXES
 
 _SPLIT_NAMES = {
     "train": "train",

@@ -7,7 +7,6 @@ where it was transparent, grey repeated in three channels, 16 bits scaled to 8.
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import struct
@@ -24,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
+from featx.data.image_formats import open_image
 from featx.data.jpeg import decode_jpeg, reduction
 from featx.errors import ImageError, one_line
 
@@ -203,7 +203,7 @@ def decode(
     Parameters
     ----------
     picture : path, bytes, PIL image or array of shape (h, w), (h, w, 1), (h, w, 3), (h, w, 4)
-        JPEG, PNG, GIF (its first frame), BMP, TIFF, WebP and whatever else Pillow reads.
+        A file in one of the `featx.data.image_formats`; of a GIF, its first frame.
     name : str, optional
         The picture's name in an error; by default its path, or ``image``.
     value_range : tuple of float, optional
@@ -459,7 +459,7 @@ def _file_pixels(data: bytes, name: str, max_pixels: int, least_px: int | None) 
                 image.draft(None, (width // f, height // f))  # Of a JPEG; others stay as they are.
             return _pil_pixels(image, name, max_pixels)
     except UnidentifiedImageError as error:
-        raise ImageError(name, "not a picture in a format that Pillow reads") from error
+        raise ImageError(name, str(error)) from error
 
 
 def _open(data: bytes) -> Image.Image:
@@ -468,7 +468,7 @@ def _open(data: bytes) -> Image.Image:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return _calmly(lambda: Image.open(io.BytesIO(data)))
+            return _calmly(lambda: open_image(data))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

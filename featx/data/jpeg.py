@@ -6,11 +6,10 @@ to Pillow, so that what can be read and what cannot is the same as if this were 
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+
+from featx.data.image_formats import open_image
 
 _START = b"\xff\xd8\xff"
 _PLAIN = ("YCbCr", "Gray")
@@ -84,5 +83,5 @@ def _is_upright(data: bytes) -> bool:
     """Whether no note says that the picture is to be turned."""
     if not any(mark in data for mark in _MAY_TURN):
         return True
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
         return image.getexif().get(_ORIENTATION, 1) == 1

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.folders import (
-    IMAGE_SUFFIXES,
     Tree,
     place_folders,
     read_tree,
 )
+from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import Images, printable
 from featx.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from featx.errors import DatasetError, did_you_mean

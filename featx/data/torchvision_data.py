@@ -14,8 +14,10 @@ from typing import Any, overload
 
 import numpy as np
 import platformdirs
+from PIL import Image
 
 from featx._imports import import_torchvision
+from featx.data.image_formats import open_image
 from featx.errors import (
     DatasetError,
     ImageError,
@@ -180,7 +182,7 @@ def _open_first(kind: Any, arguments: dict[str, Any], splits: Sequence[str]) -> 
 def _open(kind: Any, arguments: dict[str, Any]) -> Any:
     """Data set from this machine, else downloaded."""
     try:
-        return kind(**arguments)
+        return _with_closed_formats(kind(**arguments))
     except TypeError as error:
         raise DatasetError(f"torchvision:{kind.__name__}: {error}.") from error
     except (RuntimeError, OSError) as error:
@@ -189,9 +191,22 @@ def _open(kind: Any, arguments: dict[str, Any]) -> Any:
         raise _absent(kind, arguments, absent) from absent
     try:
         with redirect_stdout(sys.stderr):
-            return kind(**arguments, download=True)
+            return _with_closed_formats(kind(**arguments, download=True))
     except (RuntimeError, OSError) as error:
         raise _absent(kind, arguments, error) from error
+
+
+def _with_closed_formats(part: Any) -> Any:
+    """Data set that reads the files of a folder as featx does: no format of them runs a program."""
+    if getattr(part, "loader", None) is import_torchvision().datasets.folder.default_loader:
+        part.loader = _load_rgb
+    return part
+
+
+def _load_rgb(path: str) -> Image.Image:
+    """What torchvision's own loader gives."""
+    with open_image(Path(path).read_bytes()) as image:
+        return image.convert("RGB")
 
 
 def _downloads(kind: Any) -> bool:

@@ -7,12 +7,12 @@ import pytest
 
 from featx.data.folders import (
     _MAGIC,
-    IMAGE_SUFFIXES,
     Placement,
     _is_image,
     place_folders,
     read_tree,
 )
+from featx.data.image_formats import IMAGE_SUFFIXES
 
 PNG = _MAGIC[1] + b"\0" * 8
 

@@ -223,11 +223,11 @@ def test_broken_exif_leaves_the_image(photos: list[str], exif: bytes) -> None:
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"hello", "not a picture"),
+        (b"hello", "not an image"),
         (b"\x89PNG\r\n\x1a\n", None),
         (b"GIF89a", None),
         (b"\xff\xd8\xff\xe0", None),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
     ],
 )
 def test_what_is_no_image_is_named_with_the_reason(

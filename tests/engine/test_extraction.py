@@ -57,7 +57,7 @@ def test_rows_carry_paths_labels_splits_and_failures(folder: Path) -> None:
     assert features.paths[0] == f"{folder.as_posix()}/test/blue/0.png"
     [(path, reason)] = features.failures
     assert path.endswith("broken.png")
-    assert "not a picture" in reason
+    assert "not an image" in reason
 
 
 def test_each_row_belongs_to_its_image(folder: Path) -> None:

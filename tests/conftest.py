@@ -75,6 +75,14 @@ def store(tmp_path: Path) -> FeatureStore:
 
 
 @pytest.fixture
+def given_away() -> Callable[[Path], None]:
+    """Function that gives a file or folder to another user; the test is skipped if it may not."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder to another user")
+    return lambda path: os.lchown(path, 12345, -1)
+
+
+@pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """Folder on a disk of 256 KiB; the test is skipped where none can be mounted."""
     folder = tmp_path / "disk"

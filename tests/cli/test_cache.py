@@ -49,7 +49,7 @@ def test_store_called_default_is_the_users_own(
 def test_a_store_that_a_group_can_write_is_used_when_it_is_said_to_be_shared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("featx.store.private_folder._is_own_group", lambda gid: False)
+    monkeypatch.setattr("featx.trust.safe_folders._is_own_group", lambda gid: False)
     os.chmod(os.environ["FEATX_STORE"], 0o770)
     assert run(monkeypatch, "info") == 1
     assert "--shared-store" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import EpsImagePlugin, Image, UnidentifiedImageError, WmfImagePlugin, features
+from PIL import EpsImagePlugin, Image, ImageFile, UnidentifiedImageError, WmfImagePlugin, features
 
 from featx.data import image_formats
 from featx.data.datasets import load_dataset
@@ -57,7 +57,7 @@ def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     WmfImagePlugin.register_handler(None)
 
 
-class _Handler:
+class _Handler(ImageFile.StubHandler):
     """What a program may register with Pillow to draw a WMF file."""
 
     def __init__(self, sentinel: Path) -> None:

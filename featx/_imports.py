@@ -97,8 +97,8 @@ def load_openvino() -> Any:
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorator that compiles a function with numba when it is first called.
 
-    The GIL is released. Machine code is cached on disk beside the function's file or in the
-    user's cache folder; where neither can be written, each process compiles for itself.
+    The GIL is released. Machine code is stored for the next process, see
+    `featx.trust.machine_code`.
 
     Parameters
     ----------
@@ -115,11 +115,12 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
     import numba
 
+    from featx.trust.machine_code import keep_machine_code
+
     def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # No cache folder can be written.
-            return numba.njit(nogil=True, **options)(function)
+        dispatcher = numba.njit(nogil=True, **options)(function)
+        keep_machine_code(dispatcher)
+        return dispatcher
 
     return decorate
 

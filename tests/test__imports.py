@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numba.core.caching import CacheImpl
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -246,23 +245,3 @@ def double(x: int) -> int:
 def test_a_compiled_function_gives_what_the_function_gives() -> None:
     x = np.arange(5)
     np.testing.assert_array_equal(compiled()(double)(x), double(x))
-
-
-def test_a_function_is_compiled_where_no_folder_can_be_written(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-    assert compiled()(double)(4) == 8
-
-
-def test_a_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:
-    (tmp_path / "loops.py").write_text(
-        "from featx._imports import compiled\n"
-        "@compiled()\n"
-        "def double(x):\n"
-        "    return 2 * x\n"
-        "double(4)\n"
-        "print(sum(double.stats.cache_hits.values()))\n"
-    )
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import loops"
-    assert [run(code) for _ in range(2)] == ["0", "1"]

@@ -1,0 +1,209 @@
+"""Machine code that numba made, kept for the next process.
+
+numba keeps it in pickles, next to the source or in the user's cache, and unpickles whatever lies
+there; a truncated file or a full disk ends the program. Here each file carries a digest of its
+content, lies in a folder that nobody else can change, and what cannot be read or written costs the
+time of compiling and one line in the log, never the run.
+
+Imported when a function is first compiled, for it imports numba.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import platformdirs
+from numba.core import config
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+    _SourceFileBackedLocatorMixin,
+)
+from numba.core.dispatcher import Dispatcher
+
+from featx.trust.safe_folders import UnsafeFolderError, make_safe
+
+logger = logging.getLogger(__name__)
+
+_N_DIGEST_BYTES = 32
+_said: set[str] = set()
+
+
+def keep_machine_code(dispatcher: Any) -> None:
+    """Let a function that numba compiles take its machine code from disk, and leave it there.
+
+    The folder is ``featx/compiled`` in the user's cache, or numba's own ``NUMBA_CACHE_DIR``. Where
+    others could change it, or it cannot be used, each process compiles for itself.
+
+    Parameters
+    ----------
+    dispatcher : numba.core.dispatcher.Dispatcher
+        What `numba.njit` gave.
+    """
+    try:
+        dispatcher._cache = _SafeCache(dispatcher.py_func)
+    except (UnsafeFolderError, OSError) as error:
+        _say_once("folder", error)
+    except RuntimeError:  # Typed at a prompt: there is no file whose change would be noticed.
+        logger.debug("%s has no file and is compiled anew by each process.", dispatcher)
+
+
+class _DamagedFileError(Exception):
+    """A file's content does not have its digest."""
+
+
+class _SafeFile(IndexDataCacheFile):
+    """Index and data of one function, each with a digest of its content before it."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            stamp, overloads = self._read(self._index_name)
+        except FileNotFoundError:
+            return {}
+        except (_DamagedFileError, UnsafeFolderError) as error:  # A sound one takes its place.
+            _say_once("damage", error)
+            return {}
+        return overloads if stamp == self._source_stamp else {}
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._write(self._index_name, (self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(name)
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(name, data)
+
+    def _read(self, name: str) -> Any:
+        path = Path(self._cache_path, name)
+        make_safe(path.parent, file=name)
+        content = path.read_bytes()
+        digest, payload = content[:_N_DIGEST_BYTES], content[_N_DIGEST_BYTES:]
+        if digest != _digest(payload):
+            raise _DamagedFileError(f"{path} is damaged")
+        return pickle.loads(payload)
+
+    def _write(self, name: str, data: Any) -> None:
+        payload = self._dump(data)
+        with self._open_for_write(os.path.join(self._cache_path, name)) as file:
+            file.write(_digest(payload) + payload)
+
+
+class _SafeLocator(_SourceFileBackedLocatorMixin, _CacheLocator):
+    """A folder of its own for the functions of one source file and one version of numba."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._function = function
+        self._py_file = file
+        self._lineno = function.__code__.co_firstlineno
+        self._folder = (
+            _root() / f"numba-{numba.__version__}" / self.get_suitable_cache_subpath(file)
+        )
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> _SafeLocator | None:
+        if not os.path.exists(file):
+            return None
+        locator = cls(function, file)
+        locator.ensure_cache_path()
+        return locator
+
+    def ensure_cache_path(self) -> None:
+        if not _root().parent.is_dir():
+            make_safe(_root().parent)  # The store may come to lie there: private from the start.
+        make_safe(self._folder)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        """Digest of all that the machine code is made of: more than numba looks at.
+
+        It freezes global constants, and the functions that this one calls, of other files too.
+        """
+        digest = hashlib.sha256()
+        for part in _ingredients(self._function, set()):
+            digest.update(part)
+        return digest.hexdigest()
+
+
+class _SafeImpl(CompileResultCacheImpl):
+    _locator_classes = [_SafeLocator]
+
+
+class _SafeCache(FunctionCache):
+    """Cache of one function whose faults are told in the log and cost no more than time."""
+
+    _impl_class = _SafeImpl
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _SafeFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # What another program wrote there may raise anything.
+            _say_once("damage", error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # The function is compiled: only the next process loses time.
+            _say_once("folder", error)
+
+
+def _root() -> Path:
+    if chosen := getattr(config, "CACHE_DIR", ""):
+        return Path(chosen).absolute()
+    return platformdirs.user_cache_path("featx") / "compiled"
+
+
+def _ingredients(function: Callable[..., Any], seen: set[Any]) -> Iterator[bytes]:
+    """What decides a function's machine code: its file, constants, and functions it calls."""
+    if function in seen:
+        return
+    seen.add(function)
+    yield Path(function.__code__.co_filename).read_bytes()
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, Dispatcher):
+            yield from _ingredients(value.py_func, seen)
+        elif isinstance(value, np.ndarray):
+            yield f"{name} {value.dtype} {value.shape}".encode() + value.tobytes()
+        elif isinstance(value, np.generic | int | float | complex | str | tuple):
+            yield f"{name} {value!r}".encode()
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.sha256(payload).digest()
+
+
+def _say_once(kind: str, error: Exception) -> None:
+    """One line for each kind of fault, however many functions have it."""
+    if kind in _said:
+        return
+    _said.add(kind)
+    if kind == "damage":
+        logger.warning("Stored machine code cannot be read and is compiled anew: %s.", error)
+        return
+    logger.warning(
+        "Machine code cannot be stored and is compiled anew by each process: %s. Name another "
+        "folder by NUMBA_CACHE_DIR.",
+        error,
+    )

@@ -35,7 +35,7 @@ class _ImageFormat(NamedTuple):
 
 
 # Those that Pillow loads first come first: the others cost the import of its plug-ins.
-IMAGE_FORMATS = (
+_IMAGE_FORMATS = (
     _ImageFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif")),
     _ImageFormat("PNG", (".png",)),
     _ImageFormat("GIF", (".gif",)),
@@ -50,7 +50,7 @@ IMAGE_FORMATS = (
 )
 """Every format that is read; README lists it."""
 
-IMAGE_SUFFIXES = frozenset(suffix for it in IMAGE_FORMATS for suffix in it.suffixes)
+IMAGE_SUFFIXES = frozenset(suffix for it in _IMAGE_FORMATS for suffix in it.suffixes)
 """Files so named are images, even if they turn out to be broken or empty."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
@@ -76,7 +76,7 @@ def open_image(data: bytes) -> Image.Image:
     """
     if _is_iso_media(data):
         _register_extras()
-    names = [it.name for it in IMAGE_FORMATS if not it.extra or it.name in Image.OPEN]
+    names = [it.name for it in _IMAGE_FORMATS if not it.extra or it.name in Image.OPEN]
     try:
         return Image.open(io.BytesIO(data), formats=names)
     except UnidentifiedImageError:
@@ -102,5 +102,5 @@ def _register_extras() -> None:
 def _why_unread(data: bytes) -> str:
     if _is_iso_media(data) and data[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
         return "HEIF images need the package pillow-heif: `pip install featx[heif]`"
-    names = ", ".join(it.name for it in IMAGE_FORMATS)
+    names = ", ".join(it.name for it in _IMAGE_FORMATS)
     return f"not an image in a format that is read ({names})"

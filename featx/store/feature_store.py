@@ -29,7 +29,7 @@ from featx.store.index import Entry, Identity
 from featx.store.maintenance import Maintenance, is_good
 from featx.store.shards import Shard
 
-DEFAULT_STORE = "default"
+_DEFAULT_STORE = "default"
 """What `open_store` takes for the user's own store."""
 
 _N_AT_ONCE = 16
@@ -266,7 +266,7 @@ def open_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureSt
     """
     if store is None or isinstance(store, FeatureStore):
         return store
-    return FeatureStore(None if store == DEFAULT_STORE else store)
+    return FeatureStore(None if store == _DEFAULT_STORE else store)
 
 
 def find_digests(images: Images, store: FeatureStore | None) -> list[str | ImageError]:

@@ -18,7 +18,7 @@ from PIL import EpsImagePlugin, Image, ImageFile, UnidentifiedImageError, WmfIma
 
 from featx.data import image_formats
 from featx.data.datasets import load_dataset
-from featx.data.image_formats import IMAGE_FORMATS, IMAGE_SUFFIXES, open_image
+from featx.data.image_formats import _IMAGE_FORMATS, IMAGE_SUFFIXES, open_image
 from featx.data.images import Images, decode
 from featx.errors import ImageError
 
@@ -101,7 +101,7 @@ def test_torchvisions_folder_runs_nothing_either(tmp_path: Path, sentinel: Path)
 
 
 @pytest.mark.parametrize(
-    "name", [it.name for it in IMAGE_FORMATS if it.name not in ("DIB", "HEIF")]
+    "name", [it.name for it in _IMAGE_FORMATS if it.name not in ("DIB", "HEIF")]
 )
 def test_every_format_is_read(name: str) -> None:
     feature = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(name)
@@ -137,10 +137,10 @@ def test_a_format_outside_the_table_is_not_read() -> None:
 
 
 def test_no_suffix_means_two_formats() -> None:
-    assert len(IMAGE_SUFFIXES) == sum(len(it.suffixes) for it in IMAGE_FORMATS)
+    assert len(IMAGE_SUFFIXES) == sum(len(it.suffixes) for it in _IMAGE_FORMATS)
 
 
 def test_the_readme_lists_the_table() -> None:
     [paragraph] = re.findall(r"Image formats: (.*?)\n\n", README, re.DOTALL)
     listed = re.findall(r"(\w+) \((\.[^)]*)\)", " ".join(paragraph.split()))
-    assert listed == [(it.name, " ".join(it.suffixes)) for it in IMAGE_FORMATS]
+    assert listed == [(it.name, " ".join(it.suffixes)) for it in _IMAGE_FORMATS]

@@ -62,7 +62,7 @@ class Thumbnails:
 
     Examples
     --------
-    >>> open_thumbnails("digits").make_all(["digits/0001"], 10_000)[0][:23]
+    >>> _open_thumbnails("digits").make_all(["digits/0001"], 10_000)[0][:23]
     'data:image/webp;base64,'
     """
 

@@ -196,8 +196,16 @@ class Index:
             db.executemany("DELETE FROM entries WHERE shard = ? AND digest = ?", keys)
             return _drop_empty(db)
 
-    def drop_unsound(self) -> list[str]:
-        """Take out what no writer enters, and rows without a shard; files no longer needed."""
+    def drop_unsound(self) -> tuple[int, list[str]]:
+        """Take out what no writer enters, and rows without a shard.
+
+        Returns
+        -------
+        n_rows : int
+            Rows taken out.
+        files : list of str
+            Shards that have none left.
+        """
         unsound = {
             "shards": f"NOT {_IS_SOUND} OR setting NOT IN (SELECT id FROM settings)",
             "entries": "typeof(digest) != 'blob' OR shard NOT IN (SELECT id FROM shards)",
@@ -205,11 +213,11 @@ class Index:
         with self._read() as db:  # A store that is whole may be one that cannot be written.
             query = "SELECT EXISTS (SELECT 1 FROM {} WHERE {})"
             if not any(db.execute(query.format(*it)).fetchone()[0] for it in unsound.items()):
-                return []
+                return 0, []
         with self._write() as db:
-            for table, condition in unsound.items():
-                db.execute(f"DELETE FROM {table} WHERE {condition}")
-            return _drop_empty(db)
+            for table, condition in unsound.items():  # Shards first: their rows have none then.
+                n_rows = db.execute(f"DELETE FROM {table} WHERE {condition}").rowcount
+            return n_rows, _drop_empty(db)
 
     def drop_shards(self, ids: Sequence[int]) -> list[str]:
         """Take out whole shards; their files."""

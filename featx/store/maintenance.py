@@ -269,9 +269,9 @@ class Maintenance:
 
     def _drop_unsound(self) -> int:
         """Take out of the index what cannot be right; number of rows."""
-        n_rows = self._index.counts()["n_rows"]
-        self._remove(self._index.drop_unsound())
-        return n_rows - self._index.counts()["n_rows"]
+        n_rows, files = self._index.drop_unsound()
+        self._remove(files)
+        return n_rows
 
     def _unused(self, days: float | None) -> list[ShardFile]:
         """Shards of settings not used for so many days."""

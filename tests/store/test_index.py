@@ -156,9 +156,9 @@ def test_unsound_rows_are_dropped_with_their_entries(index: Index) -> None:
     change(index, "UPDATE shards SET file = '../x' WHERE id = 1")
     change(index, "UPDATE entries SET digest = 'text' WHERE shard = 2")
     change(index, "UPDATE entries SET shard = 99 WHERE shard = 3")
-    assert index.drop_unsound() == [shards[1].file, shards[2].file]
+    assert index.drop_unsound() == (3, [shards[1].file, shards[2].file])
     assert index.known(PRINT, DIGESTS) == {DIGESTS[3]}
-    assert index.drop_unsound() == []
+    assert index.drop_unsound() == (0, [])
 
 
 def test_a_damaged_index_says_how_to_begin_anew(index: Index) -> None:

@@ -44,8 +44,8 @@ class Tree:
 
     Attributes
     ----------
-    pictures : dict of tuple to list of str
-        Names of the pictures in each folder, by the folder's parts relative to the root.
+    images : dict of tuple to list of str
+        Names of the images in each folder, by the folder's parts relative to the root.
     other : Counter
         How many files are no pictures, by suffix; dot files are not counted.
     unreadable : list of (str, str)

@@ -202,7 +202,7 @@ def decode(
 
     Parameters
     ----------
-    picture : path, bytes, PIL image or array of shape (h, w), (h, w, 1), (h, w, 3), (h, w, 4)
+    image : path, bytes, PIL image or array of shape (h, w), (h, w, 1), (h, w, 3), (h, w, 4)
         A file in one of the `featx.data.image_formats`; of a GIF, its first frame.
     name : str, optional
         The picture's name in an error; by default its path, or ``image``.

@@ -117,7 +117,7 @@ def _to_manifest(
     file: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Any]]]
 ) -> Manifest:
     """Rows checked one by one, and sorted into columns."""
-    indices = _column_places(file, names)
+    indices = _column_indices(file, names)
     seen: dict[str, tuple[str, list[str]]] = {}
     n_repeated = 0
     for where, row in rows:
@@ -139,7 +139,7 @@ def _to_manifest(
     )
 
 
-def _column_places(file: str, names: Sequence[str]) -> dict[str, int]:
+def _column_indices(file: str, names: Sequence[str]) -> dict[str, int]:
     """Where each known column stands, `path` first."""
     normal = [_normal(name) for name in names]
     for name in COLUMNS:
@@ -158,7 +158,7 @@ def _column_places(file: str, names: Sequence[str]) -> dict[str, int]:
 def _values(
     file: str, where: str, row: Sequence[Any], names: Sequence[str], indices: dict[str, int]
 ) -> list[str]:
-    """Values of one row in the order of `places`, as text."""
+    """Values of one row in the order of `indices`, as text."""
     if len(row) != len(names):
         column = repr(names[len(row)]) if len(row) < len(names) else str(len(names) + 1)
         raise DatasetError(

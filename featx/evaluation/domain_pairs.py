@@ -175,7 +175,7 @@ def describe_pairs(pairs: Sequence[DomainPair]) -> list[str]:
 
     Parameters
     ----------
-    crossings : sequence of DomainPair
+    pairs : sequence of DomainPair
         Of each kind of features without alignment and with it.
 
     Returns
@@ -199,7 +199,7 @@ def compare_pairs(pairs: Sequence[DomainPair]) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    crossings : sequence of DomainPair
+    pairs : sequence of DomainPair
 
     Returns
     -------

@@ -33,8 +33,8 @@ class Predictions:
 
     Attributes
     ----------
-    places : ndarray of int, shape (n_test,)
-        Of the pictures among all.
+    indices : ndarray of int, shape (n_test,)
+        Of the images among all.
     truth, predicted : ndarray of str, shape (n_test,)
     probability : ndarray of shape (n_test,)
         Of the class that was said.

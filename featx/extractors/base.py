@@ -144,7 +144,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     max_pixels : int, default=89478485
         Images with more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
-        What becomes of a image that cannot be decoded: an `ImageError` that names it, or a
+        What becomes of an image that cannot be decoded: an `ImageError` that names it, or a
         row of NaN.
     n_jobs : int, optional
         Jobs for joblib; None means what `joblib.parallel_config` says, else all cores.
@@ -161,7 +161,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     """Name of a class of featx in SPECs and cache keys; plug-ins have their entry point's."""
 
     positional: ClassVar[tuple[str, ...]] = ()
-    """Parameters that a SPEC may give by place: ``NAME:first:second``."""
+    """Parameters that a SPEC may give by position: ``NAME:first:second``."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [tuple, list, None],
@@ -206,7 +206,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises
         ------
         ImageError
-            If a image cannot be decoded and ``on_error="raise"``.
+            If an image cannot be decoded and ``on_error="raise"``.
         """
         self._validate_params()
         self._check_parameters()
@@ -230,7 +230,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises
         ------
         ImageError
-            If a image cannot be decoded and ``on_error="raise"``.
+            If an image cannot be decoded and ``on_error="raise"``.
         """
         if type(self)._learn is not Extractor._learn:
             check_is_fitted(self)

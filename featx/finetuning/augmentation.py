@@ -243,11 +243,11 @@ def _draw_grid(
     n_views: int = 8,
     random_state: int = 0,
 ) -> Pixels:
-    """Grid of pictures: a row for each augmentation, the picture as it is first.
+    """Grid of images: a row for each augmentation, the image as it is first.
 
     Parameters
     ----------
-    pictures : sequence of ndarray of shape (h, w, 3), uint8
+    images : sequence of ndarray of shape (h, w, 3), uint8
         Shown in turn along a row; MixUp and CutMix mix them with one another.
     augmentations : sequence of Augmentation
     preprocessing : Preprocessing

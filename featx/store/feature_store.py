@@ -125,19 +125,19 @@ class FeatureStore(Maintenance):
         out: npt.NDArray[Any],
         indices: Sequence[int],
     ) -> list[int]:
-        """Read the row of ``digests[i]`` into ``out[places[i]]``.
+        """Read the row of ``digests[i]`` into ``out[indices[i]]``.
 
         Parameters
         ----------
         fingerprint : str
         digests : sequence of str
         out : ndarray of shape (n, d)
-        places : sequence of int
+        indices : sequence of int
 
         Returns
         -------
         list of int
-            Places that were not filled, since their rows are absent or damaged.
+            Indices that were not filled, since their rows are absent or damaged.
 
         Warns
         -----

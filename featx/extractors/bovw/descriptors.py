@@ -86,7 +86,7 @@ class LocalDescriptors(Producer):
 
         Returns
         -------
-        places : ndarray of shape (k, 2), uint16
+        positions : ndarray of shape (k, 2), uint16
         values : ndarray of shape (k, n_values), float32 or uint8
         """
         positions, values = self.unpack(rows)
@@ -219,11 +219,11 @@ class OrbDescriptors(LocalDescriptors):
 
 
 def _pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
-    """Places and values of descriptors as rows of bytes.
+    """Positions and values of descriptors as rows of bytes.
 
     Parameters
     ----------
-    places : ndarray of shape (k, 2)
+    positions : ndarray of shape (k, 2)
         x and y of each point, 0 to 1, relative to the image's width and height.
     values : ndarray of shape (k, n)
         Of any type with a fixed size.
@@ -238,7 +238,7 @@ def _pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
 
 
 def _unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
-    """Places and values of packed rows.
+    """Positions and values of packed rows.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
 
     Returns
     -------
-    places : ndarray of shape (k, 2), uint16
+    positions : ndarray of shape (k, 2), uint16
         x and y of each point, 65,536ths of the image's width and height.
     values : ndarray of shape (k, n)
 

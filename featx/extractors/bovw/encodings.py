@@ -139,7 +139,7 @@ def pyramid_cells(
 
     Parameters
     ----------
-    places : ndarray of shape (k, 2), uint16
+    positions : ndarray of shape (k, 2), uint16
         x and y, in 65,536ths of the picture.
     n_levels : int
         Levels above the whole picture; level l has 2^l x 2^l cells.

@@ -24,7 +24,7 @@ def orientation_maps(image: Floats) -> Floats:
 
     Parameters
     ----------
-    picture : ndarray of shape (h, w), float32
+    image : ndarray of shape (h, w), float32
 
     Returns
     -------
@@ -42,7 +42,7 @@ def haar_maps(gray: npt.NDArray[np.uint8], side_px: int) -> Floats:
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
     side_px : int
         Side of the wavelet; even.
 

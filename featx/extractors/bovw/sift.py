@@ -34,7 +34,7 @@ def find(gray: npt.NDArray[np.uint8]) -> tuple[Floats, npt.NDArray[np.uint8]]:
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
 
     Returns
     -------
@@ -74,7 +74,7 @@ def _scale_space(gray: npt.NDArray[np.uint8]) -> Iterator[Floats]:
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
 
     Yields
     ------

@@ -158,19 +158,19 @@ def _is_clear(m: Any, ds: float, dy: float, dx: float) -> bool:
 
 @compiled()
 def find_angles(gradients: Any, positions: Any) -> Any:
-    """Strong directions of the gradients around places.
+    """Strong directions of the gradients around positions.
 
     Parameters
     ----------
     gradients : ndarray of shape (2, 6, h, w), float32
         As `featx.extractors.bovw.sift_descriptors.read_gradients` gives them.
-    places : ndarray of shape (k, 4), float32
+    positions : ndarray of shape (k, 4), float32
         As `find_extrema` gives them.
 
     Returns
     -------
     ndarray of shape (m, 5), float32
-        Places with an angle in radians; once for each direction that has four fifths of the
+        Positions with an angle in radians; once for each direction that has four fifths of the
         strength of the strongest.
     """
     points = np.empty((4 * len(positions), 5), np.float32)

@@ -47,7 +47,7 @@ def orient(gray: npt.NDArray[np.uint8], points: Doubles) -> Doubles:
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
     points : ndarray of shape (k, 3 or more), float64
         y and x in pixels, scale in pixels; see `keep_inner`.
 
@@ -66,7 +66,7 @@ def describe(gray: npt.NDArray[np.uint8], points: Doubles, angles: Doubles) -> D
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
     points : ndarray of shape (k, 3 or more), float64
         y and x in pixels, scale in pixels; see `keep_inner`.
     angles : ndarray of shape (k,), float64

@@ -28,7 +28,7 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
     threshold : float
         Least determinant of the Hessian, for grey levels from 0 to 255.
     max_points : int
@@ -74,7 +74,7 @@ def _hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
 
     Parameters
     ----------
-    grey : ndarray of shape (h, w), uint8
+    gray : ndarray of shape (h, w), uint8
     octave : int
         From 0; pixels are looked at in steps of ``2 ** octave``.
 

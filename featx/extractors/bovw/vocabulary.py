@@ -82,7 +82,7 @@ class Vocabulary:
 
         Parameters
         ----------
-        places : ndarray of shape (k, 2), uint16
+        positions : ndarray of shape (k, 2), uint16
             x and y, in 65,536ths of the picture.
         values : ndarray of shape (k, d)
         encoding : {"bow", "vlad", "fisher"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from featx._files import atomic_write
 from featx.errors import ResultFileError
 from featx.figures.palette import INK
 
@@ -91,10 +92,8 @@ def save_figure(
         base.parent.mkdir(parents=True, exist_ok=True)
         for form in formats:
             file = _file_of(base, form, formats)
-            part = file.with_name(f".{file.name}.part")
-            with house_style():
-                figure.savefig(part, format=form, metadata=_metadata(form), facecolor="white")
-            part.replace(file)
+            with house_style(), atomic_write(file) as temporary:
+                figure.savefig(temporary, format=form, metadata=_metadata(form), facecolor="white")
             written.append(file)
     except OSError as error:
         raise ResultFileError(f"Cannot write {base}: {error.strerror}.") from error

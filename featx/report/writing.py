@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from featx._files import atomic_write
 from featx.errors import ResultFileError
 from featx.features.results import RESULTS_FILE, Result
 from featx.report.page import render_page
@@ -91,11 +92,10 @@ def write_page(
     """
     file = Path(file)
     text = render_page(results, thumbnails=thumbnails)
-    part = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "utf-8", newline="\n")
-        part.replace(file)
+        with atomic_write(file) as temporary:
+            temporary.write_text(text, "utf-8", newline="\n")
     except OSError as error:
         raise ResultFileError(f"Cannot write {file}: {error.strerror}.") from error
     return file

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from featx.features.columns import find_column
 from featx.features.spec_labels import short_specs
 from featx.figures.cost_data import CostData, CostPoint
-from featx.figures.palette import QUIET, TRAINED
+from featx.figures.palette import GRID, QUIET, TRAINED
 from featx.figures.style import (
     WIDTH,
     house_style,
@@ -62,7 +62,7 @@ def draw_cost(data: CostData, title: str = "") -> Figure:
             axes.plot(point.cost, point.accuracy, marker, color=color, markersize=4.5)
         _set_scales(axes, [point.cost for point in data.points])
         axes.set_title(shortened(title or "Accuracy against cost", 90), loc="left")
-        axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.grid(color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         _write_labels(figure, axes, data.points)
         return figure

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from featx.features.columns import find_column
 from featx.figures.depth_data import DepthCurve, DepthData
 from featx.figures.palette import (
+    GRID,
     INK,
     RANDOM,
     SHUFFLED,
@@ -105,7 +106,7 @@ def _draw_curve(axes: Axes, curve: DepthCurve, ticks: Sequence[str]) -> None:
     axes.set_xlim(-0.4, len(ticks) - 0.6)
     axes.set_xticks(x, ticks, rotation=90)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     if column.axis == "unit":
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from featx.features.columns import find_column
 from featx.figures.learning_data import LearningData, LearningPanel
-from featx.figures.palette import color_of
+from featx.figures.palette import GRID, color_of
 from featx.figures.style import (
     WIDTH,
     add_heading,
@@ -78,5 +78,5 @@ def _draw_panel(axes: Axes, panel: LearningPanel, colors: Mapping[str, str]) -> 
     axes.set_title(find_column(panel.measure).label, loc="left", pad=4)
     axes.set_xlabel(find_column(panel.x).label)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)

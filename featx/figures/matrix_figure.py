@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from featx.figures.matrix_data import ConfusionData, SimilarityData
-from featx.figures.palette import INK
+from featx.figures.palette import FRAME, INK
 from featx.figures.style import house_style, place_axes, shortened
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _draw_matrix(
         axes.tick_params(length=0)
         axes.set_title(title, loc="left", pad=6)
         for spine in axes.spines.values():
-            spine.set(visible=True, color="#c8c8c8")
+            spine.set(visible=True, color=FRAME)
         if not is_large:
             _write_digits(axes, values, digits, cell=cell)
         bar = figure.colorbar(image, cax=place_axes(figure, margin + side + 0.1, margin, 0.1, side))

@@ -56,6 +56,9 @@ RANDOM = TARGET = _OKABE_ITO[5]
 FAINT, QUIET, INK, SHUFFLED = "#d4d4d4", "#767676", "#222222", "#8c8c8c"
 """Greys of figures."""
 
+GRID, FRAME = "#e6e6e6", "#c8c8c8"
+"""Greys of figures' grid lines, and of frames around panels."""
+
 UNKNOWN = "#8a8a8a"
 """The page's grey: controls, and points of no class."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from featx.figures.palette import FAINT, QUIET
+from featx.figures.palette import FAINT, FRAME, QUIET
 from featx.figures.scatter_data import (
     Group,
     ScatterData,
@@ -100,7 +100,7 @@ def _draw_panel(axes: Axes, panel: ScatterPanel, shown: Sequence[Group], *, larg
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
-        spine.set(visible=True, color="#c8c8c8", linewidth=0.6)
+        spine.set(visible=True, color=FRAME, linewidth=0.6)
 
 
 def _shuffled_parts(shown: Sequence[Group]) -> Iterator[tuple[int, Group, Any]]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from featx.features.columns import find_column
 from featx.features.spec_labels import short_specs
-from featx.figures.palette import FAINT, SOURCE, TARGET
+from featx.figures.palette import FAINT, GRID, SOURCE, TARGET
 from featx.figures.style import (
     WIDTH,
     add_heading,
@@ -59,8 +60,8 @@ def draw_transfer(data: TransferData, title: str = "") -> Figure:
                 axes.plot(value, y, "o", color=color, markersize=5)
         axes.set_yticks(range(n_points), names)
         axes.set_ylim(n_points - 0.5, -0.5)
-        axes.set_xlabel("Accuracy")
-        axes.grid(axis="x", color="#e6e6e6", linewidth=0.6)
+        axes.set_xlabel(find_column("accuracy").label)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         add_heading(figure, left, title, _MARKS)
         return figure

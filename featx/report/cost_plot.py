@@ -44,7 +44,7 @@ def plot_cost(data: CostData, key: str, names: Mapping[str, str] | None = None) 
         x_axis_type="log",
         x_range=_log_range(points),
         x_axis_label=label,
-        y_axis_label="Accuracy",
+        y_axis_label=column_label("accuracy"),
         height=380,
     )
     plot.yaxis.formatter = percent_format()
@@ -54,7 +54,7 @@ def plot_cost(data: CostData, key: str, names: Mapping[str, str] | None = None) 
     dots = plot.scatter(
         "x", "y", source=source, color="color", marker="shape", size=11, fill_alpha=0.9
     )
-    add_tip(plot, dots, [("", "@spec"), ("Accuracy", "@tip"), (label, "@cost")])
+    add_tip(plot, dots, [("", "@spec"), (column_label("accuracy"), "@tip"), (label, "@cost")])
     _name_the_best(plot, points, labels)
     return plot
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.figures.palette import SOURCE, TARGET, UNKNOWN
 from featx.figures.transfer_data import TransferData
-from featx.report.page_text import plot_label
+from featx.report.page_text import column_label, plot_label
 from featx.report.plots import (
     add_tip,
     empty_plot,
@@ -38,7 +38,7 @@ def plot_transfer(data: TransferData, key: str, names: Mapping[str, str] | None 
     plot = empty_plot(
         f"figure-transfer-{key}",
         height=110 + 34 * n_points,
-        x_axis_label="Accuracy",
+        x_axis_label=column_label("accuracy"),
         y_range=(n_points - 0.4, -0.6),
     )
     name_ticks(plot.yaxis, source.data["name"], longest=44)

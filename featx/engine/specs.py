@@ -59,9 +59,9 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
 
         extractor = load_extractor(spec, trust=parameters.get("trust"))
         return extractor.set_params(**_known(type(extractor), parameters))
-    name, indices, named = parse_spec(spec)
+    name, arguments, named = parse_spec(spec)
     cls = extractor_class(name)
-    texts = _by_place(cls, indices, spec) | named
+    texts = _by_position(cls, arguments, spec) | named
     _check_names(cls, texts, spec)
     defaults = cls().get_params(deep=False)
     named = {key: _value(text, defaults[key]) for key, text in texts.items()}
@@ -69,7 +69,7 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
 
 
 def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
-    """Name, arguments by place and parameters by name of a SPEC, all as text.
+    """Name, arguments by position and parameters by name of a SPEC, all as text.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
     ('cnn', ['C:/nets/mine', 'fc7'], {'n': '2'})
     """
     head, *pairs = _split(spec, ",")
-    name, *indices = (_unquoted(part) for part in _split(head, ":"))
+    name, *arguments = (_unquoted(part) for part in _split(head, ":"))
     if not name:
         raise SpecError(f"SPEC {spec!r} names no extractor; wanted NAME[:ARG…][,key=value…].")
     named = {}
@@ -91,7 +91,7 @@ def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
                 "quote a part that contains a comma."
             )
         named[key.strip()] = _unquoted(value)
-    return name, indices, named
+    return name, arguments, named
 
 
 def spec_of(extractor: Any, *, is_full: bool = False) -> str:
@@ -101,7 +101,7 @@ def spec_of(extractor: Any, *, is_full: bool = False) -> str:
     ----------
     extractor : Extractor
     is_full : bool, default=False
-        With what a SPEC gives by place spelled out, also where it is the default.
+        With what a SPEC gives by position spelled out, also where it is the default.
 
     Examples
     --------
@@ -119,25 +119,25 @@ def spec_of(extractor: Any, *, is_full: bool = False) -> str:
         for key, value in extractor.get_params(deep=False).items()
         if key not in INPUT_PARAMETERS | SPEED_PARAMETERS and value != defaults[key]
     }
-    indices = []
+    arguments = []
     for key in cls.positional:
         rest = cls.positional[cls.positional.index(key) :]
         if not is_full and not any(other in given for other in rest):
             break
-        indices.append(_text(given.pop(key, defaults[key])))
+        arguments.append(_text(given.pop(key, defaults[key])))
     pairs = [f"{key}={_text(value)}" for key, value in given.items()]
-    return ",".join([":".join([_name_of(cls), *indices]), *pairs])
+    return ",".join([":".join([_name_of(cls), *arguments]), *pairs])
 
 
-def _by_place(cls: type[Any], indices: list[str], spec: str) -> dict[str, str]:
+def _by_position(cls: type[Any], arguments: list[str], spec: str) -> dict[str, str]:
     positional: tuple[str, ...] = getattr(cls, "positional", ())
-    if len(indices) > len(positional):
+    if len(arguments) > len(positional):
         wanted = ":".join([_name_of(cls), *(f"[{key}]" for key in positional)])
         raise SpecError(
-            f"SPEC {spec!r} has {len(indices)} arguments by place; {wanted} takes at most "
+            f"SPEC {spec!r} has {len(arguments)} arguments by position; {wanted} takes at most "
             f"{len(positional)}. Name the others: key=value."
         )
-    return {key: text for key, text in zip(positional, indices) if text}
+    return {key: text for key, text in zip(positional, arguments) if text}
 
 
 def _check_names(cls: type[Any], named: Mapping[str, Any], spec: str) -> None:

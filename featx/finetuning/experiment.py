@@ -153,7 +153,7 @@ def finetune(
         save_folder(best.classifier, output, provenance=known, force=force)
         result.sentences.append(f"The network ({best.strategy}) is in {output}.")
         result.sentences += _say_of_trust(model, output)
-    remove_checkpoints(study.indices)
+    remove_checkpoints(study.checkpoints)
     return result
 
 
@@ -360,7 +360,7 @@ class _Study:
         self.store = store
         self.checkpoint = checkpoint
         self.progress = progress
-        self.indices: list[str] = []
+        self.checkpoints: list[str] = []
 
     def run(self, task: DataSplit, strategy: str, settings: Mapping[str, Any], seed: int) -> Run:
         """A strategy on all training pictures of a task."""
@@ -396,11 +396,11 @@ class _Study:
     ) -> Run:
         if strategy == "frozen":
             return _probe(task, seed, settings, self.store)
-        index = None
+        folder = None
         if self.checkpoint is not None:
-            index = os.path.join(self.checkpoint, f"{strategy}-{seed}{suffix}")
-            self.indices.append(index)
-        classifier = FineTunedClassifier(**{**settings, "random_state": seed, "checkpoint": index})
+            folder = os.path.join(self.checkpoint, f"{strategy}-{seed}{suffix}")
+            self.checkpoints.append(folder)
+        classifier = FineTunedClassifier(**{**settings, "random_state": seed, "checkpoint": folder})
         images, labels = task.part(task.train)
         valid = task.part(task.valid) if len(task.valid) else None
         classifier.fit(

@@ -51,9 +51,9 @@ def render_page(
     thumbnails = thumbnails or [thumbnails_of(result) for result in results]
     _fill_galleries(results, sections, thumbnails, min(_MISTAKES_BYTES, max_bytes // 4))
     roots = {
-        f"{section.key}-{index}": plot
+        f"{section.key}-{name}": plot
         for section in sections
-        for index, plot in section.plots.items()
+        for name, plot in section.plots.items()
     }
     plot_script, elements = embed(roots)
     scripts = [script for script in (bokeh_script(), plot_script, page_script()) if script]

@@ -160,21 +160,21 @@ def _figures(spaces: list[npt.NDArray[np.float32]], key: str) -> dict[str, figur
     n_maps = len(spaces) if len(spaces) > 1 else 0
     axes = {"walk": ("x", "y"), **{str(i): (f"x{i}", f"y{i}") for i in range(n_maps)}}
     ring = ColumnDataSource(
-        {name: [] for pair in axes.values() for name in pair}, name=f"ring-{key}"
+        {column: [] for pair in axes.values() for column in pair}, name=f"ring-{key}"
     )
     view = CDSView(filter=BooleanFilter([True] * n), name=f"view-{key}")
     extent = square_extent(spaces, _MARGIN)
     return {
-        index: _figure(
+        name: _figure(
             x,
             y,
-            walk if index == "walk" else maps,
+            walk if name == "walk" else maps,
             ring,
             view,
             extent,
-            name=f"figure-{key}-{index}",
+            name=f"figure-{key}-{name}",
         )
-        for index, (x, y) in axes.items()
+        for name, (x, y) in axes.items()
     }
 
 

@@ -226,7 +226,7 @@ def _add_scatter(section: Section, result: Result) -> None:
     if scatter is None:
         return
     section.scatter = scatter
-    section.plots |= {f"map-{index}": root for index, root in scatter.roots.items()}
+    section.plots |= {f"map-{name}": root for name, root in scatter.roots.items()}
     if scatter.n_drawn < scatter.n_points:
         section.notes.append(
             f"The maps show {scatter.n_drawn:,} of {scatter.n_points:,} pictures, each "

@@ -118,7 +118,7 @@ def read_results(folders: Sequence[str | os.PathLike[str]]) -> list[Result]:
     ResultFileError
         If a folder has none, or one is damaged.
     """
-    return [Result.load(index) for folder in folders for index in _places(Path(folder))]
+    return [Result.load(inner) for folder in folders for inner in _result_folders(Path(folder))]
 
 
 def _save_thumbnails(thumbnails: Thumbnails, folder: Path) -> None:
@@ -133,7 +133,7 @@ def _folder_name(index: int, result: Result) -> str:
     return f"{index}-{re.sub(r'[^a-z]', '', result.command)}"
 
 
-def _places(folder: Path) -> Iterator[Path]:
+def _result_folders(folder: Path) -> Iterator[Path]:
     """The folder itself where it has results, else those inside it that have."""
     inside = sorted(file.parent for file in folder.glob(f"*/{RESULTS_FILE}"))
     if (folder / RESULTS_FILE).exists() or not inside:

@@ -48,7 +48,7 @@ def test_spec_of_quotes_what_needs_it() -> None:
         ("hgo", "Did you mean 'hog'"),
         ("hog,cel_px=3", "Did you mean 'cell_px'"),
         ("hog,cell_px", "where key=value is wanted"),
-        ("hog:1:2", "arguments by place"),
+        ("hog:1:2", "arguments by position"),
         ("color,n_bins=0", "must be an int in the range"),
         ('cnn:"a', "not closed"),
         ("hog,max_pixels=1000", "max_pixels describes the images.*Give it to extract"),
@@ -83,7 +83,7 @@ def test_make_extractor_is_the_inverse_of_spec_of(extractor: Any) -> None:
     assert make_extractor(spec_of(extractor)).get_params() == extractor.get_params()
 
 
-def test_empty_arguments_by_place_keep_their_defaults() -> None:
+def test_empty_positional_arguments_keep_their_defaults() -> None:
     extractor = make_extractor("cnn::fc7")
     assert (extractor.model, extractor.layer) == (CNNFeatures().model, "fc7")
 

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from featx._linalg import slices
 from featx.data.datasets import fold_numbers, train_test_indices
 from featx.evaluation.losses import (
     Binomial,
@@ -277,12 +278,12 @@ def _products(X: npt.NDArray[Any], coef: Floats, *, is_unit: bool) -> Floats:
     """Rows times coefficients, a few rows at a time, so that float64 copies stay small."""
     found = np.empty((len(X), len(coef)))
     n_rows = max(1, _EXACT_BYTES // (8 * max(1, X.shape[1])))
-    for start in range(0, len(X), n_rows):
-        part = np.asarray(X[start : start + n_rows], np.float64)
+    for rows in slices(len(X), n_rows):
+        part = np.asarray(X[rows], np.float64)
         if is_unit:
             lengths = np.linalg.norm(part, axis=1, keepdims=True)
             part = part / np.where(lengths > 0, lengths, 1.0)
-        found[start : start + n_rows] = part @ coef.T
+        found[rows] = part @ coef.T
     return found
 
 

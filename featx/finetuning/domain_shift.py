@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,8 +185,3 @@ def _features(
     extractor = CNNFeatures(model, layer, pooling="gap", **how)
     rows: npt.NDArray[np.float32] = extractor.fit_transform(images)
     return rows
-
-
-def names_of(layers: Sequence[Any]) -> list[str]:
-    """Aliases of layers, or their nodes."""
-    return [layer.alias or layer.node for layer in layers]

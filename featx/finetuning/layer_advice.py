@@ -20,7 +20,7 @@ from featx.evaluation.protocols import find_protocol
 from featx.evaluation.split_scores import SplitScores, score_splits
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
-from featx.finetuning.domain_shift import SourceDistance, measure_distance, names_of
+from featx.finetuning.domain_shift import SourceDistance, measure_distance
 from featx.networks.configs import list_layers
 from featx.networks.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.networks.sources.base import RANDOM
@@ -204,7 +204,7 @@ def _choose_depths(table: LayerTable) -> list[str]:
     ]
     indices = np.linspace(0, len(named) - 1, _N_DEPTHS - 1).round().astype(int)
     chosen = [named[i] for i in dict.fromkeys(indices.tolist())] if named else []
-    return names_of([*chosen, last])
+    return [layer.alias or layer.node for layer in [*chosen, last]]
 
 
 def _measure(

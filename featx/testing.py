@@ -63,7 +63,7 @@ def check_extractor(
     ------
     BrokenLawError
         If a law is broken; an `AssertionError` with one line for each broken law, which says
-        what was wanted and what came.
+        what was expected and what came instead.
 
     Notes
     -----
@@ -165,12 +165,12 @@ class _Case:
 
 
 class _BrokenError(Exception):
-    """A law is broken; the text says what was wanted and what came."""
+    """A law is broken; the text says what was expected and what came instead."""
 
 
-def _require(is_kept: bool, wanted: str, came: Any) -> None:
+def _require(is_kept: bool, expected: str, got: Any) -> None:
     if not is_kept:
-        raise _BrokenError(f"wanted {wanted}; came {came}")
+        raise _BrokenError(f"expected {expected}, got {got}")
 
 
 def _why_broken(check: Callable[[Case], None], case: Case) -> str:
@@ -180,7 +180,7 @@ def _why_broken(check: Callable[[Case], None], case: Case) -> str:
     except _BrokenError as error:
         return str(error)
     except Exception as error:  # Whatever a stranger's extractor raises is the finding.
-        return f"wanted no error; came {type(error).__name__}: {one_line(error)}"
+        return f"expected no error, got {type(error).__name__}: {one_line(error)}"
     return ""
 
 
@@ -259,16 +259,16 @@ def _check_inputs(case: Case) -> None:
 def _check_clone(case: Case) -> None:
     copy = clone(case.fitted).fit(case.images)
     case.require_same(copy.transform(case.images), case.rows, "rows of a clone")
-    _require_print(copy, case.fitted, "a clone")
+    _require_fingerprint(copy, case.fitted, "a clone")
 
 
 def _check_pickle(case: Case) -> None:
     copy = pickle.loads(pickle.dumps(case.fitted))
     case.require_same(copy.transform(case.images), case.rows, "rows after pickling")
-    _require_print(copy, case.fitted, "a pickled copy")
+    _require_fingerprint(copy, case.fitted, "a pickled copy")
 
 
-def _require_print(copy: Any, extractor: Any, what: str) -> None:
+def _require_fingerprint(copy: Any, extractor: Any, what: str) -> None:
     is_same = _fingerprints_of(copy) == _fingerprints_of(extractor)
     _require(is_same, f"{what} with the same fingerprint", "another")
 
@@ -328,7 +328,7 @@ def _check_failures(case: Case) -> None:
     except ImageError as error:
         _require("broken.png" in error.name, "an ImageError that names broken.png", error)
     else:
-        raise _BrokenError("wanted an ImageError for a broken picture; came none")
+        raise _BrokenError("expected an ImageError for a broken image, got none")
     rows = pickle.loads(pickle.dumps(case.fitted)).set_params(on_error="nan").transform(images)
     _require(bool(np.isnan(rows[1]).all()), 'a row of NaN with on_error="nan"', rows[1])
     case.require_same(rows[[0, 2]], case.rows[:2], "rows beside a broken picture")

@@ -115,7 +115,7 @@ class ReadingPathsOtherwise(MeanColor):
 class ColorOnly(MeanColor):
     def transform(self, X: Any) -> Any:
         if isinstance(X[0], np.ndarray) and X[0].ndim == 2:
-            raise ValueError("wanted three channels")
+            raise ValueError("expected three channels")
         return super().transform(X)
 
 
@@ -207,7 +207,7 @@ def test_a_fault_is_caught_under_its_law(law: str) -> None:
     with pytest.raises(BrokenLawError) as caught:
         check_extractor(extractor, variations={"shift": 2.0})
     assert law in caught.value.broken
-    assert f"{type(extractor).__name__}: {law}: wanted " in str(caught.value)
+    assert f"{type(extractor).__name__}: {law}: expected " in str(caught.value)
     assert isinstance(caught.value, AssertionError)
 
 

@@ -239,7 +239,9 @@ class CNNFeatures(Extractor):
         return self._device_kind() == "cpu"
 
     @contextmanager
-    def lanes(self, layers: Sequence[str], n_images: int, n_jobs: int) -> Iterator[WorkerThreads]:
+    def worker_threads(
+        self, layers: Sequence[str], n_images: int, n_jobs: int
+    ) -> Iterator[WorkerThreads]:
         """What extracts layers in each of `n_jobs` threads.
 
         Parameters
@@ -265,8 +267,8 @@ class CNNFeatures(Extractor):
         try:
             is_torch = backend == "torch"
             n = n_threads(plan, given, n_images, n_jobs) if is_torch else 1
-            with WorkerThreads(extract, name, n) as lanes:
-                yield lanes
+            with WorkerThreads(extract, name, n) as threads:
+                yield threads
         finally:
             release(plan, given, backend)
 

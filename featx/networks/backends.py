@@ -43,13 +43,13 @@ _FAST_MACHINES = ("x86_64", "AMD64")
 
 
 def choose_backend(
-    wish: str, plan: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int
+    backend: str, plan: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int
 ) -> str:
-    """``torch`` or ``openvino``, by wish or by the amount of work.
+    """``torch`` or ``openvino``, as asked for or by the amount of work.
 
     Parameters
     ----------
-    wish : {"auto", "torch", "openvino"}
+    backend : {"auto", "torch", "openvino"}
     plan : Plan
     taps : sequence of Tap
     n_images : int
@@ -65,7 +65,7 @@ def choose_backend(
     """
     check_precision(plan.precision, plan.device)
     on_cpu = find_device(plan.device).type == "cpu"
-    if wish == "openvino":
+    if backend == "openvino":
         if not has_openvino():
             raise ModelError("backend='openvino' needs OpenVINO; pip install 'featx[openvino]'.")
         if not on_cpu:
@@ -73,8 +73,8 @@ def choose_backend(
                 f"backend='openvino' runs on the processor; got device={plan.device!r}: "
                 "use backend='torch' there, or device='cpu'."
             )
-    if wish != "auto":
-        return wish
+    if backend != "auto":
+        return backend
     can_be_fast = on_cpu and platform.machine() in _FAST_MACHINES and plan.tap != "hooks"
     is_worth_it = n_images >= n_jobs * _images_worth(plan, taps)
     return "openvino" if can_be_fast and is_worth_it and has_openvino() else "torch"
@@ -160,7 +160,7 @@ class WorkerThreads:
     backend : callable
         Name of what has computed so far.
     n_threads : int
-        Threads that torch takes in each lane.
+        Threads that torch takes in each worker thread.
     """
 
     _lock = threading.Lock()
@@ -188,7 +188,8 @@ class WorkerThreads:
     def __exit__(self, *error: object) -> None:
         with WorkerThreads._lock:
             WorkerThreads._n_open -= 1
-            if not WorkerThreads._n_open:  # What a lane set is the start of any later thread, too.
+            # Any later thread begins with what a worker thread has set.
+            if not WorkerThreads._n_open:
                 torch.set_num_threads(WorkerThreads._n_before)
 
 

@@ -50,7 +50,7 @@ def run_chunks(
     run = partial(_in_parallel, n_jobs=n_jobs)
     if producer.runs_in_parent and _has_threads():
         if getattr(producer, "has_worker_threads", False):
-            run = partial(_in_lanes, n_jobs=n_jobs)
+            run = partial(_in_worker_threads, n_jobs=n_jobs)
         else:
             run, length = partial(_in_parent), chunk_length(producer)
     parts = [list(indices[i : i + length]) for i in range(0, len(indices), length)]
@@ -80,7 +80,7 @@ def _in_parallel(
             yield from parallel(slab)
 
 
-def _in_lanes(
+def _in_worker_threads(
     producer: Any,
     images: Images,
     parts: list[list[int]],
@@ -90,15 +90,15 @@ def _in_lanes(
 ) -> Iterator[Chunk]:
     """Each core takes its chunks from files to rows; threads behind them write shards."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    with producer.lanes(list(fingerprints), sum(map(len, parts)), n_jobs) as lanes:
+    with producer.worker_threads(list(fingerprints), sum(map(len, parts)), n_jobs) as threads:
 
         def work(indices: list[int]) -> Chunk:
-            return extract_chunk(lanes.extract, indices, map(prepare, indices), fingerprints)
+            return extract_chunk(threads.extract, indices, map(prepare, indices), fingerprints)
 
         def write(chunk: Chunk) -> Chunk:
-            return to_shards(producer, chunk, fingerprints, folder, backend=lanes.backend())
+            return to_shards(producer, chunk, fingerprints, folder, backend=threads.backend())
 
-        pool = ThreadPoolExecutor(n_jobs, "featx-lane", lanes.begin)
+        pool = ThreadPoolExecutor(n_jobs, "featx-worker", threads.begin)
         writers = ThreadPoolExecutor(_N_WRITERS, "featx-write")
         try:
             chunks = run_ahead(pool, (partial(work, part) for part in parts), n_jobs + 1)
@@ -173,16 +173,16 @@ def run_ahead(
 
 
 def _n_jobs(producer: Any) -> int:
-    """The producer's own wish, else joblib's configuration, else every core.
+    """The producer's own number, else joblib's configuration, else every core.
 
     A job of another joblib run, which has the cores already, takes its share of them.
     """
     backend, n_configured = get_active_backend()
-    wish = producer.n_jobs if producer.n_jobs is not None else n_configured
-    if wish is None and backend.nesting_level:
+    n_jobs = producer.n_jobs if producer.n_jobs is not None else n_configured
+    if n_jobs is None and backend.nesting_level:
         share = os.environ.get("OMP_NUM_THREADS", "")  # joblib sets it in its processes.
         return int(share) if share.isdigit() else 1
-    return int(joblib.effective_n_jobs(wish)) if wish is not None else int(joblib.cpu_count())
+    return int(joblib.effective_n_jobs(n_jobs)) if n_jobs is not None else int(joblib.cpu_count())
 
 
 def _has_threads() -> bool:

@@ -102,9 +102,12 @@ def threads_of_a_new_thread() -> int:
 def test_torch_has_its_threads_back_afterwards() -> None:
     n_threads = torch.get_num_threads()
     network = CNNFeatures("alexnet", "pool1", weights="random", size=64, device="cpu")
-    with network.lanes(["pool1"], 1000, 2) as outer, network.lanes(["pool1"], 1000, 2) as inner:
-        for lanes in (outer, inner):
-            with ThreadPoolExecutor(1, initializer=lanes.begin) as pool:
+    with (
+        network.worker_threads(["pool1"], 1000, 2) as outer,
+        network.worker_threads(["pool1"], 1000, 2) as inner,
+    ):
+        for threads in (outer, inner):
+            with ThreadPoolExecutor(1, initializer=threads.begin) as pool:
                 assert pool.submit(torch.get_num_threads).result() == 1
     assert torch.get_num_threads() == threads_of_a_new_thread() == n_threads
 

@@ -214,10 +214,10 @@ def test_reproducible_rows_are_of_one_back_end_or_none(images: np.ndarray) -> No
 def test_a_run_that_fell_back_says_so(images: np.ndarray) -> None:
     torch.manual_seed(0)
     _, ours = both(Wayward(), "conv", weights="default", mean=(0, 0, 0), std=(1, 1, 1))
-    with ours.lanes(["conv"], len(images), 1) as lanes:
-        assert lanes.backend() == "openvino"
-        lanes.extract([ours._prepare(image) for image in images], ["conv"])
-        assert lanes.backend() == "torch"
+    with ours.worker_threads(["conv"], len(images), 1) as threads:
+        assert threads.backend() == "openvino"
+        threads.extract([ours._prepare(image) for image in images], ["conv"])
+        assert threads.backend() == "torch"
 
 
 class Wayward(nn.Module):

@@ -30,7 +30,7 @@ class InLanes(InParent):
     spoiled = -1
 
     @contextmanager
-    def lanes(self, layers: Any, n_images: int, n_jobs: int) -> Iterator[Any]:
+    def worker_threads(self, layers: Any, n_images: int, n_jobs: int) -> Iterator[Any]:
         indices = itertools.count()
 
         def extract(batch: Any, layers: Any) -> dict[str, np.ndarray]:

@@ -216,14 +216,16 @@ def _describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
     asked = [row for row in rows if not row["is_control"]]
     layers = [row for row in asked if row["layer"]]
     hand = next(row for row in asked if not row["layer"])
-    twin = next((row for row in rows if row["spec"].endswith("weights=random")), None)
+    random_weights = next((row for row in rows if row["spec"].endswith("weights=random")), None)
     said = [_against(layers[0], f"the network's layer {layers[0]['layer']}", hand, hand["spec"])]
     if len(layers) > 1:
         better, worse = layers[0], layers[-1]
         names = [f"layer {row['layer']}" for row in (better, worse)]
         said.append(_against(better, names[0], worse, names[1]))
-    if twin is not None:
-        said.append(_against(layers[0], "the trained network", twin, "its twin of random weights"))
+    if random_weights is not None:
+        said.append(
+            _against(layers[0], "the trained network", random_weights, "its twin of random weights")
+        )
     return [*said, _chance(rows, labels)]
 
 

@@ -37,7 +37,7 @@ from featx.streaming.progress import ProgressCallback
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Strengths that are tried at each layer where no protocol is named: a sweep for every layer, its
-twin and two more controls takes most of the time."""
+random-weights control and two more takes most of the time."""
 
 _SHUFFLED_C = 0.01
 
@@ -136,11 +136,11 @@ def depth_profile(
     with study.timed("extraction"):
         known = {"store": cache, "progress": progress, "layer": names, **network}
         features = extract(dataset, weights=weights, **known)
-        twin = None
+        random_weights = None
         if has_controls and weights != "random":
             progress.note("control: the same network with random weights")
-            twin = _same_images(extract(dataset, weights="random", **known), features)
-    rows = study.rows(features, twin, has_controls=has_controls)
+            random_weights = _same_images(extract(dataset, weights="random", **known), features)
+    rows = study.rows(features, random_weights, has_controls=has_controls)
     specs = _specs(names, table.model, {**network, "weights": weights})
     rows = [{"spec": spec, **row} for spec, row in zip(specs, rows)]
     details = study.details(rows, features, method, maps)
@@ -176,7 +176,7 @@ class _Study:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 3)
 
     def rows(
-        self, features: FeatureSet, twin: FeatureSet | None, *, has_controls: bool
+        self, features: FeatureSet, random_weights: FeatureSet | None, *, has_controls: bool
     ) -> list[dict[str, Any]]:
         """A row for each layer; what the maps need of them is kept."""
         self.labels = features.labels
@@ -190,7 +190,7 @@ class _Study:
                 f"{self.n_shown:,} of {len(features):,} pictures are measured and mapped"
             )
         self.spaces: dict[str, Space] = {}
-        return [self._row(features, twin, name) for name in features.blocks]
+        return [self._row(features, random_weights, name) for name in features.blocks]
 
     def details(
         self, rows: list[dict[str, Any]], features: FeatureSet, method: str, maps: Any
@@ -226,7 +226,9 @@ class _Study:
         found = map_spaces(spaces, method, random_state=self.random_state)
         return [item.to_dict() for item in found]
 
-    def _row(self, features: FeatureSet, twin: FeatureSet | None, name: str) -> dict[str, Any]:
+    def _row(
+        self, features: FeatureSet, random_weights: FeatureSet | None, name: str
+    ) -> dict[str, Any]:
         X = features.layer(name)
         with self.timed("measures"):
             measured = self._measure(X, name)
@@ -243,7 +245,7 @@ class _Study:
             "n_features": X.shape[1],
         }
         if self.has_controls:
-            row |= self._controls(X, None if twin is None else twin.layer(name))
+            row |= self._controls(X, None if random_weights is None else random_weights.layer(name))
         self.progress.note(
             f"{name}: accuracy {row['accuracy']:.3f}, purity {row['purity']:.3f}, "
             f"silhouette {row['silhouette']:.3f}"
@@ -257,19 +259,19 @@ class _Study:
         space.forget()
         return found
 
-    def _controls(self, X: Any, twin: Any) -> dict[str, float | None]:
+    def _controls(self, X: Any, random_weights: Any) -> dict[str, float | None]:
         """Accuracy with labels that say nothing, and everything with random weights."""
         with self.timed("controls"):
             shuffled = np.random.default_rng(self.random_state).permutation(self.labels)
             found: dict[str, float | None] = {
                 "accuracy_shuffled": self._scores(X, shuffled, C=_SHUFFLED_C).accuracy
             }
-            if twin is None:
+            if random_weights is None:
                 return found
             labels = self.labels[self.shown]
-            measured = measure(self._space(twin), labels, random_state=self.random_state)
+            measured = measure(self._space(random_weights), labels, random_state=self.random_state)
             found |= {f"{name}_random": measured[name] for name in measure_names()}
-            return found | {"accuracy_random": self._scores(twin).accuracy}
+            return found | {"accuracy_random": self._scores(random_weights).accuracy}
 
     def _space(self, X: Any) -> Space:
         return Space(X if self.n_shown == len(X) else X[self.shown])
@@ -319,10 +321,10 @@ def _mapped(maps: Any, rows: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if name in chosen]  # None of them is called "none".
 
 
-def _same_images(twin: FeatureSet, features: FeatureSet) -> FeatureSet:
-    if not np.array_equal(twin.paths, features.paths):
+def _same_images(random_weights: FeatureSet, features: FeatureSet) -> FeatureSet:
+    if not np.array_equal(random_weights.paths, features.paths):
         raise DatasetError("Pictures changed while they were read; run again.")
-    return twin
+    return random_weights
 
 
 def _specs(names: list[str], model: str, network: dict[str, Any]) -> list[str]:

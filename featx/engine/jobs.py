@@ -1,4 +1,4 @@
-"""What a wish for features comes to: one pass over the pictures for each extractor."""
+"""What SPECs come to: one pass over the images for each extractor."""
 
 from __future__ import annotations
 

@@ -175,47 +175,51 @@ def gather_candidates(
         dataset.labels, dataset.splits
     )  # Says what is wrong before anything is computed.
     speed: dict[str, Any] = {"n_jobs": parameters.get("n_jobs")}
-    asked = [found for job in plan_jobs(extractors, **parameters) for found in _wishes(job)]
-    wishes = [*asked, *(_controls(asked, speed) if has_controls else [])]
-    steady = [wish.extractor for wish in wishes if not must_learn(wish.extractor)]
+    asked = [found for job in plan_jobs(extractors, **parameters) for found in _candidates_of(job)]
+    candidates = [*asked, *(_controls(asked, speed) if has_controls else [])]
+    steady = [
+        candidate.extractor for candidate in candidates if not must_learn(candidate.extractor)
+    ]
     rows = extract(dataset, steady or "mean_color", store=store, progress=progress, **speed)
     readable = _among(dataset, rows.paths)
     folds = protocol.split(readable.labels, readable.splits)
     blocks = _blocks(steady, rows)
     kinds = []
-    for wish in wishes:
-        features: Any = blocks.get(wish.key)
+    for candidate in candidates:
+        features: Any = blocks.get(candidate.key)
         if features is None:
-            learner = portable(wish.extractor).set_params(store=store, **speed)
+            learner = portable(candidate.extractor).set_params(store=store, **speed)
             features = _LearnedFeatures(learner, readable, folds)
-            features.fit_first(wish.spec, progress)
-        kinds.append(replace(wish, features=features, n_features=_width(features)))
+            features.fit_first(candidate.spec, progress)
+        kinds.append(replace(candidate, features=features, n_features=_width(features)))
     return Candidates(readable, folds, kinds, rows.failures, rows.provenance, store)
 
 
-def _wishes(job: Job) -> list[Candidate]:
+def _candidates_of(job: Job) -> list[Candidate]:
     """One kind of features for each layer of a job, nothing computed yet."""
-    wishes = []
+    candidates = []
     for layer, name in job.names.items():
         extractor = portable(job.extractor)
         if layer:
             extractor.set_params(layer=layer)
         spec = spec_of(extractor, is_full=True) if layer == name else name
-        wishes.append(Candidate(spec, layer, extractor, False, None, 0))
-    return wishes
+        candidates.append(Candidate(spec, layer, extractor, False, None, 0))
+    return candidates
 
 
 def _controls(asked: Sequence[Candidate], speed: dict[str, Any]) -> list[Candidate]:
     """What any features must pass: pixels, mean colour, networks of random weights."""
-    twins = [
-        portable(wish.extractor).set_params(weights="random")
-        for wish in asked
-        if wish.layer and wish.extractor.weights != "random"
+    random_weights = [
+        portable(candidate.extractor).set_params(weights="random")
+        for candidate in asked
+        if candidate.layer and candidate.extractor.weights != "random"
     ]
-    jobs = plan_jobs([*CONTROLS, *_distinct(twins)], **speed)
-    there = {wish.key for wish in asked}
-    found = [replace(wish, is_control=True) for job in jobs for wish in _wishes(job)]
-    return [wish for wish in found if wish.key not in there]
+    jobs = plan_jobs([*CONTROLS, *_distinct(random_weights)], **speed)
+    there = {candidate.key for candidate in asked}
+    found = [
+        replace(candidate, is_control=True) for job in jobs for candidate in _candidates_of(job)
+    ]
+    return [candidate for candidate in found if candidate.key not in there]
 
 
 def _distinct(extractors: Sequence[Any]) -> list[Any]:

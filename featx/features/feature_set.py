@@ -278,7 +278,7 @@ def _check_place(target: Path, *, is_folder: bool) -> None:
 
 def _fingerprints_of(provenance: dict[str, Any]) -> list[Any]:
     """Fingerprints of the extractors, as JSON has them."""
-    # Settings without what was learned: a codebook of more pictures is still the same wish.
+    # Settings without what was learned: a codebook of more images comes of the same SPEC.
     return [
         to_plain(extractor.get("settings_fingerprint", extractor["fingerprint"]))
         for extractor in provenance.get("extractors", [])

@@ -9,28 +9,28 @@ from featx.errors import ModelError
 _HALVES = ("bf16", "fp16")
 
 
-def find_device(wish: str) -> torch.device:
-    """Device of a wish: ``auto`` is an accelerator where there is one, else the processor.
+def find_device(name: str) -> torch.device:
+    """Device of a name: ``auto`` is an accelerator where there is one, else the processor.
 
     Raises
     ------
     ModelError
         If torch knows no such device, or it is not in this machine.
     """
-    if wish == "auto":
+    if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(wish)
+        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0]
-        raise ModelError(f"Device {wish!r} is not in this machine ({reason}).") from error
+        raise ModelError(f"Device {name!r} is not in this machine ({reason}).") from error
     return device
 
 
-def check_precision(precision: str, wish: str) -> None:
+def check_precision(precision: str, name: str) -> None:
     """Refuse a precision that the hardware only emulates.
 
     Raises
@@ -42,7 +42,7 @@ def check_precision(precision: str, wish: str) -> None:
         return
     if precision not in _HALVES:
         raise ModelError(f"precision is fp32, bf16 or fp16; got {precision!r}.")
-    device = find_device(wish)
+    device = find_device(name)
     reason = _lacking(precision, device)
     if reason:
         raise ModelError(f"precision={precision!r} needs {reason}; use precision='fp32'.")

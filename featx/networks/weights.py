@@ -63,10 +63,10 @@ class LoadReport:
         return ", ".join(f"{word} {count}" for word, count in counts.items())
 
 
-def is_weights_file(wish: str | os.PathLike[str]) -> bool:
-    """Whether `wish` means a file rather than the name of published weights."""
-    path = Path(wish)
-    return path.suffix in SUFFIXES or isinstance(wish, os.PathLike) or len(path.parts) > 1
+def is_weights_file(weights: str | os.PathLike[str]) -> bool:
+    """Whether `weights` means a file rather than the name of published weights."""
+    path = Path(weights)
+    return path.suffix in SUFFIXES or isinstance(weights, os.PathLike) or len(path.parts) > 1
 
 
 def read_state(path: str | os.PathLike[str]) -> State:

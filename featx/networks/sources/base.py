@@ -74,7 +74,7 @@ class Source(ABC):
         """The network, its parameters as its constructor leaves them."""
 
     @abstractmethod
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """Published weights of a name, or the source's own for ``default``."""
 
     def of_file(self, path: str) -> Weights:
@@ -95,20 +95,20 @@ class Source(ABC):
         """What random weights and those of a file expect."""
         return Preprocessing()
 
-    def weights(self, wish: str | os.PathLike[str]) -> Weights:
-        """Weights of a wish: ``default``, a name, a file, or ``random``.
+    def weights(self, weights: str | os.PathLike[str]) -> Weights:
+        """Weights as asked for: ``default``, a name, a file, or ``random``.
 
         Raises
         ------
         WeightsError
             If there are none such.
         """
-        if wish == RANDOM:
+        if weights == RANDOM:
             how = self.preprocessing()
             return Weights(RANDOM, f"random:{RANDOM_SEED}:2", how, options=self.options(how))
-        if is_weights_file(wish):
-            return self.of_file(os.path.expanduser(os.fspath(wish)))
-        return self.published(str(wish))
+        if is_weights_file(weights):
+            return self.of_file(os.path.expanduser(os.fspath(weights)))
+        return self.published(str(weights))
 
 
 def _preprocessing(said: Any) -> Preprocessing:

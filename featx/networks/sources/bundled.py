@@ -18,12 +18,12 @@ class FeatxnetSource(Source):
 
         return featxnet()
 
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """The bundled weights."""
         from featx.networks.featxnet import weights_path
 
-        if wish != DEFAULT:
-            raise WeightsError(f"featxnet has no weights {wish!r}; it has 'default' alone.")
+        if weights != DEFAULT:
+            raise WeightsError(f"featxnet has no weights {weights!r}; it has 'default' alone.")
         path = weights_path()
         if not path.is_file():
             raise WeightsError(
@@ -49,10 +49,10 @@ class LenetSource(Source):
 
         return build_lenet()
 
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """None: it is trained here."""
         raise WeightsError(
-            f"lenet has no weights {wish!r}; give a file, such as `featx pretrain` writes, or "
+            f"lenet has no weights {weights!r}; give a file, such as `featx pretrain` writes, or "
             "weights=random."
         )
 

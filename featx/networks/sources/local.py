@@ -42,10 +42,10 @@ class ModuleSource(Source):
         module = copy_module(self.module)
         return module.apply(_reset) if weights.name == RANDOM else module
 
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """The module's own parameters."""
-        if wish != DEFAULT:
-            raise WeightsError(f"A module object has no weights {wish!r}; it has its own.")
+        if weights != DEFAULT:
+            raise WeightsError(f"A module object has no weights {weights!r}; it has its own.")
         digest = f"state:{state_digest(self.module)}"
         return Weights(f"{self.name} as given", digest, self.preprocessing())
 

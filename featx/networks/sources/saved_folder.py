@@ -80,10 +80,10 @@ class FolderSource(Source):
         n_classes = self.card.get("n_classes")
         return replace_head(network, n_classes) if n_classes else network
 
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """The folder's weights."""
-        if wish != DEFAULT:
-            raise WeightsError(f"{self.name} has no weights {wish!r}; it has its own.")
+        if weights != DEFAULT:
+            raise WeightsError(f"{self.name} has no weights {weights!r}; it has its own.")
         return self.of_file(str(self.folder / FOLDER_FILES[1]))
 
     def preprocessing(self) -> Preprocessing:

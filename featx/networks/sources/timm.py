@@ -37,15 +37,17 @@ class TimmSource(Source):
         """The network, without its weights."""
         return self._timm.create_model(self._timm_name, pretrained=False)
 
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """timm's default weights, or those of a tag such as ``a1_in1k``."""
-        name = self._timm_name if wish == DEFAULT else f"{self._timm_name.split('.')[0]}.{wish}"
+        name = (
+            self._timm_name if weights == DEFAULT else f"{self._timm_name.split('.')[0]}.{weights}"
+        )
         try:
             config = self._timm.get_pretrained_cfg(name)
         except RuntimeError:  # timm's word for a tag that it does not have.
             config = None
         if config is None or not config.has_weights:
-            raise WeightsError(f"timm has no weights {wish!r} for {self.name}.")
+            raise WeightsError(f"timm has no weights {weights!r} for {self.name}.")
         return Weights(
             name=f"timm/{config.architecture}.{config.tag}",
             digest=f"timm:{config.architecture}.{config.tag}",

@@ -44,17 +44,18 @@ class TorchvisionSource(Source):
         builder = self._api.get_model_builder(self.name)
         return builder(weights=None, **self._options(), **weights.options)
 
-    def published(self, wish: str) -> Weights:
+    def published(self, weights: str) -> Weights:
         """Weights of a name such as ``IMAGENET1K_V1``, or torchvision's default."""
         known = self._api.get_model_weights(self.name)
         names = [weights.name for weights in known]
         if not names:
             raise WeightsError(f"torchvision has no weights for {self.name}; give a file.")
-        if wish != DEFAULT and wish not in names:
+        if weights != DEFAULT and weights not in names:
             raise WeightsError(
-                f"{self.name} has no weights {wish!r}; it has {', '.join(names)}, and takes files."
+                f"{self.name} has no weights {weights!r}; it has {', '.join(names)}, "
+                "and takes files."
             )
-        return self._weights(known.DEFAULT if wish == DEFAULT else known[wish])
+        return self._weights(known.DEFAULT if weights == DEFAULT else known[weights])
 
     def preprocessing(self) -> Preprocessing:
         """What the first weights torchvision published expect: a file is mostly of that kind."""

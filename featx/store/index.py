@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 INDEX_FILE = "index.sqlite"
 _SCHEMA_VERSION = 2
+_DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"})
 _WAIT_S = 60.0
 _N_PER_QUERY = 10_000
 _TOUCH_S = 3600.0
@@ -53,6 +54,7 @@ CREATE TABLE files (
     ctime INTEGER NOT NULL, inode INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
 """
 
+_STATEMENTS = [it for it in map(str.strip, SCHEMA.split(";")) if it]
 _LAYOUT = ", ".join(ShardLayout._fields)
 _IS_SOUND = f"is_sound(file, {_LAYOUT})"
 """Condition on a row of ``shards``; one that fails it counts as absent, for it may say anything."""
@@ -61,8 +63,8 @@ Identity: TypeAlias = tuple[int, int, int, int]
 """Size, time of change in ns, time of the inode's change in ns, inode of a file."""
 
 
-class _OldIndexError(StoreError):
-    """The index is of an older version."""
+class _ForeignIndexError(StoreError):
+    """The index is not one that this version writes."""
 
 
 class Entry(NamedTuple):
@@ -310,8 +312,8 @@ class Index:
                     db.execute(f"DELETE FROM {table}")
                 return db.execute("DELETE FROM entries").rowcount
         except StoreError as error:
-            is_old = isinstance(error, _OldIndexError)
-            if not (is_old or _is_damaged(error.__cause__) or _is_full(error.__cause__)):
+            is_foreign = isinstance(error, _ForeignIndexError)
+            if not (is_foreign or _is_damaged(error.__cause__) or _is_full(error.__cause__)):
                 raise
             (self.folder / INDEX_FILE).unlink()
             return 0
@@ -349,6 +351,11 @@ class Index:
             db.create_function("is_sound", 1 + len(ShardLayout._fields), is_sound)
             if _schema_version(db) != _SCHEMA_VERSION:
                 self._create(db)
+            if not _has_our_tables(db):
+                raise _ForeignIndexError(
+                    f"The index of the store in {self.folder} is damaged (its tables are not "
+                    "those that featx makes). Begin anew with `featx cache clear`."
+                )
         except BaseException:
             db.close()
             raise
@@ -369,13 +376,13 @@ class Index:
                     "another folder by --store or FEATX_STORE."
                 )
             if 0 < version < _SCHEMA_VERSION:
-                raise _OldIndexError(
+                raise _ForeignIndexError(
                     f"The store in {self.folder} was written by an older featx, whose rows this "
                     "one does not read. Begin anew with `featx cache clear`, or name another "
                     "folder by --store or FEATX_STORE."
                 )
             if version == 0:
-                for statement in SCHEMA.split(";"):
+                for statement in _STATEMENTS:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
@@ -385,7 +392,7 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
     """SQLite's errors as a `StoreError` of one line."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if _is_full(error):
             raise full_disk(folder) from error
         if _is_damaged(error):
@@ -406,11 +413,19 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _is_damaged(error: BaseException | None) -> bool:
-    return getattr(error, "sqlite_errorname", "") in ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+    # A damaged name of a table makes a message that sqlite3 cannot decode.
+    is_garbled = isinstance(error, UnicodeDecodeError)
+    return is_garbled or getattr(error, "sqlite_errorname", "") in _DAMAGED
 
 
 def _schema_version(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _has_our_tables(db: sqlite3.Connection) -> bool:
+    """Whether the tables are those of `SCHEMA`, with no trigger or view beside them."""
+    query = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"
+    return {sql for (sql,) in db.execute(query)} == {it.encode() for it in _STATEMENTS}
 
 
 def _setting_id(db: sqlite3.Connection, fingerprint: str) -> int | None:

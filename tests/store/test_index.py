@@ -170,6 +170,33 @@ def test_a_damaged_index_says_how_to_begin_anew(index: Index) -> None:
     assert index.counts()["n_rows"] == 0
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE shards RENAME COLUMN width TO girth",
+        "DROP TABLE files",
+        "CREATE VIEW other AS SELECT 1",
+        "CREATE TRIGGER t AFTER DELETE ON shards BEGIN DELETE FROM files; END",
+    ],
+)
+def test_an_index_with_other_tables_is_damaged_until_it_is_cleared(
+    index: Index, statement: str
+) -> None:
+    entered(index, DIGESTS)
+    change(index, statement)
+    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache clear"):
+        index.known(PRINT, DIGESTS)
+    index.empty()
+    assert index.counts()["n_rows"] == 0
+
+
+def test_text_that_cannot_be_decoded_is_damage(index: Index) -> None:
+    entered(index, DIGESTS)
+    change(index, "UPDATE shards SET file = CAST(x'ff' AS TEXT)")
+    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache clear"):
+        index.shard_files()
+
+
 def test_an_index_in_use_elsewhere_is_waited_for(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,6 +229,7 @@ def _print_report(result: Result, folder: str) -> None:
 
 
 def _columns_with_values(result: Result) -> list[Column]:
+    import featx.analysis.metrics  # noqa: F401 - registers its columns
     from featx.features.columns import shown_columns
 
     columns = shown_columns(result.command)

@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache
-from importlib import import_module
 from typing import Literal
-
-_PROVIDERS = ("featx.analysis.metrics",)
-"""Modules that register columns, by name: they lie above this one, which may not import them."""
 
 _CONTROLS = ("shuffled", "random")
 _EVALUATED = ("probe", "compare", "depth", "advise", "finetune", "demo")
@@ -272,8 +268,6 @@ def find_column(name: str) -> Column:
 
 @cache
 def _by_name() -> dict[str, Column]:
-    for module in _PROVIDERS:
-        import_module(module)
     names = [column.name for column in COLUMNS]
     middle = names.index(_FIRST_AFTER_REGISTERED)
     columns = [*COLUMNS[:middle], *_registered.values(), *COLUMNS[middle:]]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import featx.analysis.metrics  # noqa: F401 - registers its columns
 from featx.features.columns import Column, depth_columns
 from featx.features.results import Result
 

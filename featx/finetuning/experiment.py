@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from featx.data.datasets import ImageDataset, load_dataset
 from featx.engine.extraction import extract
 from featx.engine.session import open_session
 from featx.errors import SpecError, one_line
@@ -195,7 +194,7 @@ def summarize_training(
     ('tune', 15, 'total')
     """
     classifier = FineTunedClassifier(**_check_parameters(model, parameters, is_alone=not compare))
-    dataset = data if isinstance(data, ImageDataset) else load_dataset(data, domains=domains)
+    dataset = open_session(data, domains=domains).dataset
     classes = set() if dataset.labels is None else set(dataset.labels.tolist()) - {""}
     prepared = classifier.prepare(max(2, len(classes)), with_values=False)
     return [

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import featx.analysis.metrics  # noqa: F401 - registers its columns
 from featx.features.columns import all_columns, find_column
 from featx.report.page_text import clean, number, words
 

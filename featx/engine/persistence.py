@@ -6,6 +6,10 @@ holds *registered names* (``hog``) in place of our modules and classes. They are
 classes on reading, in nodes that make an object without calling anything; all that skops does
 not trust by itself is refused. A class that moves to another module keeps its files.
 
+An extractor's attributes are its parameters and what it learned, as its fingerprint knows them. A
+file that holds others is refused: they could stand in for methods, and put rows of other values
+into the store under the name of honest ones.
+
 A file may also name a network as ``package.module:callable``. Such a file is read only if the user
 trusts it, see `featx.networks.sources.trust`.
 """
@@ -43,6 +47,26 @@ _NOT_FROM_FILES = ("store", "n_jobs", "trust")
 
 _OBJECT_NODE = "ObjectNode"
 """The one kind of node of a skops file that makes an object without calling anything."""
+
+_PLAIN_NODES = frozenset(
+    {
+        "BytesNode",
+        "DictNode",
+        "JsonNode",
+        "ListNode",
+        "LossNode",
+        "NdArrayNode",
+        "RandomStateNode",
+        "SetNode",
+        "TupleNode",
+        "TypeNode",
+    }
+)
+"""Kinds of node of what an object holds. None is a function, whose name old protocols of skops
+keep where it is not seen, nor a sparse matrix, whose indices SciPy does not check."""
+
+_SKLEARN_ATTRIBUTES = frozenset({"_metadata_request", "_sklearn_output_config"})
+"""What scikit-learn sets on an estimator when it is asked to, and copies with it."""
 
 
 def save_extractor(extractor: Any, path: str | os.PathLike[str]) -> Path:
@@ -133,7 +157,7 @@ def load_pipeline(
         As of `load_extractor`.
     """
     model = _read(Path(path), "a probe", _by_name(classes), trust)
-    if not isinstance(model, Pipeline) or not isinstance(model.steps[0][1], Extractor):
+    if not _is_probe(model):
         raise _not_that(path, "a probe", model)
     return model
 
@@ -145,6 +169,14 @@ def portable(extractor: Any) -> Any:
     learned = {name: value for name, value in vars(extractor).items() if name.endswith("_")}
     vars(copy).update(learned)
     return copy
+
+
+def _is_probe(model: Any) -> bool:
+    steps = getattr(model, "steps", None)
+    if not isinstance(model, Pipeline) or not isinstance(steps, list) or len(steps) < 2:
+        return False
+    is_whole = all(isinstance(step, tuple) and len(step) == 2 for step in steps)
+    return is_whole and isinstance(steps[0][1], Extractor)
 
 
 def _storable(extractor: Any) -> Any:
@@ -182,9 +214,28 @@ def _read(path: Path, what: str, classes: Mapping[str, type[Any]], trust: Trust)
     """Model of a file, once all that it holds is found to be harmless."""
     model = _load(path, what, classes)
     for extractor in _extractors_in(model):
+        _check_attributes(extractor, path)
         _drop_own(extractor)
         check_trusted(getattr(extractor, "model", None), path, trust)
     return model
+
+
+def _check_attributes(extractor: Extractor, path: Path) -> None:
+    """Refuse an extractor that has more than its parameters and what it learned."""
+    cls = type(extractor)
+    known = _SKLEARN_ATTRIBUTES.union(cls._get_param_names())
+    strange = [name for name in vars(extractor) if name not in known and not _is_learned(cls, name)]
+    if strange:
+        raise FeatureFileError(
+            f"{path}: refused, it sets {strange[0]!r} of {cls.__name__}, which is neither a "
+            "parameter nor learned."
+        )
+
+
+def _is_learned(cls: type[Any], name: Any) -> bool:
+    """Whether a name can be that of a learned attribute, and hides nothing of its class."""
+    is_public = isinstance(name, str) and name.endswith("_") and not name.startswith("_")
+    return is_public and not hasattr(cls, name)
 
 
 def _extractors_in(model: Any) -> Iterator[Extractor]:
@@ -206,7 +257,7 @@ _HOLDS_NO_OBJECTS = (str, bytes, int, float, complex, type, FunctionType, Module
 
 def _parts_of(item: Any) -> Iterator[Any]:
     """Objects that an object refers to."""
-    if isinstance(item, Mapping):
+    if isinstance(item, dict):
         yield from item.keys()
         yield from item.values()
     elif isinstance(item, list | tuple | set | frozenset):
@@ -253,6 +304,8 @@ def _with_schema(data: bytes, change: Callable[[Any], object]) -> bytes:
     """A skops file whose schema was changed in place by `change`."""
     changed = io.BytesIO()
     with ZipFile(io.BytesIO(data)) as old, ZipFile(changed, "w") as new:
+        if sum(member.file_size for member in old.infolist()) > len(data):
+            raise ValueError("it is compressed, and could grow without end")
         schema = json.loads(old.read(SCHEMA))
         change(schema)
         for name in old.namelist():
@@ -279,6 +332,8 @@ def _hide_classes(schema: Any, classes: Mapping[str, type[Any]]) -> None:
     for node in _nodes(schema):
         path = _named(node)
         name = names.get(path) or _extractor_name(node)
+        if not _is_plain(node):
+            raise FeatureFileError(f"A {path} cannot be saved: {node['__loader__']} is not read.")
         if name is not None:
             node["__module__"], node["__class__"] = _PACKAGE, name
         elif _is_ours(path):
@@ -300,6 +355,9 @@ def _show_classes(schema: Any, classes: Mapping[str, type[Any]]) -> set[str]:
     """Put classes in place of registered names; the paths of those that it put there."""
     trusted, others = set(), set()
     for node in _nodes(schema):
+        if not _is_plain(node):
+            raise _UntrustedError(f"{_named(node)} ({node.get('__loader__')})")
+        _share_only_files(node)
         if node.get("__module__") != _PACKAGE:
             others.add(_named(node))
             continue
@@ -313,6 +371,21 @@ def _show_classes(schema: Any, classes: Mapping[str, type[Any]]) -> set[str]:
         if path in trusted or _is_ours(path):
             raise _UntrustedError(path)
     return trusted
+
+
+def _is_plain(node: Mapping[str, Any]) -> bool:
+    return node.get("__loader__") in _PLAIN_NODES | {_OBJECT_NODE}
+
+
+def _share_only_files(node: dict[str, Any]) -> None:
+    """Let a node stand for others only where it is one array, which is then read once.
+
+    skops goes through a shared node once for each that refers to it: a few nested ones would take
+    for ever.
+    """
+    node.pop("__id__", None)
+    if "file" in node:
+        node["__id__"] = node["file"]
 
 
 def _named(node: Mapping[str, Any]) -> str:

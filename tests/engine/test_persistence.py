@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import sys
 import zipfile
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from featx.engine.persistence import load_extractor, save_extractor
+from featx.engine.persistence import load_extractor, load_pipeline, save_extractor
 from featx.errors import FeatureFileError
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.color import ColorHistogram
@@ -122,3 +124,99 @@ def test_a_name_hidden_deep_in_a_file_runs_nothing(tmp_path: Path) -> None:
     change = rewritten(path, lambda schema: schema["content"]["content"].update(n_bins=call))
     with pytest.raises(FeatureFileError, match=r"featx\.data\.datasets\.load_dataset"):
         load_extractor(change)
+
+
+def named(module: str, name: str, loader: str, **content: Any) -> dict[str, Any]:
+    return {"__module__": module, "__class__": name, "__loader__": loader, **content}
+
+
+TEXT = named("builtins", "str", "TypeNode")
+LIST = named("builtins", "list", "TypeNode")
+
+
+def with_attribute(path: Path, name: str, node: dict[str, Any]) -> Path:
+    """A saved extractor whose file sets one more attribute."""
+
+    def change(schema: dict[str, Any]) -> None:
+        attributes = schema["content"]
+        attributes["content"][name] = node
+        attributes["key_types"]["content"].append(TEXT)
+
+    return rewritten(save_extractor(ColorHistogram(), path), change)
+
+
+@pytest.mark.parametrize("name", ["_get_param_names", "transform", "_cut", "layers", "__eq__"])
+def test_a_file_sets_no_attribute_but_parameters_and_learned_ones(
+    tmp_path: Path, name: str
+) -> None:
+    path = with_attribute(tmp_path / "a.skops", name, LIST)
+    with pytest.raises(FeatureFileError, match=f"sets '{name}'"):
+        load_extractor(path)
+
+
+def test_the_output_set_by_scikit_learn_stays(tmp_path: Path) -> None:
+    extractor = ColorHistogram().set_output(transform="pandas")
+    loaded = load_extractor(save_extractor(extractor, tmp_path / "a.skops"))
+    assert vars(loaded)["_sklearn_output_config"] == {"transform": "pandas"}
+
+
+@pytest.mark.parametrize("loader", ["FunctionNode", "CachedNode", "SparseMatrixNode", "MethodNode"])
+def test_other_kinds_of_node_are_refused(tmp_path: Path, loader: str) -> None:
+    path = with_attribute(tmp_path / "a.skops", "x_", named("numpy", "negative", loader))
+    with pytest.raises(FeatureFileError, match=rf"numpy\.negative \({loader}\)"):
+        load_extractor(path)
+
+
+def test_old_protocols_name_no_class_out_of_sight(tmp_path: Path) -> None:
+    hidden = {"module_path": ColorHistogram.__module__, "function": "ColorHistogram"}
+    node = named("numpy", "negative", "FunctionNode", content=hidden)
+    path = with_attribute(tmp_path / "a.skops", "x_", node)
+    with pytest.raises(FeatureFileError, match="does not trust"):
+        load_extractor(rewritten(path, lambda schema: schema.update(protocol=0)))
+
+
+def test_lists_that_hold_each_other_twice_take_no_time(tmp_path: Path) -> None:
+    node = named("builtins", "list", "ListNode", content=[], __id__=1)
+    for i in range(2, 50):
+        shared = named("builtins", "list", "ListNode", content=[], __id__=i - 1)
+        node = named("builtins", "list", "ListNode", content=[node, shared], __id__=i)
+    loaded = load_extractor(with_attribute(tmp_path / "a.skops", "x_", node))
+    assert loaded.x_[1] == []
+
+
+def test_shared_arrays_are_read_once(tmp_path: Path) -> None:
+    extractor = ColorHistogram()
+    extractor.x_ = extractor.y_ = np.arange(3)
+    loaded = load_extractor(save_extractor(extractor, tmp_path / "a.skops"))
+    assert loaded.x_ is loaded.y_
+
+
+def test_compressed_files_are_refused_before_they_grow(tmp_path: Path) -> None:
+    path = save_extractor(ColorHistogram(), tmp_path / "a.skops")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zeros.npy", bytes(1_000_000))
+    with pytest.raises(FeatureFileError, match="compressed"):
+        load_extractor(path)
+
+
+def test_an_archive_in_place_of_an_array_stays_closed(tmp_path: Path) -> None:
+    path = save_extractor(ColorHistogram(), tmp_path / "b.skops")
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("x.npy", archive_of_objects())
+    node = named("numpy", "ndarray", "NdArrayNode", type="numpy", file="x.npy")
+    change = rewritten(path, lambda schema: schema["content"]["content"].update(n_bins=node))
+    assert type(load_extractor(change).n_bins).__name__ == "NpzFile"
+
+
+def archive_of_objects() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, np.array([object], dtype=object))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("steps", [[], [("features", None)], "ab"])
+def test_a_probe_without_steps_is_none(tmp_path: Path, steps: Any) -> None:
+    path = tmp_path / "a.skops"
+    skops.io.dump(Pipeline(steps), path)
+    with pytest.raises(FeatureFileError, match="expected a probe"):
+        load_pipeline(path)

@@ -140,7 +140,7 @@ class Result:
             If there are no results in the folder or they are damaged.
         """
         file = Path(folder) / RESULTS_FILE
-        if not file.exists():
+        if not file.is_file():  # Nor a pipe, which would be waited for without end.
             raise ResultFileError(
                 f"No {RESULTS_FILE} in {folder}; make one with --report {folder}."
             )
@@ -148,7 +148,7 @@ class Result:
             content = json.loads(file.read_text("utf-8", "surrogatepass"))
             content["failures"] = [(path, reason) for path, reason in content["failures"]]
             return cls(**{**content, "loaded_from": Path(folder)})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise ResultFileError(
                 f"{file} is damaged or was not written by featx: {error}."
             ) from error

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import pickle
+import stat
 import sys
 import urllib.error
 from collections.abc import Iterable, Mapping
@@ -205,6 +206,8 @@ def file_digest(path: str | os.PathLike[str]) -> str:
         status = os.stat(path)
     except OSError as error:
         raise WeightsError(f"Weights file {os.fspath(path)} is not there.") from error
+    if not stat.S_ISREG(status.st_mode):  # A pipe would be waited for without end.
+        raise WeightsError(f"Weights file {os.fspath(path)} is no file.")
     return _file_digest(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ino)
 
 

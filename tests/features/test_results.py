@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,4 +56,16 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"command": 1')
 
     with pytest.raises(ResultFileError, match="damaged"):
+        Result.load(tmp_path)
+
+
+def test_endless_nesting_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[" * 100_000)
+    with pytest.raises(ResultFileError, match="is damaged"):
+        Result.load(tmp_path)
+
+
+def test_a_pipe_in_place_of_results_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "results.json")
+    with pytest.raises(ResultFileError, match=r"No results\.json"):
         Result.load(tmp_path)

@@ -183,3 +183,9 @@ def test_without_network_it_says_which_file_and_where(hub: Path) -> None:
 def test_a_file_that_is_not_there_on_the_server(server: str, hub: Path) -> None:
     with pytest.raises(WeightsError, match="404"):
         fetch(f"{server}/other.pth")
+
+
+def test_a_pipe_in_place_of_weights_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(WeightsError, match="is no file"):
+        file_digest(tmp_path / "weights.safetensors")

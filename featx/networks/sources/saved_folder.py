@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from featx._fingerprints import fingerprint
-from featx.errors import ModelError, WeightsError, one_line
+from featx.errors import FeatxError, ModelError, WeightsError, one_line
 from featx.networks.head_replacement import operate, replace_head
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
@@ -66,14 +67,20 @@ class FolderSource(Source):
     @property
     def surgeries(self) -> list[dict[str, Any]]:
         """What was done to the network that the folder names, in order."""
-        return list(self.card.get("surgeries", ()))
+        with _card_errors(self.folder / FOLDER_FILES[0]):
+            return list(self.card.get("surgeries", ()))
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
         """What the network that the folder names is built with."""
-        return self._resolve(self.card["model"]).options(preprocessing)
+        with _card_errors(self.folder / FOLDER_FILES[0]):
+            return self._resolve(self.card["model"]).options(preprocessing)
 
     def build(self, weights: Weights) -> nn.Module:
         """The network, with a head for the folder's classes."""
+        with _card_errors(self.folder / FOLDER_FILES[0]):
+            return self._build(weights)
+
+    def _build(self, weights: Weights) -> nn.Module:
         network = self._resolve(self.card["model"]).build(weights)
         if self.surgeries:
             return operate(network, self.surgeries)
@@ -88,7 +95,19 @@ class FolderSource(Source):
 
     def preprocessing(self) -> Preprocessing:
         """What ``model.json`` says, else ImageNet's."""
-        return _preprocessing(self.card.get("preprocessing"))
+        with _card_errors(self.folder / FOLDER_FILES[0]):
+            return _preprocessing(self.card.get("preprocessing"))
+
+
+@contextmanager
+def _card_errors(file: Path) -> Iterator[None]:
+    """Whatever the values of a card raise as a `ModelError` of one line."""
+    try:
+        yield
+    except FeatxError:
+        raise
+    except Exception as error:  # A card may say anything: sizes without end, its own folder.
+        raise ModelError(f"{file} is damaged: {one_line(error)[:200]}.") from error
 
 
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -103,7 +122,7 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads(file.read_text("utf-8"))
         card["classes"] = list(card["classes"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{folder} is no folder that `featx finetune` wrote: {file.name} is missing or names "
             "no classes."
@@ -117,7 +136,7 @@ def _read_network_card(file: Path) -> dict[str, Any]:
         card: Any = json.loads(file.read_text("utf-8"))
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {one_line(error)}.") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         card = None
     if not isinstance(card, dict) or not isinstance(card.get("model"), str):
         raise ModelError(f"{file} is damaged: expected a JSON object that names its 'model'.")

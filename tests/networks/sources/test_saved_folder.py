@@ -103,3 +103,32 @@ def test_card_without_classes_is_no_model(text: str, tmp_path: Path) -> None:
 def test_folder_without_a_card_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model.json is missing or names no classes"):
         read_card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"n_classes": "many"},
+        {"n_classes": 10**12},
+        {"surgeries": 5},
+        {"preprocessing": {"unknown": 1}},
+    ],
+)
+def test_values_that_fit_no_network_are_one_line(tmp_path: Path, card: dict[str, Any]) -> None:
+    source = find_source(write_folder(tmp_path, **card))
+    with pytest.raises(ModelError, match="is damaged") as caught:
+        source.build(source.weights("default"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_names_itself_is_damaged(tmp_path: Path) -> None:
+    source = find_source(write_folder(tmp_path, model=str(tmp_path)))
+    with pytest.raises(ModelError, match="is damaged"):
+        source.weights("default")
+
+
+@pytest.mark.parametrize("read", [find_source, read_card])
+def test_endless_nesting_is_damage(tmp_path: Path, read: Any) -> None:
+    (tmp_path / "model.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError):
+        read(tmp_path)

@@ -208,3 +208,21 @@ def test_an_index_in_use_elsewhere_is_waited_for(
         index.counts()
     other.close()
     assert index.counts()["n_rows"] == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW more AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) "
+        "SELECT i FROM n",
+        "CREATE TRIGGER more BEFORE DELETE ON entries BEGIN DELETE FROM shards; END",
+        "ALTER TABLE shards DROP COLUMN producer",
+    ],
+)
+def test_what_featx_did_not_make_is_refused_until_cleared(index: Index, statement: str) -> None:
+    entered(index, DIGESTS)
+    change(index, statement)
+    with pytest.raises(StoreError, match="was not made by featx"):
+        index.counts()
+    index.empty()
+    assert index.counts()["n_rows"] == 0

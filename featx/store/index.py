@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +29,12 @@ from featx.store.shards import SHARD_FOLDER, Shard, ShardLayout, is_sound
 logger = logging.getLogger(__name__)
 
 INDEX_FILE = "index.sqlite"
+_SIDE_FILES = tuple(f"{INDEX_FILE}-{suffix}" for suffix in ("journal", "wal", "shm"))
+"""What SQLite may keep beside the index, and opens with it."""
+
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""At the end of a journal only where it names a file for SQLite to delete."""
+
 _SCHEMA_VERSION = 2
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"})
 _WAIT_S = 60.0
@@ -64,7 +73,7 @@ Identity: TypeAlias = tuple[int, int, int, int]
 
 
 class _ForeignIndexError(StoreError):
-    """The index is not one that this version writes."""
+    """The index, or what lies beside it, has something in it that featx did not make."""
 
 
 class Entry(NamedTuple):
@@ -315,7 +324,8 @@ class Index:
             is_foreign = isinstance(error, _ForeignIndexError)
             if not (is_foreign or _is_damaged(error.__cause__) or _is_full(error.__cause__)):
                 raise
-            (self.folder / INDEX_FILE).unlink()
+            for name in (*_SIDE_FILES, INDEX_FILE):
+                (self.folder / name).unlink(missing_ok=True)
             return 0
 
     def _find(self, columns: str, fingerprint: str, digests: Iterable[str]) -> list[Any]:
@@ -332,6 +342,7 @@ class Index:
     def _read(self) -> Iterator[sqlite3.Connection]:
         with _sqlite_errors(self.folder), store_errors(self.folder):
             make_private(self.folder, shared=self.shared, file=INDEX_FILE, inner=SHARD_FOLDER)
+            self._check_side_files()
             with closing(self._connect()) as db:
                 yield db
 
@@ -352,14 +363,24 @@ class Index:
             if _schema_version(db) != _SCHEMA_VERSION:
                 self._create(db)
             if not _has_our_tables(db):
-                raise _ForeignIndexError(
-                    f"The index of the store in {self.folder} is damaged (its tables are not "
-                    "those that featx makes). Begin anew with `featx cache clear`."
-                )
+                raise self._foreign(f"The index of the store in {self.folder}")
         except BaseException:
             db.close()
             raise
         return db
+
+    def _check_side_files(self) -> None:
+        """Refuse what SQLite would wait for without end, and journals that delete other files."""
+        for path in (self.folder / name for name in _SIDE_FILES):
+            with suppress(FileNotFoundError):  # A writer comes and goes.
+                if not stat.S_ISREG(path.lstat().st_mode) or _names_a_file(path):
+                    raise self._foreign(str(path))
+
+    def _foreign(self, what: str) -> _ForeignIndexError:
+        return _ForeignIndexError(
+            f"{what} was not made by featx. Begin anew with `featx cache clear`, or name another "
+            "folder by --store or FEATX_STORE."
+        )
 
     def _create(self, db: sqlite3.Connection) -> None:
         """Make the tables, unless another process has done so meanwhile."""
@@ -426,6 +447,17 @@ def _has_our_tables(db: sqlite3.Connection) -> bool:
     """Whether the tables are those of `SCHEMA`, with no trigger or view beside them."""
     query = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"
     return {sql for (sql,) in db.execute(query)} == {it.encode() for it in _STATEMENTS}
+
+
+def _names_a_file(journal: Path) -> bool:
+    """Whether SQLite would delete the file that a journal names, once it is rolled back.
+
+    Such names belong to transactions in several databases, of which there are none here.
+    """
+    with journal.open("rb") as file:
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(0, n_bytes - len(_JOURNAL_MAGIC)))
+        return n_bytes > len(_JOURNAL_MAGIC) and file.read() == _JOURNAL_MAGIC
 
 
 def _setting_id(db: sqlite3.Connection, fingerprint: str) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -226,3 +228,33 @@ def test_what_featx_did_not_make_is_refused_until_cleared(index: Index, statemen
         index.counts()
     index.empty()
     assert index.counts()["n_rows"] == 0
+
+
+def journal_naming(path: Path) -> bytes:
+    """A rollback journal that tells SQLite to delete a file once it is rolled back."""
+    magic = bytes.fromhex("d9d505f920a163d7")
+    header = magic + struct.pack(">5I", 0, 0, 1, 512, 4096)
+    name = bytes(path)
+    page = 2**30 // 4096 + 1
+    trailer = struct.pack(">I", page) + name + struct.pack(">2I", len(name), sum(name)) + magic
+    return header.ljust(512, b"\0") + trailer
+
+
+def test_a_journal_deletes_no_file_elsewhere(index: Index, tmp_path: Path) -> None:
+    entered(index, DIGESTS)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"dear")
+    (index.folder / f"{INDEX_FILE}-journal").write_bytes(journal_naming(victim))
+    with pytest.raises(StoreError, match="journal"):
+        index.counts()
+    index.empty()
+    assert victim.exists()
+    assert index.counts()["n_rows"] == 0
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+def test_a_pipe_beside_the_index_is_not_waited_for(index: Index, suffix: str) -> None:
+    entered(index, DIGESTS)
+    os.mkfifo(index.folder / f"{INDEX_FILE}{suffix}")
+    with pytest.raises(StoreError, match=rf"index\.sqlite{suffix}"):
+        index.counts()

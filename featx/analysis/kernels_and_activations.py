@@ -20,8 +20,8 @@ from featx.errors import ProjectionError
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.networks.layers import CONVOLUTIONS, Layer
-from featx.networks.sources.trust import Trust
 from featx.streaming.progress import ProgressCallback
+from featx.trust.callables import Trust
 
 if TYPE_CHECKING:
     from featx.networks.network import NetworkConfig

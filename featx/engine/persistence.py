@@ -11,7 +11,7 @@ file that holds others is refused: they could stand in for methods, and put rows
 into the store under the name of honest ones.
 
 A file may also name a network as ``package.module:callable``. Such a file is read only if the user
-trusts it, see `featx.networks.sources.trust`.
+trusts it, see `featx.trust.callables`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from featx.engine.registry import registered_class
 from featx.errors import FeatureFileError, one_line
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
-from featx.networks.sources.trust import Trust, check_trusted
+from featx.trust.callables import Trust, check_trusted
 
 _PACKAGE = "featx"
 """Module that stands for ours in a file; a node's class is then a registered name."""

@@ -15,8 +15,8 @@ from featx.evaluation.split_scores import probe_classes
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
 from featx.networks.sources.saved_folder import read_card
-from featx.networks.sources.trust import Trust
 from featx.streaming.progress import ProgressCallback
+from featx.trust.callables import Trust
 
 
 def predict(

@@ -17,8 +17,8 @@ from featx._linalg import rows_per_chunk
 from featx.data.images import MAX_PIXELS, PIXELS_VERSION, Pixels
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
-from featx.networks.sources.trust import Trust
 from featx.streaming.rows import Matrix
+from featx.trust.callables import Trust
 
 if TYPE_CHECKING:
     from featx.networks.backends import WorkerThreads

@@ -25,7 +25,7 @@ from featx.figures.style import (
     place_axes,
     shortened,
 )
-from featx.networks.sources.trust import Trust
+from featx.trust.callables import Trust
 
 _MOST_KERNELS = 256
 _TILE_PX, _GAP_PX = 96, 4

@@ -17,7 +17,7 @@ from featx.data.images import Images, Pixels
 from featx.errors import SpecError
 from featx.networks.preprocessing import Preprocessing, resized_shape
 from featx.networks.sources.finding import find_source
-from featx.networks.sources.trust import Trust
+from featx.trust.callables import Trust
 
 PRESETS: dict[str, dict[str, float]] = {
     "none": {},

@@ -36,9 +36,9 @@ from featx.networks.devices import check_precision, find_device
 from featx.networks.module_state import state_digest
 from featx.networks.network import switch_off_in_place
 from featx.networks.preprocessing import Preprocessing
-from featx.networks.sources.trust import Trust
 from featx.networks.tapping import Tap, Traced
 from featx.streaming.progress import ProgressCallback
+from featx.trust.callables import Trust
 
 _SMALLEST = 8
 """Most places along a side of the maps that the decoder begins with."""

@@ -52,9 +52,9 @@ from featx.networks.network import needed_tensors
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
-from featx.networks.sources.trust import Trust
 from featx.store.feature_store import open_store
 from featx.streaming.progress import ProgressCallback
+from featx.trust.callables import Trust
 
 Indices = npt.NDArray[np.intp]
 _CACHED_BYTES = 2 << 30

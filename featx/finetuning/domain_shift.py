@@ -16,7 +16,7 @@ from featx.evaluation.prediction import softmax
 from featx.extractors.cnn import CNNFeatures
 from featx.networks.configs import find_config
 from featx.networks.sources.base import RANDOM
-from featx.networks.sources.trust import Trust
+from featx.trust.callables import Trust
 
 FAR = {"batch norm": 0.15, "model card": 0.5, "entropy": 0.25}
 """From where on pictures count as unlike the source, by each way of telling.

@@ -29,9 +29,9 @@ from featx.finetuning.heads import parse_sizes
 from featx.finetuning.model_folder import check_folder, find_root, save_folder
 from featx.finetuning.training_summary import StageSummary, count_parameters, summarize
 from featx.networks.sources.finding import find_source
-from featx.networks.sources.trust import Trust, is_callable_name
 from featx.store.feature_store import FeatureStore
 from featx.streaming.progress import BarOnly, ProgressCallback
+from featx.trust.callables import Trust, is_callable_name
 
 _LATER = ("epochs", "lr", "rates", "layer_decay")
 """Parameters of the stage after the head's."""

@@ -24,8 +24,8 @@ from featx.finetuning.domain_shift import SourceDistance, measure_distance
 from featx.networks.configs import list_layers
 from featx.networks.layers import CONVOLUTIONS, LINEARS, LayerTable
 from featx.networks.sources.base import RANDOM
-from featx.networks.sources.trust import Trust
 from featx.streaming.progress import ProgressCallback
+from featx.trust.callables import Trust
 
 _FEW = 100
 """Training pictures of each class below which they count as few."""

@@ -19,7 +19,7 @@ from featx.networks.configs import find_config
 from featx.networks.sources.base import Source
 from featx.networks.sources.local import ModuleSource
 from featx.networks.sources.saved_folder import FOLDER_FILES, FolderSource, read_card
-from featx.networks.sources.trust import Trust
+from featx.trust.callables import Trust
 
 
 def save_folder(

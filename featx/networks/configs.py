@@ -12,7 +12,7 @@ from featx.networks.module_state import state_stamp
 from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.saved_folder import FOLDER_FILES
-from featx.networks.sources.trust import Trust
+from featx.trust.callables import Trust
 
 _N_PLANS_KEPT = 16
 

@@ -1,1 +1,1 @@
-"""What may be trusted: folders that nobody else can change, and the machine code kept in them."""
+"""What may be trusted: folders that only the user can change, machine code, names of code."""

@@ -14,7 +14,7 @@ from featx.networks.sources.bundled import FeatxnetSource, LenetSource
 from featx.networks.sources.torchvision import (
     TorchvisionSource,
 )
-from featx.networks.sources.trust import Trust, is_callable_name
+from featx.trust.callables import Trust, is_callable_name
 
 
 def find_source(model: Any, *, trust: Trust = None) -> Source:
@@ -26,7 +26,7 @@ def find_source(model: Any, *, trust: Trust = None) -> Source:
         ``featxnet``, ``lenet``, a torchvision name, ``timm/NAME``, ``package.module:callable``,
         a folder that ``featx finetune`` wrote, or a module object.
     trust : path, str, or sequence of these, optional
-        As in `featx.networks.sources.trust.check_trusted`.
+        As in `featx.trust.callables.check_trusted`.
 
     Raises
     ------

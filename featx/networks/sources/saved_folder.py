@@ -21,7 +21,7 @@ from featx.networks.sources.base import (
     Weights,
     _preprocessing,
 )
-from featx.networks.sources.trust import Trust, check_trusted
+from featx.trust.callables import Trust, check_trusted
 
 FOLDER_FILES = ("model.json", "weights.safetensors")
 """What a model's folder holds: what it is, and its weights."""
@@ -41,7 +41,7 @@ class FolderSource(Source):
     resolve : callable
         Gives the source of the network that ``model.json`` names.
     trust : path, str, or sequence of these, optional
-        As in `featx.networks.sources.trust.check_trusted`.
+        As in `featx.trust.callables.check_trusted`.
 
     Raises
     ------

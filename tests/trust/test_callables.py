@@ -20,7 +20,7 @@ from featx.errors import ModelError
 from featx.evaluation.linear_probe import LinearProbe
 from featx.evaluation.split_scores import probe_classes
 from featx.networks.sources.finding import find_source
-from featx.networks.sources.trust import check_trusted
+from featx.trust.callables import check_trusted
 
 NAME = "foreign_code:small"
 SAMPLES = Path("data/samples").resolve()

@@ -181,12 +181,12 @@ def test_a_damaged_index_says_how_to_begin_anew(index: Index) -> None:
         "CREATE TRIGGER t AFTER DELETE ON shards BEGIN DELETE FROM files; END",
     ],
 )
-def test_an_index_with_other_tables_is_damaged_until_it_is_cleared(
+def test_an_index_with_other_tables_is_refused_until_it_is_cleared(
     index: Index, statement: str
 ) -> None:
     entered(index, DIGESTS)
     change(index, statement)
-    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache clear"):
+    with pytest.raises(StoreError, match=r"index .* was not made by featx.*featx cache clear"):
         index.known(PRINT, DIGESTS)
     index.empty()
     assert index.counts()["n_rows"] == 0

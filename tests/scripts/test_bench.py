@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 SMALL = {
     "bench_extract": (
         f"{SAMPLES} --images 100 --pairs 1 --work squeezenet1_0:pool1",
-        r"featx fp32 +[\d.]+ pictures/s +[\d.]+x the recipe\n.*decode .*resize .*write",
+        r"featx fp32 +[\d.]+ images/s +[\d.]+x the recipe\n.*decode .*resize .*write",
     ),
     "bench_extract six layers": (
         f"{SAMPLES} --images 30 --pairs 1 --work squeezenet1_0:-1 --layers",

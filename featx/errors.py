@@ -2,7 +2,7 @@
 
 ::
 
-    FeatxError                  one line: what, wanted, given, cure
+    FeatxError                  one line: what, expected, got, cure
     ├── ImageError              a picture cannot be decoded        .name .reason
     ├── DatasetError            a folder, manifest or data set name is wrong
     ├── SpecError               an extractor SPEC is wrong (also a ValueError)
@@ -14,6 +14,7 @@
     ├── FeatureFileError        a feature file cannot be read, or must not be written
     ├── ResultFileError         a folder of results cannot be read or written
     ├── StoreError              the store on disk refuses or is full (OSError)
+    ├── UnsafeFolderError       others could change a folder          .component .reason .cure
     └── BrokenLawError          an extractor fails `check_extractor` (AssertionError)   .broken
 
     FeatxWarning (UserWarning)
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
+from pathlib import Path
 
 _N_NEAREST, _CUTOFF = 3, 0.6
 
@@ -119,6 +121,29 @@ class StoreError(FeatxError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class UnsafeFolderError(FeatxError):
+    """A folder or file that others could change.
+
+    Parameters
+    ----------
+    component : Path
+        The part of the path that others could change.
+    reason : str
+        What is wrong with it, a clause.
+    cure : str
+        The command that closes it, empty where there is none.
+    """
+
+    def __init__(self, component: Path, reason: str, cure: str = "") -> None:
+        super().__init__(component, reason, cure)
+        self.component = component
+        self.reason = reason
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.reason}"
 
 
 class BrokenLawError(FeatxError, AssertionError):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from featx.errors import StoreError
-from featx.trust.safe_folders import UnsafeFolderError, make_safe
+from featx.errors import StoreError, UnsafeFolderError
+from featx.trust.safe_folders import make_safe
 
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

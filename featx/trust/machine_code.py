@@ -31,7 +31,8 @@ from numba.core.caching import (
 )
 from numba.core.dispatcher import Dispatcher
 
-from featx.trust.safe_folders import UnsafeFolderError, make_safe
+from featx.errors import UnsafeFolderError
+from featx.trust.safe_folders import make_safe
 
 logger = logging.getLogger(__name__)
 

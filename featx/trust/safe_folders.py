@@ -17,35 +17,12 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from featx.errors import FeatxError
+from featx.errors import UnsafeFolderError
 
 _MAX_LINKS = 40
 
 # A descriptor that only leads further needs no permission to list the folder.
 _SEARCH = getattr(os, "O_PATH", getattr(os, "O_SEARCH", os.O_RDONLY))
-
-
-class UnsafeFolderError(FeatxError):
-    """A folder or file that others could change.
-
-    Parameters
-    ----------
-    component : Path
-        The part of the path that others could change.
-    reason : str
-        What is wrong with it, a clause.
-    cure : str
-        The command that closes it, empty where there is none.
-    """
-
-    def __init__(self, component: Path, reason: str, cure: str = "") -> None:
-        super().__init__(component, reason, cure)
-        self.component = component
-        self.reason = reason
-        self.cure = cure
-
-    def __str__(self) -> str:
-        return f"{self.component} {self.reason}"
 
 
 def make_safe(

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from featx.errors import UnsafeFolderError
 from featx.trust import safe_folders
-from featx.trust.safe_folders import UnsafeFolderError, make_safe
+from featx.trust.safe_folders import make_safe
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes are POSIX's")
 

@@ -120,6 +120,8 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = Path(folder) / FOLDER_FILES[0]
     try:
+        if not file.is_file():  # A pipe would be waited for without end.
+            raise FileNotFoundError(file)
         card: dict[str, Any] = json.loads(file.read_text("utf-8"))
         card["classes"] = list(card["classes"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

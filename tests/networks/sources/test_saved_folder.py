@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,9 @@ def test_endless_nesting_is_damage(tmp_path: Path, read: Any) -> None:
     (tmp_path / "model.json").write_text("[" * 100_000)
     with pytest.raises(ModelError):
         read(tmp_path)
+
+
+def test_a_pipe_in_place_of_the_card_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.json")
+    with pytest.raises(ModelError, match="no folder that `featx finetune` wrote"):
+        read_card(tmp_path)

@@ -171,11 +171,11 @@ def compare_recipe(model: str, layer: str, paths: list[str], arguments: argparse
         start = time.perf_counter()
         ours(extractor, paths)  # Loads and converts.
         first = time.perf_counter() - start
-        with extractor.lanes([layer], len(paths), 1) as lanes:
-            (rows,) = lanes.extract(prepared(extractor, few), [layer]).values()
+        with extractor.worker_threads([layer], len(paths), 1) as threads:
+            (rows,) = threads.extract(prepared(extractor, few), [layer]).values()
         print(
-            f"  {precision} by {lanes.backend()}: deviation {deviations(rows, wanted).max():.1e}, "
-            f"first run {first:.1f} s"
+            f"  {precision} by {threads.backend()}: "
+            f"deviation {deviations(rows, wanted).max():.1e}, first run {first:.1f} s"
         )
     rounds = [
         (recipe.rate(paths), *(ours(extractor, paths) for extractor in extractors.values()))
@@ -214,10 +214,10 @@ def spent(extractor: CNNFeatures, layer: str, paths: list[str]) -> str:
 
     pixels = timed("decode", lambda: [images.pixels(i) for i in range(len(paths))])
     batch = timed("resize", lambda: [extractor._prepare(it) for it in pixels])
-    with extractor.lanes([layer], 10**9, 1) as lanes:
-        lanes.begin()
-        lanes.extract(batch[:8], [layer])
-        (rows,) = timed("network", lambda: lanes.extract(batch, [layer])).values()
+    with extractor.worker_threads([layer], 10**9, 1) as threads:
+        threads.begin()
+        threads.extract(batch[:8], [layer])
+        (rows,) = timed("network", lambda: threads.extract(batch, [layer])).values()
     with tempfile.TemporaryDirectory() as folder:
         names = [str(i) for i in range(len(rows))]
         timed("write", lambda: write_shard(Path(folder), "0" * 32, names, rows))

@@ -38,8 +38,8 @@ def main() -> None:
         for backend in ("torch", "openvino"):
             fill = find_filler(plan, taps, backend, pixels[:2])
             rates = []
-            with extractor.lanes([layer], len(pixels), 1) as lanes:
-                lanes.begin()
+            with extractor.worker_threads([layer], len(pixels), 1) as threads:
+                threads.begin()
                 for length in LENGTHS:
                     times = []
                     for _ in range(arguments.runs + 1):

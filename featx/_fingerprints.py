@@ -85,7 +85,7 @@ def _feed(hasher: hashlib.blake2b, value: Any) -> None:
     else:
         raise TypeError(
             f"Cannot take a fingerprint of {type(value).__name__}; "
-            "wanted plain values, arrays, or nested containers of them."
+            "expected plain values, arrays, or nested containers of them."
         )
 
 

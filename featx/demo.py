@@ -223,9 +223,8 @@ def _describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
         names = [f"layer {row['layer']}" for row in (better, worse)]
         said.append(_against(better, names[0], worse, names[1]))
     if random_weights is not None:
-        said.append(
-            _against(layers[0], "the trained network", random_weights, "its twin of random weights")
-        )
+        names = ["the trained network", "the network with random weights"]
+        said.append(_against(layers[0], names[0], random_weights, names[1]))
     return [*said, _chance(rows, labels)]
 
 
@@ -272,7 +271,7 @@ def _sample(dataset: ImageDataset, n_wanted: int | None, random_state: int) -> I
     """Labelled pictures, at most so many, of all classes alike."""
     if dataset.labels is None:
         raise DatasetError(
-            f"{dataset.source}: no labels; wanted folders <class>/<picture>, or a manifest with "
+            f"{dataset.source}: no labels; expected folders <class>/<picture>, or a manifest with "
             "a column 'label'."
         )
     known = np.flatnonzero(dataset.labels != "")

@@ -54,7 +54,7 @@ def test_words_change_with_the_outcome() -> None:
 def test_training_that_does_not_help_is_said() -> None:
     said = _describe_table(rows(0.6, 0.5, twin=0.8), LABELS)
 
-    assert any(s.startswith("its twin of random weights is 20.0 points ahead") for s in said)
+    assert any(s.startswith("the network with random weights is 20.0 points ahead") for s in said)
 
 
 def test_equal_features_are_level() -> None:

@@ -138,7 +138,7 @@ def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
             "split": "folders train/ and test/ above the classes",
         }.get(color, "folders <class>/<picture>, or a manifest with a column 'label'")
         raise DatasetError(
-            f"{dataset.source}: nothing is known to colour by {color}; wanted {wanted}."
+            f"{dataset.source}: nothing is known to colour by {color}; expected {wanted}."
         )
     return color
 

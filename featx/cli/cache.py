@@ -148,4 +148,4 @@ def _bytes(text: str) -> int:
     try:
         return int(float(number.removesuffix(unit)) * _UNITS[unit])
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no size; wanted such as 500M or 20G.") from error
+        raise typer.BadParameter(f"{text!r} is no size; expected such as 500M or 20G.") from error

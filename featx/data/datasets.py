@@ -72,7 +72,7 @@ def load_dataset(
     """
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
-        raise DatasetError("No data given; wanted a folder, files, a manifest or 'digits'.")
+        raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
     dataset = join_datasets(
         [list_source(source, root=root, has_domains=bool(domains)) for source in given]
     )
@@ -161,7 +161,7 @@ def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> Image
     """Images of the domains asked for."""
     if dataset.domains is None:
         raise DatasetError(
-            "The data has no domains; wanted folders <domain>/<class>/<picture>, or a manifest "
+            "The data has no domains; expected folders <domain>/<class>/<picture>, or a manifest "
             "with a column 'domain'."
         )
     if isinstance(domains, bool):

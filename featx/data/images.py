@@ -262,7 +262,7 @@ def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[An
         return bytes(image)
     if isinstance(image, Image.Image | np.ndarray):
         return image
-    reason = f"wanted a path, bytes, PIL image or array; got {type(image).__name__}"
+    reason = f"expected a path, bytes, PIL image or array; got {type(image).__name__}"
     # A data set that decodes its own pictures has the error in the place of a broken one.
     raise image if isinstance(image, ImageError) else ImageError(name, reason)
 
@@ -272,7 +272,7 @@ def _file_bytes(path: Path, name: str) -> bytes:
     try:
         kind = path.stat().st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise ImageError(name, "is a pipe or device; wanted a file")
+            raise ImageError(name, "is a pipe or device; expected a file")
         return path.read_bytes()
     except ImageError:
         raise
@@ -388,7 +388,7 @@ def _items(X: Any, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
         return X.items
     if isinstance(X, str | bytes | os.PathLike | Image.Image):
         raise ValueError(
-            f"Wanted a sequence of pictures, got one {type(X).__name__}; put it in a list."
+            f"Expected a sequence of pictures, got one {type(X).__name__}; put it in a list."
         )
     if not isinstance(X, np.ndarray):
         is_indexable = hasattr(X, "__len__") and hasattr(X, "__getitem__")
@@ -404,7 +404,7 @@ def _array_items(X: npt.NDArray[Any], image_shape: tuple[int, ...] | None) -> An
         return X
     if X.ndim != 2:
         raise ValueError(
-            f"Wanted pictures (n, h, w[, 3]) or flattened rows (n, p); got an array of shape "
+            f"Expected pictures (n, h, w[, 3]) or flattened rows (n, p); got an array of shape "
             f"{X.shape}."
         )
     shape = image_shape or (X.shape[1], 1)
@@ -421,7 +421,7 @@ def _array_pixels(
 ) -> Pixels:
     """Pixels of an array, grey or colour, in any number type."""
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ImageError(name, f"wanted an array of shape (h, w) or (h, w, 3); got {array.shape}")
+        raise ImageError(name, f"expected an array of shape (h, w) or (h, w, 3); got {array.shape}")
     if not array.size:
         raise ImageError(name, f"the array has no pixels; its shape is {array.shape}")
     array = array if array.ndim == 3 else array[:, :, None]
@@ -440,7 +440,7 @@ def _to_uint8(
     if array.dtype == np.uint8 and value_range is None:
         return array
     if array.dtype.kind not in "buif":
-        raise ImageError(name, f"wanted an array of numbers; got {array.dtype}")
+        raise ImageError(name, f"expected an array of numbers; got {array.dtype}")
     low, high = value_range or ((0, 255) if array.dtype.kind in "ui" else (0, 1))
     scaled = (array.astype(np.float64) - low) * (255 / (high - low))
     if not np.isfinite(scaled).all():

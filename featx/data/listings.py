@@ -162,7 +162,7 @@ def _list_stdin(*, has_domains: bool) -> ImageDataset:
     parts = content.split(b"\0") if b"\0" in content else content.splitlines()
     paths = [os.fsdecode(part) for part in parts if part.strip()]
     if not paths:
-        note = "No names on standard input; wanted one path a line, or separated by NUL."
+        note = "No names on standard input; expected one path a line, or separated by NUL."
         return replace(_named([], []), notes=[note])
     return join_datasets(
         [
@@ -296,7 +296,7 @@ def _nothing_in(folder: str, tree: Tree) -> str:
     kinds = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in tree.other.most_common(4))
     return (
         f"No picture in {name_of(folder)}: {n_files} files, none a picture by suffix ({kinds}); "
-        f"wanted {', '.join(sorted(IMAGE_SUFFIXES))}. Name files one by one to take them anyway."
+        f"expected {', '.join(sorted(IMAGE_SUFFIXES))}. Name files one by one to take them anyway."
     )
 
 
@@ -312,6 +312,6 @@ def _not_found(path: str) -> DatasetError:
         names.append("digits")
     guess = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
     return DatasetError(
-        f"No file, folder or data set {name_of(path)!r}.{guess} Wanted a folder, files, a manifest "
-        "(.csv .tsv .parquet), '-', 'digits' or 'torchvision:NAME'."
+        f"No file, folder or data set {name_of(path)!r}.{guess} Expected a folder, files, a "
+        "manifest (.csv .tsv .parquet), '-', 'digits' or 'torchvision:NAME'."
     )

@@ -75,7 +75,7 @@ def _read_text(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]
     """Column names and rows of a text file, each with its place for messages."""
     data = Path(file).read_bytes()
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise DatasetError(f"Manifest {file} is in UTF-16; wanted UTF-8. Save it as UTF-8.")
+        raise DatasetError(f"Manifest {file} is in UTF-16; expected UTF-8. Save it as UTF-8.")
     # Names may be any bytes: what is no UTF-8 goes through unchanged.
     text = data.decode("utf-8-sig", errors="surrogateescape")
     delimiter = _DELIMITERS[os.path.splitext(file)[1].lower()]
@@ -83,7 +83,7 @@ def _read_text(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]
     lines = _lines(file, reader)
     header = next(lines, None)
     if header is None:
-        raise DatasetError(f"Manifest {file} is empty; wanted a first line 'path,label'.")
+        raise DatasetError(f"Manifest {file} is empty; expected a first line 'path,label'.")
     return header[1], lines
 
 
@@ -149,7 +149,7 @@ def _column_indices(file: str, names: Sequence[str]) -> dict[str, int]:
         shown = ", ".join(repr(name) for name in names)
         cure = " Separate the columns by commas." if len(names) == 1 and ";" in names[0] else ""
         raise DatasetError(
-            f"Manifest {file}, line 1: no column 'path'; wanted path,label[,split][,domain], "
+            f"Manifest {file}, line 1: no column 'path'; expected path,label[,split][,domain], "
             f"got {shown or 'none'}.{cure}"
         )
     return {name: normal.index(name) for name in COLUMNS if name in normal}
@@ -162,7 +162,7 @@ def _values(
     if len(row) != len(names):
         column = repr(names[len(row)]) if len(row) < len(names) else str(len(names) + 1)
         raise DatasetError(
-            f"Manifest {file}, {where}, column {column}: wanted {len(names)} fields, got "
+            f"Manifest {file}, {where}, column {column}: expected {len(names)} fields, got "
             f"{len(row)}; quote what holds the separator."
         )
     values = {name: _text(row[index]) for name, index in indices.items()}
@@ -180,7 +180,7 @@ def _split(file: str, where: str, name: str) -> str:
     if split is None:
         guess = did_you_mean(name, ["train", "val", "test"])
         raise DatasetError(
-            f"Manifest {file}, {where}, column 'split': {name!r} is no split; wanted train, val "
+            f"Manifest {file}, {where}, column 'split': {name!r} is no split; expected train, val "
             f"or test.{guess}"
         )
     return split

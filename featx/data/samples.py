@@ -46,9 +46,7 @@ def fetch_photographs(url: str = _URL) -> Path:
         images = dict(_images(_download(url)))
         found = digest_bytes("".join(sorted(map(digest_bytes, images.values()))).encode())
         if found != _DIGEST:
-            raise DatasetError(
-                f"{url} does not hold the photographs wanted (digest {found}, wanted {_DIGEST})."
-            )
+            raise DatasetError(f"{url}: expected photographs with digest {_DIGEST}, got {found}.")
         with atomic_write(folder) as temporary:
             for name, content in images.items():
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)

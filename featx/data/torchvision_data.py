@@ -119,12 +119,12 @@ def _parse(spec: str) -> tuple[str, dict[str, Any]]:
         name, *pairs = lexer
     except ValueError:
         raise DatasetError(
-            f"'torchvision:{spec}' cannot be read; wanted torchvision:NAME[,key=value...]."
+            f"'torchvision:{spec}' cannot be read; expected torchvision:NAME[,key=value...]."
         ) from None
     for pair in pairs:
         if "=" not in pair:
             raise DatasetError(
-                f"{pair!r} in 'torchvision:{spec}' is no argument; wanted key=value, for example "
+                f"{pair!r} in 'torchvision:{spec}' is no argument; expected key=value, for example "
                 "root=FOLDER."
             )
     return name, {key: _value(text) for key, text in (pair.split("=", 1) for pair in pairs)}

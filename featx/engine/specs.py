@@ -81,13 +81,13 @@ def parse_spec(spec: str) -> tuple[str, list[str], dict[str, str]]:
     head, *pairs = _split(spec, ",")
     name, *arguments = (_unquoted(part) for part in _split(head, ":"))
     if not name:
-        raise SpecError(f"SPEC {spec!r} names no extractor; wanted NAME[:ARG…][,key=value…].")
+        raise SpecError(f"SPEC {spec!r} names no extractor; expected NAME[:ARG…][,key=value…].")
     named = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise SpecError(
-                f"SPEC {spec!r} has {pair!r} where key=value is wanted; "
+                f"SPEC {spec!r} has {pair!r} where key=value is expected; "
                 "quote a part that contains a comma."
             )
         named[key.strip()] = _unquoted(value)

@@ -168,7 +168,7 @@ def gather_candidates(
     """
     if dataset.labels is None:
         raise DatasetError(
-            f"{dataset.source}: no labels; wanted folders <class>/<picture>, or a manifest with "
+            f"{dataset.source}: no labels; expected folders <class>/<picture>, or a manifest with "
             "a column 'label'."
         )
     protocol.split(

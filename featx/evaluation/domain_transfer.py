@@ -394,7 +394,7 @@ def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[
     """Domains in the order asked for, else by name."""
     if dataset.domains is None:
         raise DatasetError(
-            f"{dataset.source}: no domains; wanted folders <domain>/<class>/<picture>, or a "
+            f"{dataset.source}: no domains; expected folders <domain>/<class>/<picture>, or a "
             "manifest with a column 'domain'."
         )
     there = sorted({str(name) for name in dataset.domains if name})

@@ -266,9 +266,9 @@ def _check_blocks(blocks: dict[str, tuple[int, int]], n_columns: int) -> None:
 def _check_place(target: Path, *, is_folder: bool) -> None:
     """Raise if `target` cannot be written where it is."""
     if target.is_dir() and not is_folder:
-        raise FeatureFileError(f"{target} is a folder; wanted the name of a file.")
+        raise FeatureFileError(f"{target} is a folder; expected the name of a file.")
     if is_folder and target.exists() and not target.is_dir():
-        raise FeatureFileError(f"{target} is a file; wanted a folder, or a name with a suffix.")
+        raise FeatureFileError(f"{target} is a file; expected a folder, or a name with a suffix.")
     parent = next(folder for folder in (target, *target.parents) if folder.exists())
     if not parent.is_dir() and parent != target:
         raise FeatureFileError(f"Cannot write {target}: {parent} is no folder.")

@@ -299,4 +299,6 @@ def _read_change(text: str) -> tuple[str, float]:
             return name.strip(), float(number)
     except ValueError:
         pass
-    raise SpecError(f"Augmentation {text!r} is wrong; wanted one of {', '.join(known)} = a number.")
+    raise SpecError(
+        f"Augmentation {text!r} is wrong; expected one of {', '.join(known)} = a number."
+    )

@@ -66,7 +66,7 @@ class _Autoencoder(nn.Module):
         super().__init__()
         layer = last_maps(table)
         if len(layer.shape) != 3:
-            raise TrainingError(f"{table.model} has no maps to code; wanted convolutions.")
+            raise TrainingError(f"{table.model} has no maps to code; expected convolutions.")
         names = table.recording.nodes[layer.index].names
         self.encoder = Traced(network, preprocessing.crop).cut([Tap(layer, "flatten", names)])
         self.code = nn.Linear(layer.n_features, n_code)

@@ -422,10 +422,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     def _read(self, X: Any, y: Any) -> tuple[Images, npt.NDArray[np.int64]]:
         images, labels = self._images(X), np.asarray(y)
         if len(images) != len(labels):
-            raise DatasetError(f"{len(images)} pictures and {len(labels)} labels; wanted as many.")
+            raise DatasetError(f"Got {len(images)} images but {len(labels)} labels.")
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise DatasetError(f"One class only ({self.classes_}); wanted two or more.")
+            raise DatasetError(f"One class only ({self.classes_}); expected two or more.")
         return images, targets.astype(np.int64)
 
     def _divide(

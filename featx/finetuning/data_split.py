@@ -74,7 +74,7 @@ class DataSplit:
             )
         if wanted and not 1 <= min(wanted) <= max(wanted) <= counts[smallest]:
             raise DatasetError(
-                f"Wanted {', '.join(map(str, sorted(wanted)))} training pictures of each class; "
+                f"Expected {', '.join(map(str, sorted(wanted)))} training pictures of each class; "
                 f"{names[smallest]} has {counts[smallest]}, so give 1 to {counts[smallest]}."
             )
 
@@ -101,7 +101,7 @@ def load_data_split(
     """
     if dataset.labels is None or len(set(dataset.labels) - {""}) < 2:
         raise DatasetError(
-            f"{dataset.source}: wanted pictures of two or more classes, as folders or a manifest."
+            f"{dataset.source}: expected pictures of two or more classes, as folders or a manifest."
         )
     labelled = np.flatnonzero(dataset.labels != "")
     dataset = dataset.take(labelled)

@@ -276,7 +276,7 @@ def parse_rates(texts: Sequence[str]) -> dict[str, float]:
             rate = math.nan
         if not 0 <= rate < math.inf:
             raise ModelError(
-                f"Rate {text!r} cannot be taken; wanted LAYER=NUMBER of 0 or more, such as "
+                f"Rate {text!r} cannot be taken; expected LAYER=NUMBER of 0 or more, such as "
                 "conv5=1e-4."
             )
         rates[layer.strip()] = rate

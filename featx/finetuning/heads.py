@@ -289,7 +289,7 @@ def _same_kind(last: nn.Module, n_classes: int) -> list[Any]:
         return ["conv", last.in_channels, n_classes, *geometry]
     if isinstance(last, nn.Linear):
         return ["linear", last.in_features, n_classes]
-    raise ModelError(f"The classifier is a {type(last).__name__}; wanted a linear layer.")
+    raise ModelError(f"The classifier is a {type(last).__name__}; expected a linear layer.")
 
 
 def _shape_before(table: LayerTable, node: Node) -> tuple[int, ...]:

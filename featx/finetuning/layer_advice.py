@@ -150,7 +150,7 @@ def advise(
         data, domains=domains, store=store, progress=progress, **parameters
     )
     if dataset.labels is None:
-        raise DatasetError(f"{dataset.source}: wanted pictures of two or more classes.")
+        raise DatasetError(f"{dataset.source}: expected pictures of two or more classes.")
     dataset = dataset.take(np.flatnonzero(dataset.labels != ""))
     layers = _choose_depths(list_layers(model, size=size, trust=trust))
     how = {"weights": weights, "size": size, "device": device, "trust": trust}

@@ -94,7 +94,7 @@ def put(network: nn.Module, path: str, module: nn.Module) -> None:
 
 def _build_layer(kind: str, settings: Sequence[Any]) -> nn.Module:
     if kind not in _KINDS:
-        raise ModelError(f"Layer kind {kind!r} is not known; wanted one of {', '.join(_KINDS)}.")
+        raise ModelError(f"Layer kind {kind!r} is not known; expected one of {', '.join(_KINDS)}.")
     layer: nn.Module = _KINDS[kind](*settings)
     return layer
 

@@ -177,7 +177,7 @@ def write_shard(
     """
     lengths = [1] * len(rows) if isinstance(rows, np.ndarray) else [len(row) for row in rows]
     if len(lengths) != len(digests):
-        raise ValueError(f"Wanted one row for each of {len(digests)} digests; got {len(lengths)}.")
+        raise ValueError(f"Expected a row for each of {len(digests)} digests; got {len(lengths)}.")
     array = np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else np.concatenate(rows))
     if array.dtype.str not in _DTYPES:
         raise ValueError(f"Expected rows of plain numbers; got values of type {array.dtype}.")

@@ -60,7 +60,7 @@ def test_unknown_domain_is_met_with_those_there_are(
 
 
 def test_domains_of_data_without_any_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="has no domains; wanted folders"):
+    with pytest.raises(DatasetError, match="has no domains; expected folders"):
         load_dataset(lay(tmp_path, "dog/1.jpg"), domains=True)
 
 
@@ -182,7 +182,7 @@ def test_wrong_name_gets_the_nearest_right_one(
 
 @pytest.mark.parametrize("name", ["", "nowhere/at/all.jpg"])
 def test_name_near_nothing_is_told_what_is_wanted(name: str) -> None:
-    with pytest.raises(DatasetError, match="Wanted a folder, files, a manifest"):
+    with pytest.raises(DatasetError, match="Expected a folder, files, a manifest"):
         load_dataset(name)
 
 

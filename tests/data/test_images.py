@@ -292,7 +292,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [3, None, [[1, 2]], object()])
 def test_what_cannot_be_an_image_is_refused(image: Any) -> None:
-    with pytest.raises(ImageError, match="wanted a path, bytes, PIL image or array; got"):
+    with pytest.raises(ImageError, match="expected a path, bytes, PIL image or array; got"):
         decode(image)
 
 

@@ -46,7 +46,7 @@ def test_folder_on_standard_input_is_read(type_in, tmp_path: Path) -> None:
 
 def test_empty_standard_input_is_refused(type_in) -> None:
     type_in(b"\n")
-    with pytest.raises(DatasetError, match="No names on standard input; wanted one path a line"):
+    with pytest.raises(DatasetError, match="No names on standard input; expected one path a line"):
         load_dataset("-")
 
 

@@ -66,12 +66,12 @@ def test_repeated_row_is_taken_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty; wanted a first line 'path,label'"),
+        ("", "is empty; expected a first line 'path,label'"),
         ("file,label\n", "line 1: no column 'path'; .* got 'file', 'label'"),
         ("path;label\n", "Separate the columns by commas"),
         ("path,path\n", "line 1: column 'path' is there twice"),
-        ("path,label\na.jpg\n", "line 2, column 'label': wanted 2 fields, got 1"),
-        ("path,label\na,b,c\n", "line 2, column 3: wanted 2 fields, got 3"),
+        ("path,label\na.jpg\n", "line 2, column 'label': expected 2 fields, got 1"),
+        ("path,label\na,b,c\n", "line 2, column 3: expected 2 fields, got 3"),
         ("path,label\na,b\n\n,cat\n", "line 4, column 'path': the path is empty"),
         ("path,split\na,tset\n", "line 2, column 'split': 'tset' is no split.*mean 'test'"),
         ("path,label\na,b\na,c\n", "line 3, column 'path': 'a' is there twice.* from line 2"),

@@ -41,7 +41,7 @@ def test_published_photographs_are_taken(shared: Callable[[str], Path], tmp_path
 def test_other_photographs_are_refused(tmp_path: Path) -> None:
     url = archive_of(Path("data/samples/photo/fish"), tmp_path / "other.zip")
 
-    with pytest.raises(DatasetError, match="does not hold"):
+    with pytest.raises(DatasetError, match="expected photographs with digest"):
         photographs.fetch_photographs(url)
     assert not (tmp_path / "cache/ants_bees").exists()
 

@@ -47,7 +47,7 @@ def test_spec_of_quotes_what_needs_it() -> None:
     [
         ("hgo", "Did you mean 'hog'"),
         ("hog,cel_px=3", "Did you mean 'cell_px'"),
-        ("hog,cell_px", "where key=value is wanted"),
+        ("hog,cell_px", "where key=value is expected"),
         ("hog:1:2", "arguments by position"),
         ("color,n_bins=0", "must be an int in the range"),
         ('cnn:"a', "not closed"),

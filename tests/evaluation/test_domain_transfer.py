@@ -113,7 +113,7 @@ def test_numbers_out_of_range_are_refused_before_anything_is_read(
 
 
 def test_data_without_domains_is_refused(dataset: ImageDataset) -> None:
-    with pytest.raises(DatasetError, match="no domains; wanted folders"):
+    with pytest.raises(DatasetError, match="no domains; expected folders"):
         transfer(replace(dataset, domains=None), "color", store=None)
 
 

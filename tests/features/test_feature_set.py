@@ -142,7 +142,7 @@ def test_impossible_output_is_refused_at_once(tmp_path: Path, name: str, message
 
 def test_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.npz").mkdir()
-    with pytest.raises(FeatureFileError, match="is a folder; wanted the name of a file"):
+    with pytest.raises(FeatureFileError, match="is a folder; expected the name of a file"):
         check_output(tmp_path / "f.npz", {}, force=True)
 
 

@@ -118,5 +118,5 @@ def test_rates_are_read() -> None:
     with pytest.raises(ModelError, match="LAYER=NUMBER"):
         parse_rates(["conv1"])
     for wrong in ("-1", "nan", "inf", "fast"):
-        with pytest.raises(ModelError, match=f"'conv1={wrong}' cannot be taken; wanted LAYER=NUMB"):
+        with pytest.raises(ModelError, match=f"'conv1={wrong}' cannot be taken; expected LAYER"):
             parse_rates([f"conv1={wrong}"])

@@ -110,7 +110,7 @@ def test_shards_are_private_whatever_the_umask(tmp_path: Path, matrix: np.ndarra
 
 
 def test_too_few_rows_are_refused(tmp_path: Path, matrix: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="one row for each of 3 digests; got 2"):
+    with pytest.raises(ValueError, match="a row for each of 3 digests; got 2"):
         write_shard(tmp_path, PRINT, DIGESTS, matrix[:2])
 
 

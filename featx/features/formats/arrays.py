@@ -124,7 +124,7 @@ def open_array(path: Path) -> Matrix:
     is_mapped = _has_rows(path)
     X = np.lib.format.open_memmap(path, "r") if is_mapped else np.load(path, allow_pickle=False)
     if X.dtype != np.float32 or X.ndim != 2:
-        raise ValueError(f"wanted a float32 matrix; it holds {X.dtype} of shape {X.shape}")
+        raise ValueError(f"expected a float32 matrix; it holds {X.dtype} of shape {X.shape}")
     return X
 
 

@@ -94,7 +94,7 @@ def _call(name: str) -> nn.Module:
         raise ModelError(f"Model {name!r} cannot be imported: {error}.") from error
     module = found if isinstance(found, nn.Module) else found()
     if not isinstance(module, nn.Module):
-        raise ModelError(f"{name} gave {type(module).__name__}; wanted an nn.Module.")
+        raise ModelError(f"{name} gave {type(module).__name__}; expected an nn.Module.")
     return module
 
 

@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx._linalg import slices
-from featx.data.datasets import fold_numbers, train_test_indices
 from featx.evaluation.losses import (
     Binomial,
     Loss,
@@ -22,6 +21,7 @@ from featx.evaluation.losses import (
     SquaredHinge,
 )
 from featx.evaluation.protocols import DEFAULT_GRID
+from featx.evaluation.regularization import StrengthSelection, inner_folds
 from featx.evaluation.ridge import RidgePath
 from featx.evaluation.row_space import Floats, RowSpace
 from featx.evaluation.solver import Solution, minimize
@@ -35,29 +35,33 @@ _ROUGH = 10
 class LinearProbe(ClassifierMixin, BaseEstimator):
     """Linear classifier on features, with the strength of its penalty chosen on training data.
 
-    Made for features that are far wider than the pictures are many: the rows are rotated once
+    Made for features that are far wider than the images are many: the rows are rotated once
     into at most ``n_samples`` uncorrelated coordinates, all strengths and folds are fitted there
     together, and the coefficients are mapped back. The result is that of scikit-learn's
     `LogisticRegression`, `LinearSVC` or `RidgeClassifier` on the full width, at its minimum.
+
+    C is chosen by the log loss of held-out training rows, with a prior towards 1 (see Notes).
 
     Parameters
     ----------
     classifier : {"logistic", "svm", "ridge"}, default="logistic"
         Multinomial logistic regression; linear support vector machine (squared hinge, one
         against the rest, its intercept penalised); ridge regression on classes as -1 and 1, the
-        quick look, its strength chosen by exact leave-one-out (Golub, Heath, Wahba 1979).
+        quick look, its held-out scores those of exact leave-one-out (Golub, Heath, Wahba 1979).
     scale : {"standard", "l2", "none"}, default="standard"
         Zero mean and unit variance of each feature; unit length of each row; neither.
     C : float, optional
         Inverse strength of the penalty as in scikit-learn; of ridge ``1 / (2 alpha)``. By
-        default chosen from `grid`; the best by `metric`, among equals the smallest.
+        default chosen from `grid` by `metric`.
     grid : sequence of float, default=(1e-5, 1e-4, ..., 1e3)
-        Strengths to try. Where every class has a single row, nothing can be left out to choose
-        by, and the middle one is taken.
-    validation : float or int, default=0.2
-        Share of the training rows of each class on which C is chosen, or a number of folds for
-        cross-validation. Afterwards all training rows are fitted with it. Ridge needs none.
-    metric : {"accuracy", "balanced_accuracy"}, default="accuracy"
+        Strengths to try. Where every class has a single row, nothing can be held out to choose
+        by, and the one closest to 1 is taken.
+    validation : "auto", float or int, default="auto"
+        Number of folds for cross-validation within the training rows, or fraction of the rows
+        of each class to hold out once. ``auto``: five folds, of fewer than 200 rows drawn three
+        times. Afterwards all training rows are fitted with the chosen C. Ridge needs none.
+    metric : {"log_loss", "accuracy", "balanced_accuracy"}, default="log_loss"
+        What C is chosen by. Ties of an accuracy go to the strength closest to 1.
     tol : float, default=1e-4
         The search ends when its next step would move no score of a sample by more.
     max_iter : int, default=1000
@@ -69,8 +73,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
     C_ : float
     scores_ : ndarray of shape (n_folds, n_grid)
-        Of each strength on the rows left out; of ridge one row, minus the squared error.
-        Only where C was chosen.
+        Of each strength on the held-out rows, greater is better: minus the log loss, or the
+        accuracy. NaN where a strength was not tried; of ridge one row. Only where C was chosen.
     coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) of two classes
         For the features as given; with ``l2`` for rows of unit length.
     intercept_ : ndarray of shape (n_classes,) or (1,)
@@ -86,6 +90,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
+    Each strength is rated by the log loss of the held-out rows, summed over rows, once one
+    temperature has been fitted to all their scores, plus ``(log10(C) / 2) ** 2 / 2``, the prior:
+    a gain must be worth it, and with many images any is. Accuracy would be a poor judge: on few
+    rows it ties over half of the grid, and a fit of the smallest strengths, whose intercepts
+    outweigh its features, never predicts a class with one training image less than the others.
+    Strengths beyond two in a row above 1 that were worse are not tried. Where features are not
+    standardized, "1" stands for the strength that does the same to standardized features:
+    ``n_features`` divided by the rows' total variance. ``scripts/bench/bench_choice.py``
+    compares this rule with others.
+
     The scaler is learned on all training rows, also those on which C is chosen, as in a pipeline
     of a scaler and scikit-learn's `LogisticRegressionCV`. Test rows have no part in anything.
 
@@ -104,10 +118,11 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         "C": [Interval(Real, 0, None, closed="neither"), None],
         "grid": ["array-like"],
         "validation": [
+            StrOptions({"auto"}),
             Interval(Real, 0, 1, closed="neither"),
             Interval(Integral, 2, None, closed="left"),
         ],
-        "metric": [StrOptions({"accuracy", "balanced_accuracy"})],
+        "metric": [StrOptions({"log_loss", "accuracy", "balanced_accuracy"})],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -120,8 +135,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         scale: Literal["standard", "l2", "none"] = "standard",
         C: float | None = None,
         grid: Sequence[float] = DEFAULT_GRID,
-        validation: float | int = 0.2,
-        metric: Literal["accuracy", "balanced_accuracy"] = "accuracy",
+        validation: Literal["auto"] | float | int = "auto",
+        metric: Literal["log_loss", "accuracy", "balanced_accuracy"] = "log_loss",
         tol: float = 1e-4,
         max_iter: int = 1000,
         random_state: int | None = 0,
@@ -136,7 +151,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, *, left_out: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, held_out: Any = None) -> Self:
         """Choose C and fit.
 
         Parameters
@@ -145,8 +160,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Possibly memory-mapped; read a block of columns at a time.
         y : array of shape (n_samples,)
             Classes.
-        left_out : array of bool, shape (n_samples,), optional
-            Rows on which C is chosen, in place of a random part; fitted in the end like all.
+        held_out : array of bool, shape (n_samples,), optional
+            Rows on which C is chosen, in place of random folds; fitted in the end like all.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
@@ -160,7 +175,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         if self.classifier == "ridge":
             weights = self._fit_ridge(space, codes)
         else:
-            weights = self._fit_path(space, codes, left_out)
+            weights = self._fit_path(space, codes, held_out)
         coefficients = space.coefficients(X, weights[:-1])
         self.coef_ = np.ascontiguousarray(coefficients.T)
         self.intercept_ = weights[-1] - space.scaler.shift @ coefficients
@@ -196,18 +211,19 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         path = RidgePath(space.rows, codes, len(self.classes_))
         self.converged_, self.n_iter_ = True, 1
         if self.C is None:
-            grid = self._checked_grid()
-            self.scores_ = -path.errors(grid)[None]
-            self.C_ = float(grid[self.scores_[0].argmax()])
+            selection = self._selection(space, [codes])
+            for index, C in enumerate(selection.grid):
+                selection.add(index, [path.held_out_scores(C)])
+            self._take(selection)
         else:
             self.C_ = float(self.C)
         return path.weights(self.C_)
 
-    def _fit_path(self, space: RowSpace, codes: _Codes, left_out: Any) -> Floats:
+    def _fit_path(self, space: RowSpace, codes: _Codes, held_out: Any) -> Floats:
         loss = self._loss(codes)
         start = None
         if self.C is None:
-            start = self._choose(space.rows, loss, codes, left_out)
+            start = self._choose(space, loss, codes, held_out)
         else:
             self.C_ = float(self.C)
         weights = np.ones((len(codes), 1))
@@ -215,39 +231,43 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
         return found.weights[:, 0]
 
-    def _choose(self, rows: Floats, loss: Loss, codes: _Codes, left_out: Any) -> Floats | None:
+    def _choose(self, space: RowSpace, loss: Loss, codes: _Codes, held_out: Any) -> Floats | None:
         """Set C to the best on the folds; return the mean of their weights there, a good start."""
-        grid = self._checked_grid()
-        if left_out is None:
-            left_out = inner_folds(codes, self.validation, self.random_state)
-        left_out = np.atleast_2d(np.asarray(left_out, bool))
-        if not left_out.any():
-            self.C_ = float(grid[len(grid) // 2])
+        if held_out is None:
+            held_out = inner_folds(codes, self.validation, self.random_state)
+        held_out = np.atleast_2d(np.asarray(held_out, bool))
+        selection = self._selection(space, [codes[mask] for mask in held_out])
+        if not held_out.any():
+            self.C_ = float(selection.grid[selection.best])
             return None
-        start, kept = None, []
-        single = rows.astype(np.float32)
-        scores = np.empty((len(left_out), len(grid)))
-        for index, C in enumerate(grid):
-            weights = (~left_out).T.astype(float)
+        weights, single = (~held_out).T.astype(float), space.rows.astype(np.float32)
+        start, starts = None, []
+        for index, C in enumerate(selection.grid):
             found = self._minimize(single, loss, weights, C, start, tol=_ROUGH * self.tol)
             start = found.weights
-            kept.append(start.mean(1, keepdims=True))
-            scores[:, index] = [
-                self._rate(rows[mask], start[:, fold], codes[mask])
-                for fold, mask in enumerate(left_out)
+            starts.append(start.mean(1, keepdims=True))
+            scores = [
+                space.rows[mask] @ start[:-1, fold] + start[-1, fold]
+                for fold, mask in enumerate(held_out)
             ]
-        self.scores_ = scores
-        best = int(scores.mean(0).argmax())
-        self.C_ = float(grid[best])
-        return kept[best]
+            selection.add(index, scores)
+            if selection.is_settled(index):
+                break
+        self._take(selection)
+        return starts[selection.best]
 
-    def _rate(self, rows: Floats, weights: Floats, codes: _Codes) -> float:
-        scores = rows @ weights[:-1] + weights[-1]
-        found = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(1)
-        is_right = found == codes
-        if self.metric == "accuracy":
-            return float(is_right.mean())
-        return float(np.mean([is_right[codes == code].mean() for code in np.unique(codes)]))
+    def _selection(self, space: RowSpace, truths: list[_Codes]) -> StrengthSelection:
+        center = 1.0
+        total_variance = space.rows.var(0).sum()
+        if self.scale != "standard" and total_variance > 0:
+            center = self.n_features_in_ / total_variance
+        return StrengthSelection(
+            self.metric, truths, self._checked_grid(), n_samples=len(space.rows), center=center
+        )
+
+    def _take(self, selection: StrengthSelection) -> None:
+        self.scores_ = selection.scores
+        self.C_ = float(selection.grid[selection.best])
 
     def _minimize(
         self,
@@ -285,33 +305,3 @@ def _products(X: npt.NDArray[Any], coef: Floats, *, is_unit: bool) -> Floats:
             part = part / np.where(lengths > 0, lengths, 1.0)
         found[rows] = part @ coef.T
     return found
-
-
-def inner_folds(
-    codes: npt.NDArray[np.intp], validation: float | int, random_state: int | None
-) -> npt.NDArray[np.bool_]:
-    """Which rows each fold leaves out for validation, drawn within each class.
-
-    Parameters
-    ----------
-    codes : ndarray of int, shape (n_samples,)
-        Class of each row. A class with a single row is never left out.
-    validation : float or int
-        Share of each class that one fold leaves out, or the number of folds.
-    random_state : int or None
-
-    Returns
-    -------
-    ndarray of bool, shape (n_folds, n_samples)
-
-    Examples
-    --------
-    >>> inner_folds(np.array([0, 0, 1, 1]), 2, 0).sum(0)
-    array([1, 1, 1, 1])
-    """
-    if isinstance(validation, int):
-        folds = fold_numbers(codes, validation, random_state=random_state)
-        return np.array([folds == fold for fold in range(validation)])
-    left_out = np.ones(len(codes), bool)
-    left_out[train_test_indices(codes, train_size=1 - validation, random_state=random_state)[0]] = 0
-    return left_out[None]

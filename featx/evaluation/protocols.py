@@ -24,6 +24,7 @@ _CHOICES = {
     "classifier": ("logistic", "svm", "ridge", "knn", "nearest_mean"),
     "scale": ("standard", "l2", "none"),
     "metric": ("accuracy", "balanced_accuracy"),
+    "selection": ("log_loss", "accuracy", "balanced_accuracy"),
 }
 
 
@@ -45,10 +46,13 @@ class Protocol:
     scale : {"standard", "l2", "none"}
     grid : tuple of float
         Inverse strengths C that are tried.
-    validation : float or int
-        Where C is chosen: a share of the training pictures, or a number of inner folds.
+    validation : "auto", float or int
+        Where C is chosen: a fraction of the training images, or a number of inner folds
+        (`LinearProbe`).
+    selection : {"log_loss", "accuracy", "balanced_accuracy"}
+        What C is chosen by.
     metric : {"accuracy", "balanced_accuracy"}
-        What C is chosen by and features are ranked by.
+        What features are ranked by.
     random_state : int
     source : str
         Where the protocol was published.
@@ -61,7 +65,8 @@ class Protocol:
     classifier: str = "logistic"
     scale: str = "standard"
     grid: tuple[float, ...] = DEFAULT_GRID
-    validation: float | int = 0.2
+    validation: Literal["auto"] | float | int = "auto"
+    selection: str = "log_loss"
     metric: str = "accuracy"
     random_state: int = 0
     source: str = ""
@@ -173,6 +178,8 @@ _PROTOCOLS = {
         n_splits=1,
         scale="none",
         grid=_WIDE_GRID,
+        validation=0.2,
+        selection="accuracy",
         source="Kornblith, Shlens and Le, Do Better ImageNet Models Transfer Better?, CVPR 2019: "
         "45 C from 1e-6 to 1e5 on validation pictures, refitted on training and validation",
     ),

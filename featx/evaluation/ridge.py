@@ -43,19 +43,16 @@ class RidgePath:
         self._left, self._values, self._right = left[:, kept], values[kept], right[kept]
         self._shares = self._left.T @ self._targets  # (n_axes, n_outputs)
 
-    def errors(self, grid: Floats) -> Floats:
-        """Mean squared error of the rows left out one at a time, for each strength C."""
-        return np.array([self._error(1 / (2 * C)) for C in grid])
+    def held_out_scores(self, C: float) -> Floats:
+        """Score of each row by the fit to all other rows, exactly: (n_samples, n_outputs)."""
+        shrink = self._values**2 / (self._values**2 + 1 / (2 * C))
+        fitted = self._middle + self._left @ (shrink[:, None] * self._shares)
+        leverage = 1 / len(fitted) + (self._left**2) @ shrink
+        residual = (self._targets - fitted) / np.maximum(1 - leverage, 1e-12)[:, None]
+        return self._targets - residual
 
     def weights(self, C: float) -> Floats:
         """Weights of the coordinates, the intercepts in the last row."""
         factors = self._values / (self._values**2 + 1 / (2 * C))
         weights = self._right.T @ (factors[:, None] * self._shares)
         return np.concatenate([weights, (self._middle - self._rows_middle @ weights)[None]])
-
-    def _error(self, alpha: float) -> float:
-        shrink = self._values**2 / (self._values**2 + alpha)
-        fitted = self._middle + self._left @ (shrink[:, None] * self._shares)
-        leverage = 1 / len(fitted) + (self._left**2) @ shrink
-        residual = (self._targets - fitted) / np.maximum(1 - leverage, 1e-12)[:, None]
-        return float((residual**2).mean())

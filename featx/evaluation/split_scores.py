@@ -235,7 +235,7 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
         C=C,
         grid=protocol.grid,
         validation=protocol.validation,
-        metric=protocol.metric,  # type: ignore[arg-type]
+        metric=protocol.selection,  # type: ignore[arg-type]
         random_state=protocol.random_state,
     )
 
@@ -262,14 +262,14 @@ def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
     """Training pictures of the data's own ``val`` folder, where there are some and others."""
     if splits is None:
         return None
-    is_left_out: npt.NDArray[np.bool_] = np.asarray(splits, str)[train] == "val"
-    return is_left_out if is_left_out.any() and not is_left_out.all() else None
+    is_held_out: npt.NDArray[np.bool_] = np.asarray(splits, str)[train] == "val"
+    return is_held_out if is_held_out.any() and not is_held_out.all() else None
 
 
-def _fit(probe: Any, X: Any, labels: Column, left_out: Column | None) -> Any:
-    if left_out is None or not hasattr(probe, "validation"):
+def _fit(probe: Any, X: Any, labels: Column, held_out: Column | None) -> Any:
+    if held_out is None or not hasattr(probe, "validation"):
         return probe.fit(X, labels)
-    return probe.fit(X, labels, left_out=left_out)
+    return probe.fit(X, labels, held_out=held_out)
 
 
 def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:

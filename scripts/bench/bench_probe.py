@@ -21,7 +21,8 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.preprocessing import StandardScaler
 
 import featx
-from featx.evaluation.linear_probe import LinearProbe, inner_folds
+from featx.evaluation.linear_probe import LinearProbe
+from featx.evaluation.regularization import inner_folds
 
 AGREED = 1e-4
 MAX_ITER = 100_000
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{X.shape[0]:,} x {X.shape[1]:,} features, {len(set(y))} classes, "
           f"{len(grid)} C from {grid[0]:g} to {grid[-1]:g}, {args.folds} folds")  # fmt: skip
     started = time.perf_counter()
-    probe = LinearProbe(grid=grid, validation=args.folds).fit(X, y)
+    probe = LinearProbe(grid=grid, validation=args.folds, metric="accuracy").fit(X, y)
     ours = time.perf_counter() - started
     print(f"LinearProbe: {ours:.1f} s, C = {probe.C_:g}, converged: {probe.converged_}", flush=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClassifierCV
@@ -10,6 +12,7 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx.evaluation.linear_probe import LinearProbe
+from featx.evaluation.regularization import inner_folds
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -81,25 +84,25 @@ def test_ridge_is_scikit_learns(n_classes: int) -> None:
     np.testing.assert_allclose(scores, reference.decision_function(Z), atol=1e-6)
 
 
-def test_ridge_leaves_one_out_as_scikit_learn_does() -> None:
+def test_ridge_chooses_by_leaving_one_out_as_scikit_learn_does() -> None:
     X, y = blobs(90, 40, 3)
     grid = np.array([1e-4, 1e-3, 1e-2, 1e-1])
     Z = StandardScaler().fit_transform(X.astype(np.float64))
-    reference = RidgeClassifierCV(alphas=1 / (2 * grid), store_cv_results=True).fit(Z, y)
+    reference = RidgeClassifierCV(
+        alphas=1 / (2 * grid), store_cv_results=True, scoring="accuracy"
+    ).fit(Z, y)
 
-    probe = LinearProbe("ridge", grid=grid).fit(X, y)
+    probe = LinearProbe("ridge", grid=grid, metric="accuracy").fit(X, y)
 
-    np.testing.assert_allclose(-probe.scores_[0], reference.cv_results_.mean((0, 1)), rtol=1e-6)
-    assert pytest.approx(1 / (2 * reference.alpha_)) == probe.C_
+    predicted = reference.cv_results_.argmax(1)  # (n_samples, n_alphas)
+    np.testing.assert_allclose(probe.scores_[0], (predicted == y[:, None]).mean(0))
 
 
 def test_folds_choose_what_fits_one_by_one_choose() -> None:
     X, y = blobs(120, 300, 3)
     grid = [1e-4, 1e-3, 1e-2]
 
-    probe = LinearProbe(grid=grid, validation=3, scale="none").fit(X, y)
-
-    from featx.evaluation.linear_probe import inner_folds
+    probe = LinearProbe(grid=grid, validation=3, scale="none", metric="accuracy").fit(X, y)
 
     expected = [
         [
@@ -111,17 +114,47 @@ def test_folds_choose_what_fits_one_by_one_choose() -> None:
         for out in inner_folds(y, 3, 0)
     ]
     np.testing.assert_allclose(probe.scores_, expected)
-    assert grid[int(np.mean(expected, axis=0).argmax())] == probe.C_
+    means = np.mean(expected, axis=0)
+    assert means[grid.index(probe.C_)] == means.max()
 
 
 def test_given_rows_are_those_that_c_is_chosen_on() -> None:
     X, y = blobs(60, 100, 2)
-    left_out = np.arange(60) % 4 == 0
+    held_out = np.arange(60) % 4 == 0
 
-    probe = LinearProbe().fit(X, y, left_out=left_out)
+    probe = LinearProbe(metric="accuracy").fit(X, y, held_out=held_out)
 
     assert probe.scores_.shape == (1, 9)
     assert np.isin(probe.scores_ * 15, np.arange(16)).all()
+
+
+def test_one_training_row_less_does_not_hide_a_class() -> None:
+    X, y = blobs(160, 512, 5)
+    train = np.concatenate([np.flatnonzero(y == name)[: 13 - (name == 2)] for name in range(5)])
+
+    probe = LinearProbe().fit(X[train], y[train])
+
+    recall = (probe.predict(X) == y)[y == 2].mean()
+    assert recall > 0.9
+    assert LinearProbe(C=1e-5).fit(X[train], y[train]).predict(X).tolist().count(2) == 0
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge"])
+def test_shuffled_labels_choose_the_neutral_strength(classifier: Any) -> None:
+    X, y = blobs(100, 300, 4)
+    y = np.random.default_rng(0).permutation(y)
+
+    assert 0.1 <= LinearProbe(classifier).fit(X, y).C_ <= 10
+
+
+def test_features_of_another_scale_choose_the_same_model() -> None:
+    X, y = blobs(40, 300, 2)
+    Z = StandardScaler().fit_transform(X)
+    grid = np.logspace(-5, 9, 15)
+
+    large = LinearProbe(scale="none", grid=grid).fit(1e-3 * Z, y)
+
+    assert pytest.approx(1e6 * LinearProbe(scale="none", grid=grid).fit(Z, y).C_) == large.C_
 
 
 def test_test_rows_change_no_fitted_state() -> None:
@@ -134,10 +167,10 @@ def test_test_rows_change_no_fitted_state() -> None:
     assert np.array_equal(first.coef_, second.coef_)
 
 
-def test_single_image_of_each_class_takes_the_middle_of_the_grid() -> None:
+def test_single_image_of_each_class_takes_the_neutral_strength() -> None:
     X = np.eye(3, 10)
 
-    assert LinearProbe().fit(X, ["a", "b", "c"]).C_ == 0.1
+    assert LinearProbe().fit(X, ["a", "b", "c"]).C_ == 1
 
 
 def test_constant_columns_have_no_weight() -> None:

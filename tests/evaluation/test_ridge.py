@@ -19,18 +19,19 @@ def targets_of(n_classes: int) -> np.ndarray:
 
 @pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_errors_are_those_of_fits_without_each_row(rows: np.ndarray, n_classes: int) -> None:
-    targets, grid = targets_of(n_classes), np.array([0.01, 1.0])
-    expected = []
-    for C in grid:
-        errors = []
-        for row in range(18):
-            rest = np.arange(18) != row
-            model = Ridge(alpha=1 / (2 * C)).fit(rows[rest], targets[rest])
-            errors.append((model.predict(rows[[row]]) - targets[row]) ** 2)
-        expected.append(np.mean(errors))
-    found = RidgePath(rows, CODES % n_classes, n_classes).errors(grid)
-    np.testing.assert_allclose(found, expected)
+def test_held_out_scores_are_those_of_fits_without_each_row(
+    rows: np.ndarray, n_classes: int
+) -> None:
+    targets, C = targets_of(n_classes), 0.01
+    expected = np.empty((18, targets.shape[1]))
+    for row in range(18):
+        rest = np.arange(18) != row
+        model = Ridge(alpha=1 / (2 * C)).fit(rows[rest], targets[rest])
+        expected[row] = model.predict(rows[[row]]).ravel()
+
+    path = RidgePath(rows, CODES % n_classes, n_classes)
+
+    np.testing.assert_allclose(path.held_out_scores(C), expected)
 
 
 @pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])

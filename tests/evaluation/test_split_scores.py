@@ -71,7 +71,7 @@ def test_single_images_of_each_class_are_enough(classifier: str) -> None:
 def test_folder_of_validation_images_chooses_the_strength() -> None:
     splits = np.where(np.arange(60) < 30, "train", np.where(np.arange(60) < 45, "val", "test"))
     fold = (np.arange(45), np.arange(45, 60))
-    probe = LinearProbe().fit(X[:45], LABELS[:45], left_out=splits[:45] == "val")
+    probe = LinearProbe().fit(X[:45], LABELS[:45], held_out=splits[:45] == "val")
 
     scores = score_splits(X, LABELS, [fold], LinearProbe(), splits=splits)
 

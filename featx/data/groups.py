@@ -160,6 +160,8 @@ def deal_groups(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if n_folds < 2:
+        return np.zeros(len(codes), np.intp)
     numbers = group_codes(groups)
     if numbers.max() + 1 < n_folds:
         raise ValueError(f"{n_folds} folds need as many groups; got {numbers.max() + 1}")

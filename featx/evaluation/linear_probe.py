@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx._linalg import slices
 from featx.data.datasets import fold_numbers, train_test_indices
+from featx.data.groups import group_codes
 from featx.evaluation.losses import (
     Binomial,
     Loss,
@@ -58,6 +59,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         Share of the training rows of each class on which C is chosen, or a number of folds for
         cross-validation. Afterwards all training rows are fitted with it. Ridge needs none.
     metric : {"accuracy", "balanced_accuracy"}, default="accuracy"
+    class_weight : {"balanced"}, dict or None, default=None
+        Weight of each class's rows in the loss, as in scikit-learn; with ``balanced`` each class
+        weighs the same, however many rows it has.
     tol : float, default=1e-4
         The search ends when its next step would move no score of a sample by more.
     max_iter : int, default=1000
@@ -108,6 +112,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Interval(Integral, 2, None, closed="left"),
         ],
         "metric": [StrOptions({"accuracy", "balanced_accuracy"})],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -122,6 +127,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         grid: Sequence[float] = DEFAULT_GRID,
         validation: float | int = 0.2,
         metric: Literal["accuracy", "balanced_accuracy"] = "accuracy",
+        class_weight: Literal["balanced"] | dict[Any, float] | None = None,
         tol: float = 1e-4,
         max_iter: int = 1000,
         random_state: int | None = 0,
@@ -132,11 +138,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.grid = grid
         self.validation = validation
         self.metric = metric
+        self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, *, left_out: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, left_out: Any = None, groups: Any = None) -> Self:
         """Choose C and fit.
 
         Parameters
@@ -147,6 +154,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Classes.
         left_out : array of bool, shape (n_samples,), optional
             Rows on which C is chosen, in place of a random part; fitted in the end like all.
+        groups : array of str, shape (n_samples,), optional
+            Rows of one group, such as a patient's, are left out together where C is chosen.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
@@ -160,7 +169,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         if self.classifier == "ridge":
             weights = self._fit_ridge(space, codes)
         else:
-            weights = self._fit_path(space, codes, left_out)
+            weights = self._fit_path(space, codes, left_out, groups)
         coefficients = space.coefficients(X, weights[:-1])
         self.coef_ = np.ascontiguousarray(coefficients.T)
         self.intercept_ = weights[-1] - space.scaler.shift @ coefficients
@@ -193,7 +202,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         return shares / shares.sum(1, keepdims=True)
 
     def _fit_ridge(self, space: RowSpace, codes: _Codes) -> Floats:
-        path = RidgePath(space.rows, codes, len(self.classes_))
+        weights = self._sample_weights(codes, np.ones((len(codes), 1)))[:, 0]
+        path = RidgePath(space.rows, codes, len(self.classes_), weights)
         self.converged_, self.n_iter_ = True, 1
         if self.C is None:
             grid = self._checked_grid()
@@ -203,14 +213,16 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             self.C_ = float(self.C)
         return path.weights(self.C_)
 
-    def _fit_path(self, space: RowSpace, codes: _Codes, left_out: Any) -> Floats:
+    def _fit_path(self, space: RowSpace, codes: _Codes, left_out: Any, groups: Any) -> Floats:
         loss = self._loss(codes)
         start = None
         if self.C is None:
+            if left_out is None:
+                left_out = inner_folds(codes, self.validation, self.random_state, groups)
             start = self._choose(space.rows, loss, codes, left_out)
         else:
             self.C_ = float(self.C)
-        weights = np.ones((len(codes), 1))
+        weights = self._sample_weights(codes, np.ones((len(codes), 1)))
         found = self._minimize(space.rows, loss, weights, self.C_, start)
         self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
         return found.weights[:, 0]
@@ -218,8 +230,6 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     def _choose(self, rows: Floats, loss: Loss, codes: _Codes, left_out: Any) -> Floats | None:
         """Set C to the best on the folds; return the mean of their weights there, a good start."""
         grid = self._checked_grid()
-        if left_out is None:
-            left_out = inner_folds(codes, self.validation, self.random_state)
         left_out = np.atleast_2d(np.asarray(left_out, bool))
         if not left_out.any():
             self.C_ = float(grid[len(grid) // 2])
@@ -228,7 +238,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         single = rows.astype(np.float32)
         scores = np.empty((len(left_out), len(grid)))
         for index, C in enumerate(grid):
-            weights = (~left_out).T.astype(float)
+            weights = self._sample_weights(codes, (~left_out).T)
             found = self._minimize(single, loss, weights, C, start, tol=_ROUGH * self.tol)
             start = found.weights
             kept.append(start.mean(1, keepdims=True))
@@ -248,6 +258,19 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         if self.metric == "accuracy":
             return float(is_right.mean())
         return float(np.mean([is_right[codes == code].mean() for code in np.unique(codes)]))
+
+    def _sample_weights(self, codes: _Codes, is_train: npt.NDArray[Any]) -> Floats:
+        """Weight of each row in each training set: (n_samples, n_problems)."""
+        weights: Floats = is_train.astype(float)
+        if self.class_weight is None:
+            return weights
+        if isinstance(self.class_weight, dict):
+            by_class = np.array([self.class_weight.get(name, 1.0) for name in self.classes_])
+            return weights * by_class[codes, None]
+        counts = np.stack([np.bincount(codes, column) for column in weights.T], axis=1)
+        n_per_class = weights.sum(0) / (counts > 0).sum(0)
+        weights *= (n_per_class / np.maximum(counts, 1))[codes]
+        return weights
 
     def _minimize(
         self,
@@ -288,7 +311,10 @@ def _products(X: npt.NDArray[Any], coef: Floats, *, is_unit: bool) -> Floats:
 
 
 def inner_folds(
-    codes: npt.NDArray[np.intp], validation: float | int, random_state: int | None
+    codes: npt.NDArray[np.intp],
+    validation: float | int,
+    random_state: int | None,
+    groups: Any = None,
 ) -> npt.NDArray[np.bool_]:
     """Which rows each fold leaves out for validation, drawn within each class.
 
@@ -299,10 +325,13 @@ def inner_folds(
     validation : float or int
         Share of each class that one fold leaves out, or the number of folds.
     random_state : int or None
+    groups : array of str, shape (n_samples,), optional
+        Groups are left out whole; one that holds all rows of a class never is.
 
     Returns
     -------
     ndarray of bool, shape (n_folds, n_samples)
+        Fewer folds where there are too few rows or groups; none where nothing can be left out.
 
     Examples
     --------
@@ -310,8 +339,21 @@ def inner_folds(
     array([1, 1, 1, 1])
     """
     if isinstance(validation, int):
-        folds = fold_numbers(codes, validation, random_state=random_state)
-        return np.array([folds == fold for fold in range(validation)])
-    left_out = np.ones(len(codes), bool)
-    left_out[train_test_indices(codes, train_size=1 - validation, random_state=random_state)[0]] = 0
-    return left_out[None]
+        n_folds = validation if groups is None else _limit_folds(validation, codes, groups)
+        folds = fold_numbers(codes, n_folds, random_state=random_state, groups=groups)
+        left_out = folds == np.arange(n_folds)[:, None]
+    else:
+        parts = train_test_indices(
+            codes, train_size=1 - validation, random_state=random_state, groups=groups
+        )
+        left_out = np.isin(np.arange(len(codes)), parts[1])[None]
+    if groups is not None:
+        for rows in left_out:
+            is_lost = ~np.isin(codes, codes[~rows])
+            rows &= ~np.isin(groups, groups[is_lost])
+    return left_out[left_out.any(1)]
+
+
+def _limit_folds(n_folds: int, codes: npt.NDArray[np.intp], groups: Any) -> int:
+    """As many folds as there are groups, and images of some class, at most."""
+    return min(n_folds, int(group_codes(groups).max()) + 1, int(np.bincount(codes).max()))

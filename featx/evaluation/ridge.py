@@ -18,12 +18,16 @@ class RidgePath:
         Class of each row.
     n_classes : int
         Of two, one output serves both.
+    sample_weight : ndarray of shape (n_samples,), optional
+        Of each row's squared error.
 
     Notes
     -----
     With centred rows ``R`` and the singular value decomposition ``R = U S V'`` the fit is
     ``U diag(s^2 / (s^2 + alpha)) U' y``, and the error of a row left out is the residual divided
-    by one minus its leverage [1]_, so that all strengths cost one decomposition.
+    by one minus its leverage [1]_, so that all strengths cost one decomposition. Weights are
+    taken into rows and targets: both are centred by their weighted means and multiplied by the
+    weights' square roots.
 
     References
     ----------
@@ -31,20 +35,30 @@ class RidgePath:
        ridge parameter", Technometrics 21 (1979) 215-223.
     """
 
-    def __init__(self, rows: Floats, codes: npt.NDArray[np.intp], n_classes: int) -> None:
+    def __init__(
+        self,
+        rows: Floats,
+        codes: npt.NDArray[np.intp],
+        n_classes: int,
+        sample_weight: Floats | None = None,
+    ) -> None:
         from scipy.linalg import svd
 
+        weights = np.ones(len(rows)) if sample_weight is None else sample_weight
         targets = 2 * np.eye(n_classes)[codes] - 1
-        self._targets = targets if n_classes > 2 else targets[:, 1:]
-        self._middle = self._targets.mean(0)
-        self._rows_middle = rows.mean(0)
-        left, values, right = svd(rows - self._rows_middle, full_matrices=False)
+        targets = targets if n_classes > 2 else targets[:, 1:]
+        self._middle = np.average(targets, axis=0, weights=weights)
+        self._rows_middle = np.average(rows, axis=0, weights=weights)
+        roots = np.sqrt(weights)[:, None]
+        self._share_of_intercept = weights / weights.sum()
+        self._targets = roots * (targets - self._middle)
+        left, values, right = svd(roots * (rows - self._rows_middle), full_matrices=False)
         kept = values > values[0] * 1e-10
         self._left, self._values, self._right = left[:, kept], values[kept], right[kept]
         self._shares = self._left.T @ self._targets  # (n_axes, n_outputs)
 
     def errors(self, grid: Floats) -> Floats:
-        """Mean squared error of the rows left out one at a time, for each strength C."""
+        """Mean (weighted) squared error of rows left out one at a time, for each strength C."""
         return np.array([self._error(1 / (2 * C)) for C in grid])
 
     def weights(self, C: float) -> Floats:
@@ -55,7 +69,7 @@ class RidgePath:
 
     def _error(self, alpha: float) -> float:
         shrink = self._values**2 / (self._values**2 + alpha)
-        fitted = self._middle + self._left @ (shrink[:, None] * self._shares)
-        leverage = 1 / len(fitted) + (self._left**2) @ shrink
+        fitted = self._left @ (shrink[:, None] * self._shares)
+        leverage = self._share_of_intercept + (self._left**2) @ shrink
         residual = (self._targets - fitted) / np.maximum(1 - leverage, 1e-12)[:, None]
         return float((residual**2).mean())

@@ -10,7 +10,7 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from featx.data.datasets import fold_numbers, load_dataset, train_test_indices
-from featx.data.groups import column_of_groups, draw_groups, group_codes, group_images
+from featx.data.groups import draw_groups, group_codes, group_images
 from featx.errors import DatasetError, SpecError
 
 LABELS = np.repeat(["a", "b", "c"], [60, 40, 20])
@@ -44,8 +44,7 @@ def test_images_that_do_not_match_are_told_and_groups_of_their_own(
 )
 def test_groups_that_cannot_be_are_refused(groups: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="groups"):
-        column_of_groups(groups)
-        group_images(load_dataset("digits"), groups)
+        load_dataset("digits", groups=groups)
 
 
 def test_false_takes_groups_away() -> None:

@@ -34,6 +34,21 @@ def test_errors_are_those_of_fits_without_each_row(rows: np.ndarray, n_classes: 
 
 
 @pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])
+def test_weighted_rows_are_scikit_learns(rows: np.ndarray) -> None:
+    sample_weight, targets = RNG.uniform(0.2, 3, 18), targets_of(3)
+    path = RidgePath(rows, CODES, 3, sample_weight)
+    errors = []
+    for row in range(18):
+        rest = np.arange(18) != row
+        model = Ridge(alpha=5.0).fit(rows[rest], targets[rest], sample_weight[rest])
+        errors.append(sample_weight[row] * (model.predict(rows[[row]]) - targets[row]) ** 2)
+    whole = Ridge(alpha=5.0).fit(rows, targets, sample_weight)
+    np.testing.assert_allclose(path.errors(np.array([0.1])), [np.mean(errors)])
+    np.testing.assert_allclose(path.weights(0.1)[:-1], whole.coef_.T, atol=1e-10)
+    np.testing.assert_allclose(path.weights(0.1)[-1], whole.intercept_, atol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])
 def test_weights_are_scikit_learns(rows: np.ndarray) -> None:
     weights = RidgePath(rows, CODES, 3).weights(0.1)
     expected = Ridge(alpha=5.0).fit(rows, targets_of(3))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,7 +113,7 @@ def group_codes(groups: Any) -> Indices:
 
 
 def draw_groups(
-    codes: Indices, groups: Any, n_wanted: Sequence[int], rng: np.random.Generator
+    codes: Indices, groups: Any, n_wanted: npt.ArrayLike, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
     """Which images are trained on, whole groups drawn so that each class fills both sides alike.
 
@@ -123,7 +122,7 @@ def draw_groups(
     codes : ndarray of int, shape (n_images,)
         Class of each image.
     groups : array of str, shape (n_images,)
-    n_wanted : sequence of int, shape (n_classes,)
+    n_wanted : array of int, shape (n_classes,)
         Images of each class to train on. As groups are whole there may be more or fewer.
     rng : numpy.random.Generator
         Of the order in which groups are dealt.
@@ -132,7 +131,9 @@ def draw_groups(
     -------
     ndarray of bool, shape (n_images,)
     """
-    wanted = np.stack([n_wanted, np.bincount(codes) - n_wanted])  # To train on, to test on.
+    wanted = np.stack(
+        [np.asarray(n_wanted), np.bincount(codes) - np.asarray(n_wanted)]
+    )  # To train on, to test on.
     dealt = np.zeros(wanted.shape)
     numbers = group_codes(groups)
     by_group = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])

@@ -65,6 +65,24 @@ def parse_integers(text: str | Iterable[Any], *, minimum: int = 0) -> list[int]:
     return [int(word) for word in words]
 
 
+def shorten_names(names: Iterable[Any], n_named: int = 5) -> str:
+    """The first names with commas between them, and how many more there are.
+
+    Parameters
+    ----------
+    names : iterable
+    n_named : int, default=5
+
+    Examples
+    --------
+    >>> shorten_names("abcd", 2)
+    'a, b and 2 more'
+    """
+    names = list(map(str, names))
+    more = f" and {len(names) - n_named:,} more" if len(names) > n_named else ""
+    return ", ".join(names[:n_named]) + more
+
+
 def _split(text: str | Iterable[Any]) -> list[str]:
     texts = [text] if isinstance(text, str) else text
     return [word.strip() for item in texts for word in str(item).split(",")]

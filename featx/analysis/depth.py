@@ -28,11 +28,13 @@ from featx.engine.session import open_session
 from featx.engine.specs import make_extractor, spec_of
 from featx.errors import DatasetError, ProjectionError
 from featx.evaluation.protocols import Protocol, find_protocol
+from featx.evaluation.split_checks import describe_splits, find_copies, split_readable
 from featx.evaluation.split_scores import SplitScores, make_probe, score_splits
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.networks.configs import list_layers
 from featx.networks.layers import LayerTable
+from featx.store.feature_store import find_digests
 from featx.streaming.progress import ProgressCallback
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -55,7 +57,9 @@ def depth_profile(
     max_images: int = MAX_IMAGES,
     has_controls: bool = True,
     random_state: int = 0,
+    class_weight: str | None = None,
     domains: Any = None,
+    groups: str | bool | None = None,
     store: Any = "default",
     progress: ProgressCallback | None = None,
     **parameters: Any,
@@ -84,7 +88,10 @@ def depth_profile(
     has_controls : bool, default=True
         Whether shuffled labels and the network with random weights take part.
     random_state : int, default=0
+    class_weight : {"balanced"}, optional
     domains : bool or list of str, optional
+    groups : str or False, optional
+        As in `featx.compare`, like `class_weight`.
     store : path, FeatureStore or None, default="default"
     progress : ProgressCallback, optional
     **parameters
@@ -121,7 +128,7 @@ def depth_profile(
     ['pool1', 'fc7']
     """
     dataset, cache, progress, parameters = open_session(
-        data, domains=domains, store=store, progress=progress, **parameters
+        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
     dataset = _labelled(dataset, progress)
     table_options = {key: parameters[key] for key in ("size", "crop", "trust") if key in parameters}
@@ -130,8 +137,15 @@ def depth_profile(
     names = choose_layers(table, layers)
     _check_maps(method, maps, names)
     grid = GRID if protocol is None else None  # A named protocol keeps its own.
-    rules = find_protocol(protocol, dataset.splits, grid=grid, random_state=random_state)
-    rules.split(dataset.labels, dataset.splits)
+    rules = find_protocol(
+        protocol,
+        dataset.splits,
+        dataset.labels,
+        grid=grid,
+        random_state=random_state,
+        class_weight=class_weight,
+    )
+    split_readable(rules, dataset, ())  # Says what is wrong before anything is computed.
     study = _Study(table, rules, random_state, max_images, progress)
     with study.timed("extraction"):
         known = {"store": cache, "progress": progress, "layer": names, **network}
@@ -143,13 +157,18 @@ def depth_profile(
     rows = study.rows(features, random_weights, has_controls=has_controls)
     specs = _specs(names, table.model, {**network, "weights": weights})
     rows = [{"spec": spec, **row} for spec, row in zip(specs, rows)]
+    readable = dataset.take(np.flatnonzero(np.isin(dataset.names, features.paths)))
+    copies = find_copies(study.folds, find_digests(readable.images, cache))
     details = study.details(rows, features, method, maps)
     return Result(
         command="depth",
         data=features.provenance["data"],
         rows=rows,
         protocol=study.protocol(pooling=pooling, method=method),
-        sentences=describe_depth(rows, table.model, study.n_classes, study.n_shown),
+        sentences=[
+            *describe_splits(readable, rules, study.folds, copies),
+            *describe_depth(rows, table.model, study.n_classes, study.n_shown),
+        ],
         failures=features.failures,
         details=details,
         provenance={**features.provenance, "seconds": study.seconds},
@@ -179,9 +198,9 @@ class _Study:
         self, features: FeatureSet, random_weights: FeatureSet | None, *, has_controls: bool
     ) -> list[dict[str, Any]]:
         """A row for each layer; what the maps need of them is kept."""
-        self.labels = features.labels
+        self.labels, self.groups = features.labels, features.groups
         self.n_classes = len(np.unique(self.labels))
-        self.folds = self.rules.split(self.labels, features.splits)
+        self.folds = split_readable(self.rules, features, features.failures)
         self.shown = sample_evenly(self.labels, self.max_images, self.random_state)
         self.n_shown = len(self.shown)
         self.has_controls = has_controls
@@ -262,10 +281,8 @@ class _Study:
     def _controls(self, X: Any, random_weights: Any) -> dict[str, float | None]:
         """Accuracy with labels that say nothing, and everything with random weights."""
         with self.timed("controls"):
-            shuffled = np.random.default_rng(self.random_state).permutation(self.labels)
-            found: dict[str, float | None] = {
-                "accuracy_shuffled": self._scores(X, shuffled, C=_SHUFFLED_C).accuracy
-            }
+            shuffled = self._scores(X, C=_SHUFFLED_C, shuffle_seed=self.random_state)
+            found: dict[str, float | None] = {"accuracy_shuffled": shuffled.accuracy}
             if random_weights is None:
                 return found
             labels = self.labels[self.shown]
@@ -276,9 +293,17 @@ class _Study:
     def _space(self, X: Any) -> Space:
         return Space(X if self.n_shown == len(X) else X[self.shown])
 
-    def _scores(self, X: Any, labels: Any = None, C: float | None = None) -> SplitScores:
-        labels = self.labels if labels is None else labels
-        return score_splits(np.asarray(X), labels, self.folds, make_probe(self.rules, C=C))
+    def _scores(
+        self, X: Any, C: float | None = None, shuffle_seed: int | None = None
+    ) -> SplitScores:
+        return score_splits(
+            np.asarray(X),
+            self.labels,
+            self.folds,
+            make_probe(self.rules, C=C),
+            groups=self.groups,
+            shuffle_seed=shuffle_seed,
+        )
 
 
 def _labelled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:

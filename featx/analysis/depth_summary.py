@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 Row = dict[str, Any]
 
 
@@ -65,7 +67,7 @@ def _early_enough(rows: Sequence[Row], best: Row) -> list[str]:
 
 
 def _controls(rows: Sequence[Row], n_classes: int) -> list[str]:
-    first, last = rows[0], rows[-1]
+    last = rows[-1]
     found = []
     if last.get("accuracy_shuffled") is not None:
         highest = max(row["accuracy_shuffled"] for row in rows)
@@ -73,16 +75,22 @@ def _controls(rows: Sequence[Row], n_classes: int) -> list[str]:
             f"With shuffled labels accuracy is at most {highest:.3f}; chance is "
             f"{1 / n_classes:.3f} for classes of one size."
         )
-    if last.get("purity_random") is not None and len(rows) > 1:
-        parts = [_rise(first, last, name) for name in ("accuracy", "purity", "silhouette")]
+    if last.get("purity_random") is not None:
+        best = max(rows, key=lambda row: row["accuracy"])
+        parts = [_gain(rows, best, name) for name in ("accuracy", "purity", "silhouette")]
+        area = ", and in the mean over depth (the area between the curves)" * (len(rows) > 1)
         found.append(
-            f"From {first['layer']} to {last['layer']}, trained against random weights: "
-            f"{'; '.join(parts)}."
+            f"What training adds to random weights at {best['layer']}"
+            f"{', the best layer' * (len(rows) > 1)}{area}: {'; '.join(parts)}."
         )
     return found
 
 
-def _rise(first: Row, last: Row, name: str) -> str:
-    trained = last[name] - first[name]
-    random = last[f"{name}_random"] - first[f"{name}_random"]
-    return f"{name} {trained:+.3f} against {random:+.3f}"
+def _gain(rows: Sequence[Row], best: Row, name: str) -> str:
+    """Difference to random weights at the best layer, and the area between the two curves."""
+    gains = np.array([row[name] - row[f"{name}_random"] for row in rows])
+    at_best = f"{name} {best[name] - best[f'{name}_random']:+.3f}"
+    # Layers stand one step apart, as on the figure: the mean of the steps' trapezoids.
+    return (
+        f"{at_best} and {((gains[1:] + gains[:-1]) / 2).mean():+.3f}" if len(rows) > 1 else at_best
+    )

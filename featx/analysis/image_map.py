@@ -20,6 +20,7 @@ from featx.engine.jobs import plan_jobs
 from featx.engine.session import open_session
 from featx.errors import DatasetError, ProjectionError, SpecError
 from featx.evaluation.protocols import Protocol, find_protocol
+from featx.evaluation.split_checks import split_readable
 from featx.evaluation.split_scores import make_probe, score_splits
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
@@ -96,7 +97,7 @@ def map_images(
     kinds = {"model": model, "layer": layer, **parameters}
     spec = _one_spec(extractor, **kinds)
     features = extract(dataset, extractor, store=cache, progress=progress, **kinds)
-    rules = find_protocol(protocol, features.splits, random_state=random_state)
+    rules = find_protocol(protocol, features.splits, features.labels, random_state=random_state)
     predicted, accuracy = _predict(features, rules) if color == "correct" else (None, None)
     shown = _shown(features, max_images, random_state, progress)
     name = next(iter(features.blocks))
@@ -156,8 +157,10 @@ def _one_spec(extractor: Any, **kinds: Any) -> str:
 
 def _predict(features: FeatureSet, rules: Protocol) -> tuple[Any, float]:
     """Class that a probe says of each picture it was not trained on, and its accuracy."""
-    folds = rules.split(features.labels, features.splits)
-    scores = score_splits(features.X, features.labels, folds, make_probe(rules))
+    folds = split_readable(rules, features, features.failures)
+    scores = score_splits(
+        features.X, features.labels, folds, make_probe(rules), groups=features.groups
+    )
     return predictions_of(scores, len(features)), scores.accuracy
 
 

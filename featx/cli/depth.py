@@ -17,7 +17,9 @@ def depth_command(
         options.FeatureOptions,
         options.Only("model", "layer", "weights", "pooling", "precision", "device", "trust"),
     ],
-    rules: Annotated[options.ProtocolOptions, options.Only("protocol", "random_state")],
+    rules: Annotated[
+        options.ProtocolOptions, options.Only("protocol", "random_state", "class_weight", "groups")
+    ],
     embedding: options.EmbeddingOptions,
     maps: Annotated[
         list[str] | None,

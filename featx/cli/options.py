@@ -240,6 +240,22 @@ class ProtocolOptions(OptionGroup):
         str | None,
         typer.Option(help="accuracy or balanced_accuracy. By default that of the protocol."),
     ] = None
+    class_weight: Annotated[
+        str | None,
+        typer.Option(
+            help="balanced lets each class weigh the same in the classifier's loss, however many "
+            "images it has."
+        ),
+    ] = None
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|re:PATTERN",
+            help="Keep images of one group, such as a patient, on one side of every split: a "
+            "column of the manifest, or what PATTERN finds in the paths. By default the column "
+            "group; none ignores it.",
+        ),
+    ] = None
     train_per_class: Annotated[
         list[int] | None,
         integer_list(
@@ -265,6 +281,8 @@ class ProtocolOptions(OptionGroup):
         values = super().given()
         if len(sizes := values.get("train_per_class", ())) == 1:
             values["train_per_class"] = sizes[0]
+        if self.groups == "none":
+            values["groups"] = False
         return values
 
 

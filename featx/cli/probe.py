@@ -13,7 +13,7 @@ _Protocol = Annotated[
     options.ProtocolOptions,
     options.Only(
         *("protocol", "classifier", "scale", "C", "metric"),
-        *("train_per_class", "n_splits", "random_state"),
+        *("train_per_class", "n_splits", "random_state", "class_weight", "groups"),
     ),
 ]
 

@@ -38,7 +38,8 @@ def transfer_command(
     features: options.Features,
     splits: TransferOptions,
     rules: Annotated[
-        options.ProtocolOptions, options.Only("classifier", "scale", "C", "seeds", "random_state")
+        options.ProtocolOptions,
+        options.Only("classifier", "scale", "C", "seeds", "random_state", "class_weight", "groups"),
     ],
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Show each pair of more than two domains, too.")

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.groups import column_of_groups, deal_groups, draw_groups, group_images
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.listings import (
     ImageDataset,
@@ -34,6 +35,7 @@ def load_dataset(
     data: Source | Iterable[Source],
     *,
     domains: bool | Sequence[str] | None = None,
+    groups: str | bool | None = None,
     root: Source | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageDataset:
@@ -44,12 +46,17 @@ def load_dataset(
     data : str or path, or several of them
         A folder (read recursively; the folder of a picture names its class, one called
         ``train``, ``val`` or ``test`` above it its split), a file, a manifest (``.csv``,
-        ``.tsv`` or ``.parquet`` with the columns ``path,label[,split][,domain]``), ``-``
-        (names on standard input, one a line or separated by NUL), ``digits``, or
+        ``.tsv`` or ``.parquet`` with the columns ``path,label[,split][,domain][,group]``),
+        ``-`` (names on standard input, one a line or separated by NUL), ``digits``, or
         ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional
         Whether the folder above the class is the domain; a list keeps only those domains. A
         manifest says its domains by itself.
+    groups : str or False, optional
+        Images of one group, such as a patient or a site, are kept on one side of every split: a
+        column of the manifest, or ``re:PATTERN``, searched for in the images' names, where what
+        its parentheses match is the group. By default the manifest's column ``group``; False
+        takes none.
     root : path, optional
         Where torchvision's data sets lie or are downloaded to; by default the user's cache.
     max_pixels : int, default=89478485
@@ -74,7 +81,15 @@ def load_dataset(
     if not given:
         raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
     dataset = join_datasets(
-        [list_source(source, root=root, has_domains=bool(domains)) for source in given]
+        [
+            list_source(
+                source,
+                root=root,
+                has_domains=bool(domains),
+                group_column=column_of_groups(groups),
+            )
+            for source in given
+        ]
     )
     if not len(dataset):
         raise DatasetError(" ".join(dataset.notes))
@@ -86,11 +101,16 @@ def load_dataset(
         logger.warning("Folder %s cannot be read: %s.", folder, reason)
     names = _unique(dataset.names)
     images = Images(dataset.images, names=names, max_pixels=max_pixels)
-    return replace(dataset, images=images, names=names, source=_describe(given))
+    dataset = replace(dataset, images=images, names=names, source=_describe(given))
+    return group_images(dataset, groups)
 
 
 def train_test_indices(
-    labels: Labels, *, train_size: int | float, random_state: int | None = 0
+    labels: Labels,
+    *,
+    train_size: int | float,
+    random_state: int | None = 0,
+    groups: Strings | None = None,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Places of a training and a test part, drawn at random within each class.
 
@@ -101,6 +121,9 @@ def train_test_indices(
         Pictures of each class to train on, or their share; at least one of each class is
         left to test on where it has two.
     random_state : int or None, default=0
+    groups : array of str, shape (n_images,), optional
+        Groups are whole: of a number of images to train on, as many are drawn from the groups
+        on that side, and of a share there may be more or fewer.
 
     Returns
     -------
@@ -112,14 +135,20 @@ def train_test_indices(
     >>> train_test_indices(["a", "a", "b", "b"], train_size=1)[0].shape
     (2,)
     """
-    labels = np.asarray(labels)
-    generator = np.random.default_rng(random_state)
-    train = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        indices = generator.permutation(np.flatnonzero(labels == label))
-        wanted = train_size if isinstance(train_size, int) else round(train_size * len(indices))
-        train[indices[: max(1, min(wanted, len(indices) - 1))]] = True
-    return np.flatnonzero(train), np.flatnonzero(~train)
+    codes = np.unique(np.asarray(labels), return_inverse=True)[1]
+    counts = np.bincount(codes)
+    is_number = isinstance(train_size, int)
+    wanted = np.full(len(counts), train_size) if is_number else np.rint(train_size * counts)
+    wanted = np.clip(wanted, 1, np.maximum(counts - 1, 1)).astype(int)
+    rng = np.random.default_rng(random_state)
+    if groups is None:
+        train = _draw(np.arange(len(codes)), codes, wanted, rng)
+        return train, np.setdiff1d(np.arange(len(codes)), train)
+    is_train = draw_groups(codes, groups, wanted, rng)
+    train = np.flatnonzero(is_train)
+    if is_number:
+        train = _draw(train, codes, wanted, rng)
+    return train, np.flatnonzero(~is_train)
 
 
 def fold_numbers(
@@ -127,6 +156,7 @@ def fold_numbers(
     n_folds: int,
     *,
     random_state: int | None = 0,
+    groups: Strings | None = None,
 ) -> npt.NDArray[np.intp]:
     """Fold of each picture, every class dealt out evenly in turn.
 
@@ -135,11 +165,19 @@ def fold_numbers(
     labels : sequence
     n_folds : int
     random_state : int or None, default=0
+    groups : array of str, shape (n_images,), optional
+        With them the folds are those of scikit-learn's `StratifiedGroupKFold`.
 
     Returns
     -------
     ndarray of int, shape (n_images,)
-        From 0 on; -1 for the only picture of a class, which cannot be both learned and tested.
+        From 0 on; without groups -1 for the only image of a class, which cannot be both learned
+        and tested.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds, or fewer images of every class.
 
     Examples
     --------
@@ -147,6 +185,9 @@ def fold_numbers(
     array([2, 2, 2])
     """
     labels = np.asarray(labels)
+    if groups is not None:
+        codes = np.unique(labels, return_inverse=True)[1]
+        return deal_groups(codes, groups, n_folds, random_state)
     rng = np.random.default_rng(random_state)
     folds, n_dealt = np.full(len(labels), -1), 0
     for label in np.unique(labels):
@@ -155,6 +196,20 @@ def fold_numbers(
             folds[indices] = (n_dealt + np.arange(len(indices))) % n_folds
             n_dealt += len(indices)
     return folds
+
+
+def _draw(
+    indices: npt.NDArray[np.intp],
+    codes: npt.NDArray[np.intp],
+    n_wanted: npt.NDArray[np.intp],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.intp]:
+    """At most so many of each class, at random, in ascending order."""
+    drawn = [
+        rng.permutation(indices[codes[indices] == code])[: n_wanted[code]]
+        for code in range(len(n_wanted))
+    ]
+    return np.sort(np.concatenate([np.empty(0, np.intp), *drawn]))
 
 
 def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> ImageDataset:

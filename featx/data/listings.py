@@ -44,9 +44,10 @@ class ImageDataset:
     names : list of str
         One unique name each. A file's is its path as reached from what was given, so that it
         opens from the same working folder.
-    labels, splits, domains : ndarray of str, shape (n_images,), or None
+    labels, splits, domains, groups : ndarray of str, shape (n_images,), or None
         None where nothing is known of any picture, the empty text where nothing is of one.
-        Splits are ``train``, ``val`` and ``test``.
+        Splits are ``train``, ``val`` and ``test``; images of one group, such as a patient, are
+        kept on one side of every split.
     n_ignored : int
         Files in the folders given that are no pictures by suffix; dot files are not counted.
     unreadable : list of (str, str)
@@ -69,6 +70,7 @@ class ImageDataset:
     labels: Strings | None = None
     splits: Strings | None = None
     domains: Strings | None = None
+    groups: Strings | None = None
     n_ignored: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
@@ -87,6 +89,7 @@ class ImageDataset:
             labels=None if self.labels is None else self.labels[places],
             splits=None if self.splits is None else self.splits[places],
             domains=None if self.domains is None else self.domains[places],
+            groups=None if self.groups is None else self.groups[places],
         )
 
     def split(self, name: str) -> npt.NDArray[np.intp]:
@@ -106,7 +109,9 @@ class ImageDataset:
         return np.flatnonzero(self.splits == name)
 
 
-def list_source(source: Source, *, root: Source | None, has_domains: bool) -> ImageDataset:
+def list_source(
+    source: Source, *, root: Source | None, has_domains: bool, group_column: str | None = None
+) -> ImageDataset:
     """Pictures of whatever kind of source it is.
 
     Parameters
@@ -117,6 +122,8 @@ def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Im
         Where torchvision's data sets lie.
     has_domains : bool
         Whether the folder above the class is the domain.
+    group_column : str, optional
+        Column of a manifest that names the groups; by default ``group``, if there is one.
 
     Returns
     -------
@@ -125,8 +132,15 @@ def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Im
     Raises
     ------
     DatasetError
-        If there is no such source.
+        If there is no such source, or it is no manifest and a column is asked for.
     """
+    path = os.fspath(source)
+    is_manifest = os.path.splitext(path)[1].lower() in MANIFEST_SUFFIXES
+    if group_column is not None and not is_manifest:
+        raise DatasetError(
+            f"Groups {group_column!r} name a column of a manifest, and {name_of(path)} is none; "
+            "give re:PATTERN, which is searched for in the images' paths."
+        )
     if source == _STDIN:
         return _list_stdin(has_domains=has_domains)
     if isinstance(source, str) and source == "digits":
@@ -135,13 +149,12 @@ def list_source(source: Source, *, root: Source | None, has_domains: bool) -> Im
         return _list_digits()
     if isinstance(source, str) and source.startswith(_TORCHVISION):
         return _list_torchvision(source.removeprefix(_TORCHVISION), root)
-    path = os.fspath(source)
     if os.path.isdir(path):
         return _list_folder(path, has_domains=has_domains)
     if not path or not os.path.exists(path):
         raise _not_found(path)
-    if os.path.splitext(path)[1].lower() in MANIFEST_SUFFIXES:
-        return _list_manifest(path)
+    if is_manifest:
+        return _list_manifest(path, group_column)
     return _list_files([path])
 
 
@@ -193,9 +206,9 @@ def _list_torchvision(spec: str, root: Source | None) -> ImageDataset:
     )
 
 
-def _list_manifest(path: str) -> ImageDataset:
+def _list_manifest(path: str, group_column: str | None) -> ImageDataset:
     """Pictures that a manifest names; those that are not there fail when they are read."""
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, group_column)
     if not manifest.path:
         return replace(_named([], []), notes=[f"Manifest {path} names no picture."])
     if not any(map(os.path.exists, manifest.path)):
@@ -210,6 +223,7 @@ def _list_manifest(path: str) -> ImageDataset:
         labels=_column(manifest.label),
         splits=_column(manifest.split),
         domains=_column(manifest.domain),
+        groups=None if manifest.group is None else _known(manifest.group),
     )
 
 
@@ -263,6 +277,7 @@ def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
         labels=_joined([(len(dataset), dataset.labels) for dataset in datasets]),
         splits=_joined([(len(dataset), dataset.splits) for dataset in datasets]),
         domains=_joined([(len(dataset), dataset.domains) for dataset in datasets]),
+        groups=_joined([(len(dataset), dataset.groups) for dataset in datasets]),
         n_ignored=sum(dataset.n_ignored for dataset in datasets),
         unreadable=[pair for dataset in datasets for pair in dataset.unreadable],
         notes=[note for dataset in datasets for note in dataset.notes],

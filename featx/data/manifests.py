@@ -1,4 +1,4 @@
-"""Manifests: tables that name pictures, with their class, split and domain."""
+"""Manifests: tables that name images, with their class, split, domain and group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featx.errors import DatasetError, did_you_mean, one_line
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 MANIFEST_SUFFIXES = frozenset({*_DELIMITERS, ".parquet"})
-COLUMNS = ("path", "label", "split", "domain")
+COLUMNS = ("path", "label", "split", "domain", "group")
 """What is known of an image, in manifests and feature files alike."""
 
 
@@ -28,7 +28,7 @@ class Manifest:
     ----------
     path : list of str
         Paths, joined with the manifest's folder.
-    label, split, domain : list of str, or None
+    label, split, domain, group : list of str, or None
         None where the manifest has no such column.
     n_repeated : int
         Rows left out because one before said the same.
@@ -38,19 +38,22 @@ class Manifest:
     label: list[str] | None = None
     split: list[str] | None = None
     domain: list[str] | None = None
+    group: list[str] | None = None
     n_repeated: int = 0
 
 
-def read_manifest(file: str) -> Manifest:
+def read_manifest(file: str, group_column: str | None = None) -> Manifest:
     """Pictures that a ``.csv``, ``.tsv`` or ``.parquet`` file names.
 
-    Its first line names the columns: ``path`` and, in any order, ``label``, ``split`` and
-    ``domain``; others are ignored. Paths are relative to the manifest's folder.
+    Its first line names the columns: ``path`` and, in any order, ``label``, ``split``,
+    ``domain`` and ``group``; others are ignored. Paths are relative to the manifest's folder.
 
     Parameters
     ----------
     file : str
         Path of the manifest.
+    group_column : str, optional
+        Name of the column that is read as ``group``.
 
     Returns
     -------
@@ -63,10 +66,10 @@ def read_manifest(file: str) -> Manifest:
     """
     try:
         if file.lower().endswith(".parquet"):
-            names, rows = _read_parquet(file)
+            names, rows = _read_parquet(file, group_column)
         else:
             names, rows = _read_text(file)
-        return _to_manifest(file, names, rows)
+        return _to_manifest(file, names, rows, group_column)
     except OSError as error:
         raise DatasetError(f"Manifest {file} cannot be read: {error}.") from error
 
@@ -97,13 +100,16 @@ def _lines(file: str, reader: Any) -> Iterator[tuple[str, list[str]]]:
         raise DatasetError(f"Manifest {file}, line {reader.line_num}: {error}.") from error
 
 
-def _read_parquet(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:
+def _read_parquet(
+    file: str, group_column: str | None
+) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         names = parquet.read_schema(file).names
-        wanted = [name for name in names if _normal(name) in COLUMNS]
+        known = {*COLUMNS, _normal(group_column or "group")}
+        wanted = [name for name in names if _normal(name) in known]
         table = parquet.read_table(file, columns=wanted)
     except pa.ArrowException as error:
         raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
@@ -114,10 +120,13 @@ def _read_parquet(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[An
 
 
 def _to_manifest(
-    file: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Any]]]
+    file: str,
+    names: Sequence[str],
+    rows: Iterable[tuple[str, Sequence[Any]]],
+    group_column: str | None,
 ) -> Manifest:
     """Rows checked one by one, and sorted into columns."""
-    indices = _column_indices(file, names)
+    indices = _column_indices(file, names, group_column)
     seen: dict[str, tuple[str, list[str]]] = {}
     n_repeated = 0
     for where, row in rows:
@@ -130,29 +139,34 @@ def _to_manifest(
         else:
             raise DatasetError(
                 f"Manifest {file}, {where}, column 'path': {values[0]!r} is there twice and "
-                f"differs from {seen[path][0]}; a picture has one label, split and domain."
+                f"differs from {seen[path][0]}; an image has one label, split, domain and group."
             )
     columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in indices]
     found = dict(zip(indices, map(list, columns)))
-    return Manifest(
-        list(seen), found.get("label"), found.get("split"), found.get("domain"), n_repeated
-    )
+    del found["path"]
+    return Manifest(list(seen), **found, n_repeated=n_repeated)
 
 
-def _column_indices(file: str, names: Sequence[str]) -> dict[str, int]:
+def _column_indices(file: str, names: Sequence[str], group_column: str | None) -> dict[str, int]:
     """Where each known column stands, `path` first."""
     normal = [_normal(name) for name in names]
-    for name in COLUMNS:
+    if group_column is not None and _normal(group_column) not in normal:
+        raise DatasetError(
+            f"Manifest {file}, line 1: no column {group_column!r} for the groups."
+            f"{did_you_mean(group_column, names)} There are: {', '.join(names)}."
+        )
+    columns = dict(zip(COLUMNS, COLUMNS)) | {"group": _normal(group_column or "group")}
+    for name in columns.values():
         if normal.count(name) > 1:
             raise DatasetError(f"Manifest {file}, line 1: column {name!r} is there twice.")
     if "path" not in normal:
         shown = ", ".join(repr(name) for name in names)
         cure = " Separate the columns by commas." if len(names) == 1 and ";" in names[0] else ""
         raise DatasetError(
-            f"Manifest {file}, line 1: no column 'path'; expected path,label[,split][,domain], "
-            f"got {shown or 'none'}.{cure}"
+            f"Manifest {file}, line 1: no column 'path'; expected "
+            f"path,label[,split][,domain][,group], got {shown or 'none'}.{cure}"
         )
-    return {name: normal.index(name) for name in COLUMNS if name in normal}
+    return {name: normal.index(column) for name, column in columns.items() if column in normal}
 
 
 def _values(

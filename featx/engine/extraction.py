@@ -157,6 +157,7 @@ def _gather(
         labels=part.labels,
         splits=part.splits,
         domains=part.domains,
+        groups=part.groups,
         blocks=blocks,
         failures=[(dataset.names[index], reasons[index]) for index in sorted(reasons)],
         provenance=provenance,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from featx.data.datasets import ImageDataset, load_dataset
+from featx.data.groups import column_of_groups, group_images
 from featx.data.images import MAX_PIXELS, Images
 from featx.errors import DatasetError, SpecError
 from featx.extractors.base import INPUT_PARAMETERS
@@ -38,6 +39,7 @@ def open_session(
     /,
     *,
     domains: Any = None,
+    groups: str | bool | None = None,
     store: Any = None,
     progress: ProgressCallback | None = None,
     **parameters: Any,
@@ -46,7 +48,7 @@ def open_session(
 
     Parameters
     ----------
-    data, domains
+    data, domains, groups
         As in `_open_data`.
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_store`.
@@ -67,7 +69,7 @@ def open_session(
     (100, None, {'n_jobs': 2})
     """
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
-    dataset = _open_data(data, domains=domains, **reading)
+    dataset = _open_data(data, domains=domains, groups=groups, **reading)
     return Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
 
 
@@ -75,6 +77,7 @@ def _open_data(
     data: Any,
     *,
     domains: Any = None,
+    groups: str | bool | None = None,
     image_shape: tuple[int, ...] | None = None,
     value_range: tuple[float, float] | None = None,
     max_pixels: int | None = None,
@@ -88,6 +91,8 @@ def _open_data(
         `featx.data.images.Images` takes.
     domains : bool or list of str, optional
         Of data given by name.
+    groups : str or False, optional
+        As in `featx.data.datasets.load_dataset`; a manifest's column only of data given by name.
     image_shape, value_range
         As in `featx.data.images.Images`, of arrays.
     max_pixels : int, optional
@@ -103,7 +108,8 @@ def _open_data(
     DatasetError
         If there are no images.
     SpecError
-        If `image_shape` or `value_range` is given and would change nothing.
+        If `image_shape` or `value_range` is given and would change nothing, or `groups` names a
+        column of data that is open already.
 
     Examples
     --------
@@ -119,9 +125,11 @@ def _open_data(
         dataset = _limit(data if isinstance(data, ImageDataset) else _wrap(data), max_pixels)
     elif _is_named(data):
         _refuse(arrays, "images given by name need none: leave it out")
-        dataset = load_dataset(data, domains=domains, max_pixels=limit)
+        dataset = load_dataset(data, domains=domains, groups=groups, max_pixels=limit)
     else:
         dataset = _wrap(Images(data, **arrays, max_pixels=limit))
+    if not _is_named(data):
+        dataset = _regroup(dataset, groups)
     if not len(dataset):
         raise DatasetError(f"{dataset.source}: expected at least one image, got none.")
     return dataset
@@ -132,6 +140,16 @@ def _refuse(parameters: dict[str, Any], reason: str) -> None:
     for name, value in parameters.items():
         if value is not None:
             raise SpecError(f"{name} says how arrays are read as images; {reason}.")
+
+
+def _regroup(dataset: ImageDataset, groups: str | bool | None) -> ImageDataset:
+    """Data set that is open already, with the groups asked for."""
+    if (column := column_of_groups(groups)) is not None:
+        raise SpecError(
+            f"groups={column!r} names a column of a manifest, and these images are open already; "
+            "give re:PATTERN, or an ImageDataset with groups."
+        )
+    return group_images(dataset, groups)
 
 
 def _wrap(images: Images) -> ImageDataset:

@@ -19,9 +19,10 @@ from featx.engine.jobs import Job, plan_jobs
 from featx.engine.persistence import portable
 from featx.engine.specs import spec_of
 from featx.errors import DatasetError
-from featx.evaluation.protocols import Protocol, Split
+from featx.evaluation.protocols import Indices, Protocol, Split
+from featx.evaluation.split_checks import find_copies, split_readable
 from featx.features.feature_set import FeatureSet
-from featx.store.feature_store import FeatureStore
+from featx.store.feature_store import FeatureStore, find_digests
 from featx.streaming.progress import ProgressCallback
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
@@ -85,6 +86,16 @@ class Candidates:
     failures: list[tuple[str, str]]
     provenance: dict[str, Any]
     store: FeatureStore | None
+
+    @cached_property
+    def digests(self) -> list[Any]:
+        """Digest of each image's content."""
+        return list(find_digests(self.dataset.images, self.store))
+
+    @cached_property
+    def copies(self) -> Indices:
+        """Test images that are among the training images of the same split, too."""
+        return find_copies(self.folds, self.digests)
 
 
 @dataclass(eq=False)
@@ -171,9 +182,7 @@ def gather_candidates(
             f"{dataset.source}: no labels; expected folders <class>/<picture>, or a manifest with "
             "a column 'label'."
         )
-    protocol.split(
-        dataset.labels, dataset.splits
-    )  # Says what is wrong before anything is computed.
+    split_readable(protocol, dataset, ())  # Says what is wrong before anything is computed.
     speed: dict[str, Any] = {"n_jobs": parameters.get("n_jobs")}
     asked = [found for job in plan_jobs(extractors, **parameters) for found in _candidates_of(job)]
     candidates = [*asked, *(_controls(asked, speed) if has_controls else [])]
@@ -182,7 +191,7 @@ def gather_candidates(
     ]
     rows = extract(dataset, steady or "mean_color", store=store, progress=progress, **speed)
     readable = _among(dataset, rows.paths)
-    folds = protocol.split(readable.labels, readable.splits)
+    folds = split_readable(protocol, readable, rows.failures)
     blocks = _blocks(steady, rows)
     kinds = []
     for candidate in candidates:

@@ -14,6 +14,7 @@ from featx.evaluation.candidates import Candidate, Candidates, gather_candidates
 from featx.evaluation.extraction_cost import time_extraction
 from featx.evaluation.protocols import Protocol, find_protocol
 from featx.evaluation.recommendations import (
+    SHUFFLED,
     advise_features,
     warn_of_convergence,
     warn_of_small_classes,
@@ -21,13 +22,13 @@ from featx.evaluation.recommendations import (
 )
 from featx.evaluation.saved_probe import save_probe
 from featx.evaluation.scores import PairedTest, per_class
+from featx.evaluation.split_checks import describe_splits
 from featx.evaluation.split_scores import SplitScores, make_probe, score_splits
 from featx.features.results import Result
 from featx.streaming.progress import ProgressCallback
 
 N_MISTAKES = 24
 DEFAULT_EXTRACTORS = ("cnn:featxnet:pool1", "cnn:featxnet:pool5", "hog", "bovw:surf")
-SHUFFLED = "shuffled labels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,9 @@ def compare(
     train_per_class: int | None = None,
     n_splits: int | None = None,
     random_state: int | None = None,
+    class_weight: str | None = None,
     domains: Any = None,
+    groups: str | bool | None = None,
     store: Any = "default",
     progress: ProgressCallback | None = None,
     **parameters: Any,
@@ -112,7 +115,13 @@ def compare(
         What features are ranked by.
     train_per_class, n_splits, random_state : int, optional
         In place of the protocol's.
+    class_weight : {"balanced"}, optional
+        Let each class weigh the same in the classifier's loss, however many images it has.
     domains : bool or list of str, optional
+    groups : str or False, optional
+        Images of one group, such as a patient, are on one side of every split, those where C is
+        chosen included: a manifest's column or ``re:PATTERN``, as in
+        `featx.data.datasets.load_dataset`.
     store : path, FeatureStore or None, default="default"
     progress : ProgressCallback, optional
     **parameters
@@ -142,11 +151,12 @@ def compare(
     ('hog,image_size=32', 'shuffled labels')
     """
     dataset, cache, progress, parameters = open_session(
-        data, domains=domains, store=store, progress=progress, **parameters
+        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
     rules = find_protocol(
         protocol,
         dataset.splits,
+        dataset.labels,
         classifier=classifier,
         scale=scale,
         grid=None if grid is None else tuple(grid),
@@ -154,6 +164,7 @@ def compare(
         train_per_class=train_per_class,
         n_splits=n_splits,
         random_state=random_state,
+        class_weight=class_weight,
     )
     if extractors is None and "model" not in parameters:
         extractors = list(DEFAULT_EXTRACTORS)
@@ -174,6 +185,7 @@ def probe(
     train_per_class: int | Sequence[int] | None = None,
     C: float | None = None,
     domains: Any = None,
+    groups: str | bool | None = None,
     store: Any = "default",
     progress: ProgressCallback | None = None,
     classifier: str | None = None,
@@ -182,6 +194,7 @@ def probe(
     metric: str | None = None,
     n_splits: int | None = None,
     random_state: int | None = None,
+    class_weight: str | None = None,
     save: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Result:
@@ -189,8 +202,8 @@ def probe(
 
     Parameters
     ----------
-    data, protocol, C, domains, store, progress, classifier, scale, grid, metric, n_splits, \
-random_state, **parameters
+    data, protocol, C, domains, groups, store, progress, classifier, scale, grid, metric, \
+n_splits, random_state, class_weight, **parameters
         As in `compare`.
     extractor : SPEC or Extractor, optional
         By default the bundled network before its last layer. A network may have several layers.
@@ -212,7 +225,7 @@ random_state, **parameters
     [1, 20]
     """
     dataset, cache, progress, parameters = open_session(
-        data, domains=domains, store=store, progress=progress, **parameters
+        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
     changes = {
         "classifier": classifier,
@@ -221,6 +234,7 @@ random_state, **parameters
         "metric": metric,
         "n_splits": n_splits,
         "random_state": random_state,
+        "class_weight": class_weight,
     }
     sizes = (
         [train_per_class]
@@ -229,7 +243,9 @@ random_state, **parameters
     )
     results = []
     for size in sizes:
-        rules = find_protocol(protocol, dataset.splits, train_per_class=size, **changes)
+        rules = find_protocol(
+            protocol, dataset.splits, dataset.labels, train_per_class=size, **changes
+        )
         gathered = gather_candidates(
             dataset,
             extractor,
@@ -271,6 +287,7 @@ def _measure(
             gathered.folds,
             make_probe(rules, C=C),
             splits=dataset.splits,
+            groups=dataset.groups,
         )
         cost = time_extraction(kind.fitted(0), dataset.images, n_jobs=n_jobs)
         measured.append(Measured(kind, scores, cost))
@@ -283,13 +300,16 @@ def _ranked(measured: list[Measured], metric: str) -> list[Measured]:
 
 
 def _shuffled(gathered: Candidates, rules: Protocol, C: float | None, best: Measured) -> Measured:
-    """The best features with labels that say nothing: what chance and a leak would reach."""
-    known = gathered.dataset.labels
-    assert known is not None
-    rng = np.random.default_rng(rules.random_state)
-    labels, indices = known.copy(), np.flatnonzero(known != "")
-    labels[indices] = known[rng.permutation(indices)]
-    scores = score_splits(best.kind.features, labels, gathered.folds, make_probe(rules, C=C))
+    """The best features with labels that say nothing: what chance reaches."""
+    dataset = gathered.dataset
+    scores = score_splits(
+        best.kind.features,
+        dataset.labels,
+        gathered.folds,
+        make_probe(rules, C=C),
+        groups=dataset.groups,
+        shuffle_seed=rules.random_state,
+    )
     kind = replace(best.kind, spec=SHUFFLED, layer="", is_control=True)
     return Measured(kind, scores, best.ms_per_image)
 
@@ -309,10 +329,10 @@ def _table(
         rows,
         protocol=_rules(rules, gathered),
         sentences=[
-            *warn_of_training_images(gathered),
-            *warn_of_convergence(rows),
-            *warn_of_small_classes(gathered, rules.train_per_class),
-            *advise_features(rows, gathered.dataset.source, rules),
+            *_warnings(gathered, rules, rows),
+            *advise_features(
+                rows, gathered.dataset.source, rules, has_copies=len(gathered.copies) > 0
+            ),
         ],
         failures=gathered.failures,
         details=_details(asked, gathered),
@@ -330,15 +350,21 @@ def _found(
         gathered.dataset.source,
         rows,
         protocol=_rules(rules, gathered),
-        sentences=[
-            *warn_of_training_images(gathered),
-            *warn_of_convergence(rows),
-            *warn_of_small_classes(gathered, rules.train_per_class),
-        ],
+        sentences=_warnings(gathered, rules, rows),
         failures=gathered.failures,
         details=_details(measured, gathered),
         provenance=gathered.provenance,
     )
+
+
+def _warnings(gathered: Candidates, rules: Protocol, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What to beware of before any figure is believed."""
+    return [
+        *warn_of_training_images(gathered),
+        *describe_splits(gathered.dataset, rules, gathered.folds, gathered.copies),
+        *warn_of_convergence(rows),
+        *warn_of_small_classes(gathered, rules.train_per_class),
+    ]
 
 
 def _rules(rules: Protocol, gathered: Candidates) -> dict[str, Any]:

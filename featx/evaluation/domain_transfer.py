@@ -23,9 +23,10 @@ from featx.evaluation.domain_pairs import (
     describe_pairs,
 )
 from featx.evaluation.linear_probe import LinearProbe
-from featx.evaluation.protocols import Protocol, Split
+from featx.evaluation.protocols import Protocol, Split, learnable
 from featx.evaluation.recommendations import warn_of_training_images
-from featx.evaluation.split_scores import make_probe
+from featx.evaluation.split_checks import describe_copies, describe_groups, find_copies
+from featx.evaluation.split_scores import fit_probe, make_probe
 from featx.features.results import Result
 from featx.streaming.progress import ProgressCallback
 
@@ -61,14 +62,16 @@ class _DomainProtocol(Protocol):
     regularization: float = 1.0
     names: tuple[str, ...] = ()
 
-    def split(self, labels: Any, splits: Any = None) -> list[Split]:
-        """Places of training and test pictures of each domain, seed after seed.
+    def split(self, labels: Any, splits: Any = None, groups: Any = None) -> list[Split]:
+        """Indices of training and test images of each domain, seed after seed.
 
         Parameters
         ----------
         labels : array of str, shape (n_images,)
         splits : array of str, shape (n_images,)
-            The domain of each picture.
+            The domain of each image.
+        groups : array of str, shape (n_images,), optional
+            A group is on one side in all domains.
 
         Returns
         -------
@@ -79,14 +82,32 @@ class _DomainProtocol(Protocol):
         indices = [np.flatnonzero(kept & (domains == name)) for name in self.names]
         folds = []
         for seed in range(self.n_splits):
-            for known in indices:
-                train, test = train_test_indices(
-                    labels[known],
-                    train_size=self.train_share,
-                    random_state=self.random_state + seed,
-                )
-                folds.append((known[train], known[test]))
+            is_train = self._draw(indices, labels, groups, seed)
+            parts = [(there[is_train[there]], there[~is_train[there]]) for there in indices]
+            # Whole groups may leave a domain without a class, which then is tested nowhere.
+            learned = set.intersection(*(set(labels[train]) for train, _ in parts))
+            parts = [(train, test[np.isin(labels[test], [*learned])]) for train, test in parts]
+            folds += [learnable(train, test, labels) for train, test in parts]
         return folds
+
+    def _draw(
+        self, indices: Sequence[Column], labels: Column, groups: Any, seed: int
+    ) -> npt.NDArray[np.bool_]:
+        """Which images are trained on: within each class of each domain, or whole groups of all."""
+        how: dict[str, Any] = {
+            "train_size": self.train_share,
+            "random_state": self.random_state + seed,
+        }
+        is_train = np.zeros(len(labels), bool)
+        if groups is None:
+            for there in indices:
+                is_train[there[train_test_indices(labels[there], **how)[0]]] = True
+            return is_train
+        known = np.concatenate(indices)
+        strata = [f"{i}/{labels[image]}" for i, there in enumerate(indices) for image in there]
+        train, _ = train_test_indices(strata, groups=np.asarray(groups, str)[known], **how)
+        is_train[known[train]] = True
+        return is_train
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +118,14 @@ class Part:
     ----------
     train, test : array of shape (n, n_features)
     train_labels, test_labels : array of str, shape (n,)
+    train_groups : array of str, shape (n,), or None
     """
 
     train: Matrix
     test: Matrix
     train_labels: Column
     test_labels: Column
+    train_groups: Column | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +162,7 @@ def transfer(
     extractors: Any = None,
     *,
     domains: bool | Sequence[str] = True,
+    groups: str | bool | None = None,
     seeds: int = 5,
     train_share: float = 0.7,
     classifier: str = "logistic",
@@ -146,6 +170,7 @@ def transfer(
     C: float | None = None,
     regularization: float = 1.0,
     random_state: int = 0,
+    class_weight: str | None = None,
     store: Any = "default",
     progress: ProgressCallback | None = None,
     **parameters: Any,
@@ -167,6 +192,9 @@ def transfer(
         By default the bundled network before its last layer, SURF words and colour.
     domains : True or list of str, default=True
         Those wanted; all.
+    groups : str or False, optional
+        Images of one group, such as an object or a patient, are on one side in all domains, as
+        in `featx.compare`.
     seeds : int, default=5
     train_share : float, default=0.7
         Of each class of each domain, to train on.
@@ -178,6 +206,8 @@ def transfer(
         Of `CORAL`.
     random_state : int, default=0
         The first seed.
+    class_weight : {"balanced"}, optional
+        As in `featx.compare`.
     store : path, FeatureStore or None, default="default"
     progress : ProgressCallback, optional
     **parameters
@@ -216,7 +246,7 @@ def transfer(
     """
     _check_numbers(seeds, train_share, regularization)
     dataset, cache, progress, parameters = open_session(
-        data, domains=domains, store=store, progress=progress, **parameters
+        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
     rules = _DomainProtocol(
         "transfer",
@@ -225,6 +255,7 @@ def transfer(
         classifier=classifier,
         scale=scale,
         random_state=random_state,
+        class_weight=class_weight,
         source=SOURCE,
         train_share=train_share,
         regularization=regularization,
@@ -249,16 +280,14 @@ def transfer(
 
 
 def _fit_pair(
-    source: Part, rows: Matrix, probe: Any, coral: CORAL | None = None, *, trained: Any = None
+    source: Part, target: Part, probe: Any, coral: CORAL | None = None, *, trained: Any = None
 ) -> Fitted:
     """Everything that is learned for one pair: from training pictures, and the source's labels.
 
     Parameters
     ----------
-    source : Part
-        Only its training part is looked at.
-    rows : array of shape (n_target, n_features)
-        The target's training pictures.
+    source, target : Part
+        Only their training images are looked at, and the labels of the source.
     probe : classifier
         A copy is fitted.
     coral : CORAL, optional
@@ -266,7 +295,10 @@ def _fit_pair(
     trained : classifier, optional
         The probe as it was fitted to the source before, not to be fitted again.
     """
-    own = source.train
+    own, rows = source.train, target.train
+    groups = None
+    if source.train_groups is not None and target.train_groups is not None:
+        groups = np.concatenate([source.train_groups, target.train_groups])
     if coral is not None:
         coral = clone(coral).fit(own, target=rows)
         own = coral.align(own)
@@ -274,8 +306,8 @@ def _fit_pair(
     is_target = np.repeat([0, 1], [len(own), len(rows)])
     return Fitted(
         coral,
-        trained or clone(probe).fit(own, source.train_labels),
-        divider.fit(np.concatenate([own, rows]), is_target),
+        trained or fit_probe(clone(probe), own, source.train_labels, groups=source.train_groups),
+        divider.fit(np.concatenate([own, rows]), is_target, groups=groups),
     )
 
 
@@ -321,19 +353,26 @@ def _fit_all(
 ) -> Iterator[tuple[int, tuple[Fitted, Fitted]]]:
     """What is learned of one source for each target: as it is, and with CORAL."""
     probe, coral = make_probe(rules, C=C), CORAL(rules.regularization)
-    trained = clone(probe).fit(source.train, source.train_labels)
+    trained = fit_probe(clone(probe), source.train, source.train_labels, groups=source.train_groups)
     for index, target in targets.items():
-        plain = _fit_pair(source, target.train, probe, trained=trained)
-        yield index, (plain, _fit_pair(source, target.train, probe, coral))
+        plain = _fit_pair(source, target, probe, trained=trained)
+        yield index, (plain, _fit_pair(source, target, probe, coral))
 
 
 def _parts(kind: Candidate, gathered: Candidates, number: int, n_domains: int) -> list[Part]:
     """Every domain as the seed splits it, in features that learned from one of them alone."""
     rows = kind.features(number) if callable(kind.features) else kind.features
     labels: Any = gathered.dataset.labels
+    groups = gathered.dataset.groups
     start = number - number % n_domains
     return [
-        Part(rows[train], rows[test], labels[train], labels[test])
+        Part(
+            rows[train],
+            rows[test],
+            labels[train],
+            labels[test],
+            None if groups is None else groups[train],
+        )
         for train, test in gathered.folds[start : start + n_domains]
     ]
 
@@ -346,6 +385,7 @@ def _chances(gathered: Candidates, n_domains: int) -> Column:
 
 
 def _result(gathered: Candidates, rules: _DomainProtocol, pairs: list[DomainPair]) -> Result:
+    joint = _joint_folds(gathered, len(rules.names))
     plain = {found.spec: found for found in pairs if found.alignment == "none"}
     best = max(pairs, key=lambda found: float(found.target.mean()))
     rows = [row for found in pairs for row in found.rows(plain[found.spec], best)]
@@ -357,11 +397,25 @@ def _result(gathered: Candidates, rules: _DomainProtocol, pairs: list[DomainPair
         gathered.dataset.source,
         [*averages, *(row for row in rows if row["source"] != MEAN)],
         protocol=_rules(gathered, rules),
-        sentences=[*warn_of_training_images(gathered), *describe_pairs(pairs)],
+        sentences=[
+            *warn_of_training_images(gathered),
+            *describe_copies(joint, find_copies(joint, gathered.digests)),
+            *describe_groups(gathered.dataset),
+            *describe_pairs(pairs),
+        ],
         failures=gathered.failures,
         details={"differences": compare_pairs(pairs)},
         provenance=gathered.provenance,
     )
+
+
+def _joint_folds(gathered: Candidates, n_domains: int) -> list[Split]:
+    """Training and test images of all domains together, seed after seed."""
+    return [
+        (np.concatenate(train), np.concatenate(test))
+        for start in range(0, len(gathered.folds), n_domains)
+        for train, test in [zip(*gathered.folds[start : start + n_domains], strict=True)]
+    ]
 
 
 def _rules(gathered: Candidates, rules: _DomainProtocol) -> dict[str, Any]:

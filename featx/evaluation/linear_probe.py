@@ -21,7 +21,7 @@ from featx.evaluation.losses import (
     SquaredHinge,
 )
 from featx.evaluation.protocols import DEFAULT_GRID
-from featx.evaluation.regularization import StrengthSelection, inner_folds
+from featx.evaluation.regularization import StrengthSelection, can_be_held_out, inner_folds
 from featx.evaluation.ridge import RidgePath
 from featx.evaluation.row_space import Floats, RowSpace
 from featx.evaluation.solver import Solution, minimize
@@ -62,6 +62,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         times. Afterwards all training rows are fitted with the chosen C. Ridge needs none.
     metric : {"log_loss", "accuracy", "balanced_accuracy"}, default="log_loss"
         What C is chosen by. Ties of an accuracy go to the strength closest to 1.
+    class_weight : {"balanced"}, dict or None, default=None
+        Weight of each class's rows in the loss, as in scikit-learn; with ``balanced`` each class
+        weighs the same, however many rows it has.
     tol : float, default=1e-4
         The search ends when its next step would move no score of a sample by more.
     max_iter : int, default=1000
@@ -123,6 +126,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Interval(Integral, 2, None, closed="left"),
         ],
         "metric": [StrOptions({"log_loss", "accuracy", "balanced_accuracy"})],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -137,6 +141,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         grid: Sequence[float] = DEFAULT_GRID,
         validation: Literal["auto"] | float | int = "auto",
         metric: Literal["log_loss", "accuracy", "balanced_accuracy"] = "log_loss",
+        class_weight: Literal["balanced"] | dict[Any, float] | None = None,
         tol: float = 1e-4,
         max_iter: int = 1000,
         random_state: int | None = 0,
@@ -147,11 +152,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.grid = grid
         self.validation = validation
         self.metric = metric
+        self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, *, held_out: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, *, held_out: Any = None, groups: Any = None) -> Self:
         """Choose C and fit.
 
         Parameters
@@ -162,6 +168,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             Classes.
         held_out : array of bool, shape (n_samples,), optional
             Rows on which C is chosen, in place of random folds; fitted in the end like all.
+        groups : array of str, shape (n_samples,), optional
+            Rows of one group, such as a patient's, are held out together where C is chosen.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
@@ -173,9 +181,9 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             )
         space = RowSpace.fit(X, self.scale)
         if self.classifier == "ridge":
-            weights = self._fit_ridge(space, codes)
+            weights = self._fit_ridge(space, codes, groups)
         else:
-            weights = self._fit_path(space, codes, held_out)
+            weights = self._fit_path(space, codes, held_out, groups)
         coefficients = space.coefficients(X, weights[:-1])
         self.coef_ = np.ascontiguousarray(coefficients.T)
         self.intercept_ = weights[-1] - space.scaler.shift @ coefficients
@@ -207,40 +215,43 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         shares: Floats = np.exp(scores - scores.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
-    def _fit_ridge(self, space: RowSpace, codes: _Codes) -> Floats:
-        path = RidgePath(space.rows, codes, len(self.classes_))
+    def _fit_ridge(self, space: RowSpace, codes: _Codes, groups: Any) -> Floats:
+        weights = self._sample_weights(codes, np.ones((len(codes), 1)))[:, 0]
+        path = RidgePath(space.rows, codes, len(self.classes_), weights)
         self.converged_, self.n_iter_ = True, 1
         if self.C is None:
-            selection = self._selection(space, [codes])
-            for index, C in enumerate(selection.grid):
-                selection.add(index, [path.held_out_scores(C)])
+            held_out = can_be_held_out(codes, groups)
+            selection = self._selection(space, codes, held_out[None])
+            for index, C in enumerate(selection.grid if held_out.any() else ()):
+                selection.add(index, [path.held_out_scores(C, groups)[held_out]])
             self._take(selection)
         else:
             self.C_ = float(self.C)
         return path.weights(self.C_)
 
-    def _fit_path(self, space: RowSpace, codes: _Codes, held_out: Any) -> Floats:
+    def _fit_path(self, space: RowSpace, codes: _Codes, held_out: Any, groups: Any) -> Floats:
         loss = self._loss(codes)
         start = None
         if self.C is None:
+            if held_out is None:
+                held_out = inner_folds(codes, self.validation, self.random_state, groups)
             start = self._choose(space, loss, codes, held_out)
         else:
             self.C_ = float(self.C)
-        weights = np.ones((len(codes), 1))
+        weights = self._sample_weights(codes, np.ones((len(codes), 1)))
         found = self._minimize(space.rows, loss, weights, self.C_, start)
         self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
         return found.weights[:, 0]
 
     def _choose(self, space: RowSpace, loss: Loss, codes: _Codes, held_out: Any) -> Floats | None:
         """Set C to the best on the folds; return the mean of their weights there, a good start."""
-        if held_out is None:
-            held_out = inner_folds(codes, self.validation, self.random_state)
         held_out = np.atleast_2d(np.asarray(held_out, bool))
-        selection = self._selection(space, [codes[mask] for mask in held_out])
+        selection = self._selection(space, codes, held_out)
         if not held_out.any():
             self.C_ = float(selection.grid[selection.best])
             return None
-        weights, single = (~held_out).T.astype(float), space.rows.astype(np.float32)
+        single = space.rows.astype(np.float32)
+        weights = self._sample_weights(codes, (~held_out).T)
         start, starts = None, []
         for index, C in enumerate(selection.grid):
             found = self._minimize(single, loss, weights, C, start, tol=_ROUGH * self.tol)
@@ -256,18 +267,37 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self._take(selection)
         return starts[selection.best]
 
-    def _selection(self, space: RowSpace, truths: list[_Codes]) -> StrengthSelection:
+    def _selection(self, space: RowSpace, codes: _Codes, held_out: Any) -> StrengthSelection:
         center = 1.0
         total_variance = space.rows.var(0).sum()
         if self.scale != "standard" and total_variance > 0:
             center = self.n_features_in_ / total_variance
+        weights = self._sample_weights(codes, np.ones((len(codes), 1)))[:, 0]
         return StrengthSelection(
-            self.metric, truths, self._checked_grid(), n_samples=len(space.rows), center=center
+            self.metric,
+            [codes[mask] for mask in held_out],
+            self._checked_grid(),
+            n_samples=len(codes),
+            center=center,
+            sample_weight=[weights[mask] for mask in held_out],
         )
 
     def _take(self, selection: StrengthSelection) -> None:
         self.scores_ = selection.scores
         self.C_ = float(selection.grid[selection.best])
+
+    def _sample_weights(self, codes: _Codes, is_train: npt.NDArray[Any]) -> Floats:
+        """Weight of each row in each training set: (n_samples, n_problems)."""
+        weights: Floats = is_train.astype(float)
+        if self.class_weight is None:
+            return weights
+        if isinstance(self.class_weight, dict):
+            by_class = np.array([self.class_weight.get(name, 1.0) for name in self.classes_])
+            return weights * by_class[codes, None]
+        counts = np.stack([np.bincount(codes, column) for column in weights.T], axis=1)
+        n_per_class = weights.sum(0) / (counts > 0).sum(0)
+        weights *= (n_per_class / np.maximum(counts, 1))[codes]
+        return weights
 
     def _minimize(
         self,

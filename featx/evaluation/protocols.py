@@ -1,16 +1,17 @@
-"""Protocols by name: how pictures are split, what is tried, and what is measured."""
+"""Protocols by name: how images are split, what is tried, and what is measured."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from featx._lists import shorten_names
 from featx.data.datasets import fold_numbers, train_test_indices
-from featx.errors import DatasetError, FeatxWarning, SpecError
+from featx.data.groups import group_codes
+from featx.errors import DatasetError, SpecError
 
 Indices: TypeAlias = npt.NDArray[np.intp]
 Split: TypeAlias = tuple[Indices, Indices]
@@ -53,6 +54,8 @@ class Protocol:
         What C is chosen by.
     metric : {"accuracy", "balanced_accuracy"}
         What features are ranked by.
+    class_weight : {"balanced"} or None
+        Whether each class weighs the same in the classifier's loss, however many images it has.
     random_state : int
     source : str
         Where the protocol was published.
@@ -68,6 +71,7 @@ class Protocol:
     validation: Literal["auto"] | float | int = "auto"
     selection: str = "log_loss"
     metric: str = "accuracy"
+    class_weight: str | None = None
     random_state: int = 0
     source: str = ""
 
@@ -75,44 +79,54 @@ class Protocol:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise SpecError(f"No {name} {getattr(self, name)!r}; there are {', '.join(known)}.")
+        if self.class_weight not in (None, "balanced"):
+            raise SpecError(f"class_weight must be balanced or None; got {self.class_weight!r}.")
+        if self.class_weight and self.classifier in ("knn", "nearest_mean"):
+            raise SpecError(f"class_weight does not apply to {self.classifier}: it has no loss.")
         if self.splits == "cv" and self.n_splits < 2:
             raise SpecError(f"Cross-validation needs at least 2 folds; got {self.n_splits}.")
 
-    def split(self, labels: Any, splits: Any = None) -> list[Split]:
-        """Places of training and test pictures, once for each repetition.
+    def split(self, labels: Any, splits: Any = None, groups: Any = None) -> list[Split]:
+        """Indices of training and test images, once for each repetition.
 
         Parameters
         ----------
         labels : array of str, shape (n_images,)
-            Pictures with an empty label take no part.
+            Images with an empty label take no part.
         splits : array of str, shape (n_images,), optional
-            ``train``, ``val`` or ``test`` of each picture.
+            ``train``, ``val`` or ``test`` of each image.
+        groups : array of str, shape (n_images,), optional
+            Images of one group are on one side of every split; an empty group is one of its own.
 
         Returns
         -------
         list of (ndarray, ndarray)
+            In each there are two classes or more to train on, and images of these to test on.
 
         Raises
         ------
         DatasetError
-            If there are too few classes or pictures, or no folders to split by.
+            If there are too few classes, images or groups, no folders to split by, or a group is
+            in two of them.
         """
         labels = np.asarray(labels, str)
+        groups = None if groups is None else np.asarray(groups, str)
         known = np.flatnonzero(labels != "")
         _check_classes(labels[known])
         if self.splits == "folders":
-            found = [self._of_folders(labels, splits)]
+            found = [self._of_folders(labels, splits, groups)]
         elif self.splits == "random":
-            found = self._at_random(labels, known)
+            found = self._at_random(labels, known, groups)
         else:
-            found = self._in_folds(labels, known)
-        return [self._thinned(train, test, labels) for train, test in found]
+            found = self._in_folds(labels, known, groups)
+        thinned = [(self._thinned(train, labels), test) for train, test in found]
+        return [learnable(train, test, labels) for train, test in thinned]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything about it, as plain values."""
         return asdict(self) | {"grid": list(self.grid)}
 
-    def _of_folders(self, labels: Any, splits: Any) -> Split:
+    def _of_folders(self, labels: Any, splits: Any, groups: Any) -> Split:
         if splits is None:
             raise DatasetError(
                 "Protocol 'holdout' needs folders train/ and test/ (or val/), or a manifest with "
@@ -125,40 +139,58 @@ class Protocol:
         test = splits == ("test" if has_test else "val")
         if not train.any() or not test.any():
             raise DatasetError(
-                f"Protocol 'holdout' needs training and test pictures; got "
-                f"{int(train.sum())} to train on and {int(test.sum())} to test on."
+                f"Protocol 'holdout' needs training and test images with classes; got "
+                f"{int(train.sum())} to train on and {int(test.sum())} to test on. Use --protocol "
+                "cv."
             )
-        unlearned = sorted(set(labels[test]) - set(labels[train]))
-        if unlearned:
-            warnings.warn(
-                f"Test pictures of {', '.join(unlearned)} take no part: none to train on.",
-                FeatxWarning,
-                stacklevel=3,
-            )
+        if groups is not None:
+            _check_folder_groups(splits, groups)
         return np.flatnonzero(train), np.flatnonzero(test)
 
-    def _at_random(self, labels: Any, known: Indices) -> list[Split]:
+    def _at_random(self, labels: Any, known: Indices, groups: Any) -> list[Split]:
         size: float | int = self.train_per_class or 0.5
         pairs = [
-            train_test_indices(labels[known], train_size=size, random_state=self.random_state + i)
+            train_test_indices(
+                labels[known],
+                train_size=size,
+                random_state=self.random_state + i,
+                groups=None if groups is None else groups[known],
+            )
             for i in range(self.n_splits)
         ]
         return [(known[train], known[test]) for train, test in pairs]
 
-    def _in_folds(self, labels: Any, known: Indices) -> list[Split]:
-        folds = fold_numbers(labels[known], self.n_splits, random_state=self.random_state)
+    def _in_folds(self, labels: Any, known: Indices, groups: Any) -> list[Split]:
+        own = None if groups is None else groups[known]
+        self._check_folds(labels[known], own)
+        folds = fold_numbers(
+            labels[known], self.n_splits, random_state=self.random_state, groups=own
+        )
         return [(known[folds != fold], known[folds == fold]) for fold in range(self.n_splits)]
 
-    def _thinned(self, train: Indices, test: Indices, labels: Any) -> Split:
-        """At most so many training pictures of each class; classes that cannot be learned go."""
-        if self.train_per_class is not None and self.splits != "random":
-            rng = np.random.default_rng(self.random_state)
-            kept = [
-                rng.permutation(train[labels[train] == name])[: self.train_per_class]
-                for name in np.unique(labels[train])
-            ]
-            train = np.sort(np.concatenate(kept))
-        return train, test[np.isin(labels[test], labels[train])]
+    def _check_folds(self, labels: Any, groups: Any) -> None:
+        counts = np.unique(labels, return_counts=True)[1]
+        n_there, unit = int(counts[counts > 1].sum()), "images of classes with two or more"
+        if groups is not None:
+            n_groups = int(group_codes(groups).max()) + 1
+            n_there, unit = min((n_groups, "groups"), (int(counts.max()), "images of one class"))
+        if n_there < self.n_splits:
+            cure = f"Use --n-splits {n_there}, or add some." if n_there > 1 else "Add some."
+            raise DatasetError(
+                f"Cross-validation with {self.n_splits} folds needs {self.n_splits} {unit}; got "
+                f"{n_there}. {cure}"
+            )
+
+    def _thinned(self, train: Indices, labels: Any) -> Indices:
+        """At most so many training images of each class."""
+        if self.train_per_class is None or self.splits == "random":
+            return train
+        rng = np.random.default_rng(self.random_state)
+        kept = [
+            rng.permutation(train[labels[train] == name])[: self.train_per_class]
+            for name in np.unique(labels[train])
+        ]
+        return np.sort(np.concatenate(kept))
 
 
 _PROTOCOLS = {
@@ -196,7 +228,9 @@ _PROTOCOLS = {
 """Name -> protocol."""
 
 
-def find_protocol(name: str | Protocol | None, splits: Any = None, **changes: Any) -> Protocol:
+def find_protocol(
+    name: str | Protocol | None, splits: Any = None, labels: Any = None, **changes: Any
+) -> Protocol:
     """The protocol of a name, with what is to be different.
 
     Parameters
@@ -204,8 +238,11 @@ def find_protocol(name: str | Protocol | None, splits: Any = None, **changes: An
     name : {"cv", "holdout", "random", "decaf", "kornblith", "razavian"}, Protocol or None
         None: ``holdout`` where the data has training and test folders, else ``cv``.
     splits : array of str, optional
-        ``train``, ``val``, ``test`` of each picture. Without them protocols that use folders
+        ``train``, ``val``, ``test`` of each image. Without them protocols that use folders
         split at random, half of each class, five times.
+    labels : array of str, optional
+        Images without one are neither trained on nor tested: beside an unlabelled test folder a
+        labelled training folder is all there is.
     **changes
         Fields of `Protocol` that are not None replace the protocol's own.
 
@@ -222,7 +259,7 @@ def find_protocol(name: str | Protocol | None, splits: Any = None, **changes: An
     (4,)
     """
     changes = {key: value for key, value in changes.items() if value is not None}
-    has_folders = _has_folders(splits)
+    has_folders = _has_folders(splits, labels)
     if isinstance(name, Protocol):
         protocol = name
     elif name is None:
@@ -238,9 +275,51 @@ def find_protocol(name: str | Protocol | None, splits: Any = None, **changes: An
     return replace(protocol, **changes)
 
 
-def _has_folders(splits: Any) -> bool:
-    there = set() if splits is None else set(np.unique(np.asarray(splits, str)))
+def _has_folders(splits: Any, labels: Any) -> bool:
+    if splits is None:
+        return False
+    splits = np.asarray(splits, str)
+    is_known = np.full(len(splits), True) if labels is None else np.asarray(labels, str) != ""
+    there = set(np.unique(splits[is_known]))
     return "train" in there and bool(there & {"val", "test"})
+
+
+def learnable(train: Indices, test: Indices, labels: Any) -> Split:
+    """A split without test images of classes that nothing is learned of.
+
+    Raises
+    ------
+    DatasetError
+        If there is nothing to choose between, or nothing left to test on.
+    """
+    classes = np.unique(labels[train])
+    tested = shorten_names(np.unique(labels[test])) or "none"
+    if len(classes) < 2:
+        raise DatasetError(
+            "A classifier needs images of at least 2 classes to train on; a split has "
+            f"{len(train)} to train on, of {shorten_names(classes) or 'none'}, and {len(test)} to "
+            f"test on, of {tested}. Add images of another class, or use another --protocol."
+        )
+    learned = test[np.isin(labels[test], classes)]
+    if not len(learned):
+        raise DatasetError(
+            "A classifier needs images to test on of classes that it is trained on; a split has "
+            f"{len(test)} to test on, of {tested}, and trains on {shorten_names(classes)}. Leave "
+            "these test images out, or add training images of their classes."
+        )
+    return train, learned
+
+
+def _check_folder_groups(splits: Any, groups: Any) -> None:
+    pairs = {(group, split) for group, split in zip(groups, splits) if group and split}
+    groups_of_pairs, counts = np.unique([group for group, _ in pairs], return_counts=True)
+    if (counts > 1).any():
+        torn = groups_of_pairs[counts > 1]
+        raise DatasetError(
+            f"Groups must lie in one of train, val and test; {len(torn)} of {len(counts)} lie in "
+            f"several: {shorten_names(torn)}. Use --protocol cv, which splits by group, or "
+            "--groups none."
+        )
 
 
 def _check_classes(labels: Any) -> None:
@@ -248,11 +327,11 @@ def _check_classes(labels: Any) -> None:
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if len(classes) else "no labels at all"
         raise DatasetError(
-            f"A classifier needs pictures of at least 2 classes; got {found}. The folder of a "
-            "picture names its class; a manifest has a column 'label'."
+            f"A classifier needs images of at least 2 classes; got {found}. The folder of an "
+            "image names its class; a manifest has a column 'label'."
         )
     if counts.max() < 2:
         raise DatasetError(
-            f"A classifier needs at least 2 pictures of a class; got {len(classes)} classes of "
-            "one picture each."
+            f"A classifier needs at least 2 images of a class; got {len(classes)} classes of "
+            "one image each."
         )

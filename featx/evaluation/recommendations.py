@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from featx.data.images import Images
+from featx._lists import shorten_names
 from featx.evaluation.protocols import Protocol
-from featx.store.feature_store import FeatureStore, find_digests
 
 Row = Mapping[str, Any]
-N_NAMED = 5
+SHUFFLED = "shuffled labels"
 
 
-def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[str]:
+def advise_features(
+    rows: Sequence[Row], source: str, rules: Protocol, *, has_copies: bool = False
+) -> list[str]:
     """The winner, the controls, and the cheapest features that are no worse than the best.
 
     Parameters
@@ -26,15 +27,19 @@ def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[s
     source : str
         The data's name, for the command.
     rules : Protocol
+    has_copies : bool, default=False
+        Whether test images are among the training images: then nothing is advised.
 
     Returns
     -------
     list of str
     """
     asked = [row for row in rows if not row["is_control"]]
-    controls = [row for row in rows if row["is_control"] and row["spec"] != "shuffled labels"]
+    controls = [row for row in rows if row["is_control"] and row["spec"] != SHUFFLED]
     best = rows[0]
     said = [f"Best: {_name(best)}, {rules.metric.replace('_', ' ')} {_figure(best, rules)}."]
+    if best["spec"] == SHUFFLED:
+        return [*said, "No features are better than shuffled labels: nothing is learned here."]
     if best["is_control"]:
         said.append(
             f"The best is a control: these pictures do not need the features asked for, or "
@@ -42,6 +47,8 @@ def advise_features(rows: Sequence[Row], source: str, rules: Protocol) -> list[s
         )
     elif controls:
         said.append(_against_control(best, controls[0], rules))
+    if has_copies:
+        return [*said, "No features are advised, as test images are among the training images."]
     tied = [row for row in asked if row["is_tied"] or row is best]
     if not tied:
         return said
@@ -58,10 +65,9 @@ def warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
     few = [f"{name} ({n})" for name, n in zip(names, counts, strict=True) if n < n_wanted]
     if not few:
         return []
-    more = f" and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
     return [
-        f"Fewer than {n_wanted} training pictures, as one at least is kept to test on: "
-        f"{', '.join(few[:N_NAMED])}{more}."
+        f"Fewer than {n_wanted} training images, as one at least is kept to test on: "
+        f"{shorten_names(few)}."
     ]
 
 
@@ -77,7 +83,7 @@ def warn_of_training_images(gathered: Any) -> list[str]:
     """A warning where the bundled network was trained on pictures of the data."""
     if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):
         return []
-    n_known = _count_training_images(gathered.dataset.images, gathered.store)
+    n_known = _count_training_images(gathered.digests)
     if not n_known:
         return []
     return [
@@ -86,19 +92,12 @@ def warn_of_training_images(gathered: Any) -> list[str]:
     ]
 
 
-def _count_training_images(images: Images, store: FeatureStore | None = None) -> int:
-    """How many pictures are among those that the bundled network was trained on.
-
-    Parameters
-    ----------
-    images : Images
-    store : FeatureStore, optional
-        Remembers the digests of files; without one every file is read.
-    """
+def _count_training_images(digests: Sequence[Any]) -> int:
+    """How many images are among those that the bundled network was trained on."""
     from featx.networks.featxnet import training_image_digests
 
-    digests = [found for found in find_digests(images, store) if isinstance(found, str)]
-    heads = np.array([int(digest[:16], 16) for digest in digests], np.uint64)
+    known = [digest for digest in digests if isinstance(digest, str)]
+    heads = np.array([int(digest[:16], 16) for digest in known], np.uint64)
     return int(np.isin(heads, training_image_digests()).sum())
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.datasets import fold_numbers, train_test_indices
+from featx.data.groups import group_codes
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Codes: TypeAlias = npt.NDArray[np.intp]
@@ -46,6 +47,8 @@ class StrengthSelection:
         Training rows; repeated folds hold a row out several times and count it once.
     center : float
         Strength that the prior favors.
+    sample_weight : sequence of ndarray, optional
+        Weight of each held-out row's log loss, by default 1.
 
     Attributes
     ----------
@@ -61,9 +64,11 @@ class StrengthSelection:
         *,
         n_samples: int,
         center: float,
+        sample_weight: Sequence[Floats] | None = None,
     ) -> None:
         self.metric, self.truths, self.grid = metric, truths, grid
         self.n_samples = n_samples
+        self._weights = sample_weight or [np.ones(len(truth)) for truth in truths]
         self.scores = np.full((len(truths), len(grid)), np.nan)
         self._decades = np.log10(grid / center)
         self._losses = np.full(len(grid), np.inf)
@@ -79,10 +84,14 @@ class StrengthSelection:
             As decision functions give them; of two classes one column, that of the second.
         """
         if self.metric == "log_loss":
-            losses = _calibrated_log_losses(np.concatenate(scores), np.concatenate(self.truths))
+            weights = np.concatenate(self._weights)
+            losses = _calibrated_log_losses(
+                np.concatenate(scores), np.concatenate(self.truths), weights
+            )
             ends = np.cumsum([len(truth) for truth in self.truths])[:-1]
-            self.scores[:, index] = [-part.mean() for part in np.split(losses, ends)]
-            evidence = self.n_samples * losses.mean()
+            parts = zip(np.split(losses, ends), self._weights)
+            self.scores[:, index] = [-np.average(part, weights=own) for part, own in parts]
+            evidence = self.n_samples * np.average(losses, weights=weights)
             self._losses[index] = evidence + (self._decades[index] / _PRIOR_DECADES) ** 2 / 2
             return
         is_balanced = self.metric == "balanced_accuracy"
@@ -103,7 +112,9 @@ class StrengthSelection:
         return int(np.lexsort((np.abs(self._decades), self._losses))[0])
 
 
-def _calibrated_log_losses(scores: Floats, codes: Codes) -> Floats:
+def _calibrated_log_losses(
+    scores: Floats, codes: Codes, sample_weight: Floats | None = None
+) -> Floats:
     """Log loss of each row at the one temperature of all scores at which their mean is smallest.
 
     Parameters
@@ -111,6 +122,8 @@ def _calibrated_log_losses(scores: Floats, codes: Codes) -> Floats:
     scores : array of shape (n_rows, n_classes), or (n_rows, 1) of two classes
     codes : ndarray of int, shape (n_rows,)
         Class of each row.
+    sample_weight : ndarray of shape (n_rows,), optional
+        Of each row in the mean.
 
     Returns
     -------
@@ -143,7 +156,7 @@ def _calibrated_log_losses(scores: Floats, codes: Codes) -> Floats:
         return found
 
     best = minimize_scalar(
-        lambda log_temperature: losses(log_temperature).mean(),
+        lambda log_temperature: np.average(losses(log_temperature), weights=sample_weight),
         bounds=_LOG_TEMPERATURES,
         method="bounded",
         options={"xatol": 0.01},
@@ -152,7 +165,10 @@ def _calibrated_log_losses(scores: Floats, codes: Codes) -> Floats:
 
 
 def inner_folds(
-    codes: Codes, validation: Literal["auto"] | float | int, random_state: int | None
+    codes: Codes,
+    validation: Literal["auto"] | float | int,
+    random_state: int | None,
+    groups: Any = None,
 ) -> Mask:
     """Which rows each fold holds out for validation, drawn within each class.
 
@@ -164,30 +180,67 @@ def inner_folds(
         Share of each class that one fold holds out, or the number of folds. ``auto``: five
         folds; of fewer than 200 rows three times, with other draws.
     random_state : int or None
+    groups : array of str, shape (n_samples,), optional
+        Groups are held out whole; one that holds all rows of a class never is.
 
     Returns
     -------
     ndarray of bool, shape (n_folds, n_samples)
-        Folds that hold out no row are left out.
+        Fewer folds where there are too few rows or groups; none where nothing can be held out.
 
     Examples
     --------
     >>> inner_folds(np.array([0, 0, 1, 1]), 2, 0).sum(0)
     array([1, 1, 1, 1])
     """
+    numbers = None if groups is None else group_codes(groups)
     if isinstance(validation, float):
-        held_out = np.ones(len(codes), bool)
-        train = train_test_indices(codes, train_size=1 - validation, random_state=random_state)[0]
-        held_out[train] = False
-        return held_out[None]
-    n_folds, n_repeats = _N_FOLDS, _N_REPEATS if len(codes) < _FEW_ROWS else 1
-    if validation != "auto":
-        n_folds, n_repeats = int(validation), 1
-    rng = np.random.default_rng(random_state)
-    seeds: list[Any] = [random_state, *rng.integers(2**31, size=n_repeats - 1).tolist()]
-    folds = [fold_numbers(codes, n_folds, random_state=seed) for seed in seeds]
-    held_out = np.array([draw == fold for draw in folds for fold in range(n_folds)])
-    return held_out[held_out.any(1)] if held_out.any() else held_out[:1]
+        parts = train_test_indices(
+            codes, train_size=1 - validation, random_state=random_state, groups=groups
+        )
+        held_out = np.isin(np.arange(len(codes)), parts[1])[None]
+    else:
+        n_folds, n_repeats = _N_FOLDS, _N_REPEATS if len(codes) < _FEW_ROWS else 1
+        if validation != "auto":
+            n_folds, n_repeats = int(validation), 1
+        if numbers is not None:
+            n_folds = min(n_folds, int(numbers.max()) + 1, int(np.bincount(codes).max()))
+        rng = np.random.default_rng(random_state)
+        seeds: list[Any] = [random_state, *rng.integers(2**31, size=n_repeats - 1).tolist()]
+        draws = [fold_numbers(codes, n_folds, random_state=seed, groups=groups) for seed in seeds]
+        held_out = np.array([draw == fold for draw in draws for fold in range(n_folds)])
+    if numbers is not None:
+        for rows in held_out:
+            is_lost = ~np.isin(codes, codes[~rows])
+            rows &= ~np.isin(numbers, numbers[is_lost])
+    return held_out[held_out.any(1)]
+
+
+def can_be_held_out(codes: Codes, groups: Any = None) -> Mask:
+    """Whether other rows of a row's class remain without it, or without its group.
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (n_samples,)
+        Class of each row.
+    groups : array of str, shape (n_samples,), optional
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples,)
+        All, where no groups are given: a class of one row costs all strengths the same.
+
+    Examples
+    --------
+    >>> can_be_held_out(np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "c"]))
+    array([ True,  True, False, False])
+    """
+    if groups is None:
+        return np.ones(len(codes), bool)
+    own, parts = np.unique(np.stack([codes, group_codes(groups)]), axis=1, return_inverse=True)
+    is_alone = np.bincount(own[0])[own[0]] == 1  # The only group of its class.
+    is_lost = np.isin(own[1], own[1][is_alone])
+    return ~is_lost[parts]
 
 
 def _accuracy(scores: Floats, truth: Codes, is_balanced: bool) -> float:

@@ -17,7 +17,7 @@ from featx.engine.persistence import portable, save_pipeline
 from featx.engine.specs import spec_of
 from featx.errors import SpecError
 from featx.evaluation.protocols import Protocol
-from featx.evaluation.split_scores import make_probe, probe_classes
+from featx.evaluation.split_scores import fit_probe, make_probe, probe_classes
 from featx.streaming.progress import ProgressCallback
 
 
@@ -75,6 +75,7 @@ def save_probe(
     rows = extract(dataset, learner, store=store, progress=progress)
     is_known = rows.labels != ""
     probe = make_probe(protocol, C=C)
-    probe.fit(np.asarray(rows.X[is_known]), rows.labels[is_known])
+    groups = None if rows.groups is None else rows.groups[is_known]
+    fit_probe(probe, np.asarray(rows.X[is_known]), rows.labels[is_known], groups=groups)
     pipeline = Pipeline([("features", learner), ("probe", probe)])
     return save_pipeline(pipeline, path, classes=probe_classes())

@@ -162,7 +162,14 @@ class SplitScores:
 
 
 def score_splits(
-    X: Any, labels: Any, folds: Sequence[Split], probe: Any, *, splits: Any = None
+    X: Any,
+    labels: Any,
+    folds: Sequence[Split],
+    probe: Any,
+    *,
+    splits: Any = None,
+    groups: Any = None,
+    shuffle_seed: int | None = None,
 ) -> SplitScores:
     """Scores of a classifier on features, trained and tested anew on each split.
 
@@ -177,7 +184,12 @@ def score_splits(
     probe : classifier
         For example a `LinearProbe`; a copy is fitted to each split.
     splits : array of str, optional
-        Where it says ``val`` of training pictures, the strength is chosen on these.
+        Where it says ``val`` of training images, the strength is chosen on these.
+    groups : array of str, optional
+        Images of one group are left out together where the strength is chosen.
+    shuffle_seed : int, optional
+        Shuffle the labels of the training images of each split: what chance reaches. Only among
+        these, so that each class is still there to learn.
 
     Returns
     -------
@@ -194,9 +206,16 @@ def score_splits(
     predictions, Cs, seconds, converged = [], [], [], []
     for number, (train, test) in enumerate(folds):
         rows = X(number) if callable(X) else X
+        learned = labels[train]
+        if shuffle_seed is not None:
+            learned = np.random.default_rng([shuffle_seed, number]).permutation(learned)
         started = time.perf_counter()
-        fitted = _fit(
-            clone(probe), _take_rows(rows, train), labels[train], _validation(splits, train)
+        fitted = fit_probe(
+            clone(probe),
+            _take_rows(rows, train),
+            learned,
+            held_out=_validation(splits, train),
+            groups=None if groups is None else np.asarray(groups)[train],
         )
         seconds.append(time.perf_counter() - started)
         predictions.append(_predict(fitted, rows, labels, test))
@@ -236,8 +255,25 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
         grid=protocol.grid,
         validation=protocol.validation,
         metric=protocol.selection,  # type: ignore[arg-type]
+        class_weight=protocol.class_weight,  # type: ignore[arg-type]
         random_state=protocol.random_state,
     )
+
+
+def fit_probe(probe: Any, X: Any, labels: Any, *, held_out: Any = None, groups: Any = None) -> Any:
+    """A classifier fitted; one that chooses a strength is told what to hold out for that.
+
+    Parameters
+    ----------
+    probe : classifier
+    X : array of shape (n_images, n_features)
+    labels : array of str, shape (n_images,)
+    held_out, groups : optional
+        As in `LinearProbe.fit`.
+    """
+    if not hasattr(probe, "validation"):
+        return probe.fit(X, labels)
+    return probe.fit(X, labels, held_out=held_out, groups=groups)
 
 
 def probe_classes() -> tuple[type[Any], ...]:
@@ -264,12 +300,6 @@ def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
         return None
     is_held_out: npt.NDArray[np.bool_] = np.asarray(splits, str)[train] == "val"
     return is_held_out if is_held_out.any() and not is_held_out.all() else None
-
-
-def _fit(probe: Any, X: Any, labels: Column, held_out: Column | None) -> Any:
-    if held_out is None or not hasattr(probe, "validation"):
-        return probe.fit(X, labels)
-    return probe.fit(X, labels, held_out=held_out)
 
 
 def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:

@@ -33,7 +33,7 @@ class FeatureSet:
         Possibly memory-mapped.
     paths : sequence of str
         Name of each row's picture.
-    labels, splits, domains : sequence of str, optional
+    labels, splits, domains, groups : sequence of str, optional
         One a row; None where unknown.
     blocks : dict of str to (int, int), optional
         First column and the one after the last of each block, side by side from 0 on; by
@@ -65,6 +65,7 @@ class FeatureSet:
     labels: Any = None
     splits: Any = None
     domains: Any = None
+    groups: Any = None
     blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -119,6 +120,7 @@ class FeatureSet:
             labels=None if self.labels is None else self.labels[indices],
             splits=None if self.splits is None else self.splits[indices],
             domains=None if self.domains is None else self.domains[indices],
+            groups=None if self.groups is None else self.groups[indices],
         )
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:

@@ -17,7 +17,7 @@ from featx.finetuning.data_split import DataSplit
 from featx.finetuning.transfer_gains import curve_of, measure_gains, say_gains
 
 N_MISTAKES = 24
-N_NAMED = 6
+_N_NAMED = 6
 
 
 @dataclass
@@ -272,6 +272,6 @@ def _tensor_sentences(everything: Runs) -> list[str]:
 
 def _told(word: str, names: list[str]) -> str:
     """How many, and the first few by name but where all is as it should be."""
-    more = " …" if len(names) > N_NAMED else ""
-    which = "" if word == "loaded" else f" ({', '.join(names[:N_NAMED])}{more})"
+    more = " …" if len(names) > _N_NAMED else ""
+    which = "" if word == "loaded" else f" ({', '.join(names[:_N_NAMED])}{more})"
     return f"{len(names)} {word}{which}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,15 @@ def test_flowers_gather_with_depth(shared: Callable[[str], Path]) -> None:
     assert last["purity"] == pytest.approx(0.79, abs=0.02)
     assert (first["silhouette"], last["silhouette"]) == pytest.approx((-0.12, 0.14), abs=0.02)
     assert last["accuracy"] - first["accuracy"] > 0.2
+
+
+def test_groups_and_copies_are_told_of_every_layer() -> None:
+    digits = load_dataset("digits").take([*range(60), *range(6)])
+    groups = np.array([str(i) for i in range(66)])
+    profile = depth_profile(
+        replace(digits, groups=groups), layers="pool1,fc7", store=None, maps="none",
+        class_weight="balanced",
+    )  # fmt: skip
+    assert profile.protocol["class_weight"] == "balanced"
+    assert "of 66 test images are also among the training images" in profile.sentences[0]
+    assert profile.sentences[1] == "No group is on both sides of a split (66 groups)."

@@ -22,10 +22,10 @@ def test_the_best_layer_is_named_where_it_is_not_the_last() -> None:
     assert "pool5 with 0.900" in first
 
 
-def test_one_layer_is_compared_to_nothing() -> None:
+def test_one_layer_is_compared_to_its_control_alone() -> None:
     text = text_of(row("fc7", 0.8, accuracy_random=0.3, purity_random=0.2, silhouette_random=0))
     assert "best" not in text
-    assert "random weights" not in text
+    assert "random weights at fc7: accuracy +0.500; purity +0.100; silhouette +0.000." in text
 
 
 def test_the_first_layer_within_the_interval_of_the_best_is_named() -> None:
@@ -38,15 +38,18 @@ def test_no_earlier_layer_is_named_where_all_are_worse() -> None:
     assert "first layer" not in text_of(row("pool1", 0.4), row("fc7", 0.8))
 
 
-def test_controls_are_chance_and_the_rise_of_random_weights() -> None:
+def test_controls_are_chance_and_random_weights_at_the_best_layer_and_over_depth() -> None:
     controls = [
         {"accuracy_shuffled": s, "accuracy_random": a, "purity_random": 0.2, "silhouette_random": 0}
-        for s, a in ((0.3, 0.45), (0.2, 0.35))
+        for s, a in ((0.3, 0.1), (0.2, 0.5), (0.2, 0.5))
     ]
-    text = text_of(row("pool1", 0.4, **controls[0]), row("fc7", 0.8, **controls[1]), n_classes=5)
+    layers = [("pool1", 0.4), ("pool5", 0.9), ("fc7", 0.7)]
+    text = text_of(*(row(*layer, **more) for layer, more in zip(layers, controls)), n_classes=5)
     assert "at most 0.300" in text
     assert "0.200 for classes" in text
-    assert "accuracy +0.400 against -0.100" in text
+    # The control rises more from the first layer to the last (.4 to .3), and is worse everywhere.
+    assert "at pool5, the best layer" in text
+    assert "accuracy +0.400 and +0.325;" in text
 
 
 def test_without_controls_none_are_described() -> None:

@@ -138,3 +138,8 @@ def test_a_shared_store_is_the_folder_that_was_named_or_the_users_own() -> None:
 def test_one_number_of_training_images_is_no_curve() -> None:
     assert options.ProtocolOptions(train_per_class=[5]).given() == {"train_per_class": 5}
     assert options.ProtocolOptions(train_per_class=[1, 5]).given() == {"train_per_class": [1, 5]}
+
+
+def test_groups_none_ignores_the_column_of_the_manifest() -> None:
+    assert options.ProtocolOptions(groups="none").given() == {"groups": False}
+    assert options.ProtocolOptions(groups="site").given() == {"groups": "site"}

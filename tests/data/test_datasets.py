@@ -134,6 +134,33 @@ def test_manifest_gives_labels_splits_and_domains(tmp_path: Path) -> None:
     assert dataset.domains.tolist() == ["photo", ""]
 
 
+def test_manifest_gives_groups_by_itself_by_column_or_not_at_all(tmp_path: Path) -> None:
+    lay(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    (tmp_path / "m.csv").write_text("path,group,site\n1.jpg,p1,a\n2.jpg,p1,b\n3.jpg,,b\n")
+
+    def groups_of(groups: str | bool | None) -> list[str] | None:
+        found = load_dataset(tmp_path / "m.csv", groups=groups).take([0, 2]).groups
+        return None if found is None else found.tolist()
+
+    assert groups_of(None) == ["p1", ""]
+    assert groups_of("site") == ["a", "b"]
+    assert groups_of(r"re:(\d)\.jpg") == ["1", "3"]
+    assert groups_of(False) is None
+
+
+def test_groups_by_column_need_a_manifest(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.jpg")
+    with pytest.raises(DatasetError, match=r"'patient' name a column of a manifest.*re:PATTERN"):
+        load_dataset(tmp_path, groups="patient")
+
+
+def test_joined_data_keep_their_groups(tmp_path: Path) -> None:
+    lay(tmp_path, "1.jpg", "cat/2.jpg")
+    (tmp_path / "m.csv").write_text("path,group\n1.jpg,p1\n")
+    joined = load_dataset([tmp_path / "m.csv", tmp_path / "cat"])
+    assert joined.groups.tolist() == ["p1", ""]
+
+
 def test_manifest_whose_files_are_all_elsewhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path\n1.jpg\n2.jpg\n")
     with pytest.raises(DatasetError, match=r"none of its 2 files is there, .*manifest's folder"):

@@ -100,3 +100,22 @@ def test_utf_16_is_named(tmp_path: Path) -> None:
     file.write_text("path,label\n0.png,x\n", encoding="utf-16")
     with pytest.raises(DatasetError, match="Save it as UTF-8"):
         read_manifest(str(file))
+
+
+def test_group_is_read_and_another_column_may_take_its_part(tmp_path: Path) -> None:
+    text = "path,group,Patient,label\na.jpg,g1,p1,x\nb.jpg,g2,,y\n"
+    file = written(tmp_path, text)
+    parquet.write_table(
+        pa.table({"path": ["a.jpg", "b.jpg"], "group": ["g1", "g2"], "patient": ["p1", None]}),
+        tmp_path / "m.parquet",
+    )
+    assert read_manifest(file).group == ["g1", "g2"]
+    assert read_manifest(file, "patient").group == ["p1", ""]
+    assert read_manifest(file, "label").group == read_manifest(file, "label").label == ["x", "y"]
+    assert read_manifest(str(tmp_path / "m.parquet"), "patient").group == ["p1", ""]
+
+
+def test_missing_group_column_is_named_with_those_there(tmp_path: Path) -> None:
+    file = written(tmp_path, "path,patient\na.jpg,p1\n")
+    with pytest.raises(DatasetError, match=r"no column 'pateint'.*mean 'patient'.*path, patient"):
+        read_manifest(file, "pateint")

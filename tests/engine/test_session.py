@@ -60,6 +60,14 @@ RUNS: dict[str, Callable[..., Any]] = {
 }
 
 
+def test_groups_of_open_images_come_from_a_pattern() -> None:
+    digits = load_dataset("digits").take([0, 1, 100])
+
+    assert open_session(digits, groups=r"re:/(\d\d)").dataset.groups.tolist() == ["00", "00", "01"]
+    with pytest.raises(SpecError, match="open already; give re:PATTERN"):
+        open_session(digits, groups="patient")
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_images_over_max_pixels_are_failures_of_every_function(name: str, folder: Path) -> None:
     result = RUNS[name](folder, domains=True, max_pixels=1000, store=None)

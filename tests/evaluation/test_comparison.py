@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -71,6 +73,95 @@ def test_accuracy_is_that_of_plain_scikit_learn(tmp_path: Path) -> None:
     ]
 
     assert found["accuracy"] == pytest.approx(np.mean(expected))
+
+
+def lay(folder: Path, names: str, n: int = 4, *, is_broken: bool = False) -> None:
+    """So many images in each of several folders."""
+    for name in names.split():
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = np.random.default_rng([i, *name.encode()]).integers(0, 256, (16, 16, 3))
+            file = folder / name / f"{i}.png"
+            Image.fromarray(pixels.astype(np.uint8)).save(file)
+            if is_broken:
+                file.write_bytes(b"broken")
+
+
+def test_broken_training_images_of_a_class_leave_the_others(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat train/dog test/cat test/dog test/eel")
+    lay(tmp_path, "train/eel", is_broken=True)
+
+    result = probe(tmp_path, "mean_color", store=None)
+
+    assert len(result.failures) == 4
+    assert result.protocol["n_test"] == 8
+    assert "Classes without training images, whose test images take no part: eel." in (
+        result.sentences
+    )
+
+
+def test_broken_training_images_that_leave_one_class_are_told(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat test/cat test/dog")
+    lay(tmp_path, "train/dog", is_broken=True)
+
+    with pytest.raises(DatasetError, match=r"4 to train on, of cat, .* 4 of 16 images cannot"):
+        compare(tmp_path, "mean_color", store=None)
+
+
+def test_labels_outside_of_the_splits_take_no_part_in_the_shuffled_control(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat train/dog test/cat test/dog extra/cat extra/yak extra/zebu")
+
+    result = compare(tmp_path, "mean_color", store=None)
+
+    assert set(result.details["confusion"]["mean_color"]["classes"]) == {"cat", "dog"}
+    assert row_of(result, "shuffled labels")["accuracy"] <= 1
+    assert result.sentences[0] == "Left out: 12 images outside of train, val and test."
+
+
+def test_unlabelled_test_folder_leaves_the_training_folder_cross_validated(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat train/dog test")
+
+    result = probe(tmp_path, "mean_color", n_splits=2, store=None)
+
+    assert (result.protocol["splits"], result.protocol["n_train"]) == ("cv", 4)
+    assert result.sentences[0].startswith("No class is known of 4 images in test")
+
+
+def test_test_images_that_are_trained_on_are_told_and_nothing_is_advised(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat train/dog")
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+
+    result = compare(tmp_path, "pixels,image_size=8", store=tmp_path / "store")
+
+    assert result.sentences[0].startswith("Beware: 8 of 8 test images are also among the training")
+    assert not any("use these" in sentence for sentence in result.sentences)
+
+
+def test_groups_are_told_and_apart_where_features_and_strength_are_learned(tmp_path: Path) -> None:
+    lay(tmp_path, "cat dog", 12)
+
+    by_group = probe(
+        tmp_path, "pixels,image_size=8", groups=r"re:(\d)\.png", n_splits=2, store=None
+    )
+    plain = probe(tmp_path, "pixels,image_size=8", n_splits=2, store=None)
+
+    assert by_group.sentences[-1] == "No group is on both sides of a split (10 groups)."
+    assert by_group.rows[0]["accuracy"] != plain.rows[0]["accuracy"]
+
+
+def test_class_weight_reaches_the_classifier(tmp_path: Path) -> None:
+    lay(tmp_path, "cat", 24)
+    lay(tmp_path, "dog", 4)
+
+    plain, balanced = (
+        probe(tmp_path, "mean_color", C=1e-3, n_splits=2, class_weight=class_weight, store=None)
+        for class_weight in (None, "balanced")
+    )
+
+    assert (plain.protocol["class_weight"], balanced.protocol["class_weight"]) == (None, "balanced")
+    # With next to no weights a probability is the share of the class: 1/7 and 6/7, or a half.
+    assert balanced.rows[0]["log_loss"] == pytest.approx(np.log(2), abs=0.02)
+    assert plain.rows[0]["log_loss"] < 0.5
 
 
 def test_costs_are_measured(result: Result) -> None:
@@ -152,7 +243,7 @@ def test_classes_with_too_few_images_are_named() -> None:
     result = probe(SAMPLES, "mean_color", train_per_class=100, store=None)
 
     assert result.sentences == [
-        "Fewer than 100 training pictures, as one at least is kept to test on: fish (15), "
+        "Fewer than 100 training images, as one at least is kept to test on: fish (15), "
         "flower (15), house (15), mug (15), tree (15)."
     ]
 

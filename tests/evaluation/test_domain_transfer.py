@@ -145,7 +145,7 @@ def test_domains_that_differ_are_told_apart_and_those_that_do_not_are_not() -> N
     labels = np.arange(100) % 2
     same, other = (Part(*rng.normal(m, 1, (2, 100, 3)), labels, labels) for m in (0, 5))
     for target, least, most in [(same, 0.0, 0.6), (other, 0.99, 1.0)]:
-        fitted = _fit_pair(same, target.train, LinearProbe(C=1.0))
+        fitted = _fit_pair(same, target, LinearProbe(C=1.0))
         assert least <= fitted.accuracies(same, target)[2] <= most
 
 
@@ -155,10 +155,12 @@ def states(found: Candidates) -> list[str]:
     for number, (train, test) in enumerate(found.folds[:2]):
         rows = found.kinds[0].features
         X, y = rows(number) if callable(rows) else rows, found.dataset.labels
-        target = found.folds[number + 1 - 2 * (number % 2)][0]
+        source, target = (
+            Part(X[train], X[test], y[train], y[test])
+            for train, test in [(train, test), found.folds[number + 1 - 2 * (number % 2)]]
+        )
         for coral in (None, CORAL()):
-            source = Part(X[train], X[test], y[train], y[test])
-            fitted = _fit_pair(source, X[target], LinearProbe(grid=(0.1, 1)), coral)
+            fitted = _fit_pair(source, target, LinearProbe(grid=(0.1, 1)), coral)
             learned = [vars(fitted.probe), vars(fitted.divider)]
             spreads = [] if fitted.coral is None else [vars(fitted.coral.source_)]
             digests.append(joblib.hash([learned, spreads]))

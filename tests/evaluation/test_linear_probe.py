@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClassifierCV
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from featx.evaluation.linear_probe import LinearProbe
@@ -96,6 +98,69 @@ def test_ridge_chooses_by_leaving_one_out_as_scikit_learn_does() -> None:
 
     predicted = reference.cv_results_.argmax(1)  # (n_samples, n_alphas)
     np.testing.assert_allclose(probe.scores_[0], (predicted == y[:, None]).mean(0))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0}])
+@pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge"])
+def test_class_weights_are_scikit_learns_weights_of_samples(
+    classifier: str, class_weight: str | dict[int, float], n_classes: int
+) -> None:
+    rng = np.random.default_rng(0)
+    y = np.minimum(rng.integers(5, size=120), n_classes - 1)  # The last class is the largest.
+    X = rng.normal(size=(120, 10)) + 0.5 * np.eye(10)[y]
+    exact = {"C": 0.01, "tol": 1e-9, "max_iter": 1_000_000}
+    reference = {
+        "logistic": LogisticRegression(**exact),
+        "svm": LinearSVC(dual=True, **exact),  # Its own class_weight leaves "the rest" as it is.
+        "ridge": RidgeClassifier(alpha=50.0),
+    }[classifier].fit(X, y, sample_weight=compute_sample_weight(class_weight, y))
+    plain = LinearProbe(classifier, C=0.01, scale="none", tol=1e-7)
+
+    probe = clone(plain).set_params(class_weight=class_weight).fit(X, y)
+
+    np.testing.assert_allclose(probe.coef_, np.atleast_2d(reference.coef_), atol=1e-5)
+    np.testing.assert_allclose(probe.intercept_, reference.intercept_, atol=1e-5)
+    assert np.abs(probe.coef_ - plain.fit(X, y).coef_).max() > 1e-3
+
+
+@pytest.mark.parametrize("validation", [0.3, 4])
+def test_inner_folds_keep_groups_together_and_every_class(validation: float) -> None:
+    groups = np.repeat(np.array([f"p{i}" for i in range(21)]), 4)
+    codes = np.repeat([0, 1, 2], [40, 40, 4])  # The last class is one group.
+
+    held_out = inner_folds(codes, validation, 0, groups)
+
+    assert len(held_out) == (4 if validation == 4 else 1)
+    for rows in held_out:
+        assert not set(groups[rows]) & set(groups[~rows])
+        assert set(codes[~rows]) == {0, 1, 2}
+        assert set(codes[rows]) == {0, 1}
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "ridge"])
+def test_one_group_leaves_nothing_to_choose_by(classifier: Any) -> None:
+    X, y = blobs(20, 5, 2)
+
+    probe = LinearProbe(classifier, grid=[0.1, 1.0, 10.0], validation=3)
+    probe.fit(X, y, groups=np.full(20, "a"))
+
+    assert probe.C_ == 1.0
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge"])
+def test_rows_of_one_group_are_held_out_together(classifier: Any) -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(120) // 6
+    y = groups % 2
+    own = rng.normal(size=(20, 200))[groups]  # Features that tell groups, and hardly classes.
+    X = own + 0.3 * y[:, None] * np.eye(200)[0] + 0.1 * rng.normal(size=(120, 200))
+
+    plain = LinearProbe(classifier, metric="accuracy")
+    by_row, by_group = clone(plain).fit(X, y), plain.fit(X, y, groups=groups)
+
+    assert by_row.scores_.mean(0).max() > 0.98
+    assert by_group.scores_.mean(0).max() < 0.85
 
 
 def test_folds_choose_what_fits_one_by_one_choose() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featx.errors import DatasetError, FeatxWarning, SpecError
+from featx.errors import DatasetError, SpecError
 from featx.evaluation.protocols import _PROTOCOLS, Protocol, find_protocol
 
 LABELS = np.array(["a"] * 40 + ["b"] * 43 + ["c"] * 50)
@@ -114,11 +114,101 @@ def test_protocol_of_ones_own_is_taken_as_it_is() -> None:
     assert find_protocol(mine) == mine
 
 
-def test_classes_that_none_is_trained_on_take_no_part_and_that_is_told() -> None:
+def test_classes_that_none_is_trained_on_take_no_part() -> None:
     labels = np.array(["ant", "bee", "ant", "bee", "wasp"])
     splits = np.array(["train", "train", "test", "test", "test"])
 
-    with pytest.warns(FeatxWarning, match="Test pictures of wasp take no part"):
-        ((_, test),) = _PROTOCOLS["holdout"].split(labels, splits)
+    ((_, test),) = _PROTOCOLS["holdout"].split(labels, splits)
 
     assert test.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits", "match"),
+    [
+        (
+            ["cat", "dog", "unknown"],
+            ["train", "train", "test"],
+            "2 to test on, of unknown, and trains on cat, dog",
+        ),
+        (
+            ["cat", "cat", "dog"],
+            ["train", "train", "test"],
+            "4 to train on, of cat, and 2 to test on, of dog",
+        ),
+        (["cat", "dog", "dog"], ["train", "train", ""], "4 to train on and 0 to test on"),
+        (["cat", "dog", ""], ["train", "train", "test"], "4 to train on and 0 to test on"),
+    ],
+)
+def test_folders_that_cannot_be_learned_from_are_told_in_one_line(
+    labels: list[str], splits: list[str], match: str
+) -> None:
+    with pytest.raises(DatasetError, match=match) as error:
+        _PROTOCOLS["holdout"].split([*labels, *labels], [*splits, *splits])
+
+    assert "\n" not in str(error.value)
+
+
+def test_more_folds_than_images_are_refused_with_the_number_that_would_do() -> None:
+    labels = ["a", "a", "b", "b"]
+
+    with pytest.raises(DatasetError, match=r"5 folds needs 5 images .* got 4\. Use --n-splits 4"):
+        _PROTOCOLS["cv"].split(labels)
+    assert len(find_protocol("cv", n_splits=4).split(labels)) == 4
+
+
+def test_unlabelled_test_images_leave_the_training_folder_to_cross_validation() -> None:
+    labels, splits = ["a", "b"] * 10 + [""] * 5, ["train"] * 20 + ["test"] * 5
+
+    assert find_protocol(None, splits, labels).name == "cv"
+    assert find_protocol("kornblith", splits, labels).splits == "random"
+    assert all(max(*train, *test) < 20 for train, test in _PROTOCOLS["cv"].split(labels, splits))
+
+
+GROUPS = np.array([f"p{i // 3}" for i in range(133)])  # Whole groups, mixed at the classes' edges.
+
+
+@pytest.mark.parametrize("name", ["cv", "random", "decaf"])
+def test_groups_are_on_one_side_of_every_split(name: str) -> None:
+    folds = find_protocol(name).split(LABELS, None, GROUPS)
+
+    for train, test in folds:
+        assert not set(GROUPS[train]) & set(GROUPS[test])
+        assert set(LABELS[train]) == set(LABELS[test]) == {"a", "b", "c"}
+
+
+def test_images_without_a_group_are_groups_of_their_own() -> None:
+    folds = _PROTOCOLS["cv"].split(LABELS, None, np.full(133, ""))
+
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(133))
+
+
+def test_fewer_groups_than_folds_are_refused_with_the_number_that_would_do() -> None:
+    sites = np.array(["x", "y", "z"] * 45)[:133]
+
+    with pytest.raises(DatasetError, match=r"needs 5 groups; got 3\. Use --n-splits 3"):
+        _PROTOCOLS["cv"].split(LABELS, None, sites)
+    assert len(find_protocol("cv", n_splits=3).split(LABELS, None, sites)) == 3
+
+
+def test_groups_in_several_folders_are_refused_by_name() -> None:
+    with pytest.raises(DatasetError, match=r"one of train, val and test; 2 of 3 .*: p1, p2\."):
+        _PROTOCOLS["holdout"].split(
+            ["a", "b"] * 3, ["train", "train", "test", "test", "val", "train"],
+            ["p1", "p2", "p1", "p3", "p2", ""],
+        )  # fmt: skip
+
+
+def test_a_fold_that_would_learn_one_class_is_refused() -> None:
+    labels = np.repeat(["a", "b"], [4, 2])
+
+    with pytest.raises(DatasetError, match=r"at least 2 classes to train on; .* of a, and"):
+        find_protocol("cv", n_splits=2).split(labels, None, ["p", "p", "q", "q", "r", "r"])
+
+
+@pytest.mark.parametrize("classifier", ["knn", "nearest_mean"])
+def test_class_weights_need_a_loss(classifier: str) -> None:
+    with pytest.raises(SpecError, match=f"does not apply to {classifier}"):
+        find_protocol("cv", classifier=classifier, class_weight="balanced")
+    with pytest.raises(SpecError, match="balanced or None"):
+        find_protocol("cv", class_weight="even")

@@ -13,6 +13,7 @@ from featx.evaluation.recommendations import (
     advise_features,
     warn_of_convergence,
 )
+from featx.store.feature_store import find_digests
 
 RULES = find_protocol("cv")
 
@@ -52,6 +53,24 @@ def test_control_that_wins_is_named() -> None:
     assert "Command" not in said
 
 
+def test_nothing_is_advised_where_test_images_are_trained_on() -> None:
+    rows = [row("hog", 1.0, 1), row("pixels", 0.5, 1, is_control=True)]
+
+    said = " ".join(advise_features(rows, "photos", RULES, has_copies=True))
+
+    assert "No features are advised" in said
+    assert "use these" not in said
+    assert "Command" not in said
+
+
+def test_nothing_is_advised_where_shuffled_labels_win() -> None:
+    rows = [row("shuffled labels", 0.6, 1, is_control=True), row("hog", 0.5, 1, is_tied=True)]
+
+    said = advise_features(rows, "photos", RULES)
+
+    assert said[-1] == "No features are better than shuffled labels: nothing is learned here."
+
+
 def test_tie_with_a_control_is_told() -> None:
     rows = [row("hog", 0.9, 1), row("pixels", 0.89, 1, is_control=True, is_tied=True)]
 
@@ -67,8 +86,8 @@ def test_images_the_network_was_trained_on_are_counted(shared: Callable[[str], P
     trained_on = load_dataset(shared("data/caltech101/ant"))
     new = load_dataset(shared("data/ants_bees/val/ants"))
 
-    assert _count_training_images(trained_on.images) == len(trained_on)
-    assert _count_training_images(new.images) == 0
+    assert _count_training_images(find_digests(trained_on.images, None)) == len(trained_on)
+    assert _count_training_images(find_digests(new.images, None)) == 0
 
 
 def test_probe_warns_of_them(shared: Callable[[str], Path], tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ def test_calibrated_log_loss_is_scikit_learns_at_the_best_temperature() -> None:
     assert losses.mean() == pytest.approx(best.fun, rel=1e-4)
 
 
+def test_a_row_of_double_weight_counts_as_two_rows() -> None:
+    scores, codes = noisy_scores(100, 3)
+    twice = np.concatenate([np.arange(100), np.arange(30)])
+    weights = np.where(np.arange(100) < 30, 2.0, 1.0)
+
+    losses = _calibrated_log_losses(scores, codes, weights)
+
+    repeated = _calibrated_log_losses(scores[twice], codes[twice])
+    assert np.average(losses, weights=weights) == pytest.approx(repeated.mean(), rel=1e-4)
+
+
 def test_two_classes_have_one_score_or_two() -> None:
     scores, codes = noisy_scores(50, 2)
     difference = scores[:, 1:] - scores[:, :1]

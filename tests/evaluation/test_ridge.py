@@ -35,6 +35,33 @@ def test_held_out_scores_are_those_of_fits_without_each_row(
 
 
 @pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])
+@pytest.mark.parametrize("groups", [None, np.arange(18) // 4], ids=["rows", "groups"])
+def test_held_out_scores_of_weighted_rows_are_those_of_fits_without_their_group(
+    rows: np.ndarray, groups: np.ndarray | None
+) -> None:
+    sample_weight, targets = RNG.uniform(0.2, 3, 18), targets_of(3)
+    expected = np.empty((18, 3))
+    numbers = np.arange(18) if groups is None else groups
+    for group in np.unique(numbers):
+        rest = numbers != group
+        model = Ridge(alpha=5.0).fit(rows[rest], targets[rest], sample_weight[rest])
+        expected[~rest] = model.predict(rows[~rest])
+
+    found = RidgePath(rows, CODES, 3, sample_weight).held_out_scores(0.1, groups)
+
+    np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])
+def test_weighted_rows_are_scikit_learns(rows: np.ndarray) -> None:
+    sample_weight, targets = RNG.uniform(0.2, 3, 18), targets_of(3)
+    path = RidgePath(rows, CODES, 3, sample_weight)
+    whole = Ridge(alpha=5.0).fit(rows, targets, sample_weight)
+    np.testing.assert_allclose(path.weights(0.1)[:-1], whole.coef_.T, atol=1e-10)
+    np.testing.assert_allclose(path.weights(0.1)[-1], whole.intercept_, atol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])
 def test_weights_are_scikit_learns(rows: np.ndarray) -> None:
     weights = RidgePath(rows, CODES, 3).weights(0.1)
     expected = Ridge(alpha=5.0).fit(rows, targets_of(3))

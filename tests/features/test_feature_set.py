@@ -26,6 +26,7 @@ def made(n: int = 7, **changes: Any) -> FeatureSet:
         "paths": HARD_NAMES[:n],
         "labels": HARD_LABELS[:n],
         "splits": ["train", "val", "", "test", "", "", ""][:n],
+        "groups": ["p 1", "", "NaN", "1", "ü", "p 1", ""][:n],
         "blocks": {"cnn:timm/x:fc,pooling=gap": (0, 2), "path": (2, 5)},
         "failures": [("x.jpg", "the file is empty")],
         "provenance": {"extractors": [{"fingerprint": "ab"}], "size": [2, 3]},
@@ -45,7 +46,7 @@ def test_every_format_gives_back_everything(tmp_path: Path, kind: str, n: int) -
     loaded = FeatureSet.load(tmp_path / f"f{kind}")
     np.testing.assert_array_equal(loaded.X, features.X)
     assert loaded.X.dtype == np.float32
-    for column in ("paths", "labels", "splits", "domains"):
+    for column in ("paths", "labels", "splits", "domains", "groups"):
         assert same(getattr(loaded, column), getattr(features, column))
     assert list(loaded.blocks.items()) == list(features.blocks.items())
     assert (loaded.failures, loaded.provenance) == (features.failures, features.provenance)

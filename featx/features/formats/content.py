@@ -29,7 +29,7 @@ class Content:
     ----------
     X : array of shape (n_images, n_features), float32
     columns : dict
-        ``path`` and, where known, ``label``, ``split``, ``domain``: one text a row.
+        ``path`` and, where known, ``label``, ``split``, ``domain``, ``group``: one text a row.
     blocks, failures, provenance
         As in `featx.features.feature_set.FeatureSet`.
     """

@@ -18,7 +18,7 @@ _MAX_MAT_BYTES = 2**31 - 2**20
 
 
 def write_mat(content: Content, path: Path) -> None:
-    """Write ``X``, cells of text ``paths``, ``labels``, ``splits``, ``domains``, and ``meta``."""
+    """Write ``X``, cells of text ``paths``, ``labels``, ``splits``, ..., and ``meta``."""
     from scipy.io import savemat
 
     if content.X.nbytes > _MAX_MAT_BYTES:

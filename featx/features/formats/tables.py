@@ -27,7 +27,7 @@ _CSV_BLOCK_BYTES = 16 * 2**20
 
 
 def write_columns(content: Content, path: Path) -> None:
-    """Write names, labels, splits and domains as a parquet table: a manifest."""
+    """Write names, labels and whatever else is known as a parquet table: a manifest."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -36,7 +36,7 @@ def write_columns(content: Content, path: Path) -> None:
 
 
 def read_columns(path: Path) -> dict[str, Any]:
-    """Columns of a parquet table that hold names, labels, splits or domains."""
+    """Columns of a parquet table that hold names, labels and whatever else is known."""
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
@@ -145,7 +145,7 @@ def require_h5py() -> Any:
 
 
 def write_csv(content: Content, path: Path) -> None:
-    """Write ``path,label,split,domain`` where known and one column a feature."""
+    """Write ``path,label,split,domain,group`` where known and one column a feature."""
     from pyarrow import csv
 
     n_columns = content.X.shape[1]

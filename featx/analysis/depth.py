@@ -181,7 +181,8 @@ class _Study:
         """A row for each layer; what the maps need of them is kept."""
         self.labels = features.labels
         self.n_classes = len(np.unique(self.labels))
-        self.folds = self.rules.split(self.labels, features.splits)
+        self.splits = features.splits
+        self.folds = self.rules.split(self.labels, self.splits)
         self.shown = sample_evenly(self.labels, self.max_images, self.random_state)
         self.n_shown = len(self.shown)
         self.has_controls = has_controls
@@ -278,7 +279,8 @@ class _Study:
 
     def _scores(self, X: Any, labels: Any = None, C: float | None = None) -> SplitScores:
         labels = self.labels if labels is None else labels
-        return score_splits(np.asarray(X), labels, self.folds, make_probe(self.rules, C=C))
+        probe = make_probe(self.rules, C=C)
+        return score_splits(np.asarray(X), labels, self.folds, probe, splits=self.splits)
 
 
 def _labelled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:

@@ -25,7 +25,6 @@ from featx.errors import DatasetError, TrainingError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import Checkpointer
-from featx.finetuning.data_split import check_known
 from featx.finetuning.freeze_check import Checksums, FreezeCheck
 from featx.finetuning.freezing import Policy, plan_training
 from featx.finetuning.heads import (
@@ -289,7 +288,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         X: Any,
         y: Any,
         *,
-        validation_data: tuple[Any, Any] | None = None,
+        left_out: Any = None,
         keep_checkpoint: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Self:
@@ -300,8 +299,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         X : Images
             As every extractor takes them.
         y : array-like of shape (n_images,)
-        validation_data : (Images, array-like), optional
-            Pictures to stop by, instead of a share of X.
+        left_out : array of bool, shape (n_images,), optional
+            Images held out for early stopping, in place of a random fraction of each class.
         keep_checkpoint : bool, default=False
             Leave the checkpoint when all is done: the same call then ends at once.
         progress : ProgressCallback, optional
@@ -316,7 +315,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.prepared_ = self.prepare(len(self.classes_))
         self.preprocessing_ = self.prepared_.plan.preprocessing
         self.surgeries_, self.report_ = self.prepared_.surgeries, self.prepared_.report
-        train, valid = self._divide(images, targets, validation_data)
+        train, valid = self._divide(images, targets, left_out)
         checkpoint = self._checkpointer([*train, *(valid or ())])
         seconds_before = 0.0 if checkpoint is None else checkpoint.seconds
         self._note(progress, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
@@ -429,19 +428,20 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return images, targets.astype(np.int64)
 
     def _divide(
-        self, images: Images, targets: npt.NDArray[np.int64], given: tuple[Any, Any] | None
+        self, images: Images, targets: npt.NDArray[np.int64], left_out: Any
     ) -> tuple[_Part, _Part | None]:
-        """Pictures to train on, and those to stop by."""
-        if given is not None:
-            check_known(given[1], self.classes_)
-            indices = np.searchsorted(self.classes_, np.asarray(given[1])).astype(np.int64)
-            return (images, targets), (self._images(given[0]), indices)
-        if not self.validation:
-            return (images, targets), None
-        train, valid = divide(targets, self.validation, self.random_state)
+        """Images to train on, and those held out for early stopping."""
+        train, valid = hold_out(targets, self.validation, self.random_state, left_out)
         if not len(valid):
-            self.notes_.append("one picture of each class: none is left out to stop by")
+            if self.validation:
+                self.notes_.append("one image of each class: none is held out for early stopping")
             return (images, targets), None
+        missing = self.classes_[np.setdiff1d(targets, targets[train])]
+        if len(missing):
+            raise DatasetError(
+                f"All training images of {', '.join(map(str, missing))} are held out for early "
+                "stopping; add some to train on, or remove these classes."
+            )
         return (
             (images.take(train.tolist()), targets[train]),
             (images.take(valid.tolist()), targets[valid]),
@@ -619,10 +619,27 @@ def what_trains(weights: Any) -> str:
     return "all" if weights == RANDOM else "head"
 
 
-def divide(labels: Any, share: float, random_state: int) -> tuple[Indices, Indices]:
-    """Places of the pictures to train on, and of a share of each class to stop by."""
+def hold_out(
+    labels: Any, fraction: float, random_state: int, left_out: Any = None
+) -> tuple[Indices, Indices]:
+    """Indices of the images to train on, and of those held out for early stopping.
+
+    Parameters
+    ----------
+    labels : array of shape (n_images,)
+    fraction : float
+        Of each class, held out at random.
+    random_state : int
+    left_out : array of bool, shape (n_images,), optional
+        Those to hold out, in place of random ones.
+    """
+    if left_out is not None:
+        is_held_out = np.asarray(left_out, bool)
+        return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+    if not fraction:
+        return np.arange(len(labels)), np.empty(0, np.intp)
     numbers = np.unique(labels, return_inverse=True)[1]
-    return train_test_indices(numbers, train_size=1 - share, random_state=random_state)
+    return train_test_indices(numbers, train_size=1 - fraction, random_state=random_state)
 
 
 _Part = tuple[Images, npt.NDArray[np.int64]]

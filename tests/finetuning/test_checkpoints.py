@@ -109,9 +109,7 @@ def test_seeds_that_have_ended_are_not_run_again(
 
     resumed = finetune(digits, **how, checkpoint=tmp_path, progress=progress)
 
-    assert (
-        progress.n_epochs == n_left
-    )  # Of the first split; the other has a bar alone.
+    assert progress.n_epochs == n_left  # Of the first split; the other has a bar alone.
     for ours, theirs in zip(resumed.rows, through.rows, strict=True):
         assert ours["spec"] == theirs["spec"]
         assert ours["accuracies"] == theirs["accuracies"]

@@ -201,6 +201,7 @@ class _Study:
         self.labels, self.groups = features.labels, features.groups
         self.n_classes = len(np.unique(self.labels))
         self.folds = split_readable(self.rules, features, features.failures)
+        self.splits = features.splits
         self.shown = sample_evenly(self.labels, self.max_images, self.random_state)
         self.n_shown = len(self.shown)
         self.has_controls = has_controls
@@ -301,6 +302,7 @@ class _Study:
             self.labels,
             self.folds,
             make_probe(self.rules, C=C),
+            splits=self.splits,
             groups=self.groups,
             shuffle_seed=shuffle_seed,
         )

@@ -14,7 +14,7 @@ def advise_command(
     network: Annotated[
         options.FeatureOptions, options.Only("model", "weights", "size", "device", "trust")
     ],
-    rules: options.Seed,
+    rules: Annotated[options.ProtocolOptions, options.Only("random_state", "groups")],
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:

@@ -138,7 +138,11 @@ def finetune_command(
     augmentation: options.AugmentationOptions,
     comparison: ComparisonOptions,
     rules: Annotated[
-        options.ProtocolOptions, options.Only("train_per_class", "seeds", "random_state")
+        options.ProtocolOptions,
+        options.Only(
+            *("protocol", "metric", "train_per_class", "n_splits"),
+            *("seeds", "random_state", "class_weight", "groups"),
+        ),
     ],
     output: Annotated[
         str | None,

@@ -23,6 +23,15 @@ def compare_command(
     data: options.Data,
     features: options.Features,
     rules: _Protocol,
+    finetune: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL[:STRATEGY][,key=value…]",
+            help="Also fine-tune this network on the training images of each split: head (by "
+            "default), partial, full or scratch, see `featx finetune`. Repeat for several.",
+        ),
+    ] = None,
+    *,
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
@@ -31,14 +40,25 @@ def compare_command(
     \b
     featx compare photos/ -e hog -e bovw:surf -e cnn:featxnet:pool5
     featx compare photos/ --model alexnet --layer pool1,fc7 --protocol decaf
+    featx compare photos/ -e hog -e cnn:squeezenet1_0 --finetune squeezenet1_0:full
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     options.take_single("--train-per-class", rules.train_per_class)
     from featx.evaluation.comparison import compare
 
+    networks = None
+    if finetune:
+        from featx.finetuning.experiment import parse_networks
+
+        names = ("device", "trust")
+        known = {name: value for name, value in features.given().items() if name in names}
+        if rules.class_weight:
+            known["class_weight"] = rules.class_weight
+        networks = parse_networks(finetune, rules.random_state or 0, **known)
     with reporting(quiet=printed.quiet) as reporter:
         result = compare(
             data,
             features.extractor,
+            finetune=networks,
             progress=reporter,
             **features.given(),
             **rules.given(),

@@ -125,7 +125,7 @@ def _merge(group: list[Job], *, is_alone: bool) -> Job:
     if not hasattr(extractor, "layer"):
         return group[0]
     layers = [layer for job in group for layer in job.extractor.layers]
-    specs = [spec for job in group for spec in (job.names.values() or _layer_specs(job.extractor))]
+    specs = [spec for job in group for spec in _block_specs(job)]
     extractor = portable(extractor).set_params(
         layer=layers, store=extractor.store, n_jobs=extractor.n_jobs
     )
@@ -134,9 +134,12 @@ def _merge(group: list[Job], *, is_alone: bool) -> Job:
     return Job(extractor, dict(zip(layers, names, strict=True)))
 
 
-def _layer_specs(extractor: Any) -> list[str]:
-    """SPEC of each layer of a network by itself."""
-    alone = (portable(extractor).set_params(layer=layer) for layer in extractor.layers)
+def _block_specs(job: Job) -> list[str]:
+    """What was asked for, if that is one layer, else the SPEC of each layer by itself."""
+    layers = job.extractor.layers
+    if len(job.names) == len(layers):
+        return list(job.names.values())
+    alone = (portable(job.extractor).set_params(layer=layer) for layer in layers)
     return [spec_of(layer, is_full=True) for layer in alone]
 
 

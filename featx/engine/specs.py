@@ -64,7 +64,7 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
     texts = _by_position(cls, arguments, spec) | named
     _check_names(cls, texts, spec)
     defaults = cls().get_params(deep=False)
-    named = {key: _value(text, defaults[key]) for key, text in texts.items()}
+    named = {key: parse_value(text, defaults[key]) for key, text in texts.items()}
     return _checked(cls(**(named | _known(cls, parameters))), spec)
 
 
@@ -198,8 +198,14 @@ def _unquoted(part: str) -> str:
     return part
 
 
-def _value(text: str, default: Any) -> Any:
-    """Text as a parameter's value: text stays text where the default is text."""
+def parse_value(text: str, default: Any) -> Any:
+    """Text as a parameter's value: text stays text where the default is text.
+
+    Examples
+    --------
+    >>> parse_value("256x64", ()), parse_value("none", None), parse_value("8", "auto")
+    ((256, 64), None, '8')
+    """
     if isinstance(default, str):
         return text
     if text.lower() in _WORDS:
@@ -220,7 +226,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _text(value: Any) -> str:
-    """A value as a SPEC has it, such that `_value` gives it back."""
+    """A value as a SPEC has it, such that `parse_value` gives it back."""
     if isinstance(value, tuple):
         return "x".join(map(_text, value))
     if isinstance(value, list):

@@ -31,20 +31,20 @@ CONTROLS = ("pixels", "mean_color")
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One kind of features: an extractor, or one layer of a network.
+    """One feature set, of an extractor or one layer of a network; or a network to fine-tune.
 
     Attributes
     ----------
     spec : str
     layer : str
         Of a network; else empty.
-    extractor : Extractor
+    extractor : Extractor or FineTunedClassifier
         Of this layer alone, without a store: what a user would apply.
     is_control : bool
     features : array, or callable of the number of a split
         All pictures' features; of an extractor that learns, as it learned from the training
-        pictures of that split.
-    n_features : int
+        pictures of that split. None of a network to fine-tune.
+    n_features : int or None
     """
 
     spec: str
@@ -52,7 +52,7 @@ class Candidate:
     extractor: Any
     is_control: bool
     features: Any
-    n_features: int
+    n_features: int | None
 
     @cached_property
     def key(self) -> str:

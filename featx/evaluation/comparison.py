@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from featx.engine.session import open_session
 from featx.evaluation.candidates import Candidate, Candidates, gather_candidates
-from featx.evaluation.extraction_cost import time_extraction
+from featx.evaluation.extraction_cost import time_extraction, time_prediction
 from featx.evaluation.protocols import Protocol, find_protocol
-from featx.evaluation.recommendations import (
-    SHUFFLED,
-    advise_features,
-    warn_of_convergence,
-    warn_of_small_classes,
-    warn_of_training_images,
-)
+from featx.evaluation.recommendations import SHUFFLED, advise_features, list_warnings
 from featx.evaluation.saved_probe import save_probe
 from featx.evaluation.scores import PairedTest, per_class
-from featx.evaluation.split_checks import describe_splits
-from featx.evaluation.split_scores import SplitScores, make_probe, score_splits
+from featx.evaluation.split_scores import (
+    FittedSplit,
+    SplitScores,
+    fit_split,
+    make_probe,
+    score_splits,
+)
 from featx.features.results import Result
-from featx.streaming.progress import ProgressCallback
+from featx.streaming.progress import BarOnly, ProgressCallback
 
-N_MISTAKES = 24
+_N_MISTAKES = 24
 DEFAULT_EXTRACTORS = ("cnn:featxnet:pool1", "cnn:featxnet:pool5", "hog", "bovw:surf")
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One kind of features, and how it did.
+    """One feature set or fine-tuned network, and its scores.
 
     Attributes
     ----------
-    kind : Kind
+    kind : Candidate
     scores : SplitScores
-    ms_per_image : float
+    ms_per_image : float, optional
+        None where it was not measured.
     """
 
     kind: Candidate
     scores: SplitScores
-    ms_per_image: float
+    ms_per_image: float | None = None
 
     def rank(self, metric: str) -> float:
         """What it is ranked by."""
@@ -66,7 +68,7 @@ class Measured:
         return row | {
             "is_control": kind.is_control,
             "n_features": kind.n_features,
-            "bytes_per_image": 4 * kind.n_features,
+            "bytes_per_image": None if kind.n_features is None else 4 * kind.n_features,
             "ms_per_image": self.ms_per_image,
         }
 
@@ -75,6 +77,7 @@ def compare(
     data: Any,
     extractors: Any = None,
     *,
+    finetune: Mapping[str, Any] | None = None,
     protocol: str | Protocol | None = None,
     classifier: str | None = None,
     scale: str | None = None,
@@ -104,6 +107,8 @@ def compare(
         Pictures with classes.
     extractors : SPEC, Extractor, or list of these, optional
         By default featxnet's pool1 and pool5, HOG and SURF words.
+    finetune : dict of str to FineTunedClassifier, optional
+        Networks to train on the training images of each split, by the names of their rows.
     protocol : {"cv", "holdout", "random", "decaf", "kornblith", "razavian"}, optional
         By default ``holdout`` where the data has folders to split by, else ``cv``.
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, optional
@@ -171,10 +176,20 @@ def compare(
     gathered = gather_candidates(
         dataset, extractors, rules, store=cache, has_controls=True, progress=progress, **parameters
     )
-    measured = _ranked(
-        _measure(gathered, rules, C, progress, parameters.get("n_jobs")), rules.metric
+    features = _measure(gathered, rules, C, progress, parameters.get("n_jobs"))
+    best = _rank(features, rules.metric)[0]
+    shuffled = Measured(
+        replace(best.kind, spec=SHUFFLED, layer="", is_control=True),
+        score_shuffled(best.kind, gathered, rules, C),
+        best.ms_per_image,
     )
-    return _table(gathered, rules, measured, _shuffled(gathered, rules, C, measured[0]))
+    networks = [
+        _measure_network(name, network, gathered, progress)
+        for name, network in (finetune or {}).items()
+    ]
+    gathered = replace(gathered, kinds=[found.kind for found in [*features, *networks]])
+    measured = _rank([*features, *networks], rules.metric)
+    return _table(gathered, rules, measured, shuffled, finetune)
 
 
 def probe(
@@ -279,63 +294,109 @@ def _measure(
     n_jobs: int | None,
 ) -> list[Measured]:
     measured = []
-    dataset = gathered.dataset
     for kind in gathered.kinds:
-        scores = score_splits(
-            kind.features,
-            dataset.labels,
-            gathered.folds,
-            make_probe(rules, C=C),
-            splits=dataset.splits,
-            groups=dataset.groups,
-        )
-        cost = time_extraction(kind.fitted(0), dataset.images, n_jobs=n_jobs)
+        scores = score_candidate(kind, gathered, rules, C)
+        cost = time_extraction(kind.fitted(0), gathered.dataset.images, n_jobs=n_jobs)
         measured.append(Measured(kind, scores, cost))
         progress.note(f"{kind.spec}: accuracy {scores.accuracy:.3f}")
     return measured
 
 
-def _ranked(measured: list[Measured], metric: str) -> list[Measured]:
-    return sorted(measured, key=lambda found: -found.rank(metric))
+def score_candidate(
+    kind: Candidate, gathered: Candidates, rules: Protocol, C: float | None = None
+) -> SplitScores:
+    """Scores of the protocol's classifier on one feature set."""
+    return _score(kind, gathered, rules, C)
 
 
-def _shuffled(gathered: Candidates, rules: Protocol, C: float | None, best: Measured) -> Measured:
-    """The best features with labels that say nothing: what chance reaches."""
+def score_shuffled(
+    kind: Candidate, gathered: Candidates, rules: Protocol, C: float | None = None
+) -> SplitScores:
+    """Scores with labels that say nothing: what chance and a leak would reach."""
+    return _score(kind, gathered, rules, C, shuffle_seed=rules.random_state)
+
+
+def _score(
+    kind: Candidate,
+    gathered: Candidates,
+    rules: Protocol,
+    C: float | None,
+    shuffle_seed: int | None = None,
+) -> SplitScores:
     dataset = gathered.dataset
-    scores = score_splits(
-        best.kind.features,
+    return score_splits(
+        kind.features,
         dataset.labels,
         gathered.folds,
         make_probe(rules, C=C),
+        splits=dataset.splits,
         groups=dataset.groups,
-        shuffle_seed=rules.random_state,
+        shuffle_seed=shuffle_seed,
     )
-    kind = replace(best.kind, spec=SHUFFLED, layer="", is_control=True)
-    return Measured(kind, scores, best.ms_per_image)
+
+
+def _measure_network(
+    name: str, classifier: Any, gathered: Candidates, progress: ProgressCallback
+) -> Measured:
+    """A network that is trained anew on the training images of each split."""
+    dataset, folds = gathered.dataset, gathered.folds
+    kind = Candidate(name, "", classifier, is_control=False, features=None, n_features=None)
+    costs: list[float] = []
+
+    def fit() -> Iterator[FittedSplit]:
+        for number, fold in enumerate(folds, 1):
+            progress.note(f"{name}: split {number} of {len(folds)}")
+            learner = clone(classifier).set_params(store=gathered.store)
+            yield fit_split(
+                learner, dataset.images, dataset.labels, fold, splits=dataset.splits,
+                groups=dataset.groups, progress=BarOnly(progress),
+            )  # fmt: skip
+            if not costs:
+                # A copy lacks the features that are kept of its fixed layers, and runs whole.
+                costs.append(time_prediction(copy(learner), dataset.images))
+
+    scores = SplitScores.of(fit(), folds)
+    progress.note(f"{name}: accuracy {scores.accuracy:.3f}")
+    return Measured(kind, scores, costs[0])
+
+
+def _rank(measured: Sequence[Measured], metric: str) -> list[Measured]:
+    """What was measured, best first."""
+    return sorted(measured, key=lambda found: -found.rank(metric))
+
+
+def make_rows(measured: Sequence[Measured], metric: str) -> list[dict[str, Any]]:
+    """Lines of a table, best first, each with its difference from the best by a paired test."""
+    best, *_ = ranked = _rank(measured, metric)
+    return [found.to_row(best.scores.compared_to(found.scores, metric)) for found in ranked]
 
 
 def _table(
-    gathered: Candidates, rules: Protocol, measured: list[Measured], shuffled: Measured
+    gathered: Candidates,
+    rules: Protocol,
+    measured: list[Measured],
+    shuffled: Measured,
+    networks: Mapping[str, Any] | None,
 ) -> Result:
-    best = measured[0]
-    everything = _ranked([*measured, shuffled], rules.metric)
-    rows = [
-        found.to_row(best.scores.compared_to(found.scores, rules.metric)) for found in everything
-    ]
+    rows = make_rows([*measured, shuffled], rules.metric)
     asked = [found for found in measured if not found.kind.is_control]
     return Result(
         "compare",
         gathered.dataset.source,
         rows,
-        protocol=_rules(rules, gathered),
+        protocol=describe_protocol(rules, gathered),
         sentences=[
-            *_warnings(gathered, rules, rows),
+            *list_warnings(gathered, rows, rules),
             *advise_features(
-                rows, gathered.dataset.source, rules, has_copies=len(gathered.copies) > 0
+                rows,
+                gathered.dataset.source,
+                rules,
+                networks,
+                has_copies=len(gathered.copies) > 0,
             ),
         ],
         failures=gathered.failures,
-        details=_details(asked, gathered),
+        details=describe_predictions(asked, gathered),
         provenance=gathered.provenance,
     )
 
@@ -349,25 +410,15 @@ def _found(
         "probe",
         gathered.dataset.source,
         rows,
-        protocol=_rules(rules, gathered),
-        sentences=_warnings(gathered, rules, rows),
+        protocol=describe_protocol(rules, gathered),
+        sentences=list_warnings(gathered, rows, rules),
         failures=gathered.failures,
-        details=_details(measured, gathered),
+        details=describe_predictions(measured, gathered),
         provenance=gathered.provenance,
     )
 
 
-def _warnings(gathered: Candidates, rules: Protocol, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What to beware of before any figure is believed."""
-    return [
-        *warn_of_training_images(gathered),
-        *describe_splits(gathered.dataset, rules, gathered.folds, gathered.copies),
-        *warn_of_convergence(rows),
-        *warn_of_small_classes(gathered, rules.train_per_class),
-    ]
-
-
-def _rules(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
+def describe_protocol(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
     """The protocol, and what came of it on these pictures."""
     train, test = gathered.folds[0]
     labels = gathered.dataset.labels
@@ -380,7 +431,7 @@ def _rules(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
     }
 
 
-def _details(measured: Sequence[Measured], gathered: Candidates) -> dict[str, Any]:
+def describe_predictions(measured: Sequence[Measured], gathered: Candidates) -> dict[str, Any]:
     """Confusion matrix, per-class table and surest mistakes of each kind of features."""
     names = np.array(gathered.dataset.names)
     details: dict[str, Any] = {"confusion": {}, "per_class": {}, "mistakes": {}}
@@ -420,4 +471,4 @@ def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
         surest.setdefault(
             path, {"path": path, "true": truth, "predicted": predicted, "probability": probability}
         )
-    return list(surest.values())[:N_MISTAKES]
+    return list(surest.values())[:_N_MISTAKES]

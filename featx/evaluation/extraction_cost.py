@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from featx.data.images import Images
@@ -25,15 +26,34 @@ def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None
         starts, so that networks are loaded and kernels compiled.
     n_jobs : int, optional
     """
-    n_timed = min(_N_TIMED, len(images))
-    some = images.take([index * len(images) // n_timed for index in range(n_timed)])
     timed = portable(extractor).set_params(n_jobs=n_jobs, on_error="nan")
-    timed.transform(some.take([0]))
-    rounds = [range(start, len(some), _N_ROUNDS) for start in range(min(_N_ROUNDS, len(some)))]
-    return min(_time(timed, some.take(list(indices))) for indices in rounds)
+    return _time_quickest(timed.transform, _sample(images))
 
 
-def _time(extractor: Any, images: Images) -> float:
+def time_prediction(classifier: Any, images: Images) -> float:
+    """Milliseconds per image from file to probabilities, as `time_extraction` measures them.
+
+    Parameters
+    ----------
+    classifier : FineTunedClassifier
+        Fitted.
+    images : Images
+    """
+    return _time_quickest(classifier.predict_proba, _sample(images))
+
+
+def _sample(images: Images) -> Images:
+    n_timed = min(_N_TIMED, len(images))
+    return images.take([index * len(images) // n_timed for index in range(n_timed)])
+
+
+def _time_quickest(run: Callable[[Images], Any], images: Images) -> float:
+    run(images.take([0]))
+    rounds = [range(start, len(images), _N_ROUNDS) for start in range(min(_N_ROUNDS, len(images)))]
+    return min(_time(run, images.take(list(indices))) for indices in rounds)
+
+
+def _time(run: Callable[[Images], Any], images: Images) -> float:
     started = time.perf_counter()
-    extractor.transform(images)
+    run(images)
     return 1000 * (time.perf_counter() - started) / len(images)

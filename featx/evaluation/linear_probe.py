@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -212,8 +213,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         if scores.ndim == 1:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
-        shares: Floats = np.exp(scores - scores.max(1, keepdims=True))
-        return shares / shares.sum(1, keepdims=True)
+        shares: Floats = softmax(scores, axis=1)
+        return shares
 
     def _fit_ridge(self, space: RowSpace, codes: _Codes, groups: Any) -> Floats:
         weights = self._sample_weights(codes, np.ones((len(codes), 1)))[:, 0]

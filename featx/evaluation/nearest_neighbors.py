@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.multiclass import check_classification_targets
@@ -95,8 +96,8 @@ class MeanProbe(ClassifierMixin, BaseEstimator):
         distances = self._distances(X)
         n_features = self.means_.shape[1]
         scores = -0.5 * n_features * distances / (self.variance_ or 1.0)
-        shares: Floats = np.exp(scores - scores.max(1, keepdims=True))
-        return shares / shares.sum(1, keepdims=True)
+        shares: Floats = softmax(scores, axis=1)
+        return shares
 
     def _distances(self, X: Any) -> Floats:
         """Squared distance to the mean of each class."""

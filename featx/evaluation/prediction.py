@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from scipy.special import softmax
 
 from featx.engine.extraction import extract
 from featx.engine.persistence import load_pipeline
@@ -138,24 +138,11 @@ def _predict_folder(
     card = read_card(folder)
     extractor = CNNFeatures(os.fspath(folder), "logits")
     found = extract(images, extractor, store=store, progress=progress, **parameters)
+    shares = softmax(np.asarray(found.X, np.float64), axis=1)
     return Result(
         "predict",
         str(found.provenance["data"]),
-        _prediction_rows(found.paths, softmax(found.X), card["classes"], found.labels),
+        _prediction_rows(found.paths, shares, card["classes"], found.labels),
         failures=found.failures,
         provenance=found.provenance | {"model": os.fspath(folder)},
     )
-
-
-def softmax(logits: Any) -> npt.NDArray[np.float64]:
-    """Shares that add to one in each row.
-
-    Examples
-    --------
-    >>> softmax([[0.0, 0.0]])
-    array([[0.5, 0.5]])
-    """
-    values = np.asarray(logits, np.float64)
-    powers = np.exp(values - values.max(1, keepdims=True))
-    shares: npt.NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
-    return shares

@@ -10,13 +10,19 @@ import numpy as np
 
 from featx._lists import shorten_names
 from featx.evaluation.protocols import Protocol
+from featx.evaluation.split_checks import describe_splits
 
 Row = Mapping[str, Any]
 SHUFFLED = "shuffled labels"
 
 
 def advise_features(
-    rows: Sequence[Row], source: str, rules: Protocol, *, has_copies: bool = False
+    rows: Sequence[Row],
+    source: str,
+    rules: Protocol,
+    networks: Mapping[str, Any] | None = None,
+    *,
+    has_copies: bool = False,
 ) -> list[str]:
     """The winner, the controls, and the cheapest features that are no worse than the best.
 
@@ -27,6 +33,8 @@ def advise_features(
     source : str
         The data's name, for the command.
     rules : Protocol
+    networks : dict of str to FineTunedClassifier, optional
+        Those that were fine-tuned, by the names of their rows.
     has_copies : bool, default=False
         Whether test images are among the training images: then nothing is advised.
 
@@ -53,10 +61,23 @@ def advise_features(
     if not tied:
         return said
     cheapest = min(tied, key=lambda row: row["ms_per_image"])
+    network = (networks or {}).get(cheapest["spec"])
+    if network is not None:
+        return [*said, _choice(best, cheapest), *_how_to_train(network, source)]
     return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source)]
 
 
-def warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
+def list_warnings(gathered: Any, rows: Sequence[Row], rules: Protocol) -> list[str]:
+    """What a user must know of a table besides its figures."""
+    return [
+        *warn_of_training_images(gathered),
+        *describe_splits(gathered.dataset, rules, gathered.folds, gathered.copies),
+        *_warn_of_convergence(rows),
+        *_warn_of_small_classes(gathered, rules.train_per_class),
+    ]
+
+
+def _warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
     """A warning that names the classes with fewer training pictures than the protocol wants."""
     if n_wanted is None:
         return []
@@ -71,7 +92,7 @@ def warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
     ]
 
 
-def warn_of_convergence(rows: Sequence[Row]) -> list[str]:
+def _warn_of_convergence(rows: Sequence[Row]) -> list[str]:
     """A warning that names the features whose classifier did not reach its minimum."""
     names = [_name(row) for row in rows if not row["converged"]]
     if not names:
@@ -124,6 +145,18 @@ def _how_to_use(row: Row, source: str) -> list[str]:
         f"Command: featx probe {shlex.quote(source)} -e {shlex.quote(spec)} --save probe.skops",
         f"Python: make_pipeline(featx.make_extractor({spec!r}), featx.LinearProbe())",
     ]
+
+
+def _how_to_train(network: Any, source: str) -> list[str]:
+    """The command that trains and keeps a network, where it can be typed."""
+    given = network.get_params(deep=False)
+    defaults = type(network)().get_params(deep=False)
+    changed = {key: value for key, value in given.items() if value != defaults[key]}
+    options = {"model": given["model"], **changed}
+    if not all(type(value) in (str, int, float) for value in options.values()):
+        return []
+    words = [f"--{key.replace('_', '-')} {shlex.quote(str(v))}" for key, v in options.items()]
+    return [f"Command: featx finetune {shlex.quote(source)} {' '.join(words)} -o mine/"]
 
 
 def _name(row: Row) -> str:

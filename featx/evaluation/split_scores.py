@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from featx.data.images import Images
 from featx.evaluation.protocols import Protocol, Split
 from featx.evaluation.scores import (
     Floats,
@@ -63,12 +64,12 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class SplitScores:
-    """Scores of one kind of features over all splits.
+    """Scores of one feature set, or of one fine-tuned network, over all splits.
 
     Attributes
     ----------
     predictions : list of Predictions
-        One a split.
+        One for each split; with several seeds all splits of the first seed come first.
     test_share : float
         Test pictures for each training picture, at most 1: the rule that it serves
         (`featx.evaluation.scores.interval`) was made for splits with more training than test
@@ -79,6 +80,8 @@ class SplitScores:
         Mean of the splits, the choice of C included.
     has_converged : bool
         In every split.
+    n_seeds : int, default=1
+        Repetitions of every split; each split's accuracy is their mean.
     """
 
     predictions: list[Predictions]
@@ -86,16 +89,49 @@ class SplitScores:
     Cs: list[float | None]
     train_seconds: float
     has_converged: bool
+    n_seeds: int = 1
+
+    @classmethod
+    def of(cls, parts: Iterable[FittedSplit], folds: Sequence[Split]) -> Self:
+        """Scores of what was fitted to each split.
+
+        Parameters
+        ----------
+        parts : iterable of FittedSplit
+            Taken one after the other, so that a generator holds one model at a time.
+        folds : sequence of (ndarray, ndarray)
+        """
+        predictions, Cs, seconds, converged = [], [], [], []
+        for model, found, taken in parts:
+            predictions.append(found)
+            Cs.append(getattr(model, "C_", None))
+            seconds.append(taken)
+            converged.append(bool(getattr(model, "converged_", True)))
+        train, test = folds[0]
+        share = min(1.0, len(test) / len(train))
+        return cls(predictions, share, Cs, float(np.mean(seconds)), all(converged))
+
+    @classmethod
+    def of_seeds(cls, scores: Sequence[SplitScores]) -> Self:
+        """Scores of several seeds on the same test images as one."""
+        return cls(
+            [found for part in scores for found in part.predictions],
+            scores[0].test_share,
+            [C for part in scores for C in part.Cs],
+            float(np.mean([part.train_seconds for part in scores])),
+            all(part.has_converged for part in scores),
+            len(scores),
+        )
 
     @cached_property
     def accuracies(self) -> Floats:
         """Accuracy in each split."""
-        return np.array([found.is_right.mean() for found in self.predictions])
+        return self._by_split([found.is_right.mean() for found in self.predictions])
 
     @cached_property
     def balanced_accuracies(self) -> Floats:
         """Mean over classes of the accuracy, in each split."""
-        return np.array([found.balanced for found in self.predictions])
+        return self._by_split([found.balanced for found in self.predictions])
 
     @cached_property
     def interval(self) -> Interval:
@@ -106,6 +142,12 @@ class SplitScores:
     def balanced_interval(self) -> Interval:
         """Mean of the classes' accuracies with its 95 % interval."""
         return self._interval(self.balanced_accuracies, self.predictions[0].truth)
+
+    @cached_property
+    def is_right(self) -> npt.NDArray[Any]:
+        """Whether each test image of the only split is right; of seeds the fraction that is."""
+        found = [part.is_right for part in self.predictions]
+        return found[0] if len(found) == 1 else np.mean(found, axis=0)
 
     @property
     def accuracy(self) -> float:
@@ -123,11 +165,16 @@ class SplitScores:
         return min(1.0, self.interval.high)
 
     def compared_to(self, other: SplitScores, metric: str = "accuracy") -> PairedTest:
-        """Difference to other features on the same splits: positive where these are better."""
-        if len(self.predictions) == 1 and metric == "accuracy":
-            return mcnemar(self.predictions[0].is_right, other.predictions[0].is_right)
-        if len(self.predictions) == 1:
-            return _difference_of_means(self.predictions[0], other.predictions[0])
+        """Difference to other features on the same splits: positive where these are better.
+
+        Of several splits by a t-test over splits, of a single one by McNemar's test; seeds make a
+        right image a fraction, and then by a t-test over images.
+        """
+        if len(self.accuracies) == 1:
+            if metric != "accuracy":
+                return _difference_of_means(self, other)
+            is_single = self.n_seeds == other.n_seeds == 1
+            return (mcnemar if is_single else test_of_pairs)(self.is_right, other.is_right)
         mine, theirs = (
             (scores.accuracies if metric == "accuracy" else scores.balanced_accuracies)
             for scores in (self, other)
@@ -155,10 +202,31 @@ class SplitScores:
             "converged": self.has_converged,
         }
 
+    def _by_split(self, values: Sequence[float]) -> Floats:
+        """Mean over the seeds of each split."""
+        means: Floats = np.reshape(values, (self.n_seeds, -1)).mean(axis=0)
+        return means
+
     def _interval(self, values: Floats, groups: Column | None) -> Interval:
         if len(values) > 1:
             return interval(values, test_share=self.test_share)
-        return bootstrap_interval(self.predictions[0].is_right, groups)
+        return bootstrap_interval(self.is_right, groups)
+
+
+class FittedSplit(NamedTuple):
+    """What was fitted to one split.
+
+    Attributes
+    ----------
+    model : classifier
+    predictions : Predictions
+    seconds : float
+        Of the training.
+    """
+
+    model: Any
+    predictions: Predictions
+    seconds: float
 
 
 def score_splits(
@@ -202,29 +270,72 @@ def score_splits(
     >>> score_splits(X, labels, [(np.arange(6), np.arange(6, 8))], LinearProbe(C=1.0)).accuracy
     1.0
     """
-    labels = np.asarray(labels, str)
-    predictions, Cs, seconds, converged = [], [], [], []
-    for number, (train, test) in enumerate(folds):
-        rows = X(number) if callable(X) else X
-        learned = labels[train]
-        if shuffle_seed is not None:
-            learned = np.random.default_rng([shuffle_seed, number]).permutation(learned)
-        started = time.perf_counter()
-        fitted = fit_probe(
-            clone(probe),
-            _take_rows(rows, train),
-            learned,
-            held_out=_validation(splits, train),
-            groups=None if groups is None else np.asarray(groups)[train],
-        )
-        seconds.append(time.perf_counter() - started)
-        predictions.append(_predict(fitted, rows, labels, test))
-        Cs.append(getattr(fitted, "C_", None))
-        converged.append(bool(getattr(fitted, "converged_", True)))
-    train, test = folds[0]
-    return SplitScores(
-        predictions, min(1.0, len(test) / len(train)), Cs, float(np.mean(seconds)), all(converged)
+    return SplitScores.of(
+        (
+            fit_split(
+                clone(probe),
+                X(number) if callable(X) else X,
+                labels,
+                fold,
+                splits=splits,
+                groups=groups,
+                shuffle_seed=None if shuffle_seed is None else [shuffle_seed, number],
+            )
+            for number, fold in enumerate(folds)
+        ),
+        folds,
     )
+
+
+def fit_split(
+    model: Any,
+    X: Any,
+    labels: Any,
+    fold: Split,
+    *,
+    splits: Any = None,
+    groups: Any = None,
+    shuffle_seed: Sequence[int] | None = None,
+    **fitting: Any,
+) -> FittedSplit:
+    """Fit a classifier to the training part of one split, and test it on the other.
+
+    Every accuracy that featx prints of a split is measured here.
+
+    Parameters
+    ----------
+    model : classifier
+        With ``fit``, ``predict_proba`` and ``classes_``; what it predicts is the most probable
+        class.
+    X : array of shape (n_images, n_features), or Images
+        Images for a classifier that takes them, such as a network to fine-tune.
+    labels : array of str, shape (n_images,)
+    fold : (ndarray, ndarray)
+        Indices of training and test images.
+    splits, groups : array of str, optional
+        As in `score_splits`.
+    shuffle_seed : sequence of int, optional
+        Shuffle the labels of the training images.
+    **fitting
+        Further arguments of ``fit``.
+    """
+    labels = np.asarray(labels, str)
+    train, test = fold
+    learned = labels[train]
+    if shuffle_seed is not None:
+        learned = np.random.default_rng(shuffle_seed).permutation(learned)
+    rows = _take_rows(X, train)
+    started = time.perf_counter()
+    fit_probe(
+        model,
+        rows,
+        learned,
+        held_out=validation_mask(splits, train),
+        groups=None if groups is None else np.asarray(groups)[train],
+        **fitting,
+    )
+    seconds = getattr(model, "seconds_", time.perf_counter() - started)
+    return FittedSplit(model, _predict(model, _take_rows(X, test), labels[test], test), seconds)
 
 
 def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int = 10) -> Any:
@@ -260,20 +371,24 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
     )
 
 
-def fit_probe(probe: Any, X: Any, labels: Any, *, held_out: Any = None, groups: Any = None) -> Any:
-    """A classifier fitted; one that chooses a strength is told what to hold out for that.
+def fit_probe(
+    probe: Any, X: Any, labels: Any, *, held_out: Any = None, groups: Any = None, **fitting: Any
+) -> Any:
+    """A classifier fitted; one that holds images out is told which.
 
     Parameters
     ----------
     probe : classifier
-    X : array of shape (n_images, n_features)
+    X : array of shape (n_images, n_features), or Images
     labels : array of str, shape (n_images,)
     held_out, groups : optional
         As in `LinearProbe.fit`.
+    **fitting
+        Further arguments of ``fit``.
     """
-    if not hasattr(probe, "validation"):
-        return probe.fit(X, labels)
-    return probe.fit(X, labels, held_out=held_out, groups=groups)
+    if hasattr(probe, "validation"):
+        fitting |= {"held_out": held_out, "groups": groups}
+    return probe.fit(X, labels, **fitting)
 
 
 def probe_classes() -> tuple[type[Any], ...]:
@@ -285,7 +400,9 @@ def probe_classes() -> tuple[type[Any], ...]:
 
 
 def _take_rows(X: Any, indices: Column) -> Any:
-    """Some rows of features; in a temporary file where they are large."""
+    """Some images, or rows of features: in a temporary file where they are large."""
+    if isinstance(X, Images):
+        return X.take(indices.tolist())
     if X.dtype != np.float32:
         return X[indices]
     taken = allocate(len(indices), X.shape[1])
@@ -294,7 +411,7 @@ def _take_rows(X: Any, indices: Column) -> Any:
     return taken
 
 
-def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
+def validation_mask(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
     """Training pictures of the data's own ``val`` folder, where there are some and others."""
     if splits is None:
         return None
@@ -302,19 +419,20 @@ def _validation(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
     return is_held_out if is_held_out.any() and not is_held_out.all() else None
 
 
-def _predict(fitted: Any, X: Any, labels: Column, test: Column) -> Predictions:
-    tested = _take_rows(X, test)
-    predicted = fitted.predict(tested)
-    shares = fitted.predict_proba(tested)
-    classes = fitted.classes_
-    own = shares[np.arange(len(test)), np.searchsorted(classes, labels[test])]
-    said = shares[np.arange(len(test)), np.searchsorted(classes, predicted)]
-    tiny = np.finfo(float).eps
-    return Predictions(test, labels[test], predicted, said, float(-np.log(own.clip(tiny)).mean()))
+def _predict(model: Any, X: Any, truth: Column, test: Column) -> Predictions:
+    probabilities = model.predict_proba(X)
+    classes = model.classes_
+    own = probabilities[np.arange(len(test)), np.searchsorted(classes, truth)]
+    log_loss = float(-np.log(own.clip(np.finfo(float).eps)).mean())
+    predicted = classes[probabilities.argmax(axis=1)]
+    return Predictions(test, truth, predicted, probabilities.max(axis=1), log_loss)
 
 
-def _difference_of_means(first: Predictions, second: Predictions) -> PairedTest:
+def _difference_of_means(first: SplitScores, second: SplitScores) -> PairedTest:
     """Difference of balanced accuracies on one split: a t-test over classes."""
-    classes = np.unique(first.truth)
-    shares = [[p.is_right[p.truth == c].mean() for c in classes] for p in (first, second)]
-    return test_of_pairs(shares[0], shares[1])
+    truth = first.predictions[0].truth
+    recalls = [
+        [found.is_right[truth == name].mean() for name in np.unique(truth)]
+        for found in (first, second)
+    ]
+    return test_of_pairs(recalls[0], recalls[1])

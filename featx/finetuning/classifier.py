@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,7 +26,6 @@ from featx.errors import DatasetError, TrainingError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import Checkpointer
-from featx.finetuning.data_split import check_known
 from featx.finetuning.freeze_check import Checksums, FreezeCheck
 from featx.finetuning.freezing import Policy, plan_training
 from featx.finetuning.heads import (
@@ -115,6 +115,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     validation : float, default=0.2
         Share of the pictures of each class to stop by; zero trains on all to the end, and so
         does one picture of each class.
+    class_weight : {"balanced"}, optional
+        Let each class weigh the same in the loss, however many images it has.
     augment : str, default="none"
         Preset and changes to it, see `featx.finetuning.augmentation.Augmentation`.
     flip : bool, default=True
@@ -198,6 +200,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         "schedule": [StrOptions(set(SCHEDULES))],
         "patience": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "validation": [Interval(numbers.Real, 0, 1, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), None],
         "augment": [str, Augmentation],
         "flip": ["boolean"],
         "precision": [StrOptions({"fp32", "bf16"})],
@@ -233,6 +236,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         schedule: str = "cosine",
         patience: int | None = 8,
         validation: float = 0.2,
+        class_weight: str | None = None,
         augment: str = "none",
         flip: bool = True,
         size: int | tuple[int, int] | None = None,
@@ -270,6 +274,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.schedule = schedule
         self.patience = patience
         self.validation = validation
+        self.class_weight = class_weight
         self.augment = augment
         self.flip = flip
         self.size = size
@@ -289,7 +294,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         X: Any,
         y: Any,
         *,
-        validation_data: tuple[Any, Any] | None = None,
+        held_out: Any = None,
+        groups: Any = None,
         keep_checkpoint: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Self:
@@ -300,8 +306,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         X : Images
             As every extractor takes them.
         y : array-like of shape (n_images,)
-        validation_data : (Images, array-like), optional
-            Pictures to stop by, instead of a share of X.
+        held_out : array of bool, shape (n_images,), optional
+            Images held out for early stopping, in place of a random fraction of each class.
+        groups : array of str, shape (n_images,), optional
+            Images of one group, such as a patient's, are held out together.
         keep_checkpoint : bool, default=False
             Leave the checkpoint when all is done: the same call then ends at once.
         progress : ProgressCallback, optional
@@ -316,7 +324,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.prepared_ = self.prepare(len(self.classes_))
         self.preprocessing_ = self.prepared_.plan.preprocessing
         self.surgeries_, self.report_ = self.prepared_.surgeries, self.prepared_.report
-        train, valid = self._divide(images, targets, validation_data)
+        train, valid = self._divide(images, targets, held_out, groups)
         checkpoint = self._checkpointer([*train, *(valid or ())])
         seconds_before = 0.0 if checkpoint is None else checkpoint.seconds
         self._note(progress, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
@@ -429,19 +437,20 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return images, targets.astype(np.int64)
 
     def _divide(
-        self, images: Images, targets: npt.NDArray[np.int64], given: tuple[Any, Any] | None
+        self, images: Images, targets: npt.NDArray[np.int64], held_out: Any, groups: Any
     ) -> tuple[_Part, _Part | None]:
-        """Pictures to train on, and those to stop by."""
-        if given is not None:
-            check_known(given[1], self.classes_)
-            indices = np.searchsorted(self.classes_, np.asarray(given[1])).astype(np.int64)
-            return (images, targets), (self._images(given[0]), indices)
-        if not self.validation:
-            return (images, targets), None
-        train, valid = divide(targets, self.validation, self.random_state)
+        """Images to train on, and those held out for early stopping."""
+        train, valid = hold_out(targets, self.validation, self.random_state, held_out, groups)
         if not len(valid):
-            self.notes_.append("one picture of each class: none is left out to stop by")
+            if self.validation:
+                self.notes_.append("one image of each class: none is held out for early stopping")
             return (images, targets), None
+        missing = self.classes_[np.setdiff1d(targets, targets[train])]
+        if len(missing):
+            raise DatasetError(
+                f"All training images of {', '.join(map(str, missing))} are held out for early "
+                "stopping; add some to train on, or remove these classes."
+            )
         return (
             (images.take(train.tolist()), targets[train]),
             (images.take(valid.tolist()), targets[valid]),
@@ -517,7 +526,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             staged,
             self._data(train, layer, augmentation),
             None if valid is None else self._data(valid, layer, None),
-            self._loop_settings(),
+            self._loop_settings(train[1]),
             mix=augmentation.batches(len(self.classes_)),
             checkpoint=checkpoint,
             progress=progress,
@@ -593,7 +602,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             **common,
         )
 
-    def _loop_settings(self) -> LoopSettings:
+    def _loop_settings(self, targets: npt.NDArray[np.int64]) -> LoopSettings:
         return LoopSettings(
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
@@ -605,7 +614,14 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             device=find_device(self.device),
             random_state=int(self.random_state),
             n_classes=len(self.classes_),
+            class_weights=self._class_weights(targets),
         )
+
+    def _class_weights(self, targets: npt.NDArray[np.int64]) -> tuple[float, ...] | None:
+        if self.class_weight is None:
+            return None
+        names = np.arange(len(self.classes_))
+        return tuple(compute_class_weight(self.class_weight, classes=names, y=targets).tolist())
 
 
 def what_trains(weights: Any) -> str:
@@ -619,10 +635,31 @@ def what_trains(weights: Any) -> str:
     return "all" if weights == RANDOM else "head"
 
 
-def divide(labels: Any, share: float, random_state: int) -> tuple[Indices, Indices]:
-    """Places of the pictures to train on, and of a share of each class to stop by."""
+def hold_out(
+    labels: Any, fraction: float, random_state: int, held_out: Any = None, groups: Any = None
+) -> tuple[Indices, Indices]:
+    """Indices of the images to train on, and of those held out for early stopping.
+
+    Parameters
+    ----------
+    labels : array of shape (n_images,)
+    fraction : float
+        Of each class, held out at random.
+    random_state : int
+    held_out : array of bool, shape (n_images,), optional
+        Those to hold out, in place of random ones.
+    groups : array of str, shape (n_images,), optional
+        Images of one group are held out together.
+    """
+    if held_out is not None:
+        is_held_out = np.asarray(held_out, bool)
+        return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+    if not fraction:
+        return np.arange(len(labels)), np.empty(0, np.intp)
     numbers = np.unique(labels, return_inverse=True)[1]
-    return train_test_indices(numbers, train_size=1 - share, random_state=random_state)
+    return train_test_indices(
+        numbers, train_size=1 - fraction, random_state=random_state, groups=groups
+    )
 
 
 _Part = tuple[Images, npt.NDArray[np.int64]]

@@ -1,36 +1,34 @@
-"""What ``featx finetune`` does: strategies on pictures, measured on pictures left out."""
+"""What ``featx finetune`` does: strategies on images, measured on the splits of a protocol."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
-from featx.engine.extraction import extract
 from featx.engine.session import open_session
-from featx.errors import SpecError, one_line
-from featx.evaluation.linear_probe import LinearProbe
+from featx.engine.specs import parse_spec, parse_value
+from featx.errors import DatasetError, SpecError, one_line
+from featx.evaluation.candidates import Candidates
+from featx.evaluation.protocols import Protocol, find_protocol
 from featx.features.results import Result
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import remove_checkpoints
 from featx.finetuning.classifier import (
     SCRATCH_LR,
     FineTunedClassifier,
-    divide,
     what_trains,
 )
-from featx.finetuning.data_split import DataSplit, load_data_split
-from featx.finetuning.experiment_results import Run, Runs, make_result
+from featx.finetuning.experiment_results import make_result
 from featx.finetuning.heads import parse_sizes
 from featx.finetuning.model_folder import check_folder, find_root, save_folder
-from featx.finetuning.training_summary import StageSummary, count_parameters, summarize
+from featx.finetuning.strategy_runs import StrategyRun, Study, gather_images
+from featx.finetuning.training_summary import StageSummary, summarize
+from featx.networks.configs import list_layers
 from featx.networks.sources.finding import find_source
-from featx.store.feature_store import FeatureStore
-from featx.streaming.progress import BarOnly, ProgressCallback
+from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust, is_callable_name
 
 _LATER = ("epochs", "lr", "rates", "layer_decay")
@@ -42,7 +40,6 @@ _EARLIER = ("head_epochs", "head_lr")
 _UNHINDERED: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
 """Parameters of fine-tuning that would hold back training from scratch beside it."""
 
-_NOT_REPORTED = ("store", "checkpoint", "random_state", "trust")
 _STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
 
@@ -54,9 +51,14 @@ def finetune(
     compare: Sequence[str] | None = None,
     partial: str | None = None,
     labels: Sequence[int] = (),
+    protocol: str | Protocol | None = None,
+    metric: str | None = None,
     train_per_class: int | None = None,
+    n_splits: int | None = None,
     seeds: int = 1,
     random_state: int = 0,
+    class_weight: str | None = None,
+    groups: str | bool | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -65,32 +67,36 @@ def finetune(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Fine-tune a network on pictures, and measure it on pictures that were left out.
+    """Fine-tune a network on images, and measure it as features are measured.
 
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Images with classes, divided as `featx.finetuning.data_split.load_data_split` says.
+        Images with classes.
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
     compare : sequence of str, optional
         Strategies side by side: ``scratch`` (all layers from random weights, at the rate of
-        such, for the epochs of both stages), ``frozen`` (a linear classifier on the features
-        before the classes), ``head``, ``partial`` (see `partial`), ``full`` (all layers). By
-        default the one that the parameters say: the head, or all layers of random weights.
+        such, for the epochs of both stages), ``frozen`` (the protocol's classifier on the
+        features before the classes), ``head``, ``partial`` (see `partial`), ``full`` (all
+        layers). By default the one that the parameters say: the head, or all layers of random
+        weights.
     partial : str, optional
         Layer from which ``partial`` trains; by default the last third of the layers with
         weights.
     labels : sequence of int, default=()
-        Numbers of training pictures of each class for a curve by labels, besides all.
-    train_per_class : int, optional
-        Take so many training pictures of each class, others with each seed.
+        Numbers of training images per class for a learning curve, besides all.
+    protocol, metric, train_per_class, n_splits, class_weight, groups
+        As in `featx.compare`: every strategy trains a network on the training images of each
+        split, and is tested on the others. Images held out for early stopping are training images:
+        those in ``val/`` where there is a ``test/``, else a random fraction of each class.
     seeds : int, default=1
-        Repetitions with other heads, orders and validation pictures.
+        Repetitions on the same splits with other heads, orders and held-out images; where
+        `train_per_class` takes few images of a folder, with others.
     random_state : int, default=0
-        The first seed, and that of the division of data without folders.
+        Of the splits, and the first seed.
     output : path, optional
-        Folder for the network of the best strategy's first seed.
+        Folder for the network of the best strategy, as the first split and seed trained it.
     force : bool, default=False
     checkpoint : path, optional
         Folder with the state of each run; the same call goes on after a kill. It takes as much
@@ -103,17 +109,21 @@ def finetune(
     Returns
     -------
     Result
-        A row for each strategy. ``details`` hold ``curves``, ``label_curves``, ``gains``,
-        ``confusion``, ``per_class`` and ``mistakes``.
+        A row for each strategy, with the columns and paired tests of `featx.compare`, and the
+        same ``protocol`` as `featx.probe` has of these images. ``details`` hold ``curves``,
+        ``label_curves``, ``gains``, ``confusion``, ``per_class`` and ``mistakes``.
 
     Raises
     ------
     SpecError
-        If a strategy or parameter is not known.
+        If a strategy, parameter or protocol is not known.
+    DatasetError
+        If there are no labels, or too few images.
     """
+    parameters["class_weight"] = class_weight
     base = _check_parameters(model, parameters, is_alone=not compare)
     dataset, cache, progress, _ = open_session(
-        data, domains=domains, store=store, progress=progress, **parameters
+        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
     base["store"] = cache
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
@@ -123,34 +133,27 @@ def finetune(
     notes = _say_of_scratch(parameters) if compare else _say_what_trains(base, parameters)
     for note in notes if not compare or "scratch" in chosen else ():
         progress.note(note)
-    task = load_data_split(dataset, random_state=random_state, n_jobs=n_jobs)
-    progress.note(f"{len(task.train):,} pictures to train on, {len(task.test):,} to test on "
-                 f"({task.division})")  # fmt: skip
-    task.check_per_class(labels, train_per_class)
+    rules = find_protocol(
+        protocol,
+        dataset.splits,
+        dataset.labels,
+        metric=metric,
+        train_per_class=train_per_class,
+        n_splits=n_splits,
+        random_state=random_state,
+        class_weight=class_weight,
+    )
+    gathered = gather_images(dataset, rules, settings.get("frozen"), cache, n_jobs, progress)
+    _check_labels(labels, gathered, rules)
     if len(chosen) > 1:
-        _check_layers(task, settings)
-    study = _Study(cache, checkpoint, progress)
-    everything = Runs(task, model)
-    curves: list[dict[str, Any]] = []
-    for strategy in chosen:
-        for seed in range(random_state, random_state + seeds):
-            progress.note(f"{strategy}, seed {seed}")
-            part = task.thinned(train_per_class, seed) if train_per_class else task
-            everything.runs.append(study.run(part, strategy, settings[strategy], seed))
-            curves += study.run_fewer(part, strategy, settings[strategy], seed, labels)
-    rules = _protocol(base, task, seeds, random_state)
-    rules |= {"n_train": everything.runs[0].n_train, "train_per_class": train_per_class}
-    if "scratch" in (compare or ()):
-        rules |= {"scratch_epochs": settings["scratch"]["epochs"], "scratch_lr": SCRATCH_LR}
-    result = make_result(everything, rules, curves)
+        _check_layers(gathered, settings)
+    progress.note(_describe_splits(gathered, rules, seeds))
+    study = Study(gathered, rules, settings, checkpoint, progress)
+    all_seeds = range(random_state, random_state + seeds)
+    runs = [study.run(strategy, all_seeds, labels) for strategy in chosen]
+    result = make_result(runs, gathered, rules)
     if output is not None:
-        best = next(run for s in everything.strategies for run in everything.of(s)
-                    if run.classifier is not None)  # fmt: skip
-        assert best.classifier is not None
-        row = next(row for row in result.rows if row["spec"].endswith(f" {best.strategy}"))
-        known = {**result.provenance, "protocol": result.protocol, "result": row}
-        save_folder(best.classifier, output, provenance=known, force=force)
-        result.sentences.append(f"The network ({best.strategy}) is in {output}.")
+        _save_best(runs, result, output, force=force)
         result.sentences += _say_of_trust(model, output)
     remove_checkpoints(study.checkpoints)
     return result
@@ -201,6 +204,46 @@ def summarize_training(
         StageSummary(stage.name, stage.n_epochs, summarize(prepared, stage.plan))
         for stage in classifier.stages(prepared)
     ]
+
+
+def parse_networks(
+    texts: Sequence[str], random_state: int = 0, **parameters: Any
+) -> dict[str, FineTunedClassifier]:
+    """Networks that `featx.compare` is to fine-tune, by the names of their rows.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        ``MODEL[:STRATEGY][,key=value…]``, read as a SPEC is: a strategy of `finetune`, and
+        parameters of `featx.finetuning.classifier.FineTunedClassifier`.
+    random_state : int, default=0
+    **parameters
+        Of all networks, such as ``device`` and ``trust``.
+
+    Raises
+    ------
+    SpecError
+        If a strategy or parameter is not known.
+
+    Examples
+    --------
+    >>> parse_networks(["lenet:full,epochs=5"])
+    {'lenet full,epochs=5': FineTunedClassifier(epochs=5, model='lenet', train='all')}
+    """
+    networks = {}
+    defaults = FineTunedClassifier().get_params(deep=False)
+    for text in texts:
+        model, strategies, named = parse_spec(text)
+        given = {key: parse_value(value, defaults.get(key)) for key, value in named.items()}
+        base = _check_parameters(model, {**parameters, **given}, is_alone=not strategies)
+        strategy = ":".join(strategies) or _strategy_of(base)
+        if strategy == "frozen":
+            raise SpecError(f"{text!r} trains no network; ask for its features: -e cnn:{model}.")
+        settings = _settings(base, strategy, None, strategies)
+        words = [f"{key}={value}" for key, value in named.items() if key != "train"]
+        name = ",".join([f"{model} {strategy}", *words])
+        networks[name] = FineTunedClassifier(**{**settings, "random_state": random_state})
+    return networks
 
 
 def _check_parameters(
@@ -309,7 +352,6 @@ def _settings(
 def _last_third(base: Mapping[str, Any]) -> str:
     """Name of the layer where the last third of the layers with weights begins."""
     from featx.finetuning.heads import WEIGHTED
-    from featx.networks.configs import list_layers
 
     how = {name: base.get(name) for name in ("size", "crop", "trust")}
     weighted = [layer for layer in list_layers(base["model"], **how) if layer.kind in WEIGHTED]
@@ -332,151 +374,63 @@ def _check_output(
     find_root(find_source(model, trust=trust))
 
 
+def _save_best(
+    runs: Sequence[StrategyRun],
+    result: Result,
+    output: str | os.PathLike[str],
+    *,
+    force: bool,
+) -> None:
+    """Write the network of the best strategy that has one, as the first split trained it."""
+    by_spec = {run.kind.spec: run for run in runs if run.classifier is not None}
+    row = next(row for row in result.rows if row["spec"] in by_spec)
+    run = by_spec[row["spec"]]
+    assert run.classifier is not None
+    known = {**result.provenance, "protocol": result.protocol, "result": row}
+    save_folder(run.classifier, output, provenance=known, force=force)
+    which = f"{run.strategy}, of the first split" if len(row["accuracies"]) > 1 else run.strategy
+    result.sentences.append(f"The network ({which}) is in {output}.")
+
+
+def _describe_splits(gathered: Candidates, rules: Protocol, seeds: int) -> str:
+    """What a strategy is trained and tested on, and how often."""
+    (train, test), n_runs = gathered.folds[0], len(gathered.folds) * seeds
+    text = f"{len(train):,} images to train on, {len(test):,} to test on ({rules.name})"
+    if n_runs == 1:
+        return text
+    cure = "; --protocol random --n-splits 1 trains one" if len(gathered.folds) > 1 else ""
+    return f"{text}; {n_runs} networks per strategy{cure}"
+
+
 def _say_of_trust(model: Any, output: str | os.PathLike[str]) -> Iterator[str]:
     """How a folder is read whose network is the user's own code."""
     if is_callable_name(model):
         yield f"It names {model}, your own code: read it with --trust {output}."
 
 
-def _check_layers(task: DataSplit, settings: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_layers(gathered: Candidates, settings: Mapping[str, Mapping[str, Any]]) -> None:
     """Find every layer that a strategy names before the first of them trains for hours."""
-    n_classes = len(set(task.part(task.train)[1]))
+    known: Any = gathered.dataset.labels
+    n_classes = len(np.unique(known[gathered.folds[0][0]]))
     for strategy, parameters in settings.items():
         if strategy != "frozen":
             classifier = FineTunedClassifier(**parameters)
             classifier.stages(classifier.prepare(n_classes, with_values=False))
 
 
-class _Study:
-    """What all runs share, and the checkpoints that they leave."""
-
-    def __init__(
-        self,
-        store: FeatureStore | None,
-        checkpoint: str | os.PathLike[str] | None,
-        progress: ProgressCallback,
-    ) -> None:
-        self.store = store
-        self.checkpoint = checkpoint
-        self.progress = progress
-        self.checkpoints: list[str] = []
-
-    def run(self, task: DataSplit, strategy: str, settings: Mapping[str, Any], seed: int) -> Run:
-        """A strategy on all training pictures of a task."""
-        return self._run(task, strategy, settings, seed, self.progress)
-
-    def run_fewer(
-        self,
-        task: DataSplit,
-        strategy: str,
-        settings: Mapping[str, Any],
-        seed: int,
-        labels: Sequence[int],
-    ) -> list[dict[str, Any]]:
-        """Accuracy with fewer training pictures of each class."""
-        rows, truth = [], task.part(task.test)[1]
-        for n in dict.fromkeys(labels):
-            part = task.thinned(n, seed)
-            if len(part.train) == len(task.train):
-                continue  # That is the run with all.
-            run = self._run(part, strategy, settings, seed, BarOnly(self.progress), f"-{n}")
-            accuracy = float(np.mean(run.predicted == truth))
-            rows.append({"name": strategy, "seed": seed, "n_labels": n, "accuracy": accuracy})
-        return rows
-
-    def _run(
-        self,
-        task: DataSplit,
-        strategy: str,
-        settings: Mapping[str, Any],
-        seed: int,
-        progress: ProgressCallback,
-        suffix: str = "",
-    ) -> Run:
-        if strategy == "frozen":
-            return _probe(task, seed, settings, self.store)
-        folder = None
-        if self.checkpoint is not None:
-            folder = os.path.join(self.checkpoint, f"{strategy}-{seed}{suffix}")
-            self.checkpoints.append(folder)
-        classifier = FineTunedClassifier(**{**settings, "random_state": seed, "checkpoint": folder})
-        images, labels = task.part(task.train)
-        valid = task.part(task.valid) if len(task.valid) else None
-        classifier.fit(
-            images, labels, validation_data=valid, keep_checkpoint=True, progress=progress
+def _check_labels(labels: Sequence[int], gathered: Candidates, rules: Protocol) -> None:
+    """Refuse points of a learning curve that no split has the training images for."""
+    if not labels:
+        return
+    known: Any = gathered.dataset.labels
+    names, counts = np.unique(known[gathered.folds[0][0]], return_counts=True)
+    smallest = int(counts.argmin())
+    given = ", ".join(map(str, sorted(labels)))
+    n_most = rules.train_per_class
+    if n_most is not None and max(labels) > n_most:
+        raise DatasetError(f"labels {given} are more than train_per_class={n_most}; give fewer.")
+    if not 1 <= min(labels) <= max(labels) <= counts[smallest]:
+        raise DatasetError(
+            f"Expected {given} training images per class; {names[smallest]} has "
+            f"{counts[smallest]}, so give 1 to {counts[smallest]}."
         )
-        stage = classifier.stages(classifier.prepared_)[-1]
-        return Run(
-            strategy,
-            seed,
-            shares=classifier.predict_proba(task.part(task.test)[0]),
-            classes=classifier.classes_,
-            seconds=classifier.seconds_,
-            classifier=classifier,
-            n_trainable=count_parameters(classifier.prepared_, stage.plan)["trainable"],
-            n_train=len(task.train),
-        )
-
-
-def _probe(task: DataSplit, seed: int, settings: Mapping[str, Any], store: Any) -> Run:
-    """A linear classifier on the averaged features before the classes."""
-    from featx.extractors.cnn import CNNFeatures
-
-    names = ("weights", "load", "size", "crop", "device", "trust")
-    how = {name: settings[name] for name in names if settings.get(name) is not None}
-    extractor = CNNFeatures(settings["model"], "-1", pooling="auto", **how)
-    if extractor.get_params()["model"] is not None and _is_maps(extractor):
-        extractor.set_params(pooling="gap")
-    started = time.perf_counter()
-    rows = {}
-    for name, indices in (("train", task.train), ("test", task.test), ("valid", task.valid)):
-        if len(indices):
-            rows[name] = np.asarray(extract(task.dataset.take(indices), extractor, store=store).X)
-    labels = task.part(task.train)[1]
-    probe = LinearProbe(random_state=seed).fit(rows["train"], labels)
-    seconds = time.perf_counter() - started
-    if len(task.valid):
-        valid_accuracy = probe.score(rows["valid"], task.part(task.valid)[1])
-    else:
-        share = FineTunedClassifier(**{**settings, "random_state": seed}).validation
-        valid_accuracy = _left_out(probe, rows["train"], labels, share, seed)
-    return Run(
-        "frozen",
-        seed,
-        shares=probe.predict_proba(rows["test"]),
-        classes=probe.classes_,
-        seconds=seconds,
-        n_trainable=int(probe.coef_.size + probe.intercept_.size),
-        n_train=len(task.train),
-        valid_accuracy=valid_accuracy,
-    )
-
-
-def _left_out(probe: LinearProbe, rows: Any, labels: Any, share: float, seed: int) -> float | None:
-    """Accuracy on the pictures that a network with this seed is stopped by."""
-    train, valid = divide(labels, share, seed)
-    if not share or not len(valid):
-        return None
-    again = clone(probe).fit(rows[train], labels[train])
-    return float(again.score(rows[valid], labels[valid]))
-
-
-def _is_maps(extractor: Any) -> bool:
-    from featx.networks.configs import list_layers
-
-    layers = list_layers(extractor.model, size=extractor.size, trust=extractor.trust)
-    return len(layers.find("-1").shape) == 3
-
-
-def _protocol(
-    base: Mapping[str, Any], task: DataSplit, seeds: int, random_state: int
-) -> dict[str, Any]:
-    settings = FineTunedClassifier(**base).get_params(deep=False)
-    plain = {k: str(v) if k in ("model", "weights") else v for k, v in settings.items()}
-    return {
-        "splits": task.division,
-        "n_train": len(task.train),
-        "n_test": len(task.test),
-        "seeds": list(range(random_state, random_state + seeds)),
-        **{k: v for k, v in plain.items() if k not in _NOT_REPORTED},
-    }

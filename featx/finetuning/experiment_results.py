@@ -2,269 +2,149 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.metrics import f1_score
 
+from featx._files import to_plain
 from featx.engine.provenance import provenance_of
-from featx.evaluation.scores import bootstrap_interval, mcnemar, per_class
+from featx.evaluation.candidates import Candidates
+from featx.evaluation.comparison import (
+    Measured,
+    describe_predictions,
+    describe_protocol,
+    make_rows,
+)
+from featx.evaluation.protocols import Protocol
+from featx.evaluation.recommendations import list_warnings
 from featx.features.results import Result
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.data_split import DataSplit
-from featx.finetuning.transfer_gains import curve_of, measure_gains, say_gains
+from featx.finetuning.strategy_runs import StrategyRun
+from featx.finetuning.transfer_gains import measure_gains, say_gains
 
-N_MISTAKES = 24
 _N_NAMED = 6
+_NOT_REPORTED = ("store", "checkpoint", "random_state", "trust")
 
 
-@dataclass
-class Run:
-    """One strategy with one seed.
-
-    Parameters
-    ----------
-    strategy : str
-    seed : int
-    shares : ndarray of shape (n_test, n_classes)
-        Probabilities of the test pictures.
-    classes : ndarray of shape (n_classes,)
-    seconds : float
-        Of the training.
-    classifier : FineTunedClassifier or None
-        None for a linear classifier on frozen features.
-    n_trainable : int
-    n_train : int
-    valid_accuracy : float, optional
-        Of a linear classifier: on the pictures that a network with this seed is stopped by.
-    """
-
-    strategy: str
-    seed: int
-    shares: npt.NDArray[np.float64]
-    classes: npt.NDArray[np.str_]
-    seconds: float
-    classifier: FineTunedClassifier | None = None
-    n_trainable: int = 0
-    n_train: int = 0
-    valid_accuracy: float | None = None
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """Numbers of each epoch; of a linear classifier the accuracy alone."""
-        if self.classifier is not None:
-            return self.classifier.history_
-        return [] if self.valid_accuracy is None else [{"valid_acc": self.valid_accuracy}]
-
-    @property
-    def predicted(self) -> npt.NDArray[np.str_]:
-        """Class that was said of each test picture."""
-        return self.classes[self.shares.argmax(1)]
-
-
-@dataclass
-class Runs:
-    """All runs on a task."""
-
-    task: DataSplit
-    model: Any
-    runs: list[Run] = field(default_factory=list)
-
-    @property
-    def truth(self) -> npt.NDArray[np.str_]:
-        """Classes of the test pictures."""
-        return self.task.part(self.task.test)[1]
-
-    def of(self, strategy: str) -> list[Run]:
-        """Runs of one strategy, by seed."""
-        return [run for run in self.runs if run.strategy == strategy]
-
-    def is_right(self, strategy: str) -> npt.NDArray[np.bool_]:
-        """Whether each test picture was told rightly, shape (n_seeds, n_test)."""
-        return np.array([run.predicted == self.truth for run in self.of(strategy)])
-
-    @property
-    def strategies(self) -> list[str]:
-        """Strategies, best first."""
-        names = list(dict.fromkeys(run.strategy for run in self.runs))
-        return sorted(names, key=lambda name: -float(self.is_right(name).mean()))
-
-
-def make_result(
-    everything: Runs, protocol: dict[str, Any], label_rows: list[dict[str, Any]]
-) -> Result:
+def make_result(runs: Sequence[StrategyRun], gathered: Candidates, rules: Protocol) -> Result:
     """The result of all runs, best strategy first.
 
     Parameters
     ----------
-    everything : Runs
-    protocol : dict
-    label_rows : list of dict
-        ``name``, ``seed``, ``n_labels``, ``accuracy`` of runs on fewer pictures.
+    runs : sequence of StrategyRun
+    gathered : Candidates
+        The images and their splits.
+    rules : Protocol
     """
-    rows = [_row(everything, strategy) for strategy in everything.strategies]
-    curves = [
-        curve_of(run.strategy, run.seed, run.history, is_level=run.classifier is None)
-        for run in everything.runs
-        if run.history
-    ]
+    measured = [Measured(run.kind, run.scores) for run in runs]
+    gathered = replace(gathered, kinds=[run.kind for run in runs])
+    by_spec = {run.kind.spec: run for run in runs}
+    rows = [{**row, **_training(by_spec[row["spec"]])} for row in make_rows(measured, rules.metric)]
+    curves = [curve for run in runs for curve in run.curves]
     gains = measure_gains(curves)
-    classifier = next((run.classifier for run in everything.runs if run.classifier), None)
-    notes = [] if classifier is None else classifier.notes_
+    classifiers = [run.classifier for run in runs if run.classifier is not None]
     details = {
         "curves": curves,
-        "label_curves": _label_curves(label_rows, everything),
+        "label_curves": [curve for run in runs for curve in run.label_curves],
         "gains": gains,
-        "notes": notes,
-        "tensors": {} if classifier is None else asdict(classifier.report_),
-        **_details(everything),
+        "notes": classifiers[0].notes_ if classifiers else [],
+        "tensors": asdict(classifiers[0].report_) if classifiers else {},
+        **describe_predictions(measured, gathered),
     }
-    source = everything.task.dataset.source
-    sentences = _sentences(rows, everything) + say_gains(gains)
-    if "scratch" in everything.strategies and len(everything.strategies) > 1 and not gains:
-        sentences.append("No gains over scratch by epoch: no pictures were left out to stop by.")
+    sentences = [
+        *_sentences(rows, by_spec, rules),
+        *list_warnings(gathered, rows, rules),
+        *_tensor_sentences(classifiers),
+        *_freeze_sentences(runs),
+        *say_gains(gains),
+    ]
+    if len(runs) > 1 and any(run.strategy == "scratch" for run in runs) and not gains:
+        sentences.append(
+            "No gains over scratch by epoch: no images were held out for early stopping."
+        )
+    source = gathered.dataset.source
+    provenance = {**provenance_of([], source, None), "extractors": list(map(_settings, runs))}
     return Result(
         "finetune",
         source,
         rows,
-        protocol,
+        describe_protocol(rules, gathered),
         sentences,
-        everything.task.failures,
+        gathered.failures,
         details,
-        provenance_of([], source, None),
+        provenance,
     )
 
 
-def _row(everything: Runs, strategy: str) -> dict[str, Any]:
-    runs, right, truth = everything.of(strategy), everything.is_right(strategy), everything.truth
-    accuracy, low, high = bootstrap_interval(right.mean(0))
-    balanced = bootstrap_interval(right.mean(0), truth)
-    best = everything.is_right(everything.strategies[0])
-    test = mcnemar(right.ravel(), best.ravel())
-    is_best = strategy == everything.strategies[0]
-    indices = np.searchsorted(runs[0].classes, truth)
-    rows = np.arange(len(truth))
-    losses = [-np.log(np.maximum(run.shares[rows, indices], 1e-12)).mean() for run in runs]
+def _training(run: StrategyRun) -> dict[str, Any]:
+    """Columns of a row that features do not have."""
     return {
-        "spec": f"{everything.model} {strategy}",
-        "accuracy": accuracy,
-        "low": low,
-        "high": high,
-        "balanced_accuracy": balanced.mean,
-        "balanced_low": balanced.low,
-        "balanced_high": balanced.high,
-        "macro_f1": float(np.mean([f1_score(truth, r.predicted, average="macro") for r in runs])),
-        "log_loss": float(np.mean(losses)),
-        "difference": None if is_best else test.difference,
-        "difference_low": None if is_best else test.low,
-        "difference_high": None if is_best else test.high,
-        "p_value": None if is_best else test.p_value,
-        "is_tied": None if is_best else test.is_tied,
-        "is_control": strategy == "scratch",
-        "n_trainable": runs[0].n_trainable,
-        "n_seeds": len(runs),
-        "accuracies": [float(value) for value in right.mean(1)],
-        "train_seconds": float(np.mean([run.seconds for run in runs])),
+        "n_trainable": run.n_trainable,
+        "n_seeds": len(run.seeds),
+        "accuracies": [float(part.is_right.mean()) for part in run.scores.predictions],
     }
 
 
-def _label_curves(rows: list[dict[str, Any]], everything: Runs) -> list[dict[str, Any]]:
-    """Accuracy by number of training pictures of each class, one curve a strategy and seed."""
-    if not rows:
-        return []
-    curves = []
-    for run in everything.runs:
-        own = [r for r in rows if (r["name"], r["seed"]) == (run.strategy, run.seed)]
-        full = float(np.mean(run.predicted == everything.truth))
-        n_all = round(run.n_train / len(run.classes))
-        points = sorted([(r["n_labels"], r["accuracy"]) for r in own] + [(n_all, full)])
-        curves.append(
-            {
-                "name": run.strategy,
-                "seed": run.seed,
-                "n_labels": [n for n, _ in points],
-                "accuracy": [accuracy for _, accuracy in points],
-            }
-        )
-    return curves
+def _settings(run: StrategyRun) -> dict[str, Any]:
+    """What a strategy trained with, as an extractor's settings stand in a result."""
+    classifier = run.kind.extractor
+    plain = {
+        name: str(value) if name in ("model", "weights") else value
+        for name, value in classifier.get_params(deep=False).items()
+        if name not in _NOT_REPORTED
+    }
+    return {"name": run.kind.spec, "spec": run.kind.spec, "settings": to_plain(plain)}
 
 
-def _details(everything: Runs) -> dict[str, Any]:
-    """Confusion, classes and surest mistakes of each strategy, over all its seeds."""
-    truth = everything.truth
-    paths = np.array([everything.task.dataset.names[i] for i in everything.task.test])
-    details: dict[str, Any] = {"confusion": {}, "per_class": {}, "mistakes": {}}
-    for strategy in everything.strategies:
-        runs = everything.of(strategy)
-        spec = f"{everything.model} {strategy}"
-        said = np.concatenate([run.predicted for run in runs])
-        true = np.tile(truth, len(runs))
-        classes = np.unique(np.concatenate([true, said]))
-        matrix = np.zeros((len(classes), len(classes)), int)
-        np.add.at(matrix, (np.searchsorted(classes, true), np.searchsorted(classes, said)), 1)
-        details["confusion"][spec] = {"classes": classes.tolist(), "matrix": matrix.tolist()}
-        details["per_class"][spec] = per_class(true, said)
-        details["mistakes"][spec] = _mistakes(runs[0], truth, paths)
-    return details
-
-
-def _mistakes(run: Run, truth: Any, paths: Any) -> list[dict[str, Any]]:
-    """Pictures that the first seed got wrong, the surest first."""
-    sure = run.shares.max(1)
-    wrong = [i for i in np.argsort(-sure) if run.predicted[i] != truth[i]][:N_MISTAKES]
-    return [
-        {
-            "path": str(paths[i]),
-            "true": str(truth[i]),
-            "predicted": str(run.predicted[i]),
-            "probability": float(sure[i]),
-        }
-        for i in wrong
-    ]
-
-
-def _sentences(rows: list[dict[str, Any]], everything: Runs) -> list[str]:
-    """The best, those behind it, and the proof of what was frozen."""
-    best = rows[0]
-    n, seeds = len(everything.truth), best["n_seeds"]
+def _sentences(
+    rows: list[dict[str, Any]], runs: dict[str, StrategyRun], rules: Protocol
+) -> list[str]:
+    """The best, and those behind it."""
+    best, *others = rows
+    scores = runs[best["spec"]].scores
+    n_tested = len(np.unique(np.concatenate([part.indices for part in scores.predictions])))
+    low, high = ("low", "high") if rules.metric == "accuracy" else ("balanced_low", "balanced_high")
+    counts = [(len(scores.accuracies), "split"), (scores.n_seeds, "seed")]
+    of = ", ".join(f"{n} {unit}{'s' * (n > 1)}" for n, unit in counts)
     said = [
-        f"{best['spec']}: {best['accuracy']:.1%} [{best['low']:.1%}, {best['high']:.1%}] of {n} "
-        f"pictures left out, {seeds} seed{'s' * (seeds > 1)}."
+        f"{best['spec']}: {best[rules.metric]:.1%} [{best[low]:.1%}, {best[high]:.1%}] of "
+        f"{n_tested:,} held-out images, {of}."
     ]
-    for row in rows[1:]:
+    for row in others:
         word = "no different from it" if row["is_tied"] else "behind it"
         said.append(
-            f"{row['spec']}: {row['accuracy']:.1%}, {word} ({row['difference']:+.1%}, McNemar's "
-            f"p = {row['p_value']:.2g} over all seeds)."
+            f"{row['spec']}: {row[rules.metric]:.1%}, {word} ({0 - row['difference']:+.1%}, "
+            f"p = {row['p_value']:.2g} by the paired test)."
         )
-    said += _tensor_sentences(everything)
-    for run in everything.runs:
-        if run.classifier is not None and run.seed == everything.runs[0].seed:
-            freeze_checks = run.classifier.freeze_checks_.items()
-            said += [
-                f"{run.strategy}, stage {stage}: {freeze_check}."
-                for stage, freeze_check in freeze_checks
-                if freeze_check.n_values
-            ]
     return said
 
 
-def _tensor_sentences(everything: Runs) -> list[str]:
+def _freeze_sentences(runs: Sequence[StrategyRun]) -> list[str]:
+    """What stayed frozen, bit for bit, in the first run of each strategy."""
+    return [
+        f"{run.strategy}, stage {stage}: {freeze_check}."
+        for run in runs
+        if run.classifier is not None
+        for stage, freeze_check in run.classifier.freeze_checks_.items()
+        if freeze_check.n_values
+    ]
+
+
+def _tensor_sentences(classifiers: Sequence[FineTunedClassifier]) -> list[str]:
     """What became of the weights, by name where only a part was asked for."""
-    fitted = [run for run in everything.runs if run.classifier is not None]
-    run = next((run for run in fitted if run.classifier.report_.loaded), None)  # type: ignore[union-attr]
-    if run is None or run.classifier is None:
+    loading = next((made for made in classifiers if made.report_.loaded), None)
+    if loading is None:
         return []
-    report = run.classifier.report_
+    report = loading.report_
     lists = {
         "loaded": report.loaded,
         "renamed": [f"{old} -> {new}" for old, new in report.renamed.items()],
         "left out": report.skipped,
         "new": list(report.new),
     }
-    if run.classifier.load is None:
+    if loading.load is None:
         told = [_told(word, names) for word, names in lists.items() if names]
         return [f"Tensors of the weights: {'; '.join(told)}."]
     return [f"Tensors {word}: {', '.join(names) or 'none'}." for word, names in lists.items()]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from featx.data.datasets import ImageDataset
-from featx.engine.extraction import extract
 from featx.engine.session import open_session
 from featx.engine.specs import spec_of
-from featx.errors import DatasetError
-from featx.evaluation.linear_probe import LinearProbe
-from featx.evaluation.protocols import find_protocol
-from featx.evaluation.split_scores import SplitScores, score_splits
+from featx.evaluation.candidates import Candidates, gather_candidates
+from featx.evaluation.comparison import describe_protocol, score_candidate, score_shuffled
+from featx.evaluation.protocols import Protocol, find_protocol
+from featx.evaluation.recommendations import list_warnings
+from featx.evaluation.split_scores import SplitScores
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
 from featx.finetuning.domain_shift import SourceDistance, measure_distance
@@ -34,10 +34,7 @@ _ENOUGH = 0.98
 """Accuracy of a linear head from which on nothing more is worth its cost."""
 
 CONTROLS = ("color", "pixels,image_size=16")
-_TWIN = "random weights"
-
 _N_DEPTHS = 5
-GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass
@@ -107,6 +104,7 @@ def advise(
     size: Any = None,
     device: str = "auto",
     random_state: int = 0,
+    groups: str | bool | None = None,
     store: Any = "default",
     progress: ProgressCallback | None = None,
     trust: Trust = None,
@@ -123,6 +121,8 @@ def advise(
         As in `featx.extractors.cnn.CNNFeatures`.
     domains : bool or list of str, optional
     random_state : int, default=0
+    groups : str or False, optional
+        As in `featx.compare`.
     store, progress
         As in `featx.extract`.
     **parameters
@@ -147,43 +147,33 @@ def advise(
     `featx.finetuning.domain_shift.FAR`.
     """
     dataset, cache, progress, parameters = open_session(
-        data, domains=domains, store=store, progress=progress, **parameters
+        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
-    if dataset.labels is None:
-        raise DatasetError(f"{dataset.source}: expected pictures of two or more classes.")
-    dataset = dataset.take(np.flatnonzero(dataset.labels != ""))
     layers = _choose_depths(list_layers(model, size=size, trust=trust))
-    how = {"weights": weights, "size": size, "device": device, "trust": trust}
-    how = {key: value for key, value in how.items() if value is not None}
-    found = extract(
-        dataset, model=model, layer=layers, pooling="gap", store=cache, progress=progress,
-        **how, **parameters,
+    rules = find_protocol(None, dataset.splits, dataset.labels, random_state=random_state)
+    how = {"pooling": "gap", "weights": weights, "size": size, "device": device, "trust": trust}
+    network = CNNFeatures(model, layers, **how)
+    others = [] if weights == RANDOM else [CNNFeatures(model, layers, **how | {"weights": RANDOM})]
+    gathered = gather_candidates(
+        dataset, [network, *others, *CONTROLS], rules, store=cache, has_controls=False,
+        progress=progress, **parameters,
     )  # fmt: skip
-    others = {spec: extract(dataset, spec, store=cache, progress=progress, **parameters)
-              for spec in CONTROLS}  # fmt: skip
-    if weights != RANDOM:
-        progress.note("control: the same network with random weights")
-        others[_TWIN] = extract(
-            dataset, model=model, layer=layers, pooling="gap", store=cache, progress=progress,
-            **{**how, "weights": RANDOM}, **parameters,
-        )  # fmt: skip
     progress.note("distance from the network's source")
-    kept = np.isin(dataset.names, found.paths)
     distance = measure_distance(
-        dataset.images.take(np.flatnonzero(kept).tolist()), model,
-        weights=weights, size=size, device=device, trust=trust,
-    )  # fmt: skip
-    evidence = _measure(found, others, layers, distance, random_state)
-    rows = _rows(evidence, found)
+        gathered.dataset.images, model, weights=weights, size=size, device=device, trust=trust
+    )
+    evidence = _measure(gathered, rules, layers, distance)
+    rows = _rows(evidence)
     words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
-    protocol = {
-        "n_per_class": evidence.n_per_class,
-        "few_below": _FEW,
-        "random_state": random_state,
-    }
-    details = {"distance": {"way": distance.way, "value": distance.value, "words": distance.words}}
     return Result(
-        "advise", dataset.source, rows, protocol, words, found.failures, details, found.provenance
+        "advise",
+        dataset.source,
+        rows,
+        describe_protocol(rules, gathered),
+        [*list_warnings(gathered, rows, rules), *words],
+        gathered.failures,
+        {"distance": {"way": distance.way, "value": distance.value, "words": distance.words}},
+        gathered.provenance,
     )
 
 
@@ -208,36 +198,26 @@ def _choose_depths(table: LayerTable) -> list[str]:
 
 
 def _measure(
-    found: Any,
-    others: Mapping[str, Any],
-    layers: Sequence[str],
-    distance: SourceDistance,
-    random_state: int,
+    gathered: Candidates, rules: Protocol, layers: Sequence[str], distance: SourceDistance
 ) -> _Evidence:
-    rules = find_protocol(None, found.splits, random_state=random_state)
-    folds = rules.split(found.labels, found.splits)
-    probe = LinearProbe(grid=GRID, random_state=random_state)
-    scores = [
-        score_splits(np.asarray(found.layer(block)), found.labels, folds, probe)
-        for block in found.blocks
-    ]
-    shuffled = np.random.default_rng(random_state).permutation(found.labels)
-    controls = {
-        "shuffled labels": score_splits(
-            np.asarray(found.layer(list(found.blocks)[-1])), shuffled, folds, LinearProbe(C=0.01)
-        )
+    """Scores of the layers, then those of the controls, the random one at the best layer."""
+    n_layers, n_others = len(layers), len(CONTROLS)
+    kinds = gathered.kinds[:n_layers]
+    scores = [score_candidate(kind, gathered, rules) for kind in kinds]
+    train, labels = gathered.folds[0][0], gathered.dataset.labels
+    n_per_class = len(train) / len(np.unique(labels[train]))  # type: ignore[index]
+    evidence = _Evidence(n_per_class, distance, list(layers), scores, {})
+    controls = dict(zip(CONTROLS, gathered.kinds[-n_others:], strict=True))
+    if random_weights := gathered.kinds[n_layers:-n_others]:
+        controls["random weights"] = random_weights[evidence.best]
+    shuffled = score_shuffled(kinds[evidence.best], gathered, rules)
+    evidence.controls = {"shuffled labels": shuffled} | {
+        name: score_candidate(kind, gathered, rules) for name, kind in controls.items()
     }
-    n_train = len(folds[0][0]) / len(set(found.labels[folds[0][0]]))
-    evidence = _Evidence(n_train, distance, list(layers), scores, controls)
-    index = evidence.best
-    for name, other in others.items():
-        if list(other.paths) == list(found.paths):
-            X = other.layer(list(other.blocks)[index]) if name == _TWIN else other.X
-            controls[name] = score_splits(np.asarray(X), found.labels, folds, probe)
     return evidence
 
 
-def _rows(evidence: _Evidence, found: Any) -> list[dict[str, Any]]:
+def _rows(evidence: _Evidence) -> list[dict[str, Any]]:
     names = [(layer, False) for layer in evidence.layers]
     names += [(name, True) for name in evidence.controls]
     everything = [*evidence.scores, *evidence.controls.values()]

@@ -74,6 +74,8 @@ class LoopSettings:
     device : torch.device
     random_state : int, default=0
     n_classes : int, default=2
+    class_weights : tuple of float, optional
+        Of each class in the loss.
     """
 
     optimizer: str = "adam"
@@ -86,6 +88,14 @@ class LoopSettings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     random_state: int = 0
     n_classes: int = 2
+    class_weights: tuple[float, ...] | None = None
+
+    @property
+    def loss_weights(self) -> Tensor | None:
+        """Weights of the classes as the loss takes them."""
+        if self.class_weights is None:
+            return None
+        return torch.tensor(self.class_weights, device=self.device)
 
 
 class StagedNetwork(nn.Module):
@@ -305,6 +315,7 @@ def _make_net(
     return _Net(
         staged,
         criterion=nn.CrossEntropyLoss,
+        criterion__weight=settings.loss_weights,
         optimizer=make_optimizer,
         classes=list(range(settings.n_classes)),
         max_epochs=stage.n_epochs,

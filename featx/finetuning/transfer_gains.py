@@ -14,7 +14,12 @@ _N_LAST = 3
 
 
 def curve_of(
-    name: str, seed: int, history: Sequence[Mapping[str, Any]], *, is_level: bool = False
+    name: str,
+    seed: int,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    split: int = 0,
+    is_level: bool = False,
 ) -> dict[str, Any]:
     """One training run as a curve for a report; stages follow one another.
 
@@ -28,6 +33,7 @@ def curve_of(
     return {
         "name": name,
         "seed": seed,
+        "split": split,
         "is_level": is_level,
         "epoch": list(range(1, len(history) + 1)),
         "train_loss": [row.get("train_loss") for row in history],
@@ -38,12 +44,12 @@ def curve_of(
 def measure_gains(
     curves: Sequence[Mapping[str, Any]], *, reference: str = "scratch"
 ) -> list[dict[str, Any]]:
-    """Higher start, slope and asymptote of each curve than the reference's, over seeds.
+    """Higher start, slope and asymptote of each curve than the reference's, over runs.
 
     Parameters
     ----------
     curves : sequence of dict
-        As `curve_of` gives them; seeds that both have are compared.
+        As `curve_of` gives them; those of the same split and seed are compared.
     reference : str, default="scratch"
 
     Returns
@@ -58,23 +64,24 @@ def measure_gains(
     The three gains are those of Torrey and Shavlik, "Transfer Learning", Handbook of Research
     on Machine Learning Applications (2009).
     """
-    by_name: dict[str, dict[int, dict[str, float]]] = {}
+    by_name: dict[str, dict[tuple[int, int], dict[str, float]]] = {}
     lengths: dict[str, int] = {}
     for curve in curves:
         values = [v for v in curve["valid_accuracy"] if v is not None]
         if values:
-            by_name.setdefault(curve["name"], {})[curve["seed"]] = _read_curve(values)
+            run = curve["split"], curve["seed"]
+            by_name.setdefault(curve["name"], {})[run] = _read_curve(values)
             lengths[curve["name"]] = max(lengths.get(curve["name"], 0), len(values))
     base = by_name.get(reference, {})
     rows = []
-    for name, seeds in by_name.items():
-        shared = sorted(base.keys() & seeds.keys())
+    for name, runs in by_name.items():
+        shared = sorted(base.keys() & runs.keys())
         for gain in ("start", "slope", "asymptote"):
             has_it = gain != "slope" or min(lengths[name], lengths.get(reference, 0)) > 1
             if name == reference or not shared or not has_it:
                 continue
-            found = interval([seeds[seed][gain] - base[seed][gain] for seed in shared])
-            rows.append({"name": name, "gain": gain, **found._asdict(), "n_seeds": len(shared)})
+            found = interval([runs[run][gain] - base[run][gain] for run in shared])
+            rows.append({"name": name, "gain": gain, **found._asdict(), "n_runs": len(shared)})
     return rows
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from featx.engine.jobs import plan_jobs
 from featx.errors import SpecError
+from featx.extractors.cnn import CNNFeatures
 from featx.extractors.hog import HOG
 
 
@@ -14,6 +15,12 @@ def test_networks_that_differ_in_the_layer_share_a_pass() -> None:
         {"pool1": specs[0], "fc7": specs[2]},
         {"": "hog"},
     ]
+
+
+def test_each_layer_of_an_estimator_beside_others_has_its_spec() -> None:
+    (network, _) = plan_jobs([CNNFeatures("featxnet", ["pool1", "pool5"]), "hog"])
+
+    assert list(network.names.values()) == ["cnn:featxnet:pool1", "cnn:featxnet:pool5"]
 
 
 def test_one_network_names_its_blocks_by_layer() -> None:

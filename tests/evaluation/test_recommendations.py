@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featx import load_dataset, probe
+from torch import nn
+
+from featx import FineTunedClassifier, load_dataset, probe
 from featx.evaluation.protocols import find_protocol
 from featx.evaluation.recommendations import (
     _count_training_images,
+    _warn_of_convergence,
     advise_features,
-    warn_of_convergence,
 )
 from featx.store.feature_store import find_digests
 
@@ -42,6 +44,21 @@ def test_best_is_advised_where_nothing_is_tied() -> None:
 
     assert "No cheaper features are as good" in said
     assert "-e deep" in said
+
+
+def test_network_that_wins_has_the_command_that_trains_it() -> None:
+    rows = [row("vgg16 full", 0.9, 50), row("hog", 0.5, 1)]
+    typed = FineTunedClassifier("vgg16", train="all", lr=1e-5)
+    built = FineTunedClassifier(nn.Linear(2, 2))
+
+    said = [
+        " ".join(advise_features(rows, "my photos", RULES, {"vgg16 full": network}))
+        for network in (typed, built)
+    ]
+
+    command = "featx finetune 'my photos' --model vgg16 --lr 1e-05 --train all -o mine/"
+    assert said[0].endswith(f"Command: {command}")
+    assert said[1].endswith("use these.")
 
 
 def test_control_that_wins_is_named() -> None:
@@ -78,8 +95,8 @@ def test_tie_with_a_control_is_told() -> None:
 
 
 def test_classifier_short_of_its_minimum_is_named() -> None:
-    assert warn_of_convergence([row("hog", 0.5, 1)]) == []
-    assert "hog" in warn_of_convergence([row("hog", 0.5, 1, converged=False)])[0]
+    assert _warn_of_convergence([row("hog", 0.5, 1)]) == []
+    assert "hog" in _warn_of_convergence([row("hog", 0.5, 1, converged=False)])[0]
 
 
 def test_images_the_network_was_trained_on_are_counted(shared: Callable[[str], Path]) -> None:

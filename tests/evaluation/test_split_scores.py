@@ -7,9 +7,17 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
+from featx.data.images import Images
 from featx.evaluation.linear_probe import LinearProbe
 from featx.evaluation.protocols import find_protocol
-from featx.evaluation.split_scores import _take_rows, make_probe, score_splits
+from featx.evaluation.scores import paired_test
+from featx.evaluation.split_scores import (
+    SplitScores,
+    _take_rows,
+    fit_split,
+    make_probe,
+    score_splits,
+)
 
 RNG = np.random.default_rng(0)
 LABELS = np.array(list("abc") * 20)
@@ -95,3 +103,70 @@ def test_comparison_is_of_the_same_splits() -> None:
 
     assert test.difference == pytest.approx(good.accuracy - bad.accuracy)
     assert good.compared_to(good).is_tied
+
+
+class Brightness:
+    """Classifier of images by the nearest mean of their pixels; each seed errs on another image."""
+
+    validation = 0.2
+
+    def __init__(self, wrong: int | None = None) -> None:
+        self.wrong = wrong
+
+    def fit(
+        self, images: Images, labels: np.ndarray, held_out: np.ndarray | None = None, **_: object
+    ) -> None:
+        assert isinstance(images, Images)
+        values = self._values(images)
+        self.held_out = held_out
+        self.classes_ = np.unique(labels)
+        self.means = np.array([values[labels == name].mean() for name in self.classes_])
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        distances = np.abs(self._values(images)[:, None] - self.means)
+        if self.wrong is not None:
+            distances[self.wrong] = distances[self.wrong, ::-1]
+        return 1 - distances / distances.sum(axis=1, keepdims=True)
+
+    @staticmethod
+    def _values(images: Images) -> np.ndarray:
+        return np.array([images.pixels(i).mean() for i in range(len(images))])
+
+
+GRAYS = Images(np.arange(0, 240, 20, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2))
+GRAY_LABELS = np.repeat(["dark", "light"], 6)
+GRAY_FOLD = (np.array([0, 1, 2, 9, 10, 11]), np.array([3, 4, 5, 6, 7, 8]))
+
+
+def test_classifiers_of_images_are_tested_as_those_of_features_are() -> None:
+    splits = np.where(np.isin(np.arange(12), [2, 9]), "val", "train")
+
+    model, found, _ = fit_split(Brightness(), GRAYS, GRAY_LABELS, GRAY_FOLD, splits=splits)
+
+    assert model.held_out.tolist() == [False, False, True, True, False, False]
+    assert found.indices.tolist() == GRAY_FOLD[1].tolist()
+    assert found.is_right.all()
+
+
+def test_seeds_are_averaged_before_images_are_paired() -> None:
+    parts = [
+        [fit_split(Brightness(wrong), GRAYS, GRAY_LABELS, GRAY_FOLD)] for wrong in (0, 1, None)
+    ]
+    seeds = [SplitScores.of(part, [GRAY_FOLD]) for part in parts]
+    tuned = SplitScores.of_seeds(seeds)
+
+    assert tuned.accuracies.tolist() == pytest.approx([(5 / 6 + 5 / 6 + 1) / 3])
+    assert tuned.is_right.tolist() == pytest.approx([2 / 3, 2 / 3, 1, 1, 1, 1])
+    test = seeds[2].compared_to(tuned)
+    expected = paired_test(np.ones(6), tuned.is_right)
+    assert (test.difference, test.p_value) == pytest.approx((1 / 9, expected.p_value))
+
+
+def test_seeds_of_several_splits_are_averaged_within_each() -> None:
+    seeds = [score_splits(X, LABELS, FOLDS, LinearProbe(C=C)) for C in (1e-4, 1.0)]
+
+    both = SplitScores.of_seeds(seeds)
+
+    assert both.accuracies.tolist() == pytest.approx(np.mean([s.accuracies for s in seeds], 0))
+    assert len(both.predictions) == 6
+    assert both.compared_to(seeds[1]).difference == pytest.approx(both.accuracy - seeds[1].accuracy)

@@ -92,13 +92,16 @@ def test_checkpoint_of_another_pretraining_is_refused(digits: ImageDataset, tmp_
 
 @pytest.mark.parametrize(
     ("moment", "n_left"),
-    [("full, seed 1", 4), pytest.param("full, seed 1.*tune 1/", 1, marks=pytest.mark.slow)],
+    [
+        ("full, seed 1, split 1", 4),
+        pytest.param("full, seed 1, split 1.*tune 1/", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_seeds_that_have_ended_are_not_run_again(
     digits: ImageDataset, tmp_path: Path, moment: str, n_left: int
 ) -> None:
     how: dict[str, Any] = {"compare": ["head", "full"], "seeds": 2, "size": 32, "store": None}
-    how |= {"head_epochs": 2, "epochs": 2, "labels": [4], "validation": 0}
+    how |= {"head_epochs": 2, "epochs": 2, "labels": [4], "validation": 0, "n_splits": 2}
     through = finetune(digits, **how)
     with pytest.raises(RuntimeError, match="stop"):
         finetune(digits, **how, checkpoint=tmp_path, progress=Stopper(moment))
@@ -106,7 +109,7 @@ def test_seeds_that_have_ended_are_not_run_again(
 
     resumed = finetune(digits, **how, checkpoint=tmp_path, progress=progress)
 
-    assert progress.n_epochs == n_left  # Of two for the head and two for all layers.
+    assert progress.n_epochs == n_left  # Of the first split; the other has a bar alone.
     for ours, theirs in zip(resumed.rows, through.rows, strict=True):
         assert ours["spec"] == theirs["spec"]
         assert ours["accuracies"] == theirs["accuracies"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,32 +16,22 @@ from featx.errors import (
     ModelError,
     SpecError,
 )
-from featx.finetuning.classifier import FineTunedClassifier, divide
+from featx.evaluation.comparison import compare
+from featx.finetuning.classifier import FineTunedClassifier, hold_out
 from featx.finetuning.experiment import (
     _check_parameters,
     _say_of_scratch,
     _say_what_trains,
     _settings,
     finetune,
+    parse_networks,
     summarize_training,
 )
 from featx.networks.configs import find_config
 from featx.streaming.progress import ProgressCallback
 
+SAMPLES = "data/samples/photo"
 SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size": 8, "store": None}
-
-
-@pytest.fixture(scope="module")
-def ants_bees(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty of the photographs, and one that cannot be read."""
-    source, folder = shared("data/ants_bees"), tmp_path_factory.mktemp("ants_bees")
-    for split, n in (("train", 12), ("val", 8)):
-        for name in ("ants", "bees"):
-            (folder / split / name).mkdir(parents=True)
-            for path in sorted((source / split / name).glob("*.jpg"))[:n]:
-                shutil.copy(path, folder / split / name)
-    (folder / "val" / "bees" / "broken.jpg").write_bytes(b"no picture")
-    return folder
 
 
 @pytest.mark.slow
@@ -56,6 +45,7 @@ def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
     assert len(result.failures) == 1
     lengths = {curve["name"]: len(curve["epoch"]) for curve in result.details["curves"]}
     assert lengths == {"scratch": 5, "frozen": 1, "head": 3, "full": 5}
+    assert [row["n_seeds"] for row in result.rows] == [2] * 4
     assert len(result.details["label_curves"]) == 8
     gains = {(row["name"], row["gain"]) for row in result.details["gains"]}
     assert gains == {(n, g) for n in ("head", "full") for g in ("start", "slope", "asymptote")} | {
@@ -148,19 +138,55 @@ def test_without_images_to_stop_by_there_are_no_gains_and_that_is_said(ants_bees
     assert "No gains over scratch by epoch" in " ".join(result.sentences)
 
 
+def test_network_trained_in_a_comparison_is_that_of_finetune(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"n_splits": 2, "store": tmp_path}
+    networks = parse_networks(["featxnet:full,size=32,head_epochs=2,epochs=1"])
+    (name,) = networks
+    small = {"size": 32, "head_epochs": 2, "epochs": 1}
+
+    result = compare(SAMPLES, "mean_color", finetune=networks, **how)
+    (tuned,) = finetune(SAMPLES, compare=["full"], **small, **how).rows
+
+    row = next(row for row in result.rows if row["spec"] == name)
+    assert row["accuracy"] == tuned["accuracy"]
+    assert row["log_loss"] == pytest.approx(tuned["log_loss"])
+    assert row["ms_per_image"] > 0
+    assert not row["is_control"]
+
+
+def test_networks_to_compare_are_read_as_specs_are() -> None:
+    texts = ["lenet", "lenet:scratch,epochs=2", "lenet,train=fc1"]
+    networks = parse_networks(texts, 7)
+
+    assert list(networks) == ["lenet head", "lenet scratch,epochs=2", "lenet from fc1"]
+    head, scratch, part = networks.values()
+    assert (head.train, scratch.weights, part.train) == ("head", "random", "fc1")
+    assert scratch.epochs == 2 + FineTunedClassifier().head_epochs
+    assert head.random_state == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lenet:frozen", "ask for its features: -e cnn:lenet"),
+        ("lenet:all", "Strategy 'all' is not one of"),
+        ("lenet,epoch=2", "no parameter 'epoch'"),
+        ("lenet,epochs=-2", "'epochs' parameter"),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_networks([text])
+
+
 def test_more_images_than_there_are_are_refused(ants_bees: Path) -> None:
     with pytest.raises(DatasetError, match="ants has 12, so give 1 to 12"):
         finetune(ants_bees, compare=["head"], labels=[4, 13], **SMALL)
 
 
-def test_points_of_a_label_curve_stand_where_they_were_measured(ants_bees: Path) -> None:
-    result = finetune(
-        ants_bees, compare=["head", "frozen"], labels=[1, 2, 2, 4], train_per_class=4, **SMALL
-    )
-
-    assert [curve["n_labels"] for curve in result.details["label_curves"]] == [[1, 2, 4]] * 2
-    assert "scratch_lr" not in result.protocol
-    assert result.protocol["n_train"] == 8
+def test_more_labels_than_are_trained_on_are_refused(ants_bees: Path) -> None:
+    with pytest.raises(DatasetError, match=r"labels 2, 6 are more than train_per_class=4"):
+        finetune(ants_bees, labels=[2, 6], train_per_class=4, **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -214,18 +240,6 @@ def test_a_part_is_the_last_third_unless_it_is_named(
     assert settings["train"] == expected
 
 
-def test_frozen_features_are_measured_on_the_images_that_networks_stop_by(
-    ants_bees: Path,
-) -> None:
-    result = finetune(ants_bees, compare=["frozen"], seeds=3, **SMALL)
-
-    curves = result.details["curves"]
-    assert all(curve["is_level"] for curve in curves)
-    assert [curve["seed"] for curve in curves] == [0, 1, 2]
-    n_valid = 2 * 2  # A fifth of twelve pictures of each class.
-    assert all(4 * curve["valid_accuracy"][0] in range(n_valid + 1) for curve in curves)
-
-
 def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_images() -> None:
     names = np.repeat([f"class {i}" for i in range(12)], 8)
     made = FineTunedClassifier(random_state=3)
@@ -233,7 +247,7 @@ def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_image
     _, targets = made._read(images, names)
     train, valid = made._divide(images, targets, None)
 
-    indices = divide(names, made.validation, 3)
+    indices = hold_out(names, made.validation, 3)
 
     assert valid is not None
     for part, index in zip((train, valid), indices, strict=True):

@@ -9,129 +9,145 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 
 from featx.data.datasets import ImageDataset
 from featx.data.images import Images
+from featx.evaluation.candidates import Candidate, Candidates
+from featx.evaluation.protocols import Protocol
+from featx.evaluation.split_scores import FittedSplit, SplitScores, fit_split
 from featx.features.results import Result
-from featx.finetuning.data_split import DataSplit
-from featx.finetuning.experiment_results import N_MISTAKES, Run, Runs, _told, make_result
+from featx.finetuning.classifier import FineTunedClassifier
+from featx.finetuning.experiment_results import _told, make_result
 from featx.finetuning.freeze_check import FreezeCheck
+from featx.finetuning.strategy_runs import StrategyRun
+from featx.finetuning.transfer_gains import curve_of
 from featx.networks.weights import LoadReport
 
 CLASSES = np.array(["ant", "bee", "cat"])
 N_TRAIN, N_TEST = 30, 60
+TRUTH = np.repeat(CLASSES, (30, 20, 10))
+FOLD = (np.arange(N_TRAIN), np.arange(N_TRAIN, N_TRAIN + N_TEST))
+RULES = Protocol("holdout", splits="folders", n_splits=1)
 
 
-def task() -> DataSplit:
+def gathered() -> Candidates:
     n = N_TRAIN + N_TEST
-    labels = np.concatenate([CLASSES[np.arange(N_TRAIN) % 3], np.repeat(CLASSES, (30, 20, 10))])
-    images = Images(np.zeros((n, 2, 2), np.uint8))
-    dataset = ImageDataset(images, [f"{i}.png" for i in range(n)], labels, source="insects")
-    none = np.empty(0, np.intp)
-    return DataSplit(dataset, np.arange(N_TRAIN), none, np.arange(N_TRAIN, n), [("x", "empty")])
+    labels = np.concatenate([CLASSES[np.arange(N_TRAIN) % 3], TRUTH])
+    names = [f"{i}.png" for i in range(n)]
+    images = Images(np.zeros((n, 2, 2), np.uint8), names=names)
+    dataset = ImageDataset(images, names, labels, source="insects")
+    return Candidates(dataset, [FOLD], [], [("x", "empty")], {}, None)
 
 
-def random_run(strategy: str, seed: int, skill: float, **more: Any) -> Run:
+class Guesser:
     """Random probabilities that favor the true class by so much."""
-    rng = np.random.default_rng([seed, *map(ord, strategy)])
-    truth = np.searchsorted(CLASSES, task().part(task().test)[1])
-    shares = rng.dirichlet(np.ones(3), N_TEST) + skill * np.eye(3)[truth]
-    return Run(strategy, seed, shares / shares.sum(1, keepdims=True), CLASSES, seed + 1.0, **more)
+
+    classes_ = CLASSES
+
+    def __init__(self, strategy: str, seed: int, skill: float) -> None:
+        rng = np.random.default_rng([seed, *map(ord, strategy)])
+        truth = np.searchsorted(CLASSES, TRUTH)
+        weights = rng.dirichlet(np.ones(3), N_TEST) + skill * np.eye(3)[truth]
+        self.probabilities = weights / weights.sum(1, keepdims=True)
+        self.seconds_ = seed + 1.0
+
+    def fit(self, *_: Any) -> None:
+        pass
+
+    def predict_proba(self, _: Any) -> Any:
+        return self.probabilities
 
 
-def runs(**skills: float) -> Runs:
-    made = [random_run(name, seed, skill) for name, skill in skills.items() for seed in (0, 1)]
-    return Runs(task(), "lenet", made)
+def score(guesser: Guesser) -> FittedSplit:
+    dataset = gathered().dataset
+    return fit_split(guesser, dataset.images, dataset.labels, FOLD)
+
+
+def make_run(strategy: str, skill: float, seeds: tuple[int, ...] = (0, 1)) -> StrategyRun:
+    kind = Candidate(
+        f"lenet {strategy}", "", FineTunedClassifier("lenet"), strategy == "scratch", None, None
+    )
+    run = StrategyRun(strategy, kind, list(seeds))
+    parts = [[score(Guesser(strategy, seed, skill))] for seed in seeds]
+    run.scores = SplitScores.of_seeds([SplitScores.of(part, [FOLD]) for part in parts])
+    return run
+
+
+def result_of(**skills: float) -> Result:
+    return make_result([make_run(name, skill) for name, skill in skills.items()], gathered(), RULES)
 
 
 @pytest.fixture
 def result() -> Result:
-    return make_result(runs(scratch=0.1, head=2.0, full=0.9), {}, [])
+    return result_of(scratch=0.1, head=2.0, full=0.9)
 
 
 def test_rows_stand_best_first_and_scratch_is_the_control(result: Result) -> None:
     assert [row["spec"] for row in result.rows] == ["lenet head", "lenet full", "lenet scratch"]
     assert [row["is_control"] for row in result.rows] == [False, False, True]
-    assert result.rows[0]["difference"] is None
-    behind = [row["difference"] for row in result.rows[1:]]
-    gaps = [row["accuracy"] - result.rows[0]["accuracy"] for row in result.rows[1:]]
-    assert behind == pytest.approx(gaps)
+    accuracies = [row["accuracy"] for row in result.rows]
+    behind = [row["difference"] for row in result.rows]
+    assert behind == pytest.approx([accuracies[0] - accuracy for accuracy in accuracies])
 
 
 def test_measures_are_those_of_scikit_learn_averaged_over_seeds(result: Result) -> None:
-    made = runs(scratch=0.1, head=2.0, full=0.9)
+    skills = {"scratch": 0.1, "head": 2.0, "full": 0.9}
     for row in result.rows:
-        own = made.of(row["spec"].split()[1])
+        name = row["spec"].split()[1]
+        own = [Guesser(name, seed, skills[name]).probabilities for seed in (0, 1)]
+        predicted = [CLASSES[found.argmax(1)] for found in own]
         expected = {
-            "accuracy": [np.mean(run.predicted == made.truth) for run in own],
-            "balanced_accuracy": [balanced_accuracy_score(made.truth, r.predicted) for r in own],
-            "macro_f1": [f1_score(made.truth, run.predicted, average="macro") for run in own],
-            "log_loss": [log_loss(made.truth, run.shares) for run in own],
+            "accuracy": [np.mean(said == TRUTH) for said in predicted],
+            "balanced_accuracy": [balanced_accuracy_score(TRUTH, said) for said in predicted],
+            "macro_f1": [f1_score(TRUTH, said, average="macro") for said in predicted],
+            "log_loss": [log_loss(TRUTH, found) for found in own],
         }
-        for name, values in expected.items():
-            assert row[name] == pytest.approx(np.mean(values)), name
+        for measure, values in expected.items():
+            assert row[measure] == pytest.approx(np.mean(values)), measure
         assert row["accuracies"] == pytest.approx(expected["accuracy"])
         assert row["train_seconds"] == 1.5
 
 
 def test_confusion_is_scikit_learns_over_all_seeds(result: Result) -> None:
-    own = runs(full=0.9).of("full")
-    truth = np.tile(runs(full=0.9).truth, 2)
+    predicted = [CLASSES[Guesser("full", seed, 0.9).probabilities.argmax(1)] for seed in (0, 1)]
 
-    expected = confusion_matrix(truth, np.concatenate([run.predicted for run in own]))
+    expected = confusion_matrix(np.tile(TRUTH, 2), np.concatenate(predicted))
 
     assert result.details["confusion"]["lenet full"]["matrix"] == expected.tolist()
     assert result.details["confusion"]["lenet full"]["classes"] == CLASSES.tolist()
 
 
-def test_mistakes_are_wrong_and_the_most_confident_first(result: Result) -> None:
-    mistakes = result.details["mistakes"]["lenet scratch"]
-    run = runs(scratch=0.1).of("scratch")[0]
+def test_settings_stand_in_the_provenance_and_the_protocol_is_that_of_features(
+    result: Result,
+) -> None:
+    (entry, *_) = result.provenance["extractors"]
 
-    assert 0 < len(mistakes) <= N_MISTAKES
-    for mistake in mistakes:
-        i = int(mistake["path"].removesuffix(".png")) - N_TRAIN
-        assert mistake["predicted"] == run.predicted[i] != mistake["true"]
-        assert mistake["probability"] == run.shares[i].max()
-    confidences = [mistake["probability"] for mistake in mistakes]
-    assert confidences == sorted(confidences, reverse=True)
+    assert entry["spec"] == "lenet scratch"
+    assert entry["settings"]["head_epochs"] == 30
+    assert result.protocol == {**RULES.to_dict(), "n_train": 30, "n_test": 60, "n_classes": 3}
 
 
 def test_sentences_tell_ties_from_differences() -> None:
-    made = runs(head=2.0, scratch=0.1)
-    made.runs += [Run("full", run.seed, run.shares, CLASSES, 1.0) for run in made.of("head")]
+    head, scratch = make_run("head", 2.0), make_run("scratch", 0.1)
+    full = make_run("full", 2.0)
+    full.scores = head.scores
 
-    said = make_result(made, {}, []).sentences
+    said = make_result([head, scratch, full], gathered(), RULES).sentences
 
-    assert f"of {N_TEST} pictures left out, 2 seeds." in said[0]
-    assert "no different from it (+0.0%, McNemar's p = 1 over all seeds)" in said[1]
+    assert f"of {N_TEST} held-out images, 1 split, 2 seeds." in said[0]
+    assert "no different from it (+0.0%, p = 1 by the paired test)" in said[1]
     assert "lenet scratch" in said[2]
     assert "behind it (-" in said[2]
     assert said[-1].startswith("No gains over scratch by epoch")
-
-
-def test_label_curve_ends_with_the_run_on_all_images() -> None:
-    run = random_run("head", 0, 1.0, n_train=N_TRAIN)
-    points = [{"name": "head", "seed": 0, "n_labels": n, "accuracy": n / 10} for n in (4, 2)]
-    points.append({**points[0], "seed": 1})
-
-    (curve,) = make_result(Runs(task(), "lenet", [run]), {}, points).details["label_curves"]
-
-    assert curve["n_labels"] == [2, 4, N_TRAIN // 3]
-    full = np.mean(run.predicted == task().part(task().test)[1])
-    assert curve["accuracy"] == pytest.approx([0.2, 0.4, full])
 
 
 def test_level_of_a_linear_classifier_has_a_start_and_no_slope() -> None:
     history = [{"train_loss": 1.0, "valid_acc": accuracy} for accuracy in (0.4, 0.5, 0.6)]
     report = LoadReport(loaded=["conv1.weight"], new={"fc.weight": "the new head"})
     checks = {"tune": FreezeCheck(0, 0, 0), "head": FreezeCheck(1, 0, 9)}
-    fitted: Any = SimpleNamespace(
-        history_=history, notes_=["note"], report_=report, freeze_checks_=checks, load=None
-    )
-    made = [
-        random_run("scratch", 0, 1.0, classifier=fitted),
-        random_run("frozen", 0, 1.0, valid_accuracy=0.7),
-    ]
+    fitted: Any = SimpleNamespace(notes_=["note"], report_=report, freeze_checks_=checks, load=None)
+    scratch, frozen = make_run("scratch", 1.0), make_run("frozen", 1.0)
+    scratch.classifier, scratch.curves = fitted, [curve_of("scratch", 0, history)]
+    frozen.curves = [curve_of("frozen", 0, [{"valid_acc": 0.7}], is_level=True)]
 
-    result = make_result(Runs(task(), "lenet", made), {}, [])
+    result = make_result([scratch, frozen], gathered(), RULES)
 
     assert [curve["is_level"] for curve in result.details["curves"]] == [False, True]
     gains = {row["gain"]: row["mean"] for row in result.details["gains"]}

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from featx.evaluation.comparison import probe
 from featx.evaluation.split_scores import Predictions, SplitScores
+from featx.features.results import Result
 from featx.finetuning.domain_shift import SourceDistance
 from featx.finetuning.layer_advice import (
     _advice,
@@ -78,9 +82,17 @@ def test_command_is_of_the_same_images_and_size(
     assert command in _advice(found, data, "lenet", "default", size)[-1]
 
 
-def test_advice_tells_what_was_measured_and_what_to_run() -> None:
-    result = advise(SAMPLES, store=None)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
 
+
+@pytest.fixture(scope="module")
+def result(store: Path) -> Result:
+    return advise(SAMPLES, store=store)
+
+
+def test_advice_tells_what_was_measured_and_what_to_run(result: Result) -> None:
     controls = [row["spec"] for row in result.rows if row["is_control"]]
     assert controls == ["shuffled labels", "color", "pixels,image_size=16", "random weights"]
     accuracies = {row["spec"]: row["accuracy"] for row in result.rows}
@@ -89,3 +101,14 @@ def test_advice_tells_what_was_measured_and_what_to_run() -> None:
     assert "model card" in text
     assert f"Run: featx probe {SAMPLES} --model featxnet --layer" in text
     assert result.details["distance"]["value"] > 0
+
+
+def test_layers_are_measured_as_a_probe_measures_them(result: Result, store: Path) -> None:
+    """`advise` used to choose C from strengths of its own, and so disagreed with `probe`."""
+    row = next(row for row in result.rows if row["layer"] == "relu_fc7")
+
+    probed = probe(SAMPLES, "cnn:featxnet:relu_fc7,pooling=gap", store=store)
+
+    assert result.protocol == probed.protocol
+    names = ("accuracy", "low", "high", "balanced_accuracy", "macro_f1", "log_loss", "C")
+    assert {name: row[name] for name in names} == {name: probed.rows[0][name] for name in names}

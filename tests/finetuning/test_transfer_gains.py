@@ -22,7 +22,7 @@ def test_gains_are_differences_of_start_slope_and_asymptote() -> None:
     assert gains["start"]["mean"] == pytest.approx(0.3)
     assert gains["asymptote"]["mean"] == pytest.approx(0.2)
     assert gains["slope"]["mean"] == pytest.approx(0.0)
-    assert gains["start"]["n_seeds"] == 2
+    assert gains["start"]["n_runs"] == 2
 
 
 def test_interval_is_students_over_the_seeds_that_both_have() -> None:
@@ -35,7 +35,7 @@ def test_interval_is_students_over_the_seeds_that_both_have() -> None:
     gains = np.diff(pairs).ravel()
     expected = t.interval(0.95, 2, gains.mean(), gains.std(ddof=1) / np.sqrt(3))
     assert (row["low"], row["high"]) == pytest.approx(expected)
-    assert row["n_seeds"] == 3
+    assert row["n_runs"] == 3
 
 
 @pytest.mark.parametrize(("scratch", "full"), [((0.5,), (0.5, 0.6)), ((0.5, 0.6), (0.5,))])

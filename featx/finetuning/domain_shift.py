@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from torch import nn
 
 from featx.data.images import Images
-from featx.evaluation.prediction import softmax
 from featx.extractors.cnn import CNNFeatures
 from featx.networks.configs import find_config
 from featx.networks.sources.base import RANDOM
@@ -166,7 +166,7 @@ def _by_model_card(images: Images, how: dict[str, Any]) -> SourceDistance:
 
 def _by_entropy(images: Images, model: Any, how: dict[str, Any]) -> SourceDistance:
     """How undecided the network is between its own classes."""
-    shares = softmax(_features(images, model, "logits", how))
+    shares = softmax(_features(images, model, "logits", how), axis=1)
     n_classes = shares.shape[1]
     if n_classes < _MIN_CLASSES:
         words = f"no statistics of the source, and only {n_classes} classes to be undecided between"

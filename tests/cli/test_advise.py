@@ -60,4 +60,13 @@ def test_images_without_classes_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, str(folder / "light"), *SMALL) == 1
-    assert "of two or more classes" in capsys.readouterr().err
+    assert "no labels" in capsys.readouterr().err
+
+
+def test_groups_are_on_one_side_of_every_split(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, str(folder), *SMALL, "--groups", r"re:(\d+).png", "--json") == 0
+
+    result = json.loads(capsys.readouterr().out)
+    assert "No group is on both sides of a split (12 groups)." in result["sentences"]

@@ -21,7 +21,7 @@ from featx.errors import (
     WeightsError,
 )
 from featx.finetuning.checkpoints import _CHECKPOINT
-from featx.finetuning.classifier import FineTunedClassifier
+from featx.finetuning.classifier import FineTunedClassifier, hold_out
 from featx.networks.module_state import state_digest
 from featx.store.feature_store import FeatureStore
 from featx.streaming.progress import ProgressCallback
@@ -172,7 +172,7 @@ def test_best_weights_are_those_that_stay(photos: list[str]) -> None:
     losses = [row["valid_loss"] for row in made.history_]
 
     assert losses[-1] > min(losses)
-    _, valid = made._divide(made._images(photos), np.repeat([0, 1], 6), None)
+    _, valid = made._divide(made._images(photos), np.repeat([0, 1], 6), None, None)
     assert valid is not None
     shares = made.predict_proba(valid[0])
     loss = -np.log(shares[np.arange(len(valid[1])), valid[1]]).mean()
@@ -283,6 +283,32 @@ def test_classes_to_stop_by_are_among_those_to_learn(photos: list[str]) -> None:
 
     with pytest.raises(DatasetError, match="All training images of bee are held out"):
         made.fit(photos, LABELS, held_out=LABELS == "bee")
+
+
+def test_groups_are_held_out_whole() -> None:
+    groups = np.repeat([f"patient {i}" for i in range(10)], 4)
+
+    kept, held_out = hold_out(np.arange(40) // 2 % 2, 0.25, 0, groups=groups)
+
+    assert len(held_out) in (8, 12)
+    assert not set(groups[kept]) & set(groups[held_out])
+
+
+def test_balanced_classes_weigh_the_same_in_the_loss(photos: list[str]) -> None:
+    few, labels = photos[:8], LABELS[:8]
+    known = {**SMALL, "head_epochs": 1, "head_lr": 1e-9, "validation": 0, "batch_size": 16}
+    plain, balanced = (
+        FineTunedClassifier(**known, class_weight=class_weight).fit(few, labels)
+        for class_weight in (None, "balanced")
+    )
+
+    probabilities = plain.predict_proba(few)
+    losses = -np.log(probabilities[np.arange(8), (labels == "bee").astype(int)])
+
+    means = [losses[labels == name].mean() for name in ("ant", "bee")]
+    assert plain.history_[0]["train_loss"] == pytest.approx(losses.mean(), abs=1e-4)
+    assert balanced.history_[0]["train_loss"] == pytest.approx(np.mean(means), abs=1e-4)
+    assert abs(np.mean(means) - losses.mean()) > 1e-3
 
 
 def test_one_class_is_not_enough(photos: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import nn
 
 from featx.data.datasets import load_dataset
@@ -154,6 +155,23 @@ def test_network_trained_in_a_comparison_is_that_of_finetune(tmp_path: Path) -> 
     assert not row["is_control"]
 
 
+def test_groups_and_class_weights_reach_every_strategy(tmp_path: Path) -> None:
+    for index in range(24):
+        made = tmp_path / ("cat" if index % 3 else "dog") / f"p{index // 4}_{index}.png"
+        made.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (10 * index, 0, 90)).save(made)
+
+    result = finetune(
+        tmp_path, "lenet", compare=["frozen", "scratch"], groups=r"re:p\d_", n_splits=2,
+        class_weight="balanced", weights="random", store=None, epochs=1, head_epochs=1,
+    )  # fmt: skip
+
+    assert "No group is on both sides of a split (6 groups)." in result.sentences
+    assert result.protocol["class_weight"] == "balanced"
+    trained = {row["name"]: row["settings"] for row in result.provenance["extractors"]}
+    assert trained["lenet scratch"]["class_weight"] == "balanced"
+
+
 def test_networks_to_compare_are_read_as_specs_are() -> None:
     texts = ["lenet", "lenet:scratch,epochs=2", "lenet,train=fc1"]
     networks = parse_networks(texts, 7)
@@ -245,7 +263,7 @@ def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_image
     made = FineTunedClassifier(random_state=3)
     images = made._images(np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4))
     _, targets = made._read(images, names)
-    train, valid = made._divide(images, targets, None)
+    train, valid = made._divide(images, targets, None, None)
 
     indices = hold_out(names, made.validation, 3)
 

@@ -93,19 +93,24 @@ class DomainPair:
         """
         is_plain = self is plain
         average = self._row(MEAN, MEAN, None if is_plain else plain)
-        behind = self.interval(best.target - self.target)
+        behind = self.interval(best.target - self.target, 1.0)
         return [average | _named("difference", behind)] + [
             self.take(index)._row(*pair, None if is_plain else plain.take(index))
             for index, pair in enumerate(self.pairs)
         ]
 
-    def interval(self, values: Floats) -> Interval:
-        """Mean of values of this shape, with its interval."""
-        return crossed_interval(values, test_share=self.test_share)
+    def interval(self, values: Floats, largest: float = np.inf) -> Interval:
+        """Mean of values of this shape, with its interval, which ends where values must."""
+        mean, low, high = crossed_interval(values, test_share=self.test_share)
+        return Interval(mean, float(max(low, -largest)), float(min(high, largest)))
+
+    def points(self, values: Floats) -> Interval:
+        """Mean of differences of accuracies in points, with its interval."""
+        return self.interval(values, 100.0)
 
     def ahead(self, other: DomainPair) -> Interval:
         """Points of target accuracy by which these features are ahead of others."""
-        return self.interval(100 * (self.target - other.target))
+        return self.points(100 * (self.target - other.target))
 
     def share_ahead(self, other: DomainPair) -> Interval | None:
         """By how much more of what is above chance these keep than others."""
@@ -123,7 +128,7 @@ class DomainPair:
             "target_accuracy": reached.mean,
             "low": None if np.isnan(reached.low) else max(0.0, reached.low),
             "high": None if np.isnan(reached.high) else min(1.0, reached.high),
-            **_named("points_lost", self.interval(self.lost)),
+            **_named("points_lost", self.points(self.lost)),
             **_named("share_kept", None if kept is None else self.interval(kept)),
             "domain_accuracy": float(self.domain.mean()),
             **({} if plain is None else _named("points_gained", self.ahead(plain))),
@@ -210,7 +215,7 @@ def compare_pairs(pairs: Sequence[DomainPair]) -> list[dict[str, Any]]:
     return [
         {"spec": first.spec, "than": second.spec, "alignment": first.alignment}
         | _named("target_points", first.ahead(second))
-        | _named("points_lost", first.interval(first.lost - second.lost))
+        | _named("points_lost", first.points(first.lost - second.lost))
         | _named("share_kept", first.share_ahead(second))
         for index, first in enumerate(pairs)
         for second in pairs[index + 1 :]
@@ -238,7 +243,7 @@ def _differences(best: DomainPair, other: DomainPair) -> list[str]:
 
 
 def _of_loss(best: DomainPair, other: DomainPair) -> str:
-    lost = best.interval(best.lost - other.lost)
+    lost = best.points(best.lost - other.lost)
     said = (
         f"Points lost: {best.name} {best.lost.mean():.1f}, {other.name} {other.lost.mean():.1f}; "
     )

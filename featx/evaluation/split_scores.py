@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self, TypeAlias
 
@@ -18,11 +18,11 @@ from featx.evaluation.scores import (
     Floats,
     Interval,
     PairedTest,
-    bootstrap_interval,
-    interval,
+    accuracy_interval,
     mcnemar,
+    paired_test,
+    resampled_variance,
 )
-from featx.evaluation.scores import paired_test as test_of_pairs
 from featx.streaming.rows import allocate
 
 Column: TypeAlias = npt.NDArray[Any]
@@ -126,28 +126,22 @@ class SplitScores:
     @cached_property
     def accuracies(self) -> Floats:
         """Accuracy in each split."""
-        return self._by_split([found.is_right.mean() for found in self.predictions])
+        return self._mean_of_seeds([found.is_right.mean() for found in self.predictions])
 
     @cached_property
     def balanced_accuracies(self) -> Floats:
         """Mean over classes of the accuracy, in each split."""
-        return self._by_split([found.balanced for found in self.predictions])
+        return self._mean_of_seeds([found.balanced for found in self.predictions])
 
     @cached_property
     def interval(self) -> Interval:
         """Mean accuracy with its 95 % interval."""
-        return self._interval(self.accuracies, None)
+        return self._interval("accuracy")
 
     @cached_property
     def balanced_interval(self) -> Interval:
         """Mean of the classes' accuracies with its 95 % interval."""
-        return self._interval(self.balanced_accuracies, self.predictions[0].truth)
-
-    @cached_property
-    def is_right(self) -> npt.NDArray[Any]:
-        """Whether each test image of the only split is right; of seeds the fraction that is."""
-        found = [part.is_right for part in self.predictions]
-        return found[0] if len(found) == 1 else np.mean(found, axis=0)
+        return self._interval("balanced_accuracy")
 
     @property
     def accuracy(self) -> float:
@@ -157,29 +151,36 @@ class SplitScores:
     @property
     def low(self) -> float:
         """Lower end of the interval of the accuracy."""
-        return max(0.0, self.interval.low)
+        return self.interval.low
 
     @property
     def high(self) -> float:
         """Upper end of the interval of the accuracy."""
-        return min(1.0, self.interval.high)
+        return self.interval.high
 
     def compared_to(self, other: SplitScores, metric: str = "accuracy") -> PairedTest:
         """Difference to other features on the same splits: positive where these are better.
 
-        Of several splits by a t-test over splits, of a single one by McNemar's test; seeds make a
-        right image a fraction, and then by a t-test over images.
+        The p value of accuracies on a single split is that of McNemar's test.
         """
-        if len(self.accuracies) == 1:
-            if metric != "accuracy":
-                return _difference_of_means(self, other)
-            is_single = self.n_seeds == other.n_seeds == 1
-            return (mcnemar if is_single else test_of_pairs)(self.is_right, other.is_right)
-        mine, theirs = (
-            (scores.accuracies if metric == "accuracy" else scores.balanced_accuracies)
-            for scores in (self, other)
+        parts, others = self.predictions, other.predictions
+        if len(parts) < len(others):  # Fewer seeds, on the same splits.
+            parts = parts * (len(others) // len(parts))
+        pairs = list(zip(parts, others * (len(parts) // len(others)), strict=True))
+        by_split = [scores._by_split(metric) for scores in (self, other)]
+        first, second = (float(values.mean()) for values in by_split)
+        tested = _TestedImages.of(parts)
+        found = paired_test(
+            first,
+            second,
+            tested.mean([mine.is_right & theirs.is_right for mine, theirs in pairs], metric),
+            tested.n_images(metric),
+            resampled_variance(by_split[0] - by_split[1], self.test_share),
         )
-        return test_of_pairs(mine, theirs, test_share=self.test_share)
+        if len(pairs) == 1 and metric == "accuracy":
+            (mine, theirs), *_ = pairs
+            return replace(found, p_value=mcnemar(mine.is_right, theirs.is_right))
+        return found
 
     def to_row(self) -> dict[str, Any]:
         """Scores under the names of a table."""
@@ -191,8 +192,8 @@ class SplitScores:
             "low": self.low,
             "high": self.high,
             "balanced_accuracy": balanced.mean,
-            "balanced_low": max(0.0, balanced.low),
-            "balanced_high": min(1.0, balanced.high),
+            "balanced_low": balanced.low,
+            "balanced_high": balanced.high,
             "macro_f1": float(
                 np.mean([f1_score(p.truth, p.predicted, average="macro") for p in self.predictions])
             ),
@@ -202,15 +203,71 @@ class SplitScores:
             "converged": self.has_converged,
         }
 
-    def _by_split(self, values: Sequence[float]) -> Floats:
-        """Mean over the seeds of each split."""
+    def _by_split(self, metric: str) -> Floats:
+        return self.accuracies if metric == "accuracy" else self.balanced_accuracies
+
+    def _mean_of_seeds(self, values: Sequence[float]) -> Floats:
         means: Floats = np.reshape(values, (self.n_seeds, -1)).mean(axis=0)
         return means
 
-    def _interval(self, values: Floats, groups: Column | None) -> Interval:
-        if len(values) > 1:
-            return interval(values, test_share=self.test_share)
-        return bootstrap_interval(self.is_right, groups)
+    def _interval(self, metric: str) -> Interval:
+        values = self._by_split(metric)
+        tested = _TestedImages.of(self.predictions)
+        variance = resampled_variance(values, self.test_share)
+        if metric != "accuracy":
+            variance = max(variance, tested.balanced_variance(self.predictions))
+        return accuracy_interval(float(values.mean()), tested.n_images(metric), variance)
+
+
+@dataclass(frozen=True, eq=False)
+class _TestedImages:
+    """Distinct images that were tested on, each once or several times.
+
+    Attributes
+    ----------
+    places : ndarray of int, shape (n_predictions,)
+        Which image each prediction is of.
+    codes : ndarray of int, shape (n_images,)
+        Class of each image.
+    """
+
+    places: Column
+    codes: Column
+
+    @classmethod
+    def of(cls, predictions: Sequence[Predictions]) -> Self:
+        """Images that predictions are of."""
+        indices = np.concatenate([part.indices for part in predictions])
+        truth = np.concatenate([part.truth for part in predictions])
+        _, first, places = np.unique(indices, return_index=True, return_inverse=True)
+        return cls(places, np.unique(truth[first], return_inverse=True)[1])
+
+    def n_images(self, metric: str) -> float:
+        """Number of images; where classes are weighed, of equal ones (Kish 1965)."""
+        return float(1 / (self._weights(metric) ** 2).sum())
+
+    def mean(self, is_right: Sequence[Column], metric: str) -> float:
+        """Mean over images of a column that each prediction has."""
+        return float(self._weights(metric) @ self._by_image(is_right))
+
+    def balanced_variance(self, predictions: Sequence[Predictions]) -> float:
+        """Of the mean over classes, each of which has an accuracy of its own."""
+        n_per_class = np.bincount(self.codes)
+        right = self._by_image([part.is_right for part in predictions])
+        recalls = np.bincount(self.codes, right) / n_per_class
+        return float((recalls * (1 - recalls) / n_per_class).mean() / len(recalls))
+
+    def _by_image(self, is_right: Sequence[Column]) -> Floats:
+        found: Floats = np.bincount(self.places, np.concatenate(is_right))
+        return found / np.bincount(self.places)
+
+    def _weights(self, metric: str) -> Floats:
+        """Of each image in a mean."""
+        n_per_class = np.bincount(self.codes)
+        if metric == "accuracy":
+            return np.full(len(self.codes), 1 / len(self.codes))
+        weights: Floats = 1 / (len(n_per_class) * n_per_class[self.codes])
+        return weights
 
 
 class FittedSplit(NamedTuple):
@@ -426,13 +483,3 @@ def _predict(model: Any, X: Any, truth: Column, test: Column) -> Predictions:
     log_loss = float(-np.log(own.clip(np.finfo(float).eps)).mean())
     predicted = classes[probabilities.argmax(axis=1)]
     return Predictions(test, truth, predicted, probabilities.max(axis=1), log_loss)
-
-
-def _difference_of_means(first: SplitScores, second: SplitScores) -> PairedTest:
-    """Difference of balanced accuracies on one split: a t-test over classes."""
-    truth = first.predictions[0].truth
-    recalls = [
-        [found.is_right[truth == name].mean() for name in np.unique(truth)]
-        for found in (first, second)
-    ]
-    return test_of_pairs(recalls[0], recalls[1])

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import ttest_rel
 from torch import nn
 from torch.nn import functional
 
 from featx import load_dataset
-from featx.evaluation.scores import interval, paired_test
+from featx.evaluation.scores import interval
 from featx.finetuning.domain_shift import measure_distance
 from featx.finetuning.experiment import finetune
 
@@ -80,8 +81,9 @@ def main() -> None:
         for norm, accuracies in found.items():
             mean, low, high = interval(accuracies)
             print(f"train {train}, batch norm {norm}: {mean:.3f} [{low:.3f}, {high:.3f}]")
-        test = paired_test(found["adapt"], found["frozen"])
-        print(f"train {train}, adapt - frozen: {test.difference:+.3f}, p = {test.p_value:.2g}")
+        difference = np.mean(found["adapt"]) - np.mean(found["frozen"])
+        p_value = ttest_rel(found["adapt"], found["frozen"]).pvalue
+        print(f"train {train}, adapt - frozen: {difference:+.3f}, p = {p_value:.2g}")
 
 
 def parse(words: list[str]) -> argparse.Namespace:

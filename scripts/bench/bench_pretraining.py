@@ -12,10 +12,11 @@ import sys
 from typing import Any
 
 import numpy as np
+from scipy.stats import ttest_rel
 
 from featx import load_dataset
 from featx.data.datasets import ImageDataset
-from featx.evaluation.scores import interval, paired_test
+from featx.evaluation.scores import interval
 from featx.finetuning.experiment import finetune
 
 
@@ -34,8 +35,9 @@ def main() -> None:
         print(f"{name}: {mean:.4f} [{low:.4f}, {high:.4f}] ({listed})")
     first, *others = found
     for name in others:
-        test = paired_test(found[first], found[name])
-        print(f"{first} - {name}: {test.difference:+.4f}, p = {test.p_value:.2g}")
+        difference = np.mean(found[first]) - np.mean(found[name])
+        p_value = ttest_rel(found[first], found[name]).pvalue
+        print(f"{first} - {name}: {difference:+.4f}, p = {p_value:.2g}")
 
 
 def parse(words: list[str]) -> argparse.Namespace:

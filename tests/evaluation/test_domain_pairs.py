@@ -91,6 +91,16 @@ def test_the_share_has_an_interval_as_wide_as_that_of_drawn_ratios() -> None:
     assert found.interval(found.kept)[1:] == pytest.approx((low, high), abs=0.01)
 
 
+def test_two_seeds_that_disagree_leave_differences_within_a_hundred_points() -> None:
+    target, source = np.array([[0.1, 0.9]] * 2), np.array([[0.9, 0.5]] * 2)
+    found = DomainPair("deep", "none", PAIRS, source, target, source, np.full((2, 2), 0.25), 0.5)
+    other = replace(found, target=source)
+
+    ahead, lost = found.ahead(other), found.points(found.lost)
+
+    assert (ahead.low, ahead.high, lost.low, lost.high) == (-100, 100, -100, 100)
+
+
 def test_one_seed_gives_a_pair_no_interval() -> None:
     parts = [np.full((2, 1), 0.5)] * 3
     found = DomainPair("deep", "none", PAIRS, *parts, np.full((2, 2), 0.25), 0.5)

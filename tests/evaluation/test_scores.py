@@ -8,11 +8,13 @@ from scipy import stats
 from sklearn.metrics import classification_report
 
 from featx.evaluation.scores import (
+    accuracy_interval,
     bootstrap_interval,
     interval,
     mcnemar,
     paired_test,
     per_class,
+    resampled_variance,
 )
 
 
@@ -32,66 +34,80 @@ def test_shared_training_images_widen_the_interval() -> None:
     assert wide.high - wide.mean == pytest.approx(np.sqrt(2) * (narrow.high - narrow.mean))
 
 
-def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    found = [bootstrap_interval(rng.random(200) < 0.7) for _ in range(200)]
+def test_accuracy_has_wilsons_interval() -> None:
+    expected = stats.binomtest(13, 20).proportion_ci(method="wilson")
 
-    covered = np.mean([low <= 0.7 <= high for _, low, high in found])
-
-    assert 0.89 < covered < 0.99
+    assert accuracy_interval(0.65, 20) == pytest.approx((0.65, expected.low, expected.high))
 
 
-def test_bootstrap_of_classes_is_the_mean_of_their_shares() -> None:
-    is_right, groups = np.array([1, 1, 1, 1, 0, 1]), np.array(list("aaaabb"))
+def test_all_correct_is_no_certainty() -> None:
+    low, high = stats.binomtest(20, 20).proportion_ci(method="wilson")
 
-    assert bootstrap_interval(is_right, groups).mean == pytest.approx(0.75)
-
-
-def test_all_right_is_no_certainty() -> None:
-    found = bootstrap_interval(np.ones(20, bool))
-    low, _ = stats.binomtest(20, 20).proportion_ci(method="wilson")
-
-    assert found.mean == found.high == 1
-    assert found.low == pytest.approx(low)
+    assert accuracy_interval(1.0, 20) == pytest.approx((1, low, high))
+    assert accuracy_interval(0.0, 20) == pytest.approx((0, 1 - high, 1 - low))
 
 
-def test_paired_test_without_correction_is_scipys() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.random(8), rng.random(8)
+@pytest.mark.parametrize("variance", [0.0, 1e-4, 0.05])
+@pytest.mark.parametrize("accuracy", [0.0, 0.02, 0.5, 0.99, 1.0])
+def test_interval_of_an_accuracy_is_one_of_accuracies(accuracy: float, variance: float) -> None:
+    mean, low, high = accuracy_interval(accuracy, 30, variance)
 
-    assert paired_test(a, b).p_value == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert 0 <= low <= mean <= high <= 1
+    assert low < high
 
 
-def test_same_accuracies_are_tied() -> None:
-    found = paired_test([0.5, 0.7], [0.5, 0.7])
+def test_splits_that_disagree_widen_the_interval_and_those_that_agree_do_not_narrow_it() -> None:
+    plain = accuracy_interval(0.8, 100)
 
+    assert accuracy_interval(0.8, 100, 1e-9) == plain
+    assert accuracy_interval(0.8, 100, 2 * 0.8 * 0.2 / 100) == accuracy_interval(0.8, 50)
+
+
+def test_variance_over_splits_is_that_of_nadeau_and_bengio() -> None:
+    values = [0.5, 0.7, 0.6, 0.9]
+
+    found = resampled_variance(values, 0.25)
+
+    assert found == pytest.approx((1 / 4 + 0.25) * np.var(values, ddof=1))
+    assert resampled_variance([0.5], 0.25) == 0
+
+
+def test_difference_has_newcombes_interval() -> None:
+    # 1, 1, 7 and 12 of 21 patients before and after a transplantation: Fagerland, Lydersen and
+    # Laake, "Statistical analysis of contingency tables", 2017, chapter 8.
+    found = paired_test(2 / 21, 8 / 21, 1 / 21, 21)
+
+    assert (found.difference, found.low, found.high) == pytest.approx(
+        (-0.286, -0.507, -0.026), abs=5e-4
+    )
+
+
+def test_two_that_are_all_correct_are_not_surely_equal() -> None:
+    found = paired_test(1.0, 1.0, 1.0, 50)
+
+    assert found.high == -found.low == pytest.approx(1 - accuracy_interval(1.0, 50).low)
     assert found.is_tied
-    assert found.difference == 0
 
 
-def test_constant_difference_is_no_tie() -> None:
-    assert not paired_test([0.75, 0.75], [0.5, 0.5]).is_tied
+@pytest.mark.parametrize("variance", [0.0, 0.02])
+@pytest.mark.parametrize("n", [5, 40, 1000])
+def test_p_value_and_interval_of_a_difference_agree(n: int, variance: float) -> None:
+    for first, second in [(1.0, 0.9), (0.7, 0.6), (0.62, 0.6), (0.0, 0.8), (1.0, 0.0), (0.5, 0.5)]:
+        found = paired_test(first, second, first * second, n, variance)
 
-
-def test_one_split_says_nothing_of_a_difference() -> None:
-    assert paired_test([0.9], [0.1]).p_value == 1
+        assert -1 <= found.low <= found.difference <= found.high <= 1
+        assert found.is_tied == (found.low <= 0 <= found.high)
+        mirrored = paired_test(second, first, first * second, n, variance)
+        assert (-mirrored.high, -mirrored.low) == pytest.approx((found.low, found.high))
+        assert mirrored.p_value == pytest.approx(found.p_value)
 
 
 def test_mcnemar_is_the_sign_test_of_those_that_differ() -> None:
     first = np.array([True] * 9 + [False] * 1 + [True] * 20)
     second = np.array([False] * 9 + [True] * 1 + [True] * 20)
 
-    found = mcnemar(first, second)
-
-    assert found.p_value == pytest.approx(stats.binomtest(9, 10).pvalue)
-    assert found.difference == pytest.approx(8 / 30)
-    assert found.low <= found.difference <= found.high
-
-
-def test_mcnemar_of_equals_is_a_tie() -> None:
-    is_right = np.array([True, False, True])
-
-    assert mcnemar(is_right, is_right).p_value == 1
+    assert mcnemar(first, second) == pytest.approx(stats.binomtest(9, 10).pvalue)
+    assert mcnemar(first, first) == 1
 
 
 def test_per_class_is_scikit_learns_report() -> None:

@@ -10,8 +10,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 from featx.data.images import Images
 from featx.evaluation.linear_probe import LinearProbe
 from featx.evaluation.protocols import find_protocol
-from featx.evaluation.scores import paired_test
+from featx.evaluation.scores import accuracy_interval, paired_test
 from featx.evaluation.split_scores import (
+    Predictions,
     SplitScores,
     _take_rows,
     fit_split,
@@ -156,9 +157,9 @@ def test_seeds_are_averaged_before_images_are_paired() -> None:
     tuned = SplitScores.of_seeds(seeds)
 
     assert tuned.accuracies.tolist() == pytest.approx([(5 / 6 + 5 / 6 + 1) / 3])
-    assert tuned.is_right.tolist() == pytest.approx([2 / 3, 2 / 3, 1, 1, 1, 1])
+    assert tuned.interval == pytest.approx(accuracy_interval(8 / 9, 6))  # Six images, not 18.
     test = seeds[2].compared_to(tuned)
-    expected = paired_test(np.ones(6), tuned.is_right)
+    expected = paired_test(1.0, 8 / 9, 8 / 9, 6)
     assert (test.difference, test.p_value) == pytest.approx((1 / 9, expected.p_value))
 
 
@@ -170,3 +171,49 @@ def test_seeds_of_several_splits_are_averaged_within_each() -> None:
     assert both.accuracies.tolist() == pytest.approx(np.mean([s.accuracies for s in seeds], 0))
     assert len(both.predictions) == 6
     assert both.compared_to(seeds[1]).difference == pytest.approx(both.accuracy - seeds[1].accuracy)
+
+
+def scores_of(is_right: list[list[int]], truth: list[list[str]]) -> SplitScores:
+    """Scores of splits that test images of their own."""
+    start, parts = 0, []
+    for right, names in zip(is_right, truth, strict=True):
+        indices = np.arange(start, start + len(right))
+        start += len(right)
+        said = np.where(np.array(right, bool), names, "another")
+        parts.append(Predictions(indices, np.array(names), said, np.ones(len(right)), 0.0))
+    return SplitScores(parts, 0.25, [None] * len(parts), 0.0, True)
+
+
+def test_splits_that_are_all_correct_leave_doubt() -> None:
+    found = scores_of([[1] * 10] * 4, [["a", "b"] * 5] * 4)
+
+    assert found.interval == pytest.approx(accuracy_interval(1.0, 40))
+    assert found.balanced_interval == pytest.approx(accuracy_interval(1.0, 40))
+
+
+def test_images_tested_several_times_count_once() -> None:
+    part = scores_of([[1, 0, 1, 1]], [["a", "a", "b", "b"]]).predictions[0]
+
+    found = SplitScores([part] * 5, 0.25, [None] * 5, 0.0, True)
+
+    assert found.interval == pytest.approx(accuracy_interval(0.75, 4))
+
+
+def test_a_small_class_makes_the_mean_over_classes_less_sure() -> None:
+    found = scores_of([[1] * 96 + [1, 0, 1, 0]], [["a"] * 96 + ["b"] * 4])
+
+    plain, balanced = found.interval, found.balanced_interval
+    assert (plain.mean, balanced.mean) == (0.98, 0.75)
+    assert balanced.high - balanced.low > 3 * (plain.high - plain.low)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
+def test_differences_over_two_splits_stay_within_one(metric: str) -> None:
+    truth = [["a", "b"] * 5] * 2
+    first = scores_of([[1] * 10, [1] * 5 + [0] * 5], truth)
+    second = scores_of([[0] * 10, [1] * 5 + [0] * 5], truth)
+
+    found = first.compared_to(second, metric)
+
+    assert found.difference == pytest.approx(0.5)
+    assert -1 <= found.low < found.difference < found.high <= 1

@@ -60,7 +60,8 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     validation : "auto", float or int, default="auto"
         Number of folds for cross-validation within the training rows, or fraction of the rows
         of each class to hold out once. ``auto``: five folds, of fewer than 200 rows drawn three
-        times. Afterwards all training rows are fitted with the chosen C. Ridge needs none.
+        times; three folds of 1,000 rows or more. Afterwards all training rows are fitted with
+        the chosen C. Ridge needs none.
     metric : {"log_loss", "accuracy", "balanced_accuracy"}, default="log_loss"
         What C is chosen by. Ties of an accuracy go to the strength closest to 1.
     class_weight : {"balanced"}, dict or None, default=None

@@ -27,6 +27,7 @@ Metric: TypeAlias = Literal["log_loss", "accuracy", "balanced_accuracy"]
 _PRIOR_DECADES = 2.0
 """Standard deviation of the prior on log10(C)."""
 _N_FOLDS, _N_REPEATS, _FEW_ROWS = 5, 3, 200
+_N_FOLDS_OF_MANY, _MANY_ROWS = 3, 1000
 _LOG_TEMPERATURES = (-6.0, 4.0)
 
 
@@ -101,10 +102,18 @@ class StrengthSelection:
         self._losses[index] = -self.scores[:, index].mean().round(12)
 
     def is_settled(self, index: int) -> bool:
-        """Whether stronger fits need not be tried: the last two, above the center, were worse."""
-        if self.metric != "log_loss" or index < 2 or self._decades[index - 1] <= 0:
+        """Whether stronger fits need not be tried.
+
+        The last two, not below the center, were worse; or the prior alone makes the next one worse.
+        """
+        if self.metric != "log_loss" or index < 1 or index + 1 == len(self.grid):
             return False
-        return bool(self._losses[index - 1 : index + 1].min() > self._losses.min())
+        best, next_decades = self._losses.min(), self._decades[index + 1]
+        if next_decades > 0 and best <= (next_decades / _PRIOR_DECADES) ** 2 / 2:
+            return True
+        return self._decades[index - 1] >= 0 and bool(
+            self._losses[index - 1 : index + 1].min() > best
+        )
 
     @property
     def best(self) -> int:
@@ -177,8 +186,8 @@ def inner_folds(
     codes : ndarray of int, shape (n_samples,)
         Class of each row. A class with a single row is never held out.
     validation : "auto", float or int
-        Share of each class that one fold holds out, or the number of folds. ``auto``: five
-        folds; of fewer than 200 rows three times, with other draws.
+        Fraction of each class that one fold holds out, or the number of folds. ``auto``: five
+        folds; of fewer than 200 rows three times, with other draws; of 1,000 rows on three folds.
     random_state : int or None
     groups : array of str, shape (n_samples,), optional
         Groups are held out whole; one that holds all rows of a class never is.
@@ -200,7 +209,8 @@ def inner_folds(
         )
         held_out = np.isin(np.arange(len(codes)), parts[1])[None]
     else:
-        n_folds, n_repeats = _N_FOLDS, _N_REPEATS if len(codes) < _FEW_ROWS else 1
+        n_folds = _N_FOLDS if len(codes) < _MANY_ROWS else _N_FOLDS_OF_MANY
+        n_repeats = _N_REPEATS if len(codes) < _FEW_ROWS else 1
         if validation != "auto":
             n_folds, n_repeats = int(validation), 1
         if numbers is not None:

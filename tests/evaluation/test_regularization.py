@@ -85,7 +85,7 @@ def test_doubt_fades_as_images_grow() -> None:
     assert GRID[select(slightly_better, 10_000)] == 1e-5
 
 
-def test_search_ends_after_two_worse_strengths_above_one() -> None:
+def test_search_ends_after_two_worse_strengths_from_one_on() -> None:
     codes = np.arange(60) % 3
     noise = np.random.default_rng(1).normal(size=(60, 3))
     selection = StrengthSelection("log_loss", [codes], GRID, n_samples=60, center=1.0)
@@ -95,14 +95,25 @@ def test_search_ends_after_two_worse_strengths_above_one() -> None:
         selection.add(index, [np.eye(3)[codes] + spread * noise])
         settled.append(selection.is_settled(index))
 
-    assert settled == [False] * 7 + [True] * 2
+    assert settled == [False] * 6 + [True, True, False]
+
+
+def test_search_ends_where_the_prior_alone_makes_the_next_strength_worse() -> None:
+    codes = np.arange(60) % 3
+    selection = StrengthSelection("log_loss", [codes], GRID, n_samples=60, center=1.0)
+
+    for index in range(6):  # Up to one; all rows are surely correct.
+        selection.add(index, [1e3 * np.eye(3)[codes]])
+
+    assert [selection.is_settled(index) for index in (4, 5)] == [False, True]
 
 
 def test_few_rows_are_held_out_three_times() -> None:
-    few, many = np.arange(50) % 5, np.arange(500) % 5
+    few, more, many = (np.arange(n) % 5 for n in (50, 500, 2000))
 
     assert inner_folds(few, "auto", 0).sum(0).tolist() == [3] * 50
-    assert inner_folds(many, "auto", 0).sum(0).tolist() == [1] * 500
+    assert inner_folds(more, "auto", 0).sum(0).tolist() == [1] * 500
+    assert [len(inner_folds(codes, "auto", 0)) for codes in (few, more, many)] == [15, 5, 3]
 
 
 def test_only_row_of_a_class_is_never_held_out() -> None:

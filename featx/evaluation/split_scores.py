@@ -258,8 +258,10 @@ class _TestedImages:
         return float((recalls * (1 - recalls) / n_per_class).mean() / len(recalls))
 
     def _by_image(self, is_right: Sequence[Column]) -> Floats:
-        found: Floats = np.bincount(self.places, np.concatenate(is_right))
-        return found / np.bincount(self.places)
+        found: Floats = np.bincount(self.places, np.concatenate(is_right)) / np.bincount(
+            self.places
+        )
+        return found
 
     def _weights(self, metric: str) -> Floats:
         """Of each image in a mean."""

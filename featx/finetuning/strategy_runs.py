@@ -144,8 +144,9 @@ class Study:
         """What is fitted to each split, one after the other."""
         dataset = self.gathered.dataset
         for number, fold in enumerate(folds, 1):
+            fitting: dict[str, Any] = {}
             if strategy == "frozen":
-                X, model, fitting = self.gathered.kinds[0].features, self._probe(seed), {}
+                X, model = self.gathered.kinds[0].features, self._probe(seed)
             else:
                 X, model = dataset.images, self._classifier(strategy, seed, f"{number}{suffix}")
                 progress.note(f"{strategy}, seed {seed}, split {number} of {len(folds)}")
@@ -225,7 +226,7 @@ def gather_images(
     store, n_jobs, progress
         As in `featx.extract`.
     """
-    known = {"store": store, "has_controls": False, "n_jobs": n_jobs}
+    known: dict[str, Any] = {"store": store, "has_controls": False, "n_jobs": n_jobs}
     if frozen is None:
         # Quick features, only to learn which images can be read.
         return gather_candidates(dataset, "mean_color", rules, progress=BarOnly(progress), **known)

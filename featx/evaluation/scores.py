@@ -121,7 +121,7 @@ def accuracy_interval(accuracy: float, n_images: float, variance: float = 0.0) -
 
     Examples
     --------
-    >>> accuracy_interval(1.0, 20).low.round(3)
+    >>> round(accuracy_interval(1.0, 20).low, 3)
     0.839
     """
     binomial = accuracy * (1 - accuracy) / n_images

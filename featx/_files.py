@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ _TEMPORARY = re.compile(rf"\.(.+){_MARK.pattern}tmp", re.ASCII | re.DOTALL)
 
 _ABANDONED_S = 3600.0
 """Age at which a temporary file is nobody's, whatever its writer does."""
+
+_CANNOT_RESERVE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+_ZEROS_BYTES = 2**20
 
 _LOCK_WAIT_S, _LOCK_STEP_S = 10.0, 0.01
 
@@ -234,6 +237,37 @@ def _fsync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def reserve(file: BinaryIO | Any, n_bytes: int) -> None:
+    """Take room on the disk for a file that is going to be mapped into memory and written.
+
+    Without it, a process that writes into the map of a file on a full disk ends by a signal
+    (SIGBUS), and says nothing.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing.
+    n_bytes : int
+        Its size to be.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    try:
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _CANNOT_RESERVE:
+            raise
+        # Zeros take the room where the system, or the file system, cannot reserve it.
+        zeros = bytes(_ZEROS_BYTES)
+        file.seek(0)
+        for first in range(0, n_bytes, _ZEROS_BYTES):
+            file.write(zeros[: n_bytes - first])
+        file.flush()
 
 
 def to_plain(

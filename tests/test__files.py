@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from featx._files import (
     _temporary,
     atomic_write,
     is_empty,
+    reserve,
     to_plain,
     versions,
     write_together,
@@ -224,3 +226,30 @@ def test_writers_rename_by_turns_and_wait_for_nobody_for_ever(
     os.close(handle)
     assert sum(waits) == pytest.approx(0.05)
     assert (tmp_path / "b").read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [None, OSError(errno.EOPNOTSUPP, "cannot"), AttributeError()])
+def test_reserved_room_is_taken_wherever_the_file_system_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    def fail(*_: object) -> None:
+        assert error is not None
+        raise error
+
+    if error is not None:
+        monkeypatch.setattr(os, "posix_fallocate", fail, raising=False)
+    with (tmp_path / "f").open("w+b") as file:
+        reserve(file, 3_000_001)
+    status = (tmp_path / "f").stat()
+    assert status.st_size == 3_000_001
+    assert status.st_blocks * 512 >= 3_000_001
+
+
+def test_room_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with (tmp_path / "f").open("w+b") as file, pytest.raises(OSError, match="too large"):
+            reserve(file, 2_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

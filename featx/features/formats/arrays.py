@@ -140,12 +140,11 @@ def open_array(path: Path) -> tuple[Matrix, str | None]:
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
         if dtype != np.float32 or len(shape) != 2:
             raise ValueError(f"expected a float32 matrix; it holds {dtype} of shape {shape}")
-        start, order = file.tell(), "F" if is_fortran else "C"
-        X = (
-            np.memmap(file, dtype, "r", start, shape, order)
-            if 0 not in shape
-            else np.zeros(shape, dtype)
-        )
+        start = file.tell()
+        if 0 in shape:  # There is nothing to map.
+            X: Matrix = np.zeros(shape, dtype)
+        else:
+            X = np.memmap(file, dtype, "r", start, shape, "F" if is_fortran else "C")
         file.seek(start + X.nbytes)
         if not file.peek(1):
             return X, None

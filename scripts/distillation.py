@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from featx._files import reserve
 from featx._fingerprints import digest_bytes
 from featx.networks.featxnet import N_CHANNELS, PREPROCESSING
 
@@ -237,4 +238,7 @@ def _open(file: Path, n_rows: int, like: np.ndarray) -> np.ndarray:
     """Return a memory-mapped array with rows like those given, new where there is none."""
     if file.exists():
         return np.load(file, mmap_mode="r+")
-    return np.lib.format.open_memmap(file, "w+", like.dtype, (n_rows, *like.shape[1:]))
+    array = np.lib.format.open_memmap(file, "w+", like.dtype, (n_rows, *like.shape[1:]))
+    with file.open("r+b") as opened:
+        reserve(opened, file.stat().st_size)
+    return array

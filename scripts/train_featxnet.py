@@ -166,8 +166,7 @@ class Training:
         """Write the checkpoint: complete, or not at all."""
         state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in self._parts}
         state |= {"step": self.step, "seconds": self.seconds}
-        part = self.file.with_suffix(".partial")
-        with atomic_write(self.file, temporary=part), part.open("wb") as file:
+        with atomic_write(self.file) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
 
     def resume(self) -> None:

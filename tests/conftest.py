@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +98,28 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root can mount a small disk")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def killed_at_rename() -> Callable[[int], AbstractContextManager[None]]:
+    """A block that ends in front of a rename as a killed process does: nothing is cleaned up."""
+
+    class Killed(BaseException):
+        """What no handler catches."""
+
+    @contextmanager
+    def kill(rename: int) -> Iterator[None]:
+        renames, rename_file = iter(range(rename + 1)), os.replace
+
+        def replace(*names: Any) -> None:
+            if next(renames) == rename:
+                patched.setattr("featx._files._remove", lambda _: None)
+                raise Killed
+            rename_file(*names)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "replace", replace)
+            with pytest.raises(Killed):
+                yield
+
+    return kill

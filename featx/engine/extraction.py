@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,11 +96,13 @@ def extract(
     jobs = plan_jobs(extractors, model=model, layer=layer, store=cache, **parameters)
     if save_extractor is not None and len(jobs) > 1:
         raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
+    folder = None if cache is None else cache.folder
     if output is not None:
-        check_output(output, provenance_of(jobs, dataset.source, None), force=force)
+        target = check_output(output, provenance_of(jobs, dataset.source, None), force=force)
+        folder = target.parent
     learned_on = _fit(jobs, dataset, progress)
     provenance = provenance_of(jobs, dataset.source, learned_on)
-    features = _gather(jobs, dataset, provenance, collect=collect, progress=progress)
+    features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
         write_extractor(jobs[0].extractor, save_extractor)
     if output is not None:
@@ -126,13 +129,17 @@ def _gather(
     jobs: list[Job],
     dataset: ImageDataset,
     provenance: dict[str, Any],
+    folder: Path | None,
     *,
     collect: bool,
     progress: ProgressCallback,
 ) -> FeatureSet:
-    """Rows of every job side by side, without the pictures that failed in any."""
+    """Rows of every job side by side, without the pictures that failed in any.
+
+    Where they are many, they are held on the disk of `folder`.
+    """
     blocks = _columns(jobs) if collect else {}
-    X = allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0))
+    X = allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0), folder)
     reasons: dict[int, str] = {}
     for job in jobs:
         progress.begin(list(job.names.values()), list(job.widths.values()))

@@ -14,7 +14,7 @@ from featx.engine.persistence import load_pipeline
 from featx.evaluation.split_scores import probe_classes
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
-from featx.networks.sources.saved_folder import read_card
+from featx.networks.sources.saved_folder import check_unchanged, read_card
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
@@ -138,6 +138,7 @@ def _predict_folder(
     card = read_card(folder)
     extractor = CNNFeatures(os.fspath(folder), "logits")
     found = extract(images, extractor, store=store, progress=progress, **parameters)
+    check_unchanged(folder, card)
     shares = softmax(np.asarray(found.X, np.float64), axis=1)
     return Result(
         "predict",

@@ -61,11 +61,9 @@ class Checkpointer:
         TrainingError
             If it cannot be written.
         """
-        # Under one name: kills would else fill the folder with halves of networks.
-        part = self.file.with_name(f".{_CHECKPOINT}.part")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(self.file, temporary=part), part.open("wb") as file:
+            with atomic_write(self.file) as temporary, temporary.open("wb") as file:
                 torch.save({**state, "key": self.key}, file)
         except OSError as error:
             raise TrainingError(f"Cannot write {self.file}: {error.strerror}.") from error

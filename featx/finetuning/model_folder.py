@@ -11,14 +11,22 @@ from typing import Any
 import numpy as np
 
 import featx
-from featx._files import atomic_write, to_plain
+from featx._files import is_empty, to_plain, write_together
 from featx.errors import ModelError, TrainingError
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.finetuning.heads import build_network
 from featx.networks.configs import find_config
 from featx.networks.sources.base import Source
 from featx.networks.sources.local import ModuleSource
-from featx.networks.sources.saved_folder import FOLDER_FILES, FolderSource, read_card
+from featx.networks.sources.saved_folder import (
+    DIGEST_KEY,
+    FOLDER_FILES,
+    FolderSource,
+    check_unchanged,
+    is_saved_folder,
+    read_card,
+)
+from featx.networks.weights import file_digest
 from featx.trust.callables import Trust
 
 
@@ -54,18 +62,18 @@ def save_folder(
     path = Path(folder)
     check_folder(path, force=force)
     card = _make_card(classifier) | {"provenance": provenance or {}}
-    plain = to_plain(card, allow_nan=False)
     tensors = {
         name: tensor.detach().contiguous().clone()
         for name, tensor in classifier.network_.state_dict().items()
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        # Left in reverse: the card, by which a model is known, appears when the weights are there.
         card_file, weights_file = (path / name for name in FOLDER_FILES)
-        with atomic_write(card_file) as described, atomic_write(weights_file) as weights:
-            described.write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+        # The card says whose it is, so that the weights are the first of the two.
+        with write_together(weights_file, card_file) as (weights, described):
             save_file(tensors, weights)
+            plain = to_plain(card | {DIGEST_KEY: file_digest(weights)}, allow_nan=False)
+            described.write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Cannot write {path}: {error}.") from error
     return path
@@ -79,9 +87,9 @@ def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None
     TrainingError
     """
     path = Path(folder)
-    if force or not path.exists() or not any(path.iterdir()):
+    if force or not path.exists() or is_empty(path):
         return
-    if not (path / FOLDER_FILES[0]).is_file():
+    if not is_saved_folder(path):
         raise TrainingError(
             f"{path} is not a model of featx and not empty; name another folder, or --force."
         )
@@ -123,6 +131,7 @@ def _load_folder(folder: str | os.PathLike[str], *, trust: Trust = None) -> Fine
     card = read_card(folder)
     plan = find_config(os.fspath(folder), trust=trust)
     network, report = build_network(plan)
+    check_unchanged(folder, card)
     made = FineTunedClassifier(os.fspath(folder), trust=trust)
     made.classes_ = np.array(card["classes"])
     made.network_ = network.eval().requires_grad_(False)

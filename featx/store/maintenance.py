@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx._files import TEMPORARY_SUFFIX
 from featx.store.index import (
     INDEX_FILE,
     Entry,
@@ -24,8 +25,7 @@ from featx.store.private_folder import store_errors
 from featx.store.shards import (
     SHARD_FOLDER,
     SHARD_SUFFIX,
-    TEMPORARY_SUFFIX,
-    is_abandoned,
+    is_orphan,
     open_shard,
     row_crc,
 )
@@ -294,7 +294,7 @@ class Maintenance:
         """Files of runs that were killed before they committed them."""
         files = self._files()  # Before the index is read, for a commit may come between.
         entered = {shard.file for shard in self._index.shard_files()}
-        return [it for it in files if it not in entered and is_abandoned(self.folder / it)]
+        return [it for it in files if it not in entered and is_orphan(self.folder / it)]
 
     def _files(self) -> list[str]:
         """Every file of rows that is there, entered or not, relative to the folder."""

@@ -13,10 +13,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-import secrets
 import stat
 import sys
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +27,11 @@ import numpy.typing as npt
 from zlib_ng import zlib_ng
 
 import featx
-from featx._files import atomic_write
+from featx._files import TEMPORARY_SUFFIX, atomic_write, is_abandoned, writer_mark
 from featx.store.private_folder import store_errors
 
 SHARD_FOLDER = "shards"
 SHARD_SUFFIX = ".joblib"
-TEMPORARY_SUFFIX = ".tmp"
 PRODUCERS = {
     "numpy": "numpy",
     "sklearn": "scikit-learn",
@@ -68,9 +65,6 @@ _MAX_HEADER_BYTES = 4096
 _PADDING = b"\xff"
 _STOP = b"."
 """The pickle's last opcode, all that follows the array."""
-
-_ABANDONED_S = 3600.0
-"""Age at which an uncommitted file is nobody's, whatever its writer does."""
 
 _UNCOMMITTED_S = 60.0
 """Age up to which a file may await its commit though its writer has ended."""
@@ -260,16 +254,12 @@ def row_crc(digest: str, row: npt.NDArray[Any]) -> int:
     return int(zlib_ng.crc32(row.data, zlib.crc32(digest.encode())))
 
 
-def is_abandoned(path: Path, now: float | None = None) -> bool:
+def is_orphan(path: Path, now: float | None = None) -> bool:
     """Whether a file that is in no index will never be committed.
 
     True an hour after it was written, or a minute after if its writer ended on this machine.
     """
-    try:
-        age_s = (now or time.time()) - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return age_s > _ABANDONED_S or (age_s > _UNCOMMITTED_S and _is_writer_dead(path.name))
+    return is_abandoned(path, spared_s=_UNCOMMITTED_S, now=now)
 
 
 def _publish(array: npt.NDArray[Any], path: Path) -> ShardLayout:
@@ -332,25 +322,7 @@ def _is_size(value: Any) -> bool:
 
 def _new_name(fingerprint: str) -> str:
     """Name that no other writer takes, and that says who writes."""
-    return f"{fingerprint}.{_machine()}-{os.getpid()}-{secrets.token_hex(6)}{SHARD_SUFFIX}"
-
-
-def _is_writer_dead(name: str) -> bool:
-    """Whether the process that a file's name speaks of has ended on this machine."""
-    machine, pid, *_ = [*name.partition(".")[2].split("-"), "", ""]
-    if os.name == "nt" or machine != _machine() or not pid.isdigit():
-        return False  # Windows has no signal 0: asking would end the process.
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _machine() -> str:
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    return f"{fingerprint}.{writer_mark()}{SHARD_SUFFIX}"
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from featx.features.feature_set import FeatureSet, check_output
 from featx.features.formats import _FORMATS
 
 KINDS = [*_FORMATS, ""]
+N_FILES = {".npy": 2, ".csv": 2, "": 3}
+"""Formats of several files."""
+
 HARD_NAMES = ["a.jpg", "dir/ü 漢字 😀.jpg", 'c,"q".png', "d\ne.png", " e ", "caf\\xe9.jpg", "g'"]
 HARD_LABELS = ["a", "", "NaN", "ü", "NA", "null", "1.0"]
 
@@ -153,7 +158,8 @@ def test_damaged_file_is_one_line(tmp_path: Path, kind: str) -> None:
     made().save(path)
     damaged = path / "features.npy" if path.is_dir() else path
     damaged.write_bytes(damaged.read_bytes()[:-30])
-    with pytest.raises(FeatureFileError, match="is damaged or was not written by featx") as raised:
+    message = "is damaged or was not written by featx|or one was changed since"
+    with pytest.raises(FeatureFileError, match=message) as raised:
         FeatureSet.load(path)
     assert "\n" not in str(raised.value)
 
@@ -204,6 +210,112 @@ def test_interrupted_writing_leaves_the_old_file(
         made(3).save(path)
     assert len(FeatureSet.load(path)) == 7
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+KILLS = [(kind, rename) for kind in KINDS for rename in range(N_FILES.get(kind, 1))]
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize(("kind", "rename"), KILLS)
+def test_killed_writer_leaves_the_old_features_or_the_new_ones(
+    tmp_path: Path, kind: str, rename: int, is_first: bool, killed_at_rename: Any
+) -> None:
+    path = tmp_path / f"f{kind}"
+    if not is_first:
+        made().save(path)
+    new = made(labels=None, provenance=made().provenance | {"run": 2})
+    with killed_at_rename(rename):
+        new.save(path)
+    if is_first and rename == 0:
+        with pytest.raises(FeatureFileError):
+            FeatureSet.load(path)
+    else:
+        loaded = FeatureSet.load(path)
+        assert loaded.provenance == (made() if rename == 0 else new).provenance
+        assert (loaded.labels is None) == (rename > 0)
+
+
+@pytest.mark.parametrize(("kind", "rename"), KILLS)
+def test_writing_again_after_a_kill_leaves_nothing_of_it(
+    tmp_path: Path,
+    kind: str,
+    rename: int,
+    killed_at_rename: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / f"f{kind}"
+    with killed_at_rename(rename):
+        made().save(path)
+    assert list(tmp_path.rglob("*.tmp"))
+    monkeypatch.setattr("featx._files._is_writer_dead", lambda _: True)
+    made(3).save(path)
+    assert len(FeatureSet.load(path)) == 3
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", N_FILES)
+@pytest.mark.parametrize("second", range(1, 3))
+def test_files_of_two_writings_are_refused(tmp_path: Path, kind: str, second: int) -> None:
+    for name, features in (("a", made()), ("b", made(3))):
+        (tmp_path / name).mkdir()
+        features.save(tmp_path / name / f"f{kind}")
+    files = sorted(it.relative_to(tmp_path / "a") for it in (tmp_path / "a").rglob("*.*"))
+    mixed = files[second % len(files)]
+    (tmp_path / "b" / mixed).replace(tmp_path / "a" / mixed)
+    with pytest.raises(FeatureFileError, match=r"were not written together, or one was changed"):
+        FeatureSet.load(tmp_path / f"a/f{kind}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_features_are_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    if kind in (".mat", ".h5"):
+        pytest.skip("their headers tell the time")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        made().save(tmp_path / name / f"f{kind}")
+    files = [it for it in (tmp_path / "a").rglob("*") if it.is_file()]
+    assert all(it.read_bytes() == Path(str(it).replace("/a/", "/b/")).read_bytes() for it in files)
+
+
+READ = """
+import sys
+from featx.features.feature_set import FeatureSet
+for _ in range(int(sys.argv[2])):
+    X = FeatureSet.load(sys.argv[1])
+    run = X.provenance["run"]
+    assert (X.X == run).all() and set(X.paths) == {run}, "torn"
+"""
+WRITE = """
+import sys
+import numpy as np
+from featx.features.feature_set import FeatureSet
+run = sys.argv[2]
+made = FeatureSet(np.full((9, 5), run, np.float32), [run] * 9, provenance={"run": run})
+made.save(sys.argv[1], force=True)
+print(flush=True)
+while True:
+    made.save(sys.argv[1], force=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_reader_beside_two_writers_gets_whole_features(tmp_path: Path, kind: str) -> None:
+    path = str(tmp_path / f"f{kind}")
+    code = READ.replace("== run)", "== int(run))")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITE, path, run], stdout=subprocess.PIPE)
+        for run in "12"
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+        subprocess.run([sys.executable, "-c", code, path, "1000"], check=True)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,59 @@ def test_somebody_elses_folder_is_left_alone(tuned: FineTunedClassifier, tmp_pat
     with pytest.raises(TrainingError, match="not empty"):
         save_folder(tuned, tmp_path)
     assert save_folder(tuned, tmp_path, force=True) == tmp_path
+
+
+@pytest.mark.parametrize("rename", [0, 1])
+@pytest.mark.parametrize("is_first", [False, True])
+def test_killed_writer_leaves_a_network_with_its_own_card(
+    tuned: FineTunedClassifier,
+    photos: list[str],
+    tmp_path: Path,
+    rename: int,
+    is_first: bool,
+    killed_at_rename: Any,
+) -> None:
+    other = FineTunedClassifier(train="head", **SMALL).fit(photos, LABELS == "ant")
+    path = tmp_path / "mine"
+    if not is_first:
+        save_folder(tuned, path)
+    with killed_at_rename(rename):
+        save_folder(other, path)
+    if is_first and rename == 0:
+        save_folder(tuned, path, force=True)
+    expected = other if rename else tuned
+    assert list(_load_folder(path).predict(photos)) == list(expected.predict(photos))
+    rows = _predict_folder(path, photos, store=None).rows
+    assert rows[0]["predicted"] == str(expected.predict(photos[:1])[0])
+    save_folder(tuned, path)  # What is there is a model of featx.
+
+
+@pytest.mark.parametrize("changed", ["model.json", "weights.safetensors"])
+def test_card_of_another_network_is_refused(
+    tuned: FineTunedClassifier, photos: list[str], tmp_path: Path, changed: str
+) -> None:
+    other = FineTunedClassifier(train="head", **SMALL).fit(photos, LABELS)
+    save_folder(other, tmp_path / "other")
+    path = save_folder(tuned, tmp_path / "mine")
+    (tmp_path / "other" / changed).replace(path / changed)
+
+    with pytest.raises(ModelError, match=r"were not written together, or one was changed since"):
+        _load_folder(path)
+    with pytest.raises(ModelError, match=r"were not written together, or one was changed since"):
+        predict(path, photos, store=None)
+
+
+def test_folder_written_anew_while_it_predicts_is_refused(
+    folder: Path, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copytree(folder, tmp_path / "mine"))
+
+    def extract_late(*args: Any, **parameters: Any) -> Any:
+        found = extract(*args, **parameters)
+        card = json.loads((path / "model.json").read_text("utf-8"))
+        (path / "model.json").write_text(json.dumps(card | {"classes": ["x", "y"]}), "utf-8")
+        return found
+
+    monkeypatch.setattr("featx.evaluation.prediction.extract", extract_late)
+    with pytest.raises(ModelError, match="was written anew while it was read; run again"):
+        _predict_folder(path, photos, store=None)

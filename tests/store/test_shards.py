@@ -23,7 +23,7 @@ from featx.store.shards import (
     PRODUCERS,
     Shard,
     ShardLayout,
-    is_abandoned,
+    is_orphan,
     is_sound,
     open_shard,
     row_crc,
@@ -284,9 +284,9 @@ def test_a_file_is_abandoned_after_an_hour_whoever_wrote_it(
     tmp_path: Path, matrix: np.ndarray
 ) -> None:
     path = tmp_path / write_shard(tmp_path, PRINT, DIGESTS, matrix).file
-    assert not is_abandoned(path)
-    assert not is_abandoned(path, time.time() + 3500)
-    assert is_abandoned(path, time.time() + 3700)
+    assert not is_orphan(path)
+    assert not is_orphan(path, time.time() + 3500)
+    assert is_orphan(path, time.time() + 3700)
 
 
 def test_a_file_of_a_dead_writer_is_abandoned_after_a_minute(
@@ -296,9 +296,9 @@ def test_a_file_of_a_dead_writer_is_abandoned_after_a_minute(
     child.wait()
     path = tmp_path / write_shard(tmp_path, PRINT, DIGESTS, matrix).file
     orphan = path.rename(str(path).replace(f"-{os.getpid()}-", f"-{child.pid}-"))
-    assert not is_abandoned(orphan)
-    assert is_abandoned(orphan, time.time() + 70)
+    assert not is_orphan(orphan)
+    assert is_orphan(orphan, time.time() + 70)
 
 
 def test_a_file_that_is_gone_is_not_abandoned(tmp_path: Path) -> None:
-    assert not is_abandoned(tmp_path / "gone")
+    assert not is_orphan(tmp_path / "gone")

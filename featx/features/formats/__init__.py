@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featx._files import is_empty
 from featx.errors import FeatureFileError, did_you_mean
 from featx.features.formats import array_folder, arrays, matlab, tables
-from featx.features.formats.content import Content, read_sidecar_meta, sidecar
+from featx.features.formats.content import Content, sidecar
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Format:
     def is_there(self, path: Path) -> bool:
         """Whether `path` holds something that writing would replace."""
         if self.is_folder:
-            return path.is_dir() and any(path.iterdir())
+            return path.is_dir() and not is_empty(path)
         return path.exists() or (self.has_sidecar and sidecar(path).exists())
 
 
@@ -70,12 +71,12 @@ def find_format(path: Path) -> Format:
 
 _FORMATS = {
     ".npz": Format(arrays.write_npz, arrays.read_npz, arrays.read_npz_meta),
-    ".npy": Format(arrays.write_npy, arrays.read_npy, read_sidecar_meta, has_sidecar=True),
+    ".npy": Format(arrays.write_npy, arrays.read_npy, arrays.read_npy_meta, has_sidecar=True),
     ".parquet": Format(tables.write_parquet, tables.read_parquet, tables.read_parquet_meta),
     ".h5": Format(
         tables.write_hdf5, tables.read_hdf5, tables.read_hdf5_meta, check=tables.require_h5py
     ),
-    ".csv": Format(tables.write_csv, tables.read_csv, read_sidecar_meta, has_sidecar=True),
+    ".csv": Format(tables.write_csv, tables.read_csv, tables.read_csv_meta, has_sidecar=True),
     ".safetensors": Format(
         arrays.write_safetensors, arrays.read_safetensors, arrays.read_safetensors_meta
     ),

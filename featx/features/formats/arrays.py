@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from featx._files import atomic_write
+from featx._files import atomic_write, write_together
 from featx.data.manifests import COLUMNS
 from featx.features.formats.content import (
     Content,
     Matrix,
-    read_sidecar,
+    read_together,
     row_chunks,
     sidecar,
+    sidecar_of,
     write_array,
     write_sidecar,
+    write_signed_array,
 )
 
 
 def write_npy(content: Content, path: Path) -> None:
-    """Write the matrix, and names and meta to ``PATH.json`` beside it."""
-    # Both are written before either takes its place.
-    with atomic_write(sidecar(path)) as names, atomic_write(path) as matrix:
+    """Write the matrix, and names and meta to a file beside it."""
+    with write_together(path, sidecar(path)) as (matrix, names):
         with matrix.open("wb") as file:
-            write_array(file, content.X)
-        write_sidecar(content, names)
+            digest = write_signed_array(file, content)
+        write_sidecar(content, names, digest)
 
 
 def read_npy(path: Path) -> Content:
     """Read what `write_npy` wrote, the matrix memory-mapped."""
-    held = read_sidecar(path)
-    return Content.of(open_array(path), held["columns"], held["meta"])
+    X, held = read_together(path, open_array, sidecar_of(path))
+    return Content.of(X, held["columns"], held["meta"])
+
+
+def read_npy_meta(path: Path) -> dict[str, Any]:
+    """Meta of a ``.npy`` file."""
+    return dict(read_together(path, open_array, sidecar_of(path))[1]["meta"])
 
 
 def write_npz(content: Content, path: Path) -> None:
@@ -99,37 +106,46 @@ def write_safetensors(content: Content, path: Path) -> None:
 
 def read_safetensors(path: Path) -> Content:
     """Read what `write_safetensors` wrote, the matrix memory-mapped."""
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy") as file:  # Checks every offset against the file's size.
-        meta = json.loads(file.metadata()["meta"])
-        columns = json.loads(file.get_tensor("columns").tobytes())
-        shape = tuple(file.get_slice("X").get_shape())
-    with path.open("rb") as raw:
-        start = 8 + int.from_bytes(raw.read(8), "little")
-    X = np.memmap(path, "<f4", "r", start, shape) if 0 not in shape else np.zeros(shape, "<f4")
-    return Content.of(X, columns, meta)
+    # By hand as well, from one open file: another may take its place meanwhile.
+    with path.open("rb") as file:
+        header, start = _read_header(file)
+        first, last = header["columns"]["data_offsets"]
+        file.seek(start + first)
+        columns = json.loads(file.read(last - first))
+        if header["X"]["dtype"] != "F32":
+            raise ValueError(f"expected a float32 matrix; it holds {header['X']['dtype']}")
+        shape, first = tuple(header["X"]["shape"]), start + header["X"]["data_offsets"][0]
+        X = np.memmap(file, "<f4", "r", first, shape) if 0 not in shape else np.zeros(shape, "<f4")
+    return Content.of(X, columns, json.loads(header["__metadata__"]["meta"]))
 
 
 def read_safetensors_meta(path: Path) -> dict[str, Any]:
     """Meta of a ``.safetensors`` file."""
-    from safetensors import safe_open
-
-    with safe_open(path, "numpy") as file:
-        return dict(json.loads(file.metadata()["meta"]))
+    with path.open("rb") as file:
+        return dict(json.loads(_read_header(file)[0]["__metadata__"]["meta"]))
 
 
-def open_array(path: Path) -> Matrix:
-    """Matrix in a ``.npy`` file, memory-mapped."""
-    is_mapped = _has_rows(path)
-    X = np.lib.format.open_memmap(path, "r") if is_mapped else np.load(path, allow_pickle=False)
-    if X.dtype != np.float32 or X.ndim != 2:
-        raise ValueError(f"expected a float32 matrix; it holds {X.dtype} of shape {X.shape}")
-    return X
+def _read_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Header of a ``.safetensors`` file, and where the tensors begin."""
+    n_bytes = int.from_bytes(file.read(8), "little")
+    if n_bytes > os.fstat(file.fileno()).st_size:
+        raise ValueError("its header is longer than the file")
+    return dict(json.loads(file.read(n_bytes))), 8 + n_bytes
 
 
-def _has_rows(path: Path) -> bool:
-    """Whether there is anything to map; an empty array cannot be."""
+def open_array(path: Path) -> tuple[Matrix, str | None]:
+    """Matrix in a ``.npy`` file, memory-mapped, and the digest after it, None without one."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
-        return 0 not in np.lib.format.read_array_header_1_0(file)[0]
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype != np.float32 or len(shape) != 2:
+            raise ValueError(f"expected a float32 matrix; it holds {dtype} of shape {shape}")
+        start = file.tell()
+        if 0 in shape:  # There is nothing to map.
+            X: Matrix = np.zeros(shape, dtype)
+        else:
+            X = np.memmap(file, dtype, "r", start, shape, "F" if is_fortran else "C")
+        file.seek(start + X.nbytes)
+        if not file.peek(1):
+            return X, None
+        return X, str(np.lib.format.read_array(file, allow_pickle=False))

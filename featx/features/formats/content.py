@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import zlib_ng
 
-from featx._files import to_plain
+from featx._files import to_plain, versions
 from featx._linalg import row_blocks
 from featx.errors import FeatureFileError
 
@@ -19,6 +22,9 @@ Matrix: TypeAlias = npt.NDArray[np.float32]
 
 _FORMAT_VERSION = 1
 _SIDECAR_SUFFIX = ".json"
+_N_TEXTS = 10_000
+_WAITS_S = tuple(0.002 * 2**i for i in range(8))
+"""Half a second in all, for a writer that is between two renames."""
 
 
 @dataclass
@@ -43,6 +49,10 @@ class Content:
     @property
     def meta(self) -> str:
         """Everything but the matrix and the columns, as JSON."""
+        return self.signed_meta()
+
+    def signed_meta(self, **digest: str) -> str:
+        """As `meta`, with a ``digest`` that the other files of one writing have, too."""
         return json.dumps(
             {
                 "format": "featx features",
@@ -51,6 +61,7 @@ class Content:
                 "blocks": to_plain(self.blocks),
                 "failures": to_plain(self.failures),
                 "provenance": to_plain(self.provenance),
+                **digest,
             },
             ensure_ascii=False,
         )
@@ -84,40 +95,115 @@ def write_array(file: BinaryIO | Any, X: Matrix) -> None:
         file.write(rows.data)
 
 
+def write_signed_array(file: BinaryIO | Any, content: Content) -> str:
+    """Write the matrix as `write_array`, and after it, as a second array, a digest of everything.
+
+    Returns
+    -------
+    str
+        The digest: 32 hexadecimal characters.
+    """
+    digest = hashlib.blake2b(content.meta.encode("utf-8", "surrogatepass"), digest_size=16)
+    for name, values in content.columns.items():
+        for first in range(0, len(values), _N_TEXTS):
+            texts = [name, *map(str, values[first : first + _N_TEXTS])]
+            digest.update(json.dumps(texts).encode())
+    write_array(file, content.X)
+    # A sum of the rows is enough, as writings are told apart, and takes no time.
+    crc = 0
+    for rows in row_chunks(content.X):
+        crc = zlib_ng.crc32(rows.data, crc)
+    digest.update(crc.to_bytes(4))
+    np.lib.format.write_array(file, np.array(digest.hexdigest()), allow_pickle=False)
+    return digest.hexdigest()
+
+
+class Part(NamedTuple):
+    """A file that is read together with others.
+
+    Attributes
+    ----------
+    path : Path
+    read : callable
+        Takes a path; gives the content of the file and the digest that it has.
+    holds : str
+        What is in it, for the error.
+    """
+
+    path: Path
+    read: Callable[[Path], tuple[Any, str | None]]
+    holds: str
+
+
+def read_together(
+    path: Path, read: Callable[[Path], tuple[Any, str | None]], *parts: Part
+) -> list[Any]:
+    """Contents of a file and of those that `featx._files.write_together` wrote with it.
+
+    Parameters
+    ----------
+    path : Path
+        The first file.
+    read : callable
+        As in `Part`.
+    *parts : Part
+        The others.
+
+    Raises
+    ------
+    FeatureFileError
+        If one is missing, or all that there is belongs to another writing.
+    """
+    for wait_s in (*_WAITS_S, None):
+        content, digest = read(path)
+        found = [_find_version(part, digest) for part in parts]
+        if None not in found:
+            return [content, *(it[0] for it in found if it is not None)]
+        if wait_s is not None:
+            time.sleep(wait_s)
+    odd = parts[found.index(None)]
+    if not odd.path.exists():
+        raise FeatureFileError(f"{odd.path} is missing; it holds {odd.holds}.")
+    odd.read(odd.path)  # What is damaged says so.
+    raise FeatureFileError(
+        f"{path} and {odd.path} were not written together, or one was changed since; write them "
+        "again."
+    )
+
+
+def _find_version(part: Part, digest: str | None) -> tuple[Any, str | None] | None:
+    """Content of the version of a file that has a digest; None where there is none."""
+    for path in filter(Path.is_file, versions(part.path)):  # No pipe, which never ends.
+        try:
+            content = part.read(path)
+        except Exception:  # Half of a file may raise anything inside its reader.
+            continue
+        if content[1] == digest:
+            return content
+    return None
+
+
 def sidecar(path: Path) -> Path:
     """File beside `path` that holds the names and the meta."""
     return path.with_name(path.name + _SIDECAR_SUFFIX)
 
 
-def write_sidecar(content: Content, path: Path) -> None:
+def write_sidecar(content: Content, path: Path, digest: str) -> None:
     """Write names and meta to a file of their own."""
-    path.write_text(f'{{"meta": {content.meta},\n"columns": {content.names}}}', "utf-8")
+    meta = content.signed_meta(digest=digest)
+    path.write_text(f'{{"meta": {meta},\n"columns": {content.names}}}', "utf-8")
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """Meta and columns in the file beside `path`."""
-    return read_json(sidecar(path), "the names of the rows and how they were made")
+def sidecar_of(path: Path) -> Part:
+    """The file beside `path`, with ``meta`` and ``columns``."""
+    return Part(sidecar(path), _read_sidecar, "the names of the rows and how they were made")
 
 
-def read_sidecar_meta(path: Path) -> dict[str, Any]:
-    """Meta in the file beside `path`."""
-    return dict(read_sidecar(path)["meta"])
-
-
-def read_json(path: Path, holds: str) -> dict[str, Any]:
-    """Object in a JSON file.
-
-    Parameters
-    ----------
-    path : Path
-    holds : str
-        What is in it, for the error.
-
-    Raises
-    ------
-    FeatureFileError
-        If the file is not there.
-    """
-    if not path.exists():
-        raise FeatureFileError(f"{path} is missing; it holds {holds}.")
+def read_json(path: Path) -> dict[str, Any]:
+    """Object in a JSON file."""
     return dict(json.loads(path.read_text("utf-8")))
+
+
+def _read_sidecar(path: Path) -> tuple[dict[str, Any], str | None]:
+    held = read_json(path)
+    return held, held["meta"].get("digest")

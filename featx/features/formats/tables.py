@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,39 +10,49 @@ from typing import Any
 
 import numpy as np
 
-from featx._files import atomic_write
+from featx._files import atomic_write, write_together
 from featx.data.manifests import COLUMNS
 from featx.errors import FeatureFileError
 from featx.features.formats.content import (
     Content,
     Matrix,
-    read_sidecar,
+    read_together,
     row_chunks,
     sidecar,
+    sidecar_of,
     write_sidecar,
 )
 
 _META_KEY = b"featx"
+_DIGEST_KEY = b"featx_digest"
 _MAX_CSV_COLUMNS = 10_000
 _CSV_BLOCK_BYTES = 16 * 2**20
 
 
-def write_columns(content: Content, path: Path) -> None:
-    """Write names, labels and whatever else is known as a parquet table: a manifest."""
+def write_columns(content: Content, path: Path, digest: str) -> None:
+    """Write names, labels and whatever else is known as a parquet table: a manifest.
+
+    Parameters
+    ----------
+    content : Content
+    path : Path
+    digest : str
+        Noted in it, see `read_signed_columns`.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
     table = pa.table({name: pa.array(values, pa.string()) for name, values in _texts(content)})
-    parquet.write_table(table, path)
+    parquet.write_table(table.replace_schema_metadata({_DIGEST_KEY: digest}), path)
 
 
-def read_columns(path: Path) -> dict[str, Any]:
-    """Columns of a parquet table that hold names, labels and whatever else is known."""
+def read_signed_columns(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Columns of a manifest, and the digest that was noted in it, None without one."""
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
-    table = file.read([name for name in COLUMNS if name in file.schema_arrow.names])
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+    with parquet.ParquetFile(path) as file:
+        digest = (file.schema_arrow.metadata or {}).get(_DIGEST_KEY)
+        return _columns_of(file), None if digest is None else digest.decode()
 
 
 def write_parquet(content: Content, path: Path) -> None:
@@ -79,17 +90,17 @@ def read_parquet(path: Path) -> Content:
     """Read what `write_parquet` wrote, one group of rows at a time."""
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
-    meta = json.loads(file.schema_arrow.metadata[_META_KEY])
-    X = _empty(meta, file.metadata.num_rows)
-    first = 0
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group, [_column_of(name) for name in meta["blocks"]])
-        for name, (start, stop) in meta["blocks"].items():
-            values = table.column(_column_of(name)).combine_chunks().flatten().to_numpy()
-            X[first : first + len(table), start:stop] = values.reshape(-1, stop - start)
-        first += len(table)
-    return Content.of(X, read_columns(path), meta)
+    with parquet.ParquetFile(path) as file:
+        meta = json.loads(file.schema_arrow.metadata[_META_KEY])
+        X = _empty(meta, file.metadata.num_rows)
+        first = 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, [_column_of(name) for name in meta["blocks"]])
+            for name, (start, stop) in meta["blocks"].items():
+                values = table.column(_column_of(name)).combine_chunks().flatten().to_numpy()
+                X[first : first + len(table), start:stop] = values.reshape(-1, stop - start)
+            first += len(table)
+        return Content.of(X, _columns_of(file), meta)
 
 
 def read_parquet_meta(path: Path) -> dict[str, Any]:
@@ -154,14 +165,14 @@ def write_csv(content: Content, path: Path) -> None:
             f"{path} cannot hold {n_columns:,} features, CSV takes at most {_MAX_CSV_COLUMNS:,}; "
             "write .npz or .parquet, or ask for fewer (--pooling gap)."
         )
-    with atomic_write(sidecar(path)) as names, atomic_write(path) as temporary:
+    with write_together(path, sidecar(path)) as (temporary, names):
         batches = _csv_batches(content)
         first = next(batches)
         with csv.CSVWriter(temporary, first.schema) as writer:
             writer.write_table(first)
             for batch in batches:
                 writer.write_table(batch)
-        write_sidecar(content, names)
+        write_sidecar(content, names, _open_signed(temporary)[1])
 
 
 def read_csv(path: Path) -> Content:
@@ -169,11 +180,12 @@ def read_csv(path: Path) -> Content:
     import pyarrow as pa
     from pyarrow import csv
 
-    held = read_sidecar(path)
+    # One file from the digest to the rows, whatever takes its place meanwhile.
+    file, held = read_together(path, _open_signed, sidecar_of(path))
     columns = {name: pa.string() for name in held["columns"]}
     features = dict.fromkeys(_feature_names(held["meta"]["blocks"]), pa.float32())
     reader = csv.open_csv(
-        path,
+        file,
         csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(column_types=columns | features),
@@ -188,6 +200,27 @@ def read_csv(path: Path) -> Content:
     if first != len(X):
         raise ValueError(f"it has {first} rows, its meta says {len(X)}")
     return Content.of(X, held["columns"], held["meta"])
+
+
+def read_csv_meta(path: Path) -> dict[str, Any]:
+    """Meta of a ``.csv`` file."""
+    return dict(read_together(path, _open_signed, sidecar_of(path))[1]["meta"])
+
+
+def _open_signed(path: Path) -> tuple[Any, str]:
+    """A file, open at its start, and the digest of its content."""
+    import pyarrow as pa
+
+    file = pa.OSFile(str(path))
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return file, digest
+
+
+def _columns_of(file: Any) -> dict[str, Any]:
+    """Columns of a parquet file that hold names, labels, splits or domains."""
+    table = file.read([name for name in COLUMNS if name in file.schema_arrow.names])
+    return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
 def _column_of(block: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from featx.errors import WeightsError
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.weights import (
     State,
@@ -79,11 +80,19 @@ class Source(ABC):
 
     def of_file(self, path: str) -> Weights:
         """Weights of a file."""
+        digest = file_digest(path)
+
+        def read() -> State:
+            state = read_state(path)
+            if file_digest(path) != digest:  # Rows would be stored under other weights' name.
+                raise WeightsError(f"Weights file {path} changed while it was read; run again.")
+            return state
+
         return Weights(
             name=path,
-            digest=f"file:{file_digest(path)}",
+            digest=f"file:{digest}",
             preprocessing=self.preprocessing(),
-            read=lambda: read_state(path),
+            read=read,
             options=self.options(self.preprocessing()),
         )
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from featx.networks.sources.base import Source
 from featx.networks.sources.bundled import FeatxnetSource, LenetSource
+from featx.networks.sources.saved_folder import FolderSource, is_saved_folder
 from featx.networks.sources.torchvision import (
     TorchvisionSource,
 )
@@ -46,9 +47,7 @@ def find_source(model: Any, *, trust: Trust = None) -> Source:
         from featx.networks.sources.timm import TimmSource
 
         return TimmSource(name)
-    if (Path(name).expanduser() / "model.json").is_file():
-        from featx.networks.sources.saved_folder import FolderSource
-
+    if is_saved_folder(Path(name).expanduser()):
         return FolderSource(name, resolve=partial(find_source, trust=trust), trust=trust)
     if is_callable_name(name):
         from featx.networks.sources.local import CallableSource

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from featx._files import versions
 from featx._fingerprints import fingerprint
 from featx.errors import FeatxError, ModelError, WeightsError, one_line
 from featx.networks.head_replacement import operate, replace_head
@@ -21,10 +23,14 @@ from featx.networks.sources.base import (
     Weights,
     _preprocessing,
 )
+from featx.networks.weights import file_digest
 from featx.trust.callables import Trust, check_trusted
 
 FOLDER_FILES = ("model.json", "weights.safetensors")
 """What a model's folder holds: what it is, and its weights."""
+
+DIGEST_KEY = "weights_file"
+"""Entry of ``model.json`` with the digest of the weights that it was written with."""
 
 
 class FolderSource(Source):
@@ -53,7 +59,7 @@ class FolderSource(Source):
         super().__init__(name)
         self.folder = Path(name).expanduser()
         card_file = self.folder / FOLDER_FILES[0]
-        self.card = _read_network_card(card_file)
+        self.card = _read_network_card(self.folder)
         # Nothing reads the file again, so that what is checked here is what is built later.
         check_trusted(self.card["model"], card_file, trust)
         self._resolve = resolve
@@ -91,7 +97,10 @@ class FolderSource(Source):
         """The folder's weights."""
         if weights != DEFAULT:
             raise WeightsError(f"{self.name} has no weights {weights!r}; it has its own.")
-        return self.of_file(str(self.folder / FOLDER_FILES[1]))
+        chosen = self.of_file(str(self.folder / FOLDER_FILES[1]))
+        if not _belongs_to(self.card, chosen.digest):  # Replaced since the card was read.
+            raise _mixed(self.folder)
+        return chosen
 
     def preprocessing(self) -> Preprocessing:
         """What ``model.json`` says, else ImageNet's."""
@@ -110,6 +119,12 @@ def _card_errors(file: Path) -> Iterator[None]:
         raise ModelError(f"{file} is damaged: {one_line(error)[:200]}.") from error
 
 
+def is_saved_folder(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder has a card, or its writer was killed just before it had."""
+    card, weights = (Path(folder) / name for name in FOLDER_FILES)  # Files: no pipe ever ends.
+    return card.is_file() or (weights.is_file() and any(it.is_file() for it in versions(card)))
+
+
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """What ``model.json`` of a folder says.
 
@@ -120,11 +135,13 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     file = Path(folder) / FOLDER_FILES[0]
     try:
-        if not file.is_file():  # A pipe would be waited for without end.
+        if not is_saved_folder(folder):
             raise FileNotFoundError(file)
-        card: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        card = _read_matching_card(Path(folder))
         card["classes"] = list(card["classes"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(
             f"{folder} is no folder that `featx finetune` wrote: {file.name} is missing or names "
             "no classes."
@@ -132,14 +149,65 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return card
 
 
-def _read_network_card(file: Path) -> dict[str, Any]:
+def check_unchanged(folder: str | os.PathLike[str], card: Mapping[str, Any]) -> None:
+    """Refuse results of a folder that was written anew since its card was read.
+
+    Raises
+    ------
+    ModelError
+    """
+    if read_card(folder) != card:
+        raise ModelError(f"{folder} was written anew while it was read; run again.")
+
+
+def _read_network_card(folder: Path) -> dict[str, Any]:
     """What a card holds: a JSON object that names a network."""
+    file = folder / FOLDER_FILES[0]
     try:
-        card: Any = json.loads(file.read_text("utf-8"))
+        card: Any = _read_matching_card(folder)
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {one_line(error)}.") from error
+    except ModelError:
+        raise
     except (ValueError, RecursionError):
         card = None
     if not isinstance(card, dict) or not isinstance(card.get("model"), str):
         raise ModelError(f"{file} is damaged: expected a JSON object that names its 'model'.")
     return card
+
+
+def _read_matching_card(folder: Path) -> Any:
+    """The card that was written with the weights; of a killed writer, one not renamed yet."""
+    card_file, weights_file = (folder / name for name in FOLDER_FILES)
+    for wait_s in (0.0, 0.01, 0.1):  # For a writer that is between two renames.
+        time.sleep(wait_s)
+        digest = file_digest(weights_file) if weights_file.is_file() else None
+        cards = [_try_card(file) for file in versions(card_file)]
+        for card in cards:
+            if digest is not None and card.get(DIGEST_KEY) == digest:
+                return card
+        if DIGEST_KEY not in cards[0] or digest is None:
+            return json.loads(card_file.read_text("utf-8"))  # One made by hand, or damaged.
+    raise _mixed(folder)
+
+
+def _try_card(file: Path) -> dict[str, Any]:
+    """What a card says; nothing if it is half of one."""
+    try:
+        card = json.loads(file.read_text("utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        card = None
+    return card if isinstance(card, dict) else {}
+
+
+def _belongs_to(card: Mapping[str, Any], digest: str) -> bool:
+    """Whether weights are those that a card was written with; one made by hand says nothing."""
+    return DIGEST_KEY not in card or f"file:{card[DIGEST_KEY]}" == digest
+
+
+def _mixed(folder: Path) -> ModelError:
+    card, weights = FOLDER_FILES
+    return ModelError(
+        f"{card} and {weights} in {folder} were not written together, or one was changed since; "
+        "train again, or take both files from one copy."
+    )

@@ -74,3 +74,14 @@ def test_preprocessing_survives_its_plain_values() -> None:
     as_json = {k: list(v) if isinstance(v, tuple) else v for k, v in how.settings().items()}
     assert _preprocessing(as_json) == how
     assert _preprocessing({"crop": 16}).crop == (16, 16)
+
+
+def test_file_replaced_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    weights = LinearSource("net").weights(path)
+    save_file({"weight": torch.ones(3)}, path)
+
+    assert weights.read is not None
+    with pytest.raises(WeightsError, match=r"w.safetensors changed while it was read; run again"):
+        weights.read()

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.process.unfinished import unfinished, uninterrupted
+
 
 @contextmanager
 def atomic_write(path: Path, *, temporary: Path | None = None) -> Iterator[Path]:
@@ -46,13 +48,15 @@ def atomic_write(path: Path, *, temporary: Path | None = None) -> Iterator[Path]
     'all of it'
     """
     temporary = temporary or path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        yield temporary
-        _fsync(temporary)
-        os.replace(temporary, path)
-        _fsync_folder(path.parent)
-    finally:
-        _remove(temporary)
+    with unfinished(temporary):
+        try:
+            yield temporary
+            _fsync(temporary)
+            with uninterrupted():
+                os.replace(temporary, path)
+            _fsync_folder(path.parent)
+        finally:
+            _remove(temporary)
 
 
 def _fsync_folder(folder: Path) -> None:

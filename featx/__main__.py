@@ -1,5 +1,23 @@
-"""``python -m featx``."""
+"""The program: ``python -m featx``, and ``featx`` once it is installed."""
 
-from featx.cli import main
+from __future__ import annotations
 
-main()
+from typing import NoReturn
+
+from featx.process.ending import end_on_signals, end_process
+
+
+def run() -> NoReturn:
+    """Run the command line and end the process."""
+    end_on_signals()
+    from featx.cli import main  # Not above: signals are caught while it is imported.
+
+    try:
+        main()
+    except SystemExit as stop:
+        end_process(stop.code)
+    end_process(0)
+
+
+if __name__ == "__main__":
+    run()

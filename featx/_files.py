@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from featx.process.unfinished_files import unfinished, uninterrupted
+
 TEMPORARY_SUFFIX = ".tmp"
 _MARK = re.compile(r"\.(\w{8})-(\d+)-\w{12}\.", re.ASCII)
 """Machine and process in a `writer_mark`."""
@@ -136,23 +138,25 @@ def _renaming(paths: Sequence[Path], temporaries: list[Path]) -> Iterator[list[P
     # Of the first alone: the others may belong to what has the first one's place.
     _remove_abandoned(paths[0])
     is_begun = False
-    try:
-        yield temporaries
-        for temporary in temporaries:
-            _fsync(temporary)
-        if len(paths) > 1:  # Names that readers look for after a power cut.
-            _fsync_folder(paths[0].parent)
-        with _sole_renamer(paths[0].parent) if len(paths) > 1 else nullcontext():
-            for temporary, path in zip(temporaries, paths, strict=True):
-                os.replace(temporary, path)
-                is_begun = True
-        _fsync_folder(paths[0].parent)
-        for path in paths[1:]:
-            _remove_abandoned(path)
-    finally:
-        if not is_begun:
+    with unfinished(*temporaries):
+        try:
+            yield temporaries
             for temporary in temporaries:
-                _remove(temporary)
+                _fsync(temporary)
+            if len(paths) > 1:  # Names that readers look for after a power cut.
+                _fsync_folder(paths[0].parent)
+            renaming = _sole_renamer(paths[0].parent) if len(paths) > 1 else nullcontext()
+            with renaming, uninterrupted():
+                for temporary, path in zip(temporaries, paths, strict=True):
+                    os.replace(temporary, path)
+                    is_begun = True
+            _fsync_folder(paths[0].parent)
+            for path in paths[1:]:
+                _remove_abandoned(path)
+        finally:
+            if not is_begun:
+                for temporary in temporaries:
+                    _remove(temporary)
 
 
 @contextmanager

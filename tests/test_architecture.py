@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 LEVELS = [
-    {"errors", "trust", "_files", "_imports", "_linalg", "_lists", "_fingerprints"},
+    {"errors", "process", "trust", "_files", "_imports", "_linalg", "_lists", "_fingerprints"},
     {"data"},
     {"store", "features"},
     {"networks", "streaming"},

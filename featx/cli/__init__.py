@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from featx import __version__
 from featx.cli import (
@@ -22,15 +24,33 @@ from featx.cli import (
     filters,
     finetune,
     listing,
+    options,
     pretrain,
     probe,
     report,
     transfer,
     umap,
 )
-from featx.errors import FeatxError
+from featx.errors import FeatxError, one_line
+
+
+class _CommandError(Exception):
+    """An exception of a command on its way past typer, which says "Aborted." to some of them."""
+
+
+class _Commands(TyperGroup):
+    """The commands, whose exceptions are left to `main`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt, OSError) as error:
+            raise _CommandError from error
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="featx",
     help="Which image features do you need: hand-crafted ones or a network's, and from which "
     "layer?",
@@ -72,24 +92,46 @@ def _common(
             "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    debug: options.Debug = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run the command line; a featx error is one line on stderr and exit code 1."""
+    """Run the command line; an error is one line on stderr and exit code 1."""
     try:
         app(prog_name="featx")
-    except FeatxError as error:
-        sys.exit(_failed(str(error)))
-    except KeyboardInterrupt:
-        sys.exit(_failed("interrupted; what is stored stays good, run again to go on", code=130))
-    except BrokenPipeError:
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, _CommandError) else error
+        if options.is_debug():
+            traceback.print_exception(cause)
+        sys.exit(_fail(cause or error))
+
+
+def _fail(error: BaseException) -> int:
+    """Exit code of a command that raised `error`, once a line has said why."""
+    if isinstance(error, BrokenPipeError):
         # The reader has gone: nothing is left to say, and flushing at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
+    print(f"featx: {_line(error)}", file=sys.stderr)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
-def _failed(message: str, code: int = 1) -> int:
-    print(f"featx: {message}", file=sys.stderr)
-    return code
+def _line(error: BaseException) -> str:
+    """What the user is told of an error."""
+    if isinstance(error, FeatxError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):  # Where no signal handler of ours is at work.
+        return "interrupted; what is stored stays good, run again to go on"
+    if isinstance(error, MemoryError):
+        return f"out of memory; take fewer images or features, or fewer jobs: {one_line(error)}"
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror[0].lower() + error.strerror[1:]
+        return reason if error.filename is None else f"{error.filename}: {reason}"
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" in {os.path.basename(it.filename)}:{it.lineno}" for it in place)
+    return (
+        f"unexpected {type(error).__name__}{where}: {one_line(error)}; please report this, with "
+        "the traceback that --debug shows"
+    )

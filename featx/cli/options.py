@@ -7,6 +7,8 @@ options into the command's signature, where typer reads them.
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -29,6 +31,11 @@ DATA_HELP = (
 )
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite any existing output.")]
+_DEBUG_FLAG, _DEBUG_VARIABLE = "--debug", "FEATX_DEBUG"
+Debug = Annotated[
+    bool,
+    typer.Option(_DEBUG_FLAG, help="Show the traceback of an error.", envvar=_DEBUG_VARIABLE),
+]
 
 
 class Only:
@@ -53,7 +60,10 @@ class OptionGroup:
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Command with each group of options in its signature replaced by the group's options."""
+    """Command with each group of options in its signature replaced by the group's options.
+
+    It takes --debug besides, which `is_debug` looks up.
+    """
     groups: dict[str, tuple[type[OptionGroup], Sequence[str]]] = {}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
@@ -65,9 +75,11 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
         [only] = getattr(parameter.annotation, "__metadata__", [Only(*options)])
         groups[parameter.name] = group, only.names
         parameters += [options[name] for name in only.names]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters.append(inspect.Parameter("debug", kind, default=False, annotation=Debug))
 
     @wraps(command)
-    def run(**values: Any) -> None:
+    def run(*, debug: bool = False, **values: Any) -> None:
         taken = {
             name: group(**{option: values.pop(option) for option in names})
             for name, (group, names) in groups.items()
@@ -76,6 +88,11 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def is_debug() -> bool:
+    """Whether the traceback of an error is to be shown, also of one met before options are read."""
+    return _DEBUG_FLAG in sys.argv or os.environ.get(_DEBUG_VARIABLE, "") not in ("", "0")
 
 
 def _parameters_of(group: type[OptionGroup]) -> list[inspect.Parameter]:

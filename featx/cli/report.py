@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from featx.cli import options
+
 _DEFAULT_FOLDER = "report"
 
 
+@options.expand_groups
 def report_command(
     folders: Annotated[
         list[Path],

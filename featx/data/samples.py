@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 from featx._files import atomic_write
 from featx._fingerprints import digest_bytes
 from featx.errors import DatasetError, one_line
+from featx.process.unfinished_files import unfinished
 
 _URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
 _DIGEST = "880e1efcdacd5fa3fb9f1466779cb309"
@@ -63,7 +64,7 @@ def _download(url: str) -> bytes:
     """What lies there, with a progress bar on a terminal."""
     from torch.hub import download_url_to_file
 
-    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+    with tempfile.TemporaryDirectory(prefix="featx-") as folder, unfinished(Path(folder)):
         file = Path(folder) / "archive.zip"
         download_url_to_file(url, str(file), progress=sys.stderr.isatty())
         return file.read_bytes()

@@ -9,9 +9,11 @@ names.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -66,7 +68,21 @@ def _in_parallel(
     n_jobs: int,
 ) -> Iterator[Chunk]:
     """Each chunk a task of joblib, under whatever back end its configuration names."""
-    task = joblib.delayed(_work)
+    watched = _WatchedTasks() if _has_threads() else nullcontext(_work)
+    with watched as work:
+        yield from _in_tasks(work, producer, images, parts, fingerprints, folder, n_jobs)
+
+
+def _in_tasks(
+    work: Callable[..., Chunk],
+    producer: Any,
+    images: Images,
+    parts: list[list[int]],
+    fingerprints: Mapping[str, str],
+    folder: Path | None,
+    n_jobs: int,
+) -> Iterator[Chunk]:
+    task = joblib.delayed(work)
     tasks = (task(producer, images.take(part), part, fingerprints, folder) for part in parts)
     # One task for each worker at a time and no shard waiting for an earlier one: whatever
     # dies, and whoever lives on, one shard of each worker is lost at most.
@@ -78,6 +94,39 @@ def _in_parallel(
     with start() as parallel:
         for slab in batches(tasks, parallel._effective_n_jobs()):
             yield from parallel(slab)
+
+
+class _WatchedTasks:
+    """Tasks in threads, none of which is under way once the ``with`` block is left.
+
+    After an error joblib leaves its threads to themselves. One that still decodes when the
+    interpreter goes aborts the process: it is made to leave through C++ that cannot be left so.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_running = 0
+        self._is_closed = False
+
+    def __enter__(self) -> Callable[..., Chunk]:
+        return self._run
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.wait_for(lambda: not self._n_running)
+
+    def _run(self, *arguments: Any) -> Chunk:
+        with self._changed:
+            if self._is_closed:
+                raise RuntimeError("The run has ended.")
+            self._n_running += 1
+        try:
+            return _work(*arguments)
+        finally:
+            with self._changed:
+                self._n_running -= 1
+                self._changed.notify_all()
 
 
 def _in_worker_threads(
@@ -187,4 +236,4 @@ def _n_jobs(producer: Any) -> int:
 
 def _has_threads() -> bool:
     """Whether no back end with other processes has been asked for."""
-    return bool(get_active_backend(prefer="threads")[0].uses_threads)
+    return bool(getattr(get_active_backend(prefer="threads")[0], "uses_threads", False))

@@ -31,6 +31,7 @@ from numba.core.caching import (
 )
 from numba.core.dispatcher import Dispatcher
 
+from featx._files import atomic_write
 from featx.errors import UnsafeFolderError
 from featx.trust.safe_folders import make_safe
 
@@ -96,8 +97,8 @@ class _SafeFile(IndexDataCacheFile):
 
     def _write(self, name: str, data: Any) -> None:
         payload = self._dump(data)
-        with self._open_for_write(os.path.join(self._cache_path, name)) as file:
-            file.write(_digest(payload) + payload)
+        with atomic_write(Path(self._cache_path, name)) as temporary:
+            temporary.write_bytes(_digest(payload) + payload)
 
 
 class _SafeLocator(_SourceFileBackedLocatorMixin, _CacheLocator):

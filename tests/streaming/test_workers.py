@@ -85,6 +85,26 @@ def test_an_error_in_a_lane_stops_the_run_and_keeps_what_was_stored(
     assert store.info().n_rows == 10
 
 
+def test_no_task_outlives_the_error_of_another_one(
+    small: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: set[int] = set()
+    barrier = threading.Barrier(2)
+
+    def fail_beside_a_slow_one(self: Any, batch: Any) -> Any:
+        if barrier.wait(10):
+            raise RuntimeError("spoiled")
+        running.add(1)
+        time.sleep(0.3)
+        running.clear()
+        return np.stack(batch)
+
+    monkeypatch.setattr(ColorHistogram, "_extract", fail_beside_a_slow_one)
+    with pytest.raises(RuntimeError, match="spoiled"):
+        list(run_chunks(ColorHistogram(n_jobs=2), small, range(12), {"": "f"}))
+    assert not running
+
+
 def test_results_come_as_soon_as_they_are_there() -> None:
     with ThreadPoolExecutor(1) as pool:
         seen: list[int] = []

@@ -1,0 +1,1 @@
+"""The process: how it ends, and the memory that it may take."""

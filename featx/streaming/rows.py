@@ -10,6 +10,7 @@ images, only a few chunks of them are in memory at a time.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.images import Images
-from featx.errors import ImageError
+from featx.errors import ImageError, UnstoredRowsWarning
 from featx.store.feature_store import FeatureStore, open_store
 from featx.streaming.chunks import (
     Chunk,
@@ -87,7 +88,7 @@ def stream_rows(
     Rows
     """
     progress = progress or ProgressCallback()
-    store = open_store(extractor.store)
+    store = _store_of(extractor)
     if store is None:
         return _rows_without_store(extractor, images, progress, dict(blocks or {}))
     run = _Run(store, images, progress)
@@ -101,7 +102,7 @@ def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
     ------
     prepared image, row or ragged rows of the base, or ImageError for an image that failed
     """
-    base, store = extractor._base(), open_store(extractor.store)
+    base, store = extractor._base(), _store_of(extractor)
     if base is None:
         return _prepared(extractor, images)
     if store is None:
@@ -114,7 +115,7 @@ def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) 
 
     Learning and extracting then read them: what takes long is done once, and seen to go on.
     """
-    base, store = extractor._base(), open_store(extractor.store)
+    base, store = extractor._base(), _store_of(extractor)
     if base is not None and store is not None:
         _Run(store, images, progress).rows(_Stage(base), {}, collect=False)
 
@@ -125,6 +126,19 @@ def allocate(n_rows: int, n_columns: int) -> Matrix:
         return np.empty((n_rows, n_columns), np.float32)
     with tempfile.TemporaryFile(prefix="featx-") as file:
         return np.memmap(file, np.float32, "w+", shape=(n_rows, n_columns))
+
+
+def _store_of(extractor: Any) -> FeatureStore | None:
+    """The store of an extractor, if its rows may be stored."""
+    store = open_store(extractor.store)
+    if store is None or not extractor.unstorable:
+        return store
+    warnings.warn(
+        f"Rows are not stored and not read from the store: {extractor.unstorable}.",
+        UnstoredRowsWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 class _Stage:

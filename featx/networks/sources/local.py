@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
-from featx._fingerprints import fingerprint
 from featx.errors import ModelError, WeightsError
+from featx.networks.module_identity import ModuleIdentity, identify
 from featx.networks.module_state import copy_module, state_digest
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
@@ -33,9 +34,17 @@ class ModuleSource(Source):
 
     @property
     def identity(self) -> str:
-        """Class and structure of the module."""
-        kind = type(self.module)
-        return f"{kind.__module__}.{kind.__qualname__}:{fingerprint(repr(self.module))}"
+        """Class, code, attributes and structure of the module."""
+        return f"{type(self.module).__qualname__}:{self._identity.digest}"
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Attributes and code that cannot be read: the module is known by itself alone."""
+        return self._identity.unseen
+
+    @cached_property
+    def _identity(self) -> ModuleIdentity:
+        return identify(self.module)
 
     def build(self, weights: Weights) -> nn.Module:
         """A copy of the module without its hooks; drawn anew where weights are random."""

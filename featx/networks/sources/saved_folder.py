@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from featx.networks.sources.base import (
     Weights,
     _preprocessing,
 )
+from featx.networks.sources.local import ModuleSource
 from featx.trust.callables import Trust, check_trusted
 
 FOLDER_FILES = ("model.json", "weights.safetensors")
@@ -62,7 +64,21 @@ class FolderSource(Source):
     def identity(self) -> str:
         """The network that the folder's weights are for."""
         done = f":{fingerprint(self.surgeries)}" if self.surgeries else ""
-        return f"folder:{self.card['model']}:{self.card.get('n_classes')}{done}"
+        own = self._own
+        model = self.card["model"] if own is None else own.identity
+        return f"folder:{model}:{self.card.get('n_classes')}{done}"
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What the network's own identity cannot see."""
+        return () if self._own is None else self._own.unseen
+
+    @cached_property
+    def _own(self) -> ModuleSource | None:
+        """The source of a network of the user's own, whose code is no library's."""
+        with _card_errors(self.folder / FOLDER_FILES[0]):
+            source = self._resolve(self.card["model"]) if ":" in self.card["model"] else None
+        return source if isinstance(source, ModuleSource) else None
 
     @property
     def surgeries(self) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from featx.errors import ModelError, WeightsError
+from featx.errors import ModelError, UnstoredRowsWarning, WeightsError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.heads import build_network
 from featx.networks.configs import find_config
@@ -124,6 +124,47 @@ def test_structure_without_parameters_counts() -> None:
         CNNFeatures(nn.Sequential(conv, step)).fingerprint() for step in (nn.ReLU(), nn.GELU())
     }
     assert len(fingerprints) == 2
+
+
+class Power(nn.Module):
+    """Two of these differ in a plain attribute alone."""
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.power = nn.Conv2d(3, 4, 3), power
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).abs().pow(self.power)
+
+
+def test_modules_that_differ_in_an_attribute_share_no_rows() -> None:
+    network = Power(1.0)
+    first = CNNFeatures(network, "logits", size=32).fit_transform(IMAGES)
+    other = CNNFeatures(Power(3.0), "logits", size=32).fit_transform(IMAGES)
+    assert np.allclose(other, first**3, rtol=1e-3)
+    network.power = 3.0
+    assert np.array_equal(CNNFeatures(network, "logits", size=32).fit_transform(IMAGES), other)
+
+
+class Opaque:
+    """Can be copied, and neither pickled nor read."""
+
+    def __deepcopy__(self, memo: Any) -> Opaque:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("it lives on another machine")
+
+
+def test_rows_of_what_cannot_be_seen_are_never_stored(store: Any) -> None:
+    network = Power(1.0)
+    network.remote = Opaque()
+    features = CNNFeatures(network, "logits", size=32, store=store)
+    with pytest.warns(UnstoredRowsWarning, match=r"not stored.*Power.remote \(.*Opaque\)"):
+        rows = features.fit_transform(IMAGES)
+    assert np.array_equal(rows, CNNFeatures(Power(1.0), "logits", size=32).fit_transform(IMAGES))
+    assert not store.ls()
 
 
 def test_module_says_its_own_preprocessing() -> None:

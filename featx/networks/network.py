@@ -10,7 +10,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -106,7 +106,8 @@ class NetworkConfig:
         return LayerTable(self.source.name, recording)
 
     def _filled(self) -> nn.Module:
-        return _build(self.source, self.weights, skip=True)
+        any_values = replace(self.weights, name="")  # Nothing random is drawn for the shapes.
+        return _build(self.source, any_values, skip=True)
 
     def _recorded(self, module: nn.Module) -> Recording:
         switch_off_in_place(module)

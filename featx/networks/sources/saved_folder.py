@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from featx.networks.head_replacement import operate, replace_head
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
     DEFAULT,
+    RANDOM,
     Source,
     Weights,
     _preprocessing,
@@ -102,6 +104,13 @@ class FolderSource(Source):
             return operate(network, self.surgeries)
         n_classes = self.card.get("n_classes")
         return replace_head(network, n_classes) if n_classes else network
+
+    def weights(self, weights: str | os.PathLike[str]) -> Weights:
+        """Weights as asked for; random ones of a network of the user's own are as it draws them."""
+        found = super().weights(weights)
+        if found.name != RANDOM or self._own is None:
+            return found
+        return replace(found, digest=self._own.weights(RANDOM).digest)
 
     def published(self, weights: str) -> Weights:
         """The folder's weights."""

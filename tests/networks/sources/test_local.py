@@ -126,6 +126,34 @@ def test_structure_without_parameters_counts() -> None:
     assert len(fingerprints) == 2
 
 
+class Standardized(nn.Module):
+    """Its parameters lie on a module of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight)
+
+
+def test_random_control_of_ones_own_parameters_is_not_the_trained_network() -> None:
+    torch.manual_seed(1)
+    nets = Standardized(), Standardized()
+    trained = CNNFeatures(nets[0], "logits", size=32).fit_transform(IMAGES)
+    controls = [CNNFeatures(net, "logits", size=32, weights="random") for net in nets]
+    rows = [control.fit_transform(IMAGES) for control in controls]
+    assert not np.allclose(rows[0], trained, atol=0.1)
+    assert np.array_equal(rows[0], controls[0].fit_transform(IMAGES))
+    assert not np.array_equal(*rows)  # Random as it is, its spread is that of what was trained.
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_modules_in_half_and_double_precision_run_in_single(dtype: torch.dtype) -> None:
+    rows = CNNFeatures(small().to(dtype), "0", size=32).fit_transform(IMAGES)
+    assert np.allclose(rows, CNNFeatures(small(), "0", size=32).fit_transform(IMAGES), atol=0.05)
+
+
 class Power(nn.Module):
     """Two of these differ in a plain attribute alone."""
 
@@ -210,7 +238,7 @@ class Picky(nn.Module):
 
 
 def test_parts_that_cannot_be_drawn_anew_are_named() -> None:
-    with pytest.raises(ModelError, match=r"Picky.reset_parameters wants arguments"):
+    with pytest.raises(ModelError, match=r"Picky.reset_parameters has required arguments"):
         build_network(find_config(Picky(), weights="random", size=32))
 
 

@@ -19,6 +19,7 @@
 
     FeatxWarning (UserWarning)
     ├── DamagedRowWarning       a stored row failed its check and is computed anew
+    ├── UnstoredRowsWarning     rows are not stored, for their fingerprint lacks a part
     └── EmptyRowsWarning        pictures without any key point got rows of zeros
 
 Errors about a wrong parameter are also `ValueError`, so that scikit-learn's users catch
@@ -173,6 +174,10 @@ class FeatxWarning(UserWarning):
 
 class DamagedRowWarning(FeatxWarning):
     """A stored row failed its check and is computed anew."""
+
+
+class UnstoredRowsWarning(FeatxWarning):
+    """Rows are computed anew by each run: a part of what makes them is in no fingerprint."""
 
 
 class EmptyRowsWarning(FeatxWarning):

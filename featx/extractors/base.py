@@ -106,6 +106,12 @@ class Producer:
         """
         return fingerprint(self.settings(layer))
 
+    @property
+    def unstorable(self) -> str:
+        """Why no row may be stored, a clause: a part of what makes them is in no fingerprint."""
+        base = self._base()
+        return "" if base is None else base.unstorable
+
     def _base(self) -> Producer | None:
         """What makes the rows that `_extract` and `_learn` are given in place of images.
 

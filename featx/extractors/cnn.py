@@ -302,6 +302,13 @@ class CNNFeatures(Extractor):
             "reproducible": self.reproducible and self._fixed_settings(),
         }
 
+    @property
+    def unstorable(self) -> str:
+        """Why no row may be stored: what a module object holds and cannot be read."""
+        source = self._plan(is_checked=False).source
+        more = f" and {len(source.unseen) - 1} more" if len(source.unseen) > 1 else ""
+        return f"{source.unseen[0]}{more} cannot be read" if source.unseen else ""
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """``pool1_0``, ``pool1_1`` and so on: the layer as it was asked for, and the column."""
         return np.array(

@@ -44,11 +44,11 @@ from featx.finetuning.trainer import (
     run_stage,
 )
 from featx.finetuning.training_images import FeatureRows, TrainingImages
+from featx.networks.completeness import needed_tensors
 from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
 from featx.networks.layers import Layer
 from featx.networks.module_state import state_digest
-from featx.networks.network import needed_tensors
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource

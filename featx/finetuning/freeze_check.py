@@ -11,7 +11,7 @@ from torch import nn
 from featx._fingerprints import digest_bytes
 from featx.errors import TrainingError
 
-N_LISTED = 5
+_N_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class FreezeCheck:
     def __str__(self) -> str:
         what = f"{self.n_parameters:,} frozen parameters and {self.n_buffers:,} frozen buffers"
         if self.moved:
-            more = " …" if len(self.moved) > N_LISTED else ""
-            return f"{len(self.moved)} of {what} moved: {', '.join(self.moved[:N_LISTED])}{more}"
+            more = " …" if len(self.moved) > _N_LISTED else ""
+            return f"{len(self.moved)} of {what} moved: {', '.join(self.moved[:_N_LISTED])}{more}"
         return f"{what} ({self.n_values:,} values) are bit for bit what they were"
 
     def check(self) -> None:

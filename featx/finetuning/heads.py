@@ -12,6 +12,7 @@ from torch import nn
 
 from featx._lists import parse_integers
 from featx.errors import ModelError, SpecError
+from featx.networks.completeness import check_complete
 from featx.networks.head_replacement import Surgery, operate
 from featx.networks.layers import (
     CONVOLUTIONS,
@@ -21,12 +22,12 @@ from featx.networks.layers import (
     LayerTable,
     Node,
 )
-from featx.networks.network import NetworkConfig, needed_tensors, switch_off_in_place
+from featx.networks.network import NetworkConfig, switch_off_in_place
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.saved_folder import FolderSource
 from featx.networks.tapping import Traced
 from featx.networks.tracing import record
-from featx.networks.weights import LoadReport, check_complete, fit_state
+from featx.networks.weights import LoadReport, fit_state
 
 WEIGHTED = CONVOLUTIONS | LINEARS
 
@@ -238,7 +239,9 @@ def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, 
     entered = plan.table.recording.entered
     check_complete(
         report,
-        needed_tensors(network, entered, entered[at] - 1),
+        network,
+        entered,
+        entered[at] - 1,
         weights=plan.weights.name,
         model=plan.source.name,
         layer=plan.table[entered[at] - 1].alias or plan.table[entered[at] - 1].node,

@@ -11,12 +11,15 @@ from torch import nn
 
 from featx._fingerprints import DIGEST_BYTES
 from featx.errors import ModelError
+from featx.networks.module_identity import identify
 
 _N_SAMPLED = 8
 
 
 def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
     """Copy of a module without its hooks, in eval mode; with `on_meta` one without values.
+
+    Hooks of `torch.nn.utils` that compute a weight, as weight norm does, are part of the module.
 
     Raises
     ------
@@ -28,6 +31,10 @@ def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
         value = parameter.detach()
         value = value.to("meta") if on_meta else value.clone()
         memo[id(parameter)] = nn.Parameter(value, requires_grad=False)
+    computed = [value for part in module.modules() for value in vars(part).values()]
+    for value in computed:  # As weight norm leaves its weight, which no copy.deepcopy takes.
+        if isinstance(value, torch.Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
     if on_meta:
         memo |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
     try:
@@ -37,6 +44,9 @@ def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
     for part in copied.modules():
         part._forward_hooks.clear()
         part._backward_hooks.clear()
+        for key, hook in list(part._forward_pre_hooks.items()):
+            if not type(hook).__module__.startswith("torch.nn.utils."):
+                del part._forward_pre_hooks[key]
     return copied.eval()
 
 
@@ -54,10 +64,10 @@ def state_digest(module: nn.Module) -> str:
 def state_stamp(module: nn.Module) -> list[Any]:
     """What changes when a module's values do, at a fraction of the digest's cost.
 
-    Place and version of every tensor, and a few of its values: an optimiser that writes to
-    ``.data`` leaves the version as it is.
+    Its code and attributes; place and version of every tensor, and a few of its values: an
+    optimiser that writes to ``.data`` leaves the version as it is.
     """
-    stamp: list[Any] = [repr(module)]
+    stamp: list[Any] = [identify(module).digest]
     for tensor in module.state_dict().values():
         if isinstance(tensor, torch.Tensor) and tensor.numel():
             flat = tensor.detach().reshape(-1)

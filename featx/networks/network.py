@@ -10,7 +10,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from featx._imports import skip_initialization
 from featx.errors import ModelError, one_line
+from featx.networks.completeness import check_complete, needed_tensors
 from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
 from featx.networks.layers import Layer, LayerTable, Recording
@@ -28,7 +29,7 @@ from featx.networks.sources.base import RANDOM_SEED, Source, Weights
 from featx.networks.sources.local import ModuleSource
 from featx.networks.tapping import Tap, Traced
 from featx.networks.tracing import record
-from featx.networks.weights import LoadReport, check_complete, fit_state
+from featx.networks.weights import LoadReport, fit_state
 
 if TYPE_CHECKING:
     from featx.networks.openvino_backend import CompiledNetwork
@@ -105,7 +106,8 @@ class NetworkConfig:
         return LayerTable(self.source.name, recording)
 
     def _filled(self) -> nn.Module:
-        return _build(self.source, self.weights, skip=True)
+        any_values = replace(self.weights, name="")  # Nothing random is drawn for the shapes.
+        return _build(self.source, any_values, skip=True)
 
     def _recorded(self, module: nn.Module) -> Recording:
         switch_off_in_place(module)
@@ -147,8 +149,10 @@ class Network:
         self.report = LoadReport()
         if plan.weights.read is not None:
             self.report = fit_state(module, plan.weights.read(), load=plan.load)
-            if plan.load:
-                logger.info("%s into %s: %s", plan.weights.name, plan.source.name, self.report)
+            names = plan.weights.name, plan.source.name
+            logger.info("%s into %s: %s", *names, self.report)
+            if self.report.skipped and not plan.load:
+                logger.info("%s, left over: %s", names[0], ", ".join(self.report.skipped))
         switch_off_in_place(module)
         module = module.eval().requires_grad_(False).to(self.device)
         self.module = module.to(memory_format=torch.channels_last)
@@ -251,11 +255,12 @@ class Network:
         if self.plan.weights.read is None or self.plan.load:
             return
         entered = self.plan.table.recording.entered
-        needed = needed_tensors(self.module, entered, deepest.layer.index)
         layer = deepest.layer.alias or deepest.layer.node
         check_complete(
             self.report,
-            needed,
+            self.module,
+            entered,
+            deepest.layer.index,
             weights=self.plan.weights.name,
             model=self.plan.source.name,
             layer=layer,
@@ -285,31 +290,6 @@ class Network:
 
 def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:
     return tuple((tap.layer.node, tap.pooling) for tap in taps)
-
-
-def needed_tensors(module: nn.Module, entered: Any, index: int) -> list[str]:
-    """Names of the parameters and buffers that the node at `index` depends on.
-
-    Those of every module called before it, and of modules inside these that are never called
-    themselves, as attention's projections are.
-    """
-    needed = []
-    persistent = set(module.state_dict())
-    for path, part in module.named_modules():
-        first = 0 if not path else _first_use(path, entered)
-        if first is None or first > index:
-            continue
-        own = [*part.named_parameters(path, False), *part.named_buffers(path, False)]
-        needed += [name for name, _ in own if name in persistent]
-    return [name for name in needed if not name.endswith("num_batches_tracked")]
-
-
-def _first_use(path: str, entered: Any) -> int | None:
-    while path:
-        if path in entered:
-            return int(entered[path])
-        path = path.rpartition(".")[0]
-    return None
 
 
 def switch_off_in_place(module: nn.Module) -> None:

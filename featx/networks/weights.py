@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 State = dict[str, Tensor]
 SUFFIXES = frozenset({".pth", ".pt", ".th", ".bin", ".ckpt", ".safetensors"})
 _NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-N_LISTED = 5
 
 
 @dataclass
@@ -47,12 +46,15 @@ class LoadReport:
         In the file and not taken.
     new : dict of str to str
         In the network and not loaded -> why.
+    unknown : list of str
+        Those in the file that the network has not, by the name that they would have in it.
     """
 
     loaded: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
     new: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         counts = {
@@ -156,12 +158,14 @@ def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> L
     report = LoadReport(new=dict.fromkeys(own, "not in the weights"))
     taken: State = {}
     for old, new in names.items():
+        if new not in own:
+            report.unknown.append(new)
         if new not in own or (load is not None and not _matches(new, load)):
             report.skipped.append(old)
             continue
         if own[new].shape != state[old].shape:
             got, want = tuple(state[old].shape), tuple(own[new].shape)
-            report.new[new] = f"{want} wanted, {got} in the weights"
+            report.new[new] = f"expected {want}, got {got}"
             report.skipped.append(old)
             continue
         taken[new] = state[old]
@@ -171,27 +175,6 @@ def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> L
             report.renamed[old] = new
     network.load_state_dict(taken, strict=False)
     return report
-
-
-def check_complete(
-    report: LoadReport, needed: Iterable[str], *, weights: str, model: str, layer: str
-) -> None:
-    """Raise unless everything that a layer needs was loaded.
-
-    Raises
-    ------
-    WeightsError
-        With the names of what is missing or has another shape.
-    """
-    lacking = [name for name in needed if name in report.new]
-    if not lacking:
-        return
-    listed = "; ".join(f"{name}: {report.new[name]}" for name in lacking[:N_LISTED])
-    more = f"; and {len(lacking) - N_LISTED} more" if len(lacking) > N_LISTED else ""
-    raise WeightsError(
-        f"Weights {weights} are not those of {model} up to layer {layer!r} ({listed}{more}). "
-        'Give load="PATTERN" to take only a part.'
-    )
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ import numpy.typing as npt
 
 from featx._files import reserve
 from featx.data.images import Images
-from featx.errors import FeatureFileError, ImageError
+from featx.errors import FeatureFileError, ImageError, UnstoredRowsWarning
 from featx.store.feature_store import FeatureStore, open_store
 from featx.streaming.chunks import (
     Chunk,
@@ -90,7 +91,7 @@ def stream_rows(
     Rows
     """
     progress = progress or ProgressCallback()
-    store = open_store(extractor.store)
+    store = _store_of(extractor)
     if store is None:
         return _rows_without_store(extractor, images, progress, dict(blocks or {}))
     run = _Run(store, images, progress)
@@ -104,7 +105,7 @@ def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
     ------
     prepared image, row or ragged rows of the base, or ImageError for an image that failed
     """
-    base, store = extractor._base(), open_store(extractor.store)
+    base, store = extractor._base(), _store_of(extractor)
     if base is None:
         return _prepared(extractor, images)
     if store is None:
@@ -117,7 +118,7 @@ def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) 
 
     Learning and extracting then read them: what takes long is done once, and seen to go on.
     """
-    base, store = extractor._base(), open_store(extractor.store)
+    base, store = extractor._base(), _store_of(extractor)
     if base is not None and store is not None:
         _Run(store, images, progress).rows(_Stage(base), {}, collect=False)
 
@@ -153,6 +154,19 @@ def allocate(n_rows: int, n_columns: int, folder: Path | None = None) -> Matrix:
             "there, name an output or a store on another disk (-o, --store), or ask for fewer "
             "features (--pooling gap)."
         ) from error
+
+
+def _store_of(extractor: Any) -> FeatureStore | None:
+    """The store of an extractor, if its rows may be stored."""
+    store = open_store(extractor.store)
+    if store is None or not extractor.unstorable:
+        return store
+    warnings.warn(
+        f"Rows are not stored and not read from the store: {extractor.unstorable}.",
+        UnstoredRowsWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 class _Stage:

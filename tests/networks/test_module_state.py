@@ -48,6 +48,30 @@ def test_copy_is_frozen_in_eval_mode_and_without_hooks() -> None:
     assert network.training
 
 
+def test_copy_has_no_hook_of_the_users_on_its_input() -> None:
+    network, calls = small(), []
+    network[0].register_forward_pre_hook(lambda *args: calls.append(1))
+    copy_module(network)(torch.zeros(1, 3, 8, 8))
+    assert not calls
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_hooks_that_compute_a_weight_stay_in_a_copy() -> None:
+    network = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 3)))
+    with torch.no_grad():
+        network[0].weight_g.mul_(2)  # The weight follows in the next forward pass.
+    copied = copy_module(network)
+    batch = torch.ones(1, 3)
+    assert torch.equal(copied(batch), network(batch))
+
+
+def test_stamp_notices_an_attribute() -> None:
+    network = small()
+    before = state_stamp(network)
+    network[2].slope = 0.5
+    assert state_stamp(network) != before
+
+
 @pytest.mark.parametrize("on_meta", [False, True])
 def test_tied_weights_stay_tied_in_a_copy(on_meta: bool) -> None:
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))

@@ -113,9 +113,10 @@ def test_report_says_what_became_of_each_tensor() -> None:
     report = fit_state(network(), state)
     assert report.new == {
         "0.bias": "not in the weights",
-        "2.weight": "(2, 4) wanted, (7, 4) in the weights",
+        "2.weight": "expected (2, 4), got (7, 4)",
     }
     assert report.skipped == ["module.2.weight", "module.9.x"]
+    assert report.unknown == ["9.x"]
     assert report.renamed["module.0.weight"] == "0.weight"
     assert str(report).startswith("loaded ")
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from featx._files import atomic_write
-from featx.process import unfinished as module
+from featx.process import unfinished_files as module
 from featx.process.unfinished_files import forget_unfinished, remove_unfinished, unfinished
 
 INSIDE = """

@@ -70,6 +70,11 @@ class Source(ABC):
         """What stands for the network's code in a fingerprint."""
         return self.name
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What the identity cannot see, for which no row of the network is stored."""
+        return ()
+
     @abstractmethod
     def build(self, weights: Weights) -> nn.Module:
         """The network, its parameters as its constructor leaves them."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
-from featx._fingerprints import fingerprint
 from featx.errors import ModelError, WeightsError
+from featx.networks.module_identity import ModuleIdentity, identify
 from featx.networks.module_state import copy_module, state_digest
 from featx.networks.preprocessing import Preprocessing
+from featx.networks.random_weights import draw_anew
 from featx.networks.sources.base import (
     DEFAULT,
     RANDOM,
@@ -33,14 +37,31 @@ class ModuleSource(Source):
 
     @property
     def identity(self) -> str:
-        """Class and structure of the module."""
-        kind = type(self.module)
-        return f"{kind.__module__}.{kind.__qualname__}:{fingerprint(repr(self.module))}"
+        """Class, code, attributes and structure of the module."""
+        return f"{type(self.module).__qualname__}:{self._identity.digest}"
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Attributes and code that cannot be read: the module is known by itself alone."""
+        return self._identity.unseen
+
+    @cached_property
+    def _identity(self) -> ModuleIdentity:
+        return identify(self.module)
 
     def build(self, weights: Weights) -> nn.Module:
-        """A copy of the module without its hooks; drawn anew where weights are random."""
-        module = copy_module(self.module)
-        return module.apply(_reset) if weights.name == RANDOM else module
+        """A float32 copy of the module without its hooks; random where its weights are."""
+        module = copy_module(self.module).float()
+        if weights.name == RANDOM:
+            draw_anew(module)
+        return module
+
+    def weights(self, weights: str | os.PathLike[str]) -> Weights:
+        """Weights as asked for; random ones depend on the module's, whose spread they have."""
+        found = super().weights(weights)
+        if found.name != RANDOM:
+            return found
+        return replace(found, digest=f"{found.digest}:{state_digest(self.module)}")
 
     def published(self, weights: str) -> Weights:
         """The module's own parameters."""
@@ -52,19 +73,6 @@ class ModuleSource(Source):
     def preprocessing(self) -> Preprocessing:
         """What the module says, else ImageNet's."""
         return _preprocessing_of(self.module)
-
-
-def _reset(module: nn.Module) -> None:
-    for name in ("reset_parameters", "_reset_parameters"):
-        reset: Any = getattr(module, name, None)
-        if reset is None:
-            continue
-        try:
-            reset()
-        except TypeError as error:
-            raise ModelError(
-                f"{type(module).__name__}.{name} wants arguments; random weights need one without."
-            ) from error
 
 
 class CallableSource(ModuleSource):

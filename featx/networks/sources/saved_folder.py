@@ -7,6 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ from featx.networks.head_replacement import operate, replace_head
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
     DEFAULT,
+    RANDOM,
     Source,
     Weights,
     _preprocessing,
 )
+from featx.networks.sources.local import ModuleSource
 from featx.networks.weights import file_digest
 from featx.trust.callables import Trust, check_trusted
 
@@ -68,7 +72,21 @@ class FolderSource(Source):
     def identity(self) -> str:
         """The network that the folder's weights are for."""
         done = f":{fingerprint(self.surgeries)}" if self.surgeries else ""
-        return f"folder:{self.card['model']}:{self.card.get('n_classes')}{done}"
+        own = self._own
+        model = self.card["model"] if own is None else own.identity
+        return f"folder:{model}:{self.card.get('n_classes')}{done}"
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What the network's own identity cannot see."""
+        return () if self._own is None else self._own.unseen
+
+    @cached_property
+    def _own(self) -> ModuleSource | None:
+        """The source of a network of the user's own, whose code is no library's."""
+        with _card_errors(self.folder / FOLDER_FILES[0]):
+            source = self._resolve(self.card["model"]) if ":" in self.card["model"] else None
+        return source if isinstance(source, ModuleSource) else None
 
     @property
     def surgeries(self) -> list[dict[str, Any]]:
@@ -92,6 +110,13 @@ class FolderSource(Source):
             return operate(network, self.surgeries)
         n_classes = self.card.get("n_classes")
         return replace_head(network, n_classes) if n_classes else network
+
+    def weights(self, weights: str | os.PathLike[str]) -> Weights:
+        """Weights as asked for; random ones of a network of the user's own are as it draws them."""
+        found = super().weights(weights)
+        if found.name != RANDOM or self._own is None:
+            return found
+        return replace(found, digest=self._own.weights(RANDOM).digest)
 
     def published(self, weights: str) -> Weights:
         """The folder's weights."""

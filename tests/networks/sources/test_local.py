@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from featx.errors import ModelError, WeightsError
+from featx.errors import ModelError, UnstoredRowsWarning, WeightsError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.heads import build_network
 from featx.networks.configs import find_config
@@ -126,6 +126,75 @@ def test_structure_without_parameters_counts() -> None:
     assert len(fingerprints) == 2
 
 
+class Standardized(nn.Module):
+    """Its parameters lie on a module of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight)
+
+
+def test_random_control_of_ones_own_parameters_is_not_the_trained_network() -> None:
+    torch.manual_seed(1)
+    nets = Standardized(), Standardized()
+    trained = CNNFeatures(nets[0], "logits", size=32).fit_transform(IMAGES)
+    controls = [CNNFeatures(net, "logits", size=32, weights="random") for net in nets]
+    rows = [control.fit_transform(IMAGES) for control in controls]
+    assert not np.allclose(rows[0], trained, atol=0.1)
+    assert np.array_equal(rows[0], controls[0].fit_transform(IMAGES))
+    assert not np.array_equal(*rows)  # Random as it is, its spread is that of what was trained.
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_modules_in_half_and_double_precision_run_in_single(dtype: torch.dtype) -> None:
+    rows = CNNFeatures(small().to(dtype), "0", size=32).fit_transform(IMAGES)
+    assert np.allclose(rows, CNNFeatures(small(), "0", size=32).fit_transform(IMAGES), atol=0.05)
+
+
+class Power(nn.Module):
+    """Two of these differ in a plain attribute alone."""
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.power = nn.Conv2d(3, 4, 3), power
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).abs().pow(self.power)
+
+
+def test_modules_that_differ_in_an_attribute_share_no_rows() -> None:
+    network = Power(1.0)
+    first = CNNFeatures(network, "logits", size=32).fit_transform(IMAGES)
+    other = CNNFeatures(Power(3.0), "logits", size=32).fit_transform(IMAGES)
+    assert np.allclose(other, first**3, rtol=1e-3)
+    network.power = 3.0
+    assert np.array_equal(CNNFeatures(network, "logits", size=32).fit_transform(IMAGES), other)
+
+
+class Opaque:
+    """Can be copied, and neither pickled nor read."""
+
+    def __deepcopy__(self, memo: Any) -> Opaque:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("it lives on another machine")
+
+
+def test_rows_of_what_cannot_be_seen_are_never_stored(store: Any) -> None:
+    network = Power(1.0)
+    network.remote = Opaque()
+    features = CNNFeatures(network, "logits", size=32, store=store)
+    with pytest.warns(UnstoredRowsWarning, match=r"not stored.*Power.remote \(.*Opaque\)"):
+        rows = features.fit_transform(IMAGES)
+    assert np.array_equal(rows, CNNFeatures(Power(1.0), "logits", size=32).fit_transform(IMAGES))
+    assert not store.ls()
+
+
 def test_module_says_its_own_preprocessing() -> None:
     assert CNNFeatures(small(), "0").fit_transform(IMAGES).shape == (3, 4 * 14 * 14)
 
@@ -169,7 +238,7 @@ class Picky(nn.Module):
 
 
 def test_parts_that_cannot_be_drawn_anew_are_named() -> None:
-    with pytest.raises(ModelError, match=r"Picky.reset_parameters wants arguments"):
+    with pytest.raises(ModelError, match=r"Picky.reset_parameters has required arguments"):
         build_network(find_config(Picky(), weights="random", size=32))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_folder_builds_the_network_that_its_weights_fit(tmp_path: Path) -> None:
     weights = source.weights("default")
     assert weights.read is not None
     source.build(weights).load_state_dict(weights.read(), strict=True)
+
+
+def test_identity_follows_the_code_that_the_card_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = {"model": "someones_net:make", "surgeries": [], "classes": ["a"]}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    identities = set()
+    for size in (3, 5):
+        module: Any = type(json)("someones_net")
+        module.make = lambda size=size: torch.nn.Sequential(torch.nn.MaxPool2d(size))
+        monkeypatch.setitem(sys.modules, "someones_net", module)
+        identities.add(find_source(tmp_path, trust=tmp_path).identity)
+    assert len(identities) == 2
 
 
 def test_surgeries_make_the_head_instead_of_a_number_of_classes(tmp_path: Path) -> None:

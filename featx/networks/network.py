@@ -23,10 +23,11 @@ from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
 from featx.networks.layers import Layer, LayerTable, Recording
 from featx.networks.module_state import copy_module
+from featx.networks.pooling import Tap
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import RANDOM_SEED, Source, Weights
 from featx.networks.sources.local import ModuleSource
-from featx.networks.tapping import Tap, Traced
+from featx.networks.tapping import Traced
 from featx.networks.tracing import record
 from featx.networks.weights import LoadReport, check_complete, fit_state
 
@@ -172,7 +173,14 @@ class Network:
         runner = self.runner(taps)
         self.n_passes += 1
         with torch.inference_mode(), _exact(self.device), self._autocast():
-            return tuple(runner(self.normalize(batch)))
+            rows = tuple(runner(self.normalize(batch)))
+        for tap, values in zip(taps, rows):
+            if values.shape != (len(batch), tap.width):
+                raise ModelError(
+                    f"{tap.layer.node!r} of {self.plan.source.name} is no layer: {len(batch)} "
+                    f"images give {tuple(values.shape)}; expected {len(batch)} rows of {tap.width}."
+                )
+        return rows
 
     def compiled(
         self, taps: Sequence[Tap], precision: str, pixels: npt.NDArray[Any]
@@ -265,9 +273,11 @@ class Network:
         if self.plan.tap == "hooks":
             return HookedNetwork(self.module, taps)
         try:
-            return self._trace().cut(taps)
+            with self._autocast(), _exact(self.device):
+                return self._trace().cut(taps)
         except Exception as error:  # torch.fx fails in as many ways as networks are written.
-            reason = f"{type(error).__name__}: {error}"
+            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
+            reason = f"{kind}{one_line(error)}"
             if self.plan.tap == "graph":
                 raise ModelError(
                     f"{self.plan.source.name} cannot be traced to a graph with these layers "
@@ -278,8 +288,7 @@ class Network:
 
     def _trace(self) -> Traced:
         if self._traced is None:
-            with self._autocast():
-                self._traced = Traced(self.module, self.plan.preprocessing.crop)
+            self._traced = Traced(self.module, self.plan.preprocessing.crop)
         return self._traced
 
 

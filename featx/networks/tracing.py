@@ -33,6 +33,9 @@ _MAX_PREFIX = 16
 """Most tokens that a network puts before those of its patches: class, distillation, registers."""
 
 MARK = "_featx_name"
+_WHEN_TRACED = {"truediv": "div", "rdiv": "div", "mod": "remainder"}
+"""Names of operators in a graph, or on the right -> their names where they run."""
+
 _SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -92,7 +95,8 @@ def function_name(function: Any) -> str:
     name = re.sub(r"^__(i|r)?(add|sub|mul|truediv|matmul|pow)__$", r"\2", name)
     if function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
         name = name[1:]
-    return name.strip("_")  # `x += y` is `add_` when run, and `add` when traced.
+    name = name.strip("_")  # `x += y` is `add_` when run, and `add` when traced.
+    return _WHEN_TRACED.get(name, name)
 
 
 def is_in_place(function: Any, kwargs: dict[str, Any]) -> bool:

@@ -43,6 +43,10 @@ _MAX_RUN = 100_000_000 * 224 * 224
 the shapes are followed: without time or memory, but for torch's compiler, whose import takes a
 second."""
 
+_MAX_COMPARED = 5_000_000_000
+"""Multiply-adds up to which a graph is compared with its network at full size: .2 s of a core.
+Beyond it half the size will do, where the network takes that."""
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -274,7 +278,7 @@ class Network:
             return HookedNetwork(self.module, taps)
         try:
             with self._autocast(), _exact(self.device):
-                return self._trace().cut(taps)
+                return self._cut(taps)
         except Exception as error:  # torch.fx fails in as many ways as networks are written.
             kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
             reason = f"{kind}{one_line(error)}"
@@ -286,10 +290,17 @@ class Network:
             logger.info("%s is tapped by hooks (%s)", self.plan.source.name, reason)
             return HookedNetwork(self.module, taps)
 
-    def _trace(self) -> Traced:
+    def _cut(self, taps: Sequence[Tap]) -> nn.Module:
+        """The network's graph cut after the deepest tap, and compared with the network."""
         if self._traced is None:
             self._traced = Traced(self.module, self.plan.preprocessing.crop)
-        return self._traced
+        height, width = self.plan.preprocessing.crop
+        if max(tap.layer.macs for tap in taps) > _MAX_COMPARED:
+            try:
+                return self._traced.cut(taps, (height // 2, width // 2))
+            except Exception as error:  # A vision transformer takes one size alone.
+                logger.debug("%s at half its size: %s", self.plan.source.name, one_line(error))
+        return self._traced.cut(taps)
 
 
 def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:

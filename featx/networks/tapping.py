@@ -9,7 +9,6 @@ import inspect
 import math
 import operator
 from collections.abc import Mapping, Sequence, Set
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -59,14 +58,20 @@ class Traced:
     @cached_property
     def nodes(self) -> Mapping[str, fx.Node]:
         """Every node that makes a tensor, by the name that the tensor has in the network."""
-        return self._run(frozenset()).nodes
+        return self._run(frozenset(), self._size).nodes
 
-    def cut(self, taps: Sequence[Tap]) -> fx.GraphModule:
+    def cut(self, taps: Sequence[Tap], size: tuple[int, int] | None = None) -> fx.GraphModule:
         """Module that gives the rows of each tap, and stops after the deepest.
 
         The graph is not always the network: code that looks at its input's type, or catches an
         error of the tracer, goes another way while it is traced. So every tapped tensor is
         compared with the one that the network makes when it runs.
+
+        Parameters
+        ----------
+        taps : sequence of Tap
+        size : tuple of int, optional
+            Height and width of the images of this comparison; by default the network's own.
 
         Raises
         ------
@@ -75,9 +80,10 @@ class Traced:
         ModelError
             If a tap's tensor is not the network's.
         """
-        named = self._run(frozenset(tap.names[0] for tap in taps))
+        size = size or self._size
+        named = self._run(frozenset(tap.names[0] for tap in taps), size)
         nodes = [named.nodes[tap.names[0]] for tap in taps]
-        self._compare(taps, [named.values[tap.names[0]] for tap in taps])
+        self._compare(taps, [named.values[tap.names[0]] for tap in taps], size)
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         graph.graph_copy(self.graph, copies)
@@ -88,20 +94,21 @@ class Traced:
         graph.output(tuple(rows))
         return fx.GraphModule(self.network, graph).eval()
 
-    def _run(self, until: Set[str]) -> _NamingInterpreter:
+    def _run(self, until: Set[str], size: tuple[int, int]) -> _NamingInterpreter:
         """A run of the graph up to the last of some names; all of it without."""
-        named = _NamingInterpreter(
-            fx.GraphModule(self.network, self.graph), Namer(self.network), until
-        )
-        with torch.no_grad(), suppress(_DeepestReachedError):
-            named.run(noise(self.network, self._size))
+        module = fx.GraphModule(self.network, self.graph)
+        named = _NamingInterpreter(module, Namer(self.network), until)
+        with torch.no_grad():
+            named.run_until(noise(self.network, size))
         return named
 
-    def _compare(self, taps: Sequence[Tap], values: Sequence[Tensor]) -> None:
+    def _compare(
+        self, taps: Sequence[Tap], values: Sequence[Tensor], size: tuple[int, int]
+    ) -> None:
         """Raise unless the graph's tensors are those of the network as it runs."""
         flat = [replace(tap, pooling="flatten") for tap in taps]
         with torch.no_grad():
-            expected = HookedNetwork(self.network, flat)(noise(self.network, self._size))
+            expected = HookedNetwork(self.network, flat)(noise(self.network, size))
         for tap, value, rows in zip(taps, values, expected):
             share = deviation(value, rows) if len(value) == len(rows) else math.inf
             tolerance = _TOLERANCES.get(rows.dtype, _TOLERANCES[torch.float32])
@@ -167,10 +174,6 @@ def _trace(network: nn.Module) -> fx.Graph:
     return _Tracer().trace(network, concrete_args=defaults or None)
 
 
-class _DeepestReachedError(Exception):
-    """Raised by a node to end the graph's run."""
-
-
 class _NamingInterpreter(fx.Interpreter):
     """Runs a graph and gives the nodes that make tensors their names.
 
@@ -188,6 +191,17 @@ class _NamingInterpreter(fx.Interpreter):
         self.until = until
         self.nodes: dict[str, fx.Node] = {}
         self.values: dict[str, Tensor] = {}
+
+    def run_until(self, batch: Tensor) -> None:
+        """Run the graph up to the last of the names; all of it where it lacks one."""
+        # Not `run`: what is raised inside of it makes torch import its compiler.
+        self.args_iter = iter([batch])
+        for node in self.module.graph.nodes:  # type: ignore[union-attr]
+            self.env[node] = self.run_node(node)
+            for dead in self.user_to_last_uses.get(node, ()):
+                del self.env[dead]
+            if self.until and len(self.values) == len(self.until):
+                return
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -214,8 +228,6 @@ class _NamingInterpreter(fx.Interpreter):
         if name in self.until:
             # Clone: a later operation of the graph may write in place.
             self.values[name] = value.clone()
-            if len(self.values) == len(self.until):
-                raise _DeepestReachedError
 
 
 def _erase_after(graph: fx.Graph, tapped: Sequence[fx.Node]) -> None:

@@ -51,7 +51,9 @@ class Node:
     source : str
         Name of the node that was its first input.
     n_prefix : int, default=0
-        Tokens before those of the patches: 1 where there is a class token.
+        Tokens before those of the patches: class, distillation and register tokens.
+    has_class_token : bool, default=False
+        Whether the first of them is a class token.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Node:
     macs: int
     source: str
     n_prefix: int = 0
+    has_class_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ class Layer:
     axes : str
         What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
     n_prefix : int
-        Tokens before those of the patches: 1 where there is a class token.
+        Tokens before those of the patches: class, distillation and register tokens.
+    has_class_token : bool
+        Whether the first of them is a class token.
     """
 
     alias: str
@@ -133,6 +138,7 @@ class Layer:
     macs: int
     axes: str = "?"
     n_prefix: int = 0
+    has_class_token: bool = False
 
     @property
     def n_pooled(self) -> int:
@@ -220,6 +226,7 @@ def _layer(node: Node, index: int, alias: str) -> Layer:
         macs=node.macs,
         axes=node.axes,
         n_prefix=node.n_prefix,
+        has_class_token=node.has_class_token,
     )
 
 

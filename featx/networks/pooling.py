@@ -62,7 +62,7 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
         raise ValueError(f"pooling must be one of {', '.join(_POOLINGS)}; got {pooling!r}.")
     if layer.axes == "c":
         return "flatten"
-    has_class_token = layer.axes == "tc" and layer.n_prefix > 0
+    has_class_token = layer.axes == "tc" and layer.has_class_token
     if pooling == "auto":
         return "cls" if has_class_token else "flatten"
     if (pooling == "cls" and not has_class_token) or (grid and layer.axes not in ("chw", "hwc")):
@@ -113,7 +113,7 @@ def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
     if axes == "tc":
         value = value[:, n_prefix:].transpose(1, 2)[..., None]  # (n, c, t, 1)
     elif axes == "ct":
-        value = value[..., None]  # (n, c, t, 1)
+        value = value[..., n_prefix:, None]  # (n, c, t, 1)
     elif axes == "hwc":
         value = value.movedim(-1, 1)  # (n, c, h, w)
     return _pool_maps(value, pooling)

@@ -12,7 +12,7 @@ from featx.networks.pooling import choose_pooling, pool, pooled_width, tap_rows
 
 def layer(shape: tuple[int, ...], axes: str, n_prefix: int = 0) -> Layer:
     n_features = int(np.prod(shape))
-    return Layer("x", "x", "Conv2d", 0, shape, n_features, 0, axes, n_prefix)
+    return Layer("x", "x", "Conv2d", 0, shape, n_features, 0, axes, n_prefix, n_prefix > 0)
 
 
 MAPS = layer((3, 4, 6), "chw")

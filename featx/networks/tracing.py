@@ -148,11 +148,14 @@ class Trace(TorchFunctionMode):
     see : callable
         Called with the name, kind and value of each tensor and what it was made from.
     enter : callable, optional
-        Called with the path of each module as it is entered.
+        Called with the path of each module as it is entered, and what it takes.
     """
 
     def __init__(
-        self, network: nn.Module, see: Visitor, enter: Callable[[str], None] | None = None
+        self,
+        network: nn.Module,
+        see: Visitor,
+        enter: Callable[[str, Tensor | None], None] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -212,7 +215,7 @@ class Trace(TorchFunctionMode):
     def _enter(self, path: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any) -> None:
             if self.enter is not None:
-                self.enter(path)
+                self.enter(path, first_tensor(args))
             self.stack.append((path, self._in_leaf() or is_leaf(module)))
 
         return enter
@@ -264,10 +267,12 @@ class _Recorder:
         self.names: dict[str, list[str]] = {}  # innermost name -> all its names
         self.nodes: dict[str, Node] = {}
         self.entered: dict[str, int] = {}
+        self.inputs: dict[str, str] = {}  # path of a module -> innermost name of what it took
         self.n_patches: set[int] = set()
 
-    def enter(self, path: str) -> None:
+    def enter(self, path: str, source: Tensor | None) -> None:
         self.entered.setdefault(path, len(self.nodes))
+        self.inputs.setdefault(path, getattr(source, MARK, ""))
 
     def __call__(
         self, name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
@@ -357,23 +362,48 @@ def _recording(network: nn.Module, recorder: _Recorder, output: Tensor | None) -
         inner: _canonical(names, recorder.nodes[inner].kind, {c.name for c in containers})
         for inner, names in recorder.names.items()
     }
+    modules = dict(network.named_modules())
     nodes = [
         replace(
             node,
             name=canonical[inner],
             names=tuple(recorder.names[inner]),
             source=canonical.get(node.source, node.source),
+            is_pointwise=_is_pointwise(modules.get(recorder.names[inner][0])),
         )
         for inner, node in recorder.nodes.items()
     ]
     logits = canonical.get(getattr(output, MARK, ""), nodes[-1].name)
+    classified = _classified(network, recorder)
     return Recording(
         kind=type(network).__name__,
         nodes=nodes,
         containers=containers,
         logits=logits,
         entered=recorder.entered,
+        classified=canonical.get(classified, "") if classified is not None else None,
     )
+
+
+def _is_pointwise(module: nn.Module | None) -> bool:
+    return isinstance(module, nn.Conv1d | nn.Conv2d) and set(module.kernel_size) == {1}
+
+
+def _classified(network: nn.Module, recorder: _Recorder) -> str | None:
+    """What goes into the classifier that a network declares; empty where it says it has none.
+
+    None where it declares nothing. timm's networks have ``get_classifier``.
+    """
+    try:
+        classifier = network.get_classifier()  # type: ignore[operator]
+    except (AttributeError, TypeError):
+        return "" if getattr(network, "num_classes", None) == 0 else None
+    if isinstance(classifier, tuple | list):
+        classifier = next(iter(classifier), None)
+    if classifier is None or isinstance(classifier, nn.Identity):
+        return ""
+    paths = (path for path, module in network.named_modules() if module is classifier)
+    return recorder.inputs.get(next(paths, ""))
 
 
 def _canonical(names: list[str], kind: str, containers: Set[str]) -> str:

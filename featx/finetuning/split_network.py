@@ -52,7 +52,7 @@ def _is_rest(prepared: Prepared, tap: Tap, tail: nn.Module) -> bool:
     images = noise(prepared.network, prepared.size)
     with torch.no_grad():
         (rows,) = HookedNetwork(prepared.network, [tap])(images)
-        share = deviation(tail(rows.unflatten(1, tap.layer.shape)), prepared.network(images))
+        share = deviation(tail(rows.reshape(-1, *tap.layer.shape)), prepared.network(images))
     return share <= _TOLERANCE
 
 

@@ -31,6 +31,8 @@ _RESHAPES = frozenset(
 _PRODUCTS = frozenset({"matmul", "bmm"})
 _CHANNELS_FIRST = re.compile(r"(Batch|Instance|Group)Norm|Norm\w*2d|(Max|Avg)Pool")
 _CHANNELS_LAST = re.compile(r"(Layer|RMS|Rms)Norm(?!\w*2d)|MultiheadAttention")
+_KEEPS = re.compile(r"pool|upsample|blur|pad|pixel(un)?shuffle", re.IGNORECASE)
+"""Single steps that change the shape of maps and leave the order of their axes."""
 _FIRST = {2: "nc", 3: "nct", 4: "nchw"}
 _LAST = {2: "nc", 3: "ntc", 4: "nhwc"}
 _KNOWN = frozenset({"c", "ct", "tc", "chw", "hwc", "cwh", "whc"})
@@ -125,12 +127,10 @@ def _labels(value: Tensor, kind: str, inputs: Sequence[Tensor], given: Sequence[
 
 
 def _of_module(value: Tensor, kind: str, source: Tensor | None, before: str) -> str:
-    """Labels of a single step: its input's, where it keeps the channels where they are."""
+    """Labels of a single step: its input's, where the shape stays or it is known to keep them."""
     n_dims = value.dim()
-    if len(before) == n_dims and "?" not in before and source is not None:
-        channels = before.find("c")
-        is_kept = channels >= 0 and source.shape[channels] == value.shape[channels]
-        return before if is_kept or source.shape == value.shape else "?" * n_dims
+    if source is not None and len(before) == n_dims and "?" not in before[1:]:
+        return before if source.shape == value.shape or _KEEPS.search(kind) else "?" * n_dims
     usual = _LAST if _CHANNELS_LAST.search(kind) else _FIRST if _CHANNELS_FIRST.search(kind) else {}
     return usual.get(n_dims, "?" * n_dims)
 

@@ -109,6 +109,14 @@ def test_axes_are_not_settled_across_a_change_of_shape() -> None:
     assert axes_of(value) == "?"
 
 
+def test_a_step_that_cuts_windows_is_unknown_though_a_size_recurs() -> None:
+    value, source = torch.zeros(2, 8, 4, 8), maps(2, 8, 4, 16)
+    note_axes(value, "WindowPartition", (source,))
+    assert axes_of(value) == "?"
+    note_axes(value, "BlurPool2d", (source,))
+    assert axes_of(value) == "chw"
+
+
 class Undeclared(nn.Module):
     """A single step that moves channels to the end without saying so."""
 

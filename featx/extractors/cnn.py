@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from featx.networks.backends import WorkerThreads
     from featx.networks.layers import Layer
     from featx.networks.network import NetworkConfig
-    from featx.networks.tapping import Tap
+    from featx.networks.pooling import Tap
 
 _FIXED_BATCH = 8
 """Pictures in one pass where rows are to be reproducible."""
@@ -396,7 +396,7 @@ class CNNFeatures(Extractor):
 
     def _taps(self, layers: Sequence[str]) -> dict[str, Tap]:
         """Each layer once, by its node, however many names it was asked for by."""
-        from featx.networks.tapping import Tap
+        from featx.networks.pooling import Tap
 
         nodes = self._plan(is_checked=False).table.recording.nodes
         found = {name: self._find(name) for name in layers}

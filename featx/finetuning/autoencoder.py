@@ -35,8 +35,9 @@ from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
 from featx.networks.module_state import state_digest
 from featx.networks.network import switch_off_in_place
+from featx.networks.pooling import Tap
 from featx.networks.preprocessing import Preprocessing
-from featx.networks.tapping import Tap, Traced
+from featx.networks.tapping import Traced
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from featx.finetuning.heads import Prepared
+from featx.networks.hooks import HookedNetwork
 from featx.networks.layers import Layer
+from featx.networks.pooling import Tap
+from featx.networks.tapping import deviation, noise
+
+_TOLERANCE = 1e-4
 
 
 def find_tail(prepared: Prepared, boundary: int) -> tuple[Layer, nn.Module] | None:
@@ -36,8 +42,18 @@ def find_tail(prepared: Prepared, boundary: int) -> tuple[Layer, nn.Module] | No
         if layer.node in original and node is not None and layer.axes in ("c", "chw"):
             tail = _after(prepared.network, traced.graph, node)
             if tail is not None:
-                return layer, tail
+                is_same = _is_rest(prepared, Tap(layer, "flatten", names), tail)
+                return (layer, tail) if is_same else None
     return None
+
+
+def _is_rest(prepared: Prepared, tap: Tap, tail: nn.Module) -> bool:
+    """Whether a layer and its tail give what the network gives: a graph may go another way."""
+    images = noise(prepared.network, prepared.size)
+    with torch.no_grad():
+        (rows,) = HookedNetwork(prepared.network, [tap])(images)
+        share = deviation(tail(rows.reshape(-1, *tap.layer.shape)), prepared.network(images))
+    return share <= _TOLERANCE
 
 
 def _after(network: nn.Module, graph: fx.Graph, node: fx.Node) -> nn.Module | None:

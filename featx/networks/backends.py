@@ -18,7 +18,7 @@ from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
 from featx.networks.layers import Layer
 from featx.networks.network import Network, NetworkConfig
-from featx.networks.tapping import Tap
+from featx.networks.pooling import Tap
 
 Array = npt.NDArray[Any]
 Filler = Callable[[Array, Sequence[Array]], None]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from featx.networks.tapping import Tap, tap_rows
+from featx.errors import ModelError
+from featx.networks.pooling import Tap, tap_rows
 from featx.networks.tracing import Trace
 
 
@@ -49,6 +50,9 @@ class HookedNetwork:
         # Hooks are on the network while it runs: one thread at a time.
         with self._lock, contextlib.suppress(_DeepestReachedError):
             Trace(self.network, see).run(batch, with_functions=self.with_functions)
+        for i, tap in enumerate(self.taps):
+            if i not in found:
+                raise ModelError(f"The network does not come to {tap.layer.node!r} in every run.")
         return tuple(found[i] for i in range(len(self.taps)))
 
 

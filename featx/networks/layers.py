@@ -51,7 +51,11 @@ class Node:
     source : str
         Name of the node that was its first input.
     n_prefix : int, default=0
-        Tokens before those of the patches: 1 where there is a class token.
+        Tokens before those of the patches: class, distillation and register tokens.
+    has_class_token : bool, default=False
+        Whether the first of them is a class token.
+    is_pointwise : bool, default=False
+        Whether it is a convolution of one pixel, as a classifier may be.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Node:
     macs: int
     source: str
     n_prefix: int = 0
+    has_class_token: bool = False
+    is_pointwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,9 @@ class Recording:
         Name of the node that the network returns.
     entered : mapping of str to int
         For each module, how many nodes were there when it was first called.
+    classified : str, optional
+        Name of the node that goes into the classifier that the network declares; empty where it
+        declares to have none.
     """
 
     kind: str
@@ -96,6 +105,7 @@ class Recording:
     containers: Sequence[Container]
     logits: str
     entered: Mapping[str, int] = field(default_factory=dict)
+    classified: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,9 @@ class Layer:
     axes : str
         What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
     n_prefix : int
-        Tokens before those of the patches: 1 where there is a class token.
+        Tokens before those of the patches: class, distillation and register tokens.
+    has_class_token : bool
+        Whether the first of them is a class token.
     """
 
     alias: str
@@ -133,6 +145,7 @@ class Layer:
     macs: int
     axes: str = "?"
     n_prefix: int = 0
+    has_class_token: bool = False
 
     @property
     def n_pooled(self) -> int:
@@ -160,8 +173,12 @@ class LayerTable(Sequence[Layer]):
         shown = {index: alias for alias, index in reversed(aliases.items())}
         self._layers = [_layer(node, i, shown.get(i, "")) for i, node in enumerate(nodes)]
         self._places = {**aliases, **self._places}
-        self._places["logits"] = self._places.get("logits", self._places[recording.logits])
-        self._places.setdefault("penultimate", _penultimate(recording, self._places))
+        output = self._places[recording.logits]
+        classified = _classified(recording, self._places)
+        self._places.setdefault("output", output)
+        if classified is not None:
+            self._places.setdefault("logits", output)
+        self._places.setdefault("penultimate", output if classified is None else classified)
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -220,16 +237,34 @@ def _layer(node: Node, index: int, alias: str) -> Layer:
         macs=node.macs,
         axes=node.axes,
         n_prefix=node.n_prefix,
+        has_class_token=node.has_class_token,
     )
 
 
-def _penultimate(recording: Recording, indices: Mapping[str, int]) -> int:
-    """Place of the input of the last layer with weights."""
-    last = indices[recording.logits]
-    for node in reversed(recording.nodes[: last + 1]):
-        if node.kind in CONVOLUTIONS | LINEARS and node.source in indices:
-            return indices[node.source]
-    return max(last - 1, 0)
+def _classified(recording: Recording, indices: Mapping[str, int]) -> int | None:
+    """Index of what goes into the classifier; None where the network has none.
+
+    A classifier is the last layer with weights, where nothing follows it but rectifiers,
+    pooling and what only brings its values into shape. A convolution that is one has one pixel.
+    """
+    if recording.classified is not None:
+        return indices.get(recording.classified)
+    index: int | None = indices[recording.logits]
+    while index is not None:
+        node = recording.nodes[index]
+        before = indices.get(node.source)
+        if node.kind in CONVOLUTIONS | LINEARS:
+            is_classifier = node.kind in LINEARS or node.is_pointwise
+            return max(index - 1, 0) if before is None else before if is_classifier else None
+        index = before if _AFTER.fullmatch(node.kind) else None
+    return None
+
+
+_AFTER = re.compile(
+    r"Identity|(Log)?[sS]oftmax|log_softmax|Dropout\d?d?|dropout|Flatten|flatten|squeeze|getitem|"
+    r"view|reshape|mean|clone|contiguous|float|(Adaptive)?\w*(Max|Avg)Pool2d|\w*(max|avg)_pool2d|"
+    + "|".join(sorted(RECTIFIERS))
+)
 
 
 def _aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]:

@@ -24,10 +24,11 @@ from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
 from featx.networks.layers import Layer, LayerTable, Recording
 from featx.networks.module_state import copy_module
+from featx.networks.pooling import Tap
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import RANDOM_SEED, Source, Weights
 from featx.networks.sources.local import ModuleSource
-from featx.networks.tapping import Tap, Traced
+from featx.networks.tapping import Traced
 from featx.networks.tracing import record
 from featx.networks.weights import LoadReport, fit_state
 
@@ -42,6 +43,10 @@ _MAX_RUN = 100_000_000 * 224 * 224
 """Parameters times pixels up to which a network is run to see its layers. Of a larger one only
 the shapes are followed: without time or memory, but for torch's compiler, whose import takes a
 second."""
+
+_MAX_COMPARED = 5_000_000_000
+"""Multiply-adds up to which a graph is compared with its network at full size: .2 s of a core.
+Beyond it half the size will do, where the network takes that."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -176,7 +181,14 @@ class Network:
         runner = self.runner(taps)
         self.n_passes += 1
         with torch.inference_mode(), _exact(self.device), self._autocast():
-            return tuple(runner(self.normalize(batch)))
+            rows = tuple(runner(self.normalize(batch)))
+        for tap, values in zip(taps, rows):
+            if values.shape != (len(batch), tap.width):
+                raise ModelError(
+                    f"{tap.layer.node!r} of {self.plan.source.name} is no layer: {len(batch)} "
+                    f"images give {tuple(values.shape)}; expected {len(batch)} rows of {tap.width}."
+                )
+        return rows
 
     def compiled(
         self, taps: Sequence[Tap], precision: str, pixels: npt.NDArray[Any]
@@ -270,9 +282,11 @@ class Network:
         if self.plan.tap == "hooks":
             return HookedNetwork(self.module, taps)
         try:
-            return self._trace().cut(taps)
+            with self._autocast(), _exact(self.device):
+                return self._cut(taps)
         except Exception as error:  # torch.fx fails in as many ways as networks are written.
-            reason = f"{type(error).__name__}: {error}"
+            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
+            reason = f"{kind}{one_line(error)}"
             if self.plan.tap == "graph":
                 raise ModelError(
                     f"{self.plan.source.name} cannot be traced to a graph with these layers "
@@ -281,11 +295,17 @@ class Network:
             logger.info("%s is tapped by hooks (%s)", self.plan.source.name, reason)
             return HookedNetwork(self.module, taps)
 
-    def _trace(self) -> Traced:
+    def _cut(self, taps: Sequence[Tap]) -> nn.Module:
+        """The network's graph cut after the deepest tap, and compared with the network."""
         if self._traced is None:
-            with self._autocast():
-                self._traced = Traced(self.module, self.plan.preprocessing.crop)
-        return self._traced
+            self._traced = Traced(self.module, self.plan.preprocessing.crop)
+        height, width = self.plan.preprocessing.crop
+        if max(tap.layer.macs for tap in taps) > _MAX_COMPARED:
+            try:
+                return self._traced.cut(taps, (height // 2, width // 2))
+            except Exception as error:  # A vision transformer takes one size alone.
+                logger.debug("%s at half its size: %s", self.plan.source.name, one_line(error))
+        return self._traced.cut(taps)
 
 
 def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:

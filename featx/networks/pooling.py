@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from featx.networks.layers import Layer
+from featx.networks.tracing import first_tensor
 
 _GEM_POWER = 3.0
 _GEM_FLOOR = 1e-6
 _POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "grid=N")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A layer to take from a network, and how it is pooled.
+
+    Parameters
+    ----------
+    layer : Layer
+    pooling : str
+        As `featx.networks.pooling.choose_pooling` gave it.
+    names : tuple of str
+        Every name that the layer goes by in the network.
+    """
+
+    layer: Layer
+    pooling: str
+    names: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Columns of its rows."""
+        return pooled_width(self.pooling, self.layer)
 
 
 def choose_pooling(pooling: str, layer: Layer) -> str:
@@ -36,7 +62,7 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
         raise ValueError(f"pooling must be one of {', '.join(_POOLINGS)}; got {pooling!r}.")
     if layer.axes == "c":
         return "flatten"
-    has_class_token = layer.axes == "tc" and layer.n_prefix > 0
+    has_class_token = layer.axes == "tc" and layer.has_class_token
     if pooling == "auto":
         return "cls" if has_class_token else "flatten"
     if (pooling == "cls" and not has_class_token) or (grid and layer.axes not in ("chw", "hwc")):
@@ -87,10 +113,20 @@ def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
     if axes == "tc":
         value = value[:, n_prefix:].transpose(1, 2)[..., None]  # (n, c, t, 1)
     elif axes == "ct":
-        value = value[..., None]  # (n, c, t, 1)
+        value = value[..., n_prefix:, None]  # (n, c, t, 1)
     elif axes == "hwc":
         value = value.movedim(-1, 1)  # (n, c, h, w)
     return _pool_maps(value, pooling)
+
+
+def tap_rows(
+    value: Any, pooling: str, axes: str, n_prefix: int, *, must_copy: bool = False
+) -> Tensor:
+    """Rows of what a layer returned; a copy where a later layer would write into it."""
+    value = first_tensor(value)
+    rows = pool(value, pooling, axes, n_prefix)
+    # Clone: an operation after this layer writes in place.
+    return rows.clone() if must_copy and rows.data_ptr() == value.data_ptr() else rows
 
 
 def _pool_maps(maps: Tensor, pooling: str) -> Tensor:

@@ -6,15 +6,19 @@ What is left is an `nn.Module` of its own that any back end can compile.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+import operator
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from featx.networks.layers import Layer
-from featx.networks.pooling import pool, pooled_width
+from featx.errors import ModelError
+from featx.networks.hooks import HookedNetwork
+from featx.networks.pooling import Tap, tap_rows
 from featx.networks.tracing import (
     MARK,
     Namer,
@@ -26,28 +30,8 @@ from featx.networks.tracing import (
 
 PATH = "featx_path"
 
-
-@dataclass(frozen=True)
-class Tap:
-    """A layer to take from a network, and how it is pooled.
-
-    Parameters
-    ----------
-    layer : Layer
-    pooling : str
-        As `featx.networks.pooling.choose_pooling` gave it.
-    names : tuple of str
-        Every name that the layer goes by in the network.
-    """
-
-    layer: Layer
-    pooling: str
-    names: tuple[str, ...]
-
-    @property
-    def width(self) -> int:
-        """Columns of its rows."""
-        return pooled_width(self.pooling, self.layer)
+_TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+"""Largest deviation of a graph's tensor from the network's."""
 
 
 class Traced:
@@ -58,7 +42,7 @@ class Traced:
     network : torch.nn.Module
         In eval mode.
     size : tuple of int
-        Height and width of a picture.
+        Height and width of an image.
 
     Raises
     ------
@@ -69,39 +53,95 @@ class Traced:
     def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
         self.network = network
         self.graph = _trace(network)
-        names = _NamingInterpreter(fx.GraphModule(network, self.graph), Namer(network))
-        parameter = next(network.parameters(), torch.zeros(0))
-        with torch.no_grad():
-            names.run(torch.zeros(1, 3, *size, device=parameter.device))
-        self.nodes: Mapping[str, fx.Node] = names.nodes
+        self._size = size
 
-    def cut(self, taps: Sequence[Tap]) -> fx.GraphModule:
+    @cached_property
+    def nodes(self) -> Mapping[str, fx.Node]:
+        """Every node that makes a tensor, by the name that the tensor has in the network."""
+        return self._run(frozenset(), self._size).nodes
+
+    def cut(self, taps: Sequence[Tap], size: tuple[int, int] | None = None) -> fx.GraphModule:
         """Module that gives the rows of each tap, and stops after the deepest.
+
+        The graph is not always the network: code that looks at its input's type, or catches an
+        error of the tracer, goes another way while it is traced. So every tapped tensor is
+        compared with the one that the network makes when it runs.
+
+        Parameters
+        ----------
+        taps : sequence of Tap
+        size : tuple of int, optional
+            Height and width of the images of this comparison; by default the network's own.
 
         Raises
         ------
         KeyError
             If a tap is not a node of the graph.
+        ModelError
+            If a tap's tensor is not the network's.
         """
+        size = size or self._size
+        named = self._run(frozenset(tap.names[0] for tap in taps), size)
+        nodes = [named.nodes[tap.names[0]] for tap in taps]
+        self._compare(taps, [named.values[tap.names[0]] for tap in taps], size)
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         graph.graph_copy(self.graph, copies)
-        tapped = [copies[self.nodes[tap.names[0]]] for tap in taps]
+        tapped = [copies[node] for node in nodes]
         _erase_after(graph, tapped)
         _switch_off_in_place(graph)
         rows = [_insert_rows(graph, node, tap) for node, tap in zip(tapped, taps)]
         graph.output(tuple(rows))
         return fx.GraphModule(self.network, graph).eval()
 
+    def _run(self, until: Set[str], size: tuple[int, int]) -> _NamingInterpreter:
+        """A run of the graph up to the last of some names; all of it without."""
+        module = fx.GraphModule(self.network, self.graph)
+        named = _NamingInterpreter(module, Namer(self.network), until)
+        with torch.no_grad():
+            named.run_until(noise(self.network, size))
+        return named
 
-def tap_rows(
-    value: Any, pooling: str, axes: str, n_prefix: int, *, must_copy: bool = False
-) -> Tensor:
-    """Rows of what a layer returned; a copy where a later layer would write into it."""
-    value = first_tensor(value)
-    rows = pool(value, pooling, axes, n_prefix)
-    # Clone: an operation after this layer writes in place.
-    return rows.clone() if must_copy and rows.data_ptr() == value.data_ptr() else rows
+    def _compare(
+        self, taps: Sequence[Tap], values: Sequence[Tensor], size: tuple[int, int]
+    ) -> None:
+        """Raise unless the graph's tensors are those of the network as it runs."""
+        flat = [replace(tap, pooling="flatten") for tap in taps]
+        with torch.no_grad():
+            expected = HookedNetwork(self.network, flat)(noise(self.network, size))
+        for tap, value, rows in zip(taps, values, expected):
+            share = deviation(value, rows) if len(value) == len(rows) else math.inf
+            tolerance = _TOLERANCES.get(rows.dtype, _TOLERANCES[torch.float32])
+            if not share <= tolerance:
+                raise ModelError(f"the graph's {tap.layer.node!r} deviates by {share:.1e}")
+
+
+def noise(network: nn.Module, size: tuple[int, int]) -> Tensor:
+    """Images of noise ``(2, 3, h, w)`` for a comparison: blank ones would hide differences.
+
+    They are not as many as in the recorded run, so that a tensor of which the first dimension
+    is not that of the images shows itself by its shape.
+    """
+    parameter = next(network.parameters(), torch.zeros(0))
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    return images.to(parameter.device)
+
+
+def deviation(values: Tensor, expected: Tensor) -> float:
+    """Length of the difference from what is expected, as a share of its length.
+
+    Examples
+    --------
+    >>> deviation(torch.tensor([2.0, 1.0]), torch.tensor([2.0, 2.0]))  # doctest: +ELLIPSIS
+    0.353...
+    """
+    if values.numel() != expected.numel():
+        return math.inf
+    values, expected = values.float().flatten(), expected.float().flatten()
+    is_same = (values == expected) | (values.isnan() & expected.isnan())  # infinities too
+    difference = (values - expected).masked_fill(is_same, 0).norm()
+    length = expected.nan_to_num(0, 0, 0).norm()
+    return float(difference / length) if length > 0 else float(difference)
 
 
 class _Tracer(fx.Tracer):
@@ -135,12 +175,33 @@ def _trace(network: nn.Module) -> fx.Graph:
 
 
 class _NamingInterpreter(fx.Interpreter):
-    """Runs a graph and gives the nodes that make tensors their names."""
+    """Runs a graph and gives the nodes that make tensors their names.
 
-    def __init__(self, module: fx.GraphModule, namer: Namer) -> None:
+    Parameters
+    ----------
+    module : torch.fx.GraphModule
+    namer : Namer
+    until : set of str
+        Names whose tensors are kept, and after the last of which the run ends.
+    """
+
+    def __init__(self, module: fx.GraphModule, namer: Namer, until: Set[str]) -> None:
         super().__init__(module)
         self.namer = namer
+        self.until = until
         self.nodes: dict[str, fx.Node] = {}
+        self.values: dict[str, Tensor] = {}
+
+    def run_until(self, batch: Tensor) -> None:
+        """Run the graph up to the last of the names; all of it where it lacks one."""
+        # Not `run`: what is raised inside of it makes torch import its compiler.
+        self.args_iter = iter([batch])
+        for node in self.module.graph.nodes:  # type: ignore[union-attr]
+            self.env[node] = self.run_node(node)
+            for dead in self.user_to_last_uses.get(node, ()):
+                del self.env[dead]
+            if self.until and len(self.values) == len(self.until):
+                return
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -151,13 +212,22 @@ class _NamingInterpreter(fx.Interpreter):
             setattr(value, MARK, "")
         elif n.op == "call_module":
             self._name(n, value, self.namer.module(str(n.target)))
-        elif n.op in ("call_function", "call_method") and is_new(value, n.target, dict(n.kwargs)):
+        elif self._is_call(n) and is_new(value, n.target, dict(n.kwargs)):
             self._name(n, value, self.namer.function(n.meta[PATH], n.target))
         return result
+
+    def _is_call(self, node: fx.Node) -> bool:
+        """Whether a node is a call in the running network too; unpacking a tuple is none."""
+        if node.target is operator.getitem:
+            return isinstance(self.env[node.args[0]], Tensor)  # type: ignore[index]
+        return node.op in ("call_function", "call_method")
 
     def _name(self, node: fx.Node, value: Tensor, name: str) -> None:
         self.nodes[name] = node
         setattr(value, MARK, name)
+        if name in self.until:
+            # Clone: a later operation of the graph may write in place.
+            self.values[name] = value.clone()
 
 
 def _erase_after(graph: fx.Graph, tapped: Sequence[fx.Node]) -> None:

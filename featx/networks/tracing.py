@@ -8,6 +8,7 @@ the same however it is tapped.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections import Counter
@@ -23,7 +24,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from featx._imports import WithoutCompilerMixin
-from featx.networks.axes import AXES, note_axes, settle_axes
+from featx.networks.axes import (
+    axes_of,
+    has_labels,
+    is_of_images,
+    label_input,
+    note_axes,
+    settle_axes,
+)
 from featx.networks.layers import Container, Node, Recording
 
 _PROBE_BATCH = 3
@@ -32,7 +40,12 @@ _PROBE_BATCH = 3
 _MAX_PREFIX = 16
 """Most tokens that a network puts before those of its patches: class, distillation, registers."""
 
+_CLASS_TOKEN = re.compile(r"(cls|class)_?(token|embed)", re.IGNORECASE)
+
 MARK = "_featx_name"
+_WHEN_TRACED = {"truediv": "div", "rdiv": "div", "mod": "remainder"}
+"""Names of operators in a graph, or on the right -> their names where they run."""
+
 _SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -92,7 +105,8 @@ def function_name(function: Any) -> str:
     name = re.sub(r"^__(i|r)?(add|sub|mul|truediv|matmul|pow)__$", r"\2", name)
     if function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
         name = name[1:]
-    return name.strip("_")  # `x += y` is `add_` when run, and `add` when traced.
+    name = name.strip("_")  # `x += y` is `add_` when run, and `add` when traced.
+    return _WHEN_TRACED.get(name, name)
 
 
 def is_in_place(function: Any, kwargs: dict[str, Any]) -> bool:
@@ -134,11 +148,14 @@ class Trace(TorchFunctionMode):
     see : callable
         Called with the name, kind and value of each tensor and what it was made from.
     enter : callable, optional
-        Called with the path of each module as it is entered.
+        Called with the path of each module as it is entered, and what it takes.
     """
 
     def __init__(
-        self, network: nn.Module, see: Visitor, enter: Callable[[str], None] | None = None
+        self,
+        network: nn.Module,
+        see: Visitor,
+        enter: Callable[[str, Tensor | None], None] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -157,6 +174,7 @@ class Trace(TorchFunctionMode):
             Whether functions are seen too, or only modules.
         """
         setattr(batch, MARK, "")
+        label_input(batch)
         with self._hooks():
             if not with_functions:
                 return self.network(batch)
@@ -170,9 +188,11 @@ class Trace(TorchFunctionMode):
         value = None if self._in_leaf() else first_tensor(result)
         if value is not None and is_new(value, func, kwargs):
             path = self.stack[-1][0] if self.stack else ""
-            name = self.namer.function(path, func)
-            note_axes(value, source, function_name(func), args[1:], kwargs)
-            self.see(name, function_name(func), value, source, is_new=True)
+            name, kind = self.namer.function(path, func), function_name(func)
+            if self.enter is not None:  # Recorded: where rows are taken, axes are known.
+                given = [*args, *kwargs.values()]
+                note_axes(result, kind, given, lambda other: func(other, *args[1:], **kwargs))
+            self.see(name, kind, value, source, is_new=True)
             setattr(value, MARK, name)
         return result
 
@@ -195,7 +215,7 @@ class Trace(TorchFunctionMode):
     def _enter(self, path: str) -> Callable[..., None]:
         def enter(module: nn.Module, args: Any) -> None:
             if self.enter is not None:
-                self.enter(path)
+                self.enter(path, first_tensor(args))
             self.stack.append((path, self._in_leaf() or is_leaf(module)))
 
         return enter
@@ -209,10 +229,11 @@ class Trace(TorchFunctionMode):
             name = self.namer.module(path)
             with torch._C.DisableTorchFunction():
                 kind, source = type(module).__name__, first_tensor(args)
-                fresh = (is_leaf(module) and value is not source) or not hasattr(value, MARK)
-                if fresh:
-                    note_axes(value, source, kind, getattr(module, "dims", ()))
-                else:
+                is_made = not is_leaf(module)  # by what is inside
+                fresh = (not is_made and value is not source) or not hasattr(value, MARK)
+                if fresh and not (is_made and has_labels(value)):
+                    note_axes(output, kind, args, module.forward)
+                elif not fresh or is_made:
                     settle_axes(value, source)
                 self.see(name, kind, value, source, is_new=fresh)
                 if fresh:
@@ -239,16 +260,19 @@ class _MacCounter(WithoutCompilerMixin, TorchDispatchMode):  # type: ignore[no-u
 class _Recorder:
     """Collects what a walk shows."""
 
-    def __init__(self, counter: _MacCounter, n_images: int) -> None:
+    def __init__(self, network: nn.Module, counter: _MacCounter, n_images: int) -> None:
+        self.prefix = _Prefix(network)
         self.counter = counter
         self.n_images = n_images
         self.names: dict[str, list[str]] = {}  # innermost name -> all its names
         self.nodes: dict[str, Node] = {}
         self.entered: dict[str, int] = {}
-        self.n_patches = 0
+        self.inputs: dict[str, str] = {}  # path of a module -> innermost name of what it took
+        self.n_patches: set[int] = set()
 
-    def enter(self, path: str) -> None:
+    def enter(self, path: str, source: Tensor | None) -> None:
         self.entered.setdefault(path, len(self.nodes))
+        self.inputs.setdefault(path, getattr(source, MARK, ""))
 
     def __call__(
         self, name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
@@ -259,7 +283,8 @@ class _Recorder:
                 self.names[inner].append(name)
                 self.nodes[inner] = replace(self.nodes[inner], **self._axes(value))
             return
-        if value.dim() < 1 or value.shape[0] != self.n_images or not value.is_floating_point():
+        is_layer = value.dim() > 0 and value.shape[0] == self.n_images and is_of_images(value)
+        if not is_layer or not value.is_floating_point():
             return
         self.names[name] = [name]
         self.nodes[name] = Node(
@@ -274,11 +299,41 @@ class _Recorder:
 
     def _axes(self, value: Tensor) -> dict[str, Any]:
         """Axes of a tensor, and how many of its tokens belong to no patch."""
-        axes = getattr(value, AXES) if value.dim() > 1 else "c"
-        if axes == "chw":
-            self.n_patches = value.shape[2] * value.shape[3]
-        n_prefix = value.shape[1] - self.n_patches if axes == "tc" and self.n_patches else 0
-        return {"axes": axes, "n_prefix": n_prefix if 0 < n_prefix <= _MAX_PREFIX else 0}
+        axes = axes_of(value)
+        n_prefix = 0
+        if axes in ("chw", "hwc"):
+            self.n_patches = {math.prod(value.shape[axes.index("h") + 1 :][:2])}
+        elif axes in ("tc", "ct"):
+            n_tokens = value.shape[axes.index("t") + 1]
+            n_prefix = self.prefix.count(n_tokens, self.n_patches)
+            if not n_prefix and self.prefix.n_declared is not None:
+                self.n_patches.add(n_tokens)  # Patches that never were maps, as NaFlex has them.
+        has_class_token = n_prefix > 0 and self.prefix.has_class_token
+        return {"axes": axes, "n_prefix": n_prefix, "has_class_token": has_class_token}
+
+
+class _Prefix:
+    """Tokens that a network puts before those of its patches: class, distillation, registers.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Where it declares ``num_prefix_tokens``, as timm's do, it is believed.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        declared = (getattr(part, "num_prefix_tokens", None) for part in network.modules())
+        self.n_declared = next((n for n in declared if isinstance(n, int)), None)
+        names = [name.rpartition(".")[2] for name, _ in network.named_parameters()]
+        is_named = any(_CLASS_TOKEN.match(name) for name in names)
+        self.has_class_token = is_named or self.n_declared is None
+
+    def count(self, n_tokens: int, n_patches: Set[int]) -> int:
+        """Tokens among `n_tokens` that belong to none of as many patches as were seen."""
+        if self.n_declared is not None:
+            return self.n_declared if n_tokens - self.n_declared in n_patches else 0
+        added = [n_tokens - n for n in n_patches]
+        return next((n for n in added if 0 < n <= _MAX_PREFIX), 0)
 
 
 def record(network: nn.Module, size: tuple[int, int]) -> Recording:
@@ -294,7 +349,7 @@ def record(network: nn.Module, size: tuple[int, int]) -> Recording:
     parameter = next(network.parameters(), torch.zeros(0))
     batch = torch.zeros(_PROBE_BATCH, 3, *size, device=parameter.device, dtype=parameter.dtype)
     counter = _MacCounter()
-    recorder = _Recorder(counter, _PROBE_BATCH)
+    recorder = _Recorder(network, counter, _PROBE_BATCH)
     walk = Trace(network, recorder, recorder.enter)
     with torch.no_grad(), counter:
         output = walk.run(batch)
@@ -307,23 +362,48 @@ def _recording(network: nn.Module, recorder: _Recorder, output: Tensor | None) -
         inner: _canonical(names, recorder.nodes[inner].kind, {c.name for c in containers})
         for inner, names in recorder.names.items()
     }
+    modules = dict(network.named_modules())
     nodes = [
         replace(
             node,
             name=canonical[inner],
             names=tuple(recorder.names[inner]),
             source=canonical.get(node.source, node.source),
+            is_pointwise=_is_pointwise(modules.get(recorder.names[inner][0])),
         )
         for inner, node in recorder.nodes.items()
     ]
     logits = canonical.get(getattr(output, MARK, ""), nodes[-1].name)
+    classified = _classified(network, recorder)
     return Recording(
         kind=type(network).__name__,
         nodes=nodes,
         containers=containers,
         logits=logits,
         entered=recorder.entered,
+        classified=canonical.get(classified, "") if classified is not None else None,
     )
+
+
+def _is_pointwise(module: nn.Module | None) -> bool:
+    return isinstance(module, nn.Conv1d | nn.Conv2d) and set(module.kernel_size) == {1}
+
+
+def _classified(network: nn.Module, recorder: _Recorder) -> str | None:
+    """What goes into the classifier that a network declares; empty where it says it has none.
+
+    None where it declares nothing. timm's networks have ``get_classifier``.
+    """
+    try:
+        classifier = network.get_classifier()  # type: ignore[operator]
+    except (AttributeError, TypeError):
+        return "" if getattr(network, "num_classes", None) == 0 else None
+    if isinstance(classifier, tuple | list):
+        classifier = next(iter(classifier), None)
+    if classifier is None or isinstance(classifier, nn.Identity):
+        return ""
+    paths = (path for path, module in network.named_modules() if module is classifier)
+    return recorder.inputs.get(next(paths, ""))
 
 
 def _canonical(names: list[str], kind: str, containers: Set[str]) -> str:

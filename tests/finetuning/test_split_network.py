@@ -55,3 +55,21 @@ def test_network_that_cannot_be_traced_has_no_tail() -> None:
     made = prepare_network(find_config(Branching(), weights="random", size=16), 3)
 
     assert find_tail(made, made.table.recording.entered["fc"]) is None
+
+
+def test_network_whose_graph_goes_another_way_has_no_tail() -> None:
+    class Deviating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(4, 10)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            vectors = self.conv(x).mean((2, 3))
+            if isinstance(vectors, torch.Tensor):
+                vectors = vectors / 10
+            return self.fc(vectors)
+
+    made = prepare_network(find_config(Deviating(), weights="random", size=16), 3)
+
+    assert find_tail(made, made.table.recording.entered["fc"]) is None

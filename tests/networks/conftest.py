@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from featx.networks.network import NetworkConfig
-from featx.networks.tapping import Tap
+from featx.networks.pooling import Tap
 
 SIZE = 64
 

@@ -16,7 +16,7 @@ from featx.extractors.cnn import CNNFeatures
 from featx.networks import backends
 from featx.networks.backends import _images_worth, choose_backend, pass_length
 from featx.networks.network import NetworkConfig
-from featx.networks.tapping import Tap
+from featx.networks.pooling import Tap
 from featx.store.shards import write_shard
 from featx.streaming import chunks
 

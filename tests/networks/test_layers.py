@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import pytest
+import torchvision
+from torch import nn
 
 from featx.errors import LayerError
 from featx.networks.configs import list_layers
 from featx.networks.layers import LayerTable
+from featx.networks.tracing import record
+
+timm = pytest.importorskip("timm")
 
 
 def nodes(model: str, *aliases: str) -> list[str]:
@@ -139,3 +144,45 @@ def test_table_is_a_sequence() -> None:
     table = list_layers("alexnet")
     assert isinstance(table, LayerTable)
     assert [layer.index for layer in table] == list(range(len(table)))
+
+
+def without_classifier() -> nn.Module:
+    network = torchvision.models.resnet18()
+    network.fc = nn.Identity()
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("network", "width"),
+    [
+        (without_classifier(), 512),
+        (torchvision.models.resnet18().layer1.eval(), 64 * 16 * 16),
+        (torchvision.models.alexnet().features.eval(), 256),
+        (timm.create_model("resnet10t", num_classes=0), 512),
+        (timm.create_model("convnext_atto", num_classes=0), 320),
+        (timm.create_model("mobilenetv3_small_050", num_classes=0), 1024),
+        (timm.create_model("test_vit", num_classes=0), 64),
+    ],
+)
+def test_penultimate_of_a_network_without_classifier_is_its_output(
+    network: nn.Module, width: int
+) -> None:
+    first = next(network.parameters())
+    if first.dim() == 4 and first.shape[1] != 3:
+        network = nn.Sequential(nn.Conv2d(3, first.shape[1], 1), network).eval()
+    size = 160 if isinstance(network, timm.models.VisionTransformer) else 64
+    size = 16 if isinstance(network, nn.Sequential) and len(network) == 2 else size
+    table = LayerTable("it", record(network.eval(), (size, size)))
+    assert table.find("-1") == table.find("output") == table.find("penultimate")
+    assert table.find("-1").n_features == width
+    with pytest.raises(LayerError):
+        table.find("logits")
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit", "deit_tiny_distilled_patch16_224"])
+def test_penultimate_goes_into_the_classifier_that_a_network_declares(name: str) -> None:
+    network = timm.create_model(name, num_classes=7).eval()
+    size = network.pretrained_cfg["input_size"][1]
+    table = LayerTable("it", record(network, (size, size)))
+    assert table.find("-1").shape == (network.num_features,)
+    assert table.find("logits").shape == table.find("output").shape == (7,)

@@ -195,6 +195,22 @@ def test_deviating_rows_are_not_used(
     np.testing.assert_array_equal(rows, torchs.fit_transform(images))
 
 
+@pytest.mark.usefixtures("fresh_networks")
+def test_deviations_show_themselves_where_the_first_images_are_blank(
+    converted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, ours = both("squeezenet1_0", "pool1", mean=(0, 0, 0), std=(1, 1, 1))
+    fill = compiled.CompiledNetwork.fill
+
+    def wrong(self: compiled.CompiledNetwork, pixels: np.ndarray, out: list[np.ndarray]) -> None:
+        fill(self, pixels, out)
+        out[0][pixels.any((1, 2, 3))] *= 1.001
+
+    monkeypatch.setattr(compiled.CompiledNetwork, "fill", wrong)
+    ours.fit_transform(np.zeros((2, 96, 96, 3), np.uint8))
+    assert not converted
+
+
 @pytest.fixture
 def fresh_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network kept from before, none kept for later."""

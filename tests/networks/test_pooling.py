@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from featx.networks.layers import Layer
-from featx.networks.pooling import choose_pooling, pool, pooled_width
+from featx.networks.pooling import choose_pooling, pool, pooled_width, tap_rows
 
 
 def layer(shape: tuple[int, ...], axes: str, n_prefix: int = 0) -> Layer:
     n_features = int(np.prod(shape))
-    return Layer("x", "x", "Conv2d", 0, shape, n_features, 0, axes, n_prefix)
+    return Layer("x", "x", "Conv2d", 0, shape, n_features, 0, axes, n_prefix, n_prefix > 0)
 
 
 MAPS = layer((3, 4, 6), "chw")
@@ -86,3 +86,11 @@ def test_pooling_comes_to_one_word(pooling: str, what: Any, chosen: str) -> None
 def test_pooling_that_does_not_suit_is_refused(pooling: str, what: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_pooling(pooling, what)
+
+
+@pytest.mark.parametrize("must_copy", [False, True])
+def test_rows_share_their_layers_memory_unless_a_copy_is_needed(must_copy: bool) -> None:
+    maps = torch.zeros(2, 3, 4, 4)
+    rows = tap_rows(maps, "flatten", "chw", 0, must_copy=must_copy)
+    maps += 1
+    assert bool((rows == 0).all()) == must_copy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torchvision
@@ -10,7 +12,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from featx.errors import ModelError
 from featx.networks.configs import find_config
-from featx.networks.tapping import Traced, tap_rows
+from featx.networks.tapping import Traced, deviation
 from tests.networks.conftest import SIZE, Bare, Untraceable, image, run, tap
 
 
@@ -119,9 +121,80 @@ def test_layer_that_is_no_node_of_the_graph_is_a_key_error() -> None:
         traced.cut([tap(find_config(Bare(), size=8), "mul")])
 
 
-@pytest.mark.parametrize("must_copy", [False, True])
-def test_rows_share_their_layers_memory_unless_a_copy_is_needed(must_copy: bool) -> None:
-    maps = torch.zeros(2, 3, 4, 4)
-    rows = tap_rows(maps, "flatten", "chw", 0, must_copy=must_copy)
-    maps += 1
-    assert bool((rows == 0).all()) == must_copy
+class Unpacked(nn.Module):
+    """Takes a tuple apart: ``getitem`` in the graph, and nothing where it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.conv(x).chunk(2, 1)
+        cut = (a * b.sigmoid())[:, :, 1:]
+        return cut[:, :, :-1]
+
+
+class Branching(nn.Module):
+    """Goes another way while it is traced."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(x, torch.Tensor):
+            x = x / 10
+        return x + 1
+
+
+class Counting(nn.Module):
+    """Counts its images where it can."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            n_images = int(x.shape[0])
+        except TypeError:
+            n_images = 1
+        return x / n_images
+
+
+def test_a_graph_that_unpacks_a_tuple_has_the_names_of_the_run() -> None:
+    rows = [
+        run(find_config(network, size=8, tap=how), "getitem", "getitem_1", batch=image(8))
+        for network in [Unpacked().eval()]
+        for how in ("graph", "hooks")
+    ]
+    assert all(torch.equal(*pair) for pair in zip(*rows, strict=True))
+
+
+@pytest.mark.parametrize(("network", "name"), [(Branching(), "add"), (Counting(), "div")])
+def test_what_deviates_from_the_running_network_goes_by_hooks(
+    network: nn.Module, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "featx")
+    plan = find_config(network, size=8)
+    (rows,) = run(plan, name, batch=image(8))
+    assert torch.equal(rows, network(plan.network().normalize(image(8))).flatten(1))
+    assert f"tapped by hooks (the graph's '{name}' deviates by" in caplog.text
+
+
+def test_tap_graph_refuses_what_deviates_from_the_running_network() -> None:
+    with pytest.raises(ModelError, match=r"'add' deviates by .*use tap='hooks'"):
+        run(find_config(Branching(), size=8, tap="graph"), "add", batch=image(8))
+
+
+class Stacked(nn.Module):
+    """Stacks three maps, as many as there are images in the recorded run."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[None], x[None] * 2, x[None] * 3]).abs().sum(0)
+
+
+@pytest.mark.parametrize("how", ["auto", "hooks"])
+def test_a_tensor_whose_first_dimension_is_not_the_images_is_no_layer(how: str) -> None:
+    plan = find_config(Stacked(), size=8, tap=how)
+    with pytest.raises(ModelError, match="'abs' of Stacked is no layer: 2 images give"):
+        run(plan, "abs", batch=image(8))
+
+
+def test_deviation_takes_what_is_not_finite_as_it_is() -> None:
+    values = torch.tensor([1.0, math.nan, math.inf])
+    assert deviation(values, values) == 0
+    assert not deviation(values, torch.ones(3)) <= 1
+    assert deviation(torch.ones(2), torch.ones(3)) == math.inf

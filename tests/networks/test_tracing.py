@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from torchvision.models.feature_extraction import get_graph_node_names
 
 from featx.networks.configs import list_layers
 from featx.networks.network import switch_off_in_place
+from featx.networks.tapping import Traced
 from featx.networks.tracing import Namer, function_name, record
 
 
@@ -62,3 +65,18 @@ def test_recording_leaves_no_hooks() -> None:
 )
 def test_functions_are_called_as_in_a_graph(function: object, name: str) -> None:
     assert function_name(function) == name
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [lambda x: x / 2, lambda x: 2 / x, lambda x: 2 - x, lambda x: 2**x, lambda x: x % 2],
+)
+def test_an_operator_has_one_name_in_the_graph_and_the_run(
+    operation: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    class Operation(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return operation(x)
+
+    names = [node.name for node in record(Operation(), (4, 4)).nodes]
+    assert list(Traced(Operation(), (4, 4)).nodes) == names

@@ -7,6 +7,7 @@ from .engine.registry import list_extractors
 from .engine.specs import make_extractor
 from .evaluation.comparison import compare, probe
 from .evaluation.coral import CORAL
+from .evaluation.data_checks import check
 from .evaluation.domain_transfer import transfer
 from .evaluation.linear_probe import LinearProbe
 from .evaluation.prediction import predict
@@ -37,6 +38,7 @@ __all__ = [
     "MeanColor",
     "RawPixels",
     "advise",
+    "check",
     "compare",
     "depth_profile",
     "extract",

@@ -6,11 +6,12 @@ import codecs
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featx._files import atomic_write
 from featx.data.folders import normalize_split
 from featx.errors import DatasetError, did_you_mean, one_line
 
@@ -72,6 +73,76 @@ def read_manifest(file: str, group_column: str | None = None) -> Manifest:
         return _to_manifest(file, names, rows, group_column)
     except OSError as error:
         raise DatasetError(f"Manifest {file} cannot be read: {error}.") from error
+
+
+def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[str]]) -> None:
+    """Save a manifest that `read_manifest` reads, with paths relative to its folder.
+
+    Parameters
+    ----------
+    file : path
+        Its suffix says how it is written; see `check_manifest`. Replaced if it is there.
+    columns : mapping of str to sequence of str
+        ``path`` first, as seen from the current folder; then ``label``, ``split``, ``domain``.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be written.
+    """
+    target = Path(file)
+    folder = os.path.abspath(target.parent)
+    paths = [os.path.relpath(path, folder) for path in columns["path"]]
+    columns = dict(columns) | {"path": paths}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(target) as temporary:
+            if target.suffix.lower() == ".parquet":
+                _write_parquet(temporary, columns)
+            else:
+                _write_text(temporary, columns, _DELIMITERS[target.suffix.lower()])
+    except OSError as error:
+        raise DatasetError(f"Manifest {file} cannot be written: {error}.") from error
+
+
+def check_manifest(file: str | os.PathLike[str], *, force: bool = False) -> None:
+    """See, before anything is computed, whether a manifest may be written.
+
+    Raises
+    ------
+    DatasetError
+        If its suffix is none of a manifest's, or a file is there and `force` is False.
+    """
+    suffix = Path(file).suffix.lower()
+    if suffix not in MANIFEST_SUFFIXES:
+        raise DatasetError(
+            f"{file}: expected a manifest's name, ending in .csv, .tsv or .parquet; got "
+            f"{suffix or 'no suffix'}."
+        )
+    if not force and os.path.lexists(file):
+        raise DatasetError(f"{file} is there already; give another name, or --force (force=True).")
+
+
+def _write_text(file: Path, columns: Mapping[str, Sequence[str]], delimiter: str) -> None:
+    # Names may hold bytes that are no UTF-8; they come back as they were.
+    with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _write_parquet(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        parquet.write_table(
+            pa.table({name: list(column) for name, column in columns.items()}), file
+        )
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            "A path holds bytes that are no UTF-8, which parquet cannot store; write a .csv."
+        ) from error
 
 
 def _read_text(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:

@@ -84,6 +84,23 @@ def _prune_command(
     )
 
 
+@app.command("rebuild")
+@options.expand_groups
+def _rebuild_command(run: options.Cache, printed: options.Json) -> None:
+    """Make a lost or damaged index anew from what the files of rows say; nothing is computed."""
+    found = _open(run).rebuild()
+    if printed.as_json:
+        print_json("cache rebuild", [asdict(found)])
+        return
+    index = "A new index" if found.is_new else "The index is whole"
+    print(f"{index}: {found.n_rows:,} rows entered (files read: {found.n_shards:,})")
+    if found.n_unknown:
+        print(
+            f"Files left alone, as they are damaged or of an earlier featx: {found.n_unknown:,}",
+            file=sys.stderr,
+        )
+
+
 @app.command("clear")
 @options.expand_groups
 def _clear_command(
@@ -100,9 +117,13 @@ def _clear_command(
 
 
 def _open(run: options.RunOptions) -> FeatureStore:
+    from featx.errors import StoreError
     from featx.store.feature_store import open_store
 
-    return open_store(run.chosen_store)
+    store = open_store(run.chosen_store)
+    if run.store and not store.folder.is_dir():  # A mistyped name would become a store.
+        raise StoreError(f"There is no store in {store.folder}.")
+    return store
 
 
 def _report(name: str, act: Callable[[], Any], printed: options.PrintOptions) -> None:

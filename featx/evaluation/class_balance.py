@@ -60,7 +60,7 @@ def find_class_problems(
     for alike in _alike(counts):
         largest, *others = sorted(alike, key=lambda label: -counts[label])
         for label in others:
-            note = f"like {ascii(largest)} but for case, spaces or Unicode form"
+            note = f"like {largest!a} but for case, spaces or Unicode form"
             yield ClassProblem(label, "class name", note, counts[label])
 
 

@@ -18,12 +18,16 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy.typing as npt
-
-from featx._files import to_plain
 from featx.errors import StoreError
 from featx.store.private_folder import full_disk, make_private, store_errors
-from featx.store.shards import SHARD_FOLDER, Shard, ShardLayout, is_sound
+from featx.store.shards import (
+    SHARD_FOLDER,
+    SHARD_SUFFIX,
+    Shard,
+    ShardLayout,
+    is_sound,
+    plain_settings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -173,10 +177,13 @@ class Index:
     def add(self, shard: Shard, settings: Mapping[str, Any]) -> bool:
         """Enter a shard's rows, except for pictures that have some; whether any was new."""
         now, producer = time.time(), json.dumps(dict(shard.producer))
-        plain = to_plain(settings, array=_array_type)
+        plain = plain_settings(settings)
         with self._write() as db:
             if not (self.folder / shard.file).exists():  # Cleared away by another process.
                 return False
+            known = db.execute("SELECT 1 FROM shards WHERE file = ?", (shard.file,))
+            if known.fetchone():  # Entered meanwhile by `cache rebuild` or `cache prune`.
+                return True
             if self.shared:  # Workers write by the user's umask.
                 (self.folder / shard.file).chmod(0o660)
             db.execute(
@@ -198,6 +205,25 @@ class Index:
             if not is_new:
                 db.execute("DELETE FROM shards WHERE id = ?", (shard_id,))
             return bool(is_new)
+
+    def remove_damaged(self) -> bool:
+        """Remove an index that is damaged; whether it was.
+
+        Raises
+        ------
+        StoreError
+            If it was not made by featx, or not by this version: it stays.
+        """
+        try:
+            with self._read() as db:
+                if db.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]:
+                    return False
+        except StoreError as error:
+            if not _is_damaged(error.__cause__):
+                raise
+        for name in (*_SIDE_FILES, INDEX_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+        return True
 
     def drop(self, entries: Iterable[Entry]) -> list[str]:
         """Take out entries; the files of shards that have none left."""
@@ -383,6 +409,8 @@ class Index:
 
     def _create(self, db: sqlite3.Connection) -> None:
         """Make the tables, unless another process has done so meanwhile."""
+        if _schema_version(db) == 0 and _statements_of(db):  # Another program's.
+            raise self._foreign(f"The index of the store in {self.folder}")
         mode = 0o660 if self.shared else 0o600
         (self.folder / INDEX_FILE).chmod(mode)  # SQLite goes by the user's umask.
         db.execute("PRAGMA auto_vacuum = FULL")
@@ -402,6 +430,12 @@ class Index:
                     "folder by --store or FEATX_STORE."
                 )
             if version == 0:
+                if any((self.folder / SHARD_FOLDER).glob(f"*{SHARD_SUFFIX}")):
+                    logger.warning(
+                        "The store in %s has rows but no index of them; `featx cache rebuild` "
+                        "makes one.",
+                        self.folder,
+                    )
                 for statement in _STATEMENTS:
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -418,7 +452,7 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
         if _is_damaged(error):
             raise StoreError(
                 f"The index of the store in {folder} is damaged ({error}). "
-                "Begin anew with `featx cache clear`."
+                "Make it anew from the rows with `featx cache rebuild`."
             ) from error
         raise StoreError(
             f"The index of the store in {folder} cannot be used ({error}). "
@@ -444,8 +478,12 @@ def _schema_version(db: sqlite3.Connection) -> int:
 
 def _has_our_tables(db: sqlite3.Connection) -> bool:
     """Whether the tables are those of `SCHEMA`, with no trigger or view beside them."""
+    return _statements_of(db) == {it.encode() for it in _STATEMENTS}
+
+
+def _statements_of(db: sqlite3.Connection) -> set[Any]:
     query = "SELECT CAST(sql AS BLOB) FROM sqlite_master WHERE name NOT LIKE 'sqlite%'"
-    return {sql for (sql,) in db.execute(query)} == {it.encode() for it in _STATEMENTS}
+    return {sql for (sql,) in db.execute(query)}
 
 
 def _names_a_file(journal: Path) -> bool:
@@ -482,7 +520,3 @@ def _drop_empty(db: sqlite3.Connection) -> list[str]:
     db.execute(f"DELETE FROM shards WHERE {is_empty}")
     db.execute("DELETE FROM settings WHERE id NOT IN (SELECT setting FROM shards)")
     return files
-
-
-def _array_type(array: npt.NDArray[Any]) -> str:
-    return f"{array.dtype}{list(array.shape)}"

@@ -25,6 +25,7 @@ from featx.store.private_folder import store_errors
 from featx.store.shards import (
     SHARD_FOLDER,
     SHARD_SUFFIX,
+    describe,
     is_orphan,
     open_shard,
     row_crc,
@@ -155,6 +156,29 @@ class Pruned:
     n_bytes: int
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was entered into an index that was made anew, or completed.
+
+    Attributes
+    ----------
+    is_new : bool
+        Whether there was no index, or a damaged one.
+    n_rows : int
+        Rows entered.
+    n_shards : int
+        Files that they are in.
+    n_unknown : int
+        Files left alone, as they are damaged, or written by a featx that did not say what they
+        hold.
+    """
+
+    is_new: bool
+    n_rows: int
+    n_shards: int
+    n_unknown: int
+
+
 class Maintenance:
     """The half of `featx.store.feature_store.FeatureStore` that `featx cache` shows.
 
@@ -216,6 +240,8 @@ class Maintenance:
     def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> Pruned:
         """Remove what is of no use: always what killed runs left, and what is asked for.
 
+        Rows that a killed run had written whole, but not entered, are kept: see `rebuild`.
+
         Parameters
         ----------
         unused_days : float, optional
@@ -228,6 +254,8 @@ class Maintenance:
         -------
         Pruned
         """
+        if (self.folder / INDEX_FILE).exists():
+            self.rebuild()
         orphans = self._orphans()
         shards = set(self._unused(unused_days) + self._over(max_bytes))
         before = self._index.counts()
@@ -245,6 +273,28 @@ class Maintenance:
             n_forgotten=len(gone),
             n_bytes=n_bytes,
         )
+
+    def rebuild(self) -> Rebuilt:
+        """Enter what the shards say that they hold; into a new index if it is damaged or gone.
+
+        Returns
+        -------
+        Rebuilt
+        """
+        is_new = not (self.folder / INDEX_FILE).exists() or self._index.remove_damaged()
+        files = self._files()  # Before the index is read, for a commit may come between.
+        entered = {shard.file for shard in self._index.shard_files()}
+        n_before = self._index.counts()["n_rows"]
+        n_shards = n_unknown = 0
+        for file in sorted(set(files) - entered):
+            if not file.endswith(SHARD_SUFFIX):
+                continue
+            if (held := describe(self.folder, file)) is None:
+                n_unknown += 1
+            else:
+                n_shards += self._index.add(*held)
+        n_rows = self._index.counts()["n_rows"] - n_before
+        return Rebuilt(is_new, n_rows, n_shards, n_unknown)
 
     def clear(self) -> Pruned:
         """Remove everything, and begin anew if the index is damaged.

@@ -6,14 +6,19 @@ name and is renamed when every byte is on disk, so that a file with a shard's na
 A joblib file is a pickle around the bytes of the array. `joblib.load` opens it anywhere, but it
 is never unpickled here, for a pickle from somebody else may run code: where the bytes are is
 noted when they are written, and they are mapped from there.
+
+After the pickle, where no reader of pickles looks, a shard says as JSON which images and settings
+its rows are of, so that a lost index can be made anew (`describe`).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import stat
+import struct
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,7 +32,7 @@ import numpy.typing as npt
 from zlib_ng import zlib_ng
 
 import featx
-from featx._files import TEMPORARY_SUFFIX, atomic_write, is_abandoned, writer_mark
+from featx._files import TEMPORARY_SUFFIX, atomic_write, is_abandoned, to_plain, writer_mark
 from featx.store.private_folder import store_errors
 
 SHARD_FOLDER = "shards"
@@ -57,6 +62,11 @@ _DTYPES = frozenset(
 
 _Bytes: TypeAlias = bytes | memoryview
 
+_DESCRIBED = b"featx-01"
+"""The end of a shard that says what it holds; before it the size and CRC-32 of what it says."""
+
+_SIZES = struct.Struct("<QQ")
+
 _ALIGNMENT = 16
 """Bytes to a multiple of which joblib aligns an array in its file."""
 
@@ -84,7 +94,7 @@ class ShardLayout(NamedTuple):
     n_bytes : int
         Size of the file.
     container_crc : int
-        CRC-32 of this layout and of the bytes of the file before and after the array.
+        CRC-32 of this layout and of the bytes before the array, and of the one after it.
     """
 
     dtype: str
@@ -139,6 +149,7 @@ def write_shard(
     digests: Sequence[str],
     rows: npt.NDArray[Any] | Sequence[npt.NDArray[Any]],
     producer: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Shard:
     """Rows in a new file of the store, complete and on disk, but not yet in its index.
 
@@ -156,6 +167,8 @@ def write_shard(
         One row for each picture, or several under the same type and width.
     producer : mapping, optional
         What else made the numbers (a device, a batch size), to be recorded with them.
+    settings : mapping, optional
+        What the fingerprint was taken of, to be recorded in the file.
 
     Returns
     -------
@@ -178,18 +191,79 @@ def write_shard(
     stops = np.cumsum(lengths).tolist()
     starts = [0, *stops[:-1]]
     file = f"{SHARD_FOLDER}/{_new_name(fingerprint)}"
+    held = {
+        "fingerprint": fingerprint,
+        "digests": tuple(digests),
+        "starts": tuple(starts),
+        "stops": tuple(stops),
+        "crcs": tuple(map(row_crc, digests, (array[a:b] for a, b in zip(starts, stops)))),
+        "producer": _versions() | dict(producer or {}),
+    }
+    description = held | {"settings": plain_settings(settings or {})}
     with store_errors(folder):
-        layout = _publish(array, folder / file)
-    return Shard(
-        fingerprint=fingerprint,
-        file=file,
-        digests=tuple(digests),
-        starts=tuple(starts),
-        stops=tuple(stops),
-        crcs=tuple(map(row_crc, digests, (array[a:b] for a, b in zip(starts, stops)))),
-        layout=layout,
-        producer=_versions() | dict(producer or {}),
-    )
+        layout = _publish(array, description, folder / file)
+    return Shard(file=file, layout=layout, **held)
+
+
+def describe(folder: Path, file: str) -> tuple[Shard, dict[str, Any]] | None:
+    """What a shard says that it holds; None if it is damaged or was written by an older featx.
+
+    Parameters
+    ----------
+    folder : Path
+        The store's folder.
+    file : str
+        As of `Shard`.
+
+    Returns
+    -------
+    shard : Shard
+        As `write_shard` gave it.
+    settings : dict
+        What the fingerprint was taken of, arrays told by type and shape.
+    """
+    try:
+        with open(folder / file, "rb", buffering=0, opener=_open_file) as opened:
+            n_bytes = os.fstat(opened.fileno()).st_size
+            content = np.memmap(opened, np.uint8, "r", shape=(n_bytes,))
+        end = n_bytes - len(_DESCRIBED) - _SIZES.size
+        if content[end + _SIZES.size :].tobytes() != _DESCRIBED:
+            return None
+        size, crc = _SIZES.unpack(content[end : end + _SIZES.size].tobytes())
+        if size > end or zlib.crc32(content[end - size : end].data) != crc:
+            return None
+        return _described(file, content, json.loads(content[end - size : end].tobytes()))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _described(
+    file: str, content: npt.NDArray[np.uint8], held: dict[str, Any]
+) -> tuple[Shard, dict[str, Any]] | None:
+    """A description as a shard, if its values could be those of one: they may be anything."""
+    settings, sizes = held.pop("settings"), held.pop("layout")
+    layout = ShardLayout(*sizes, n_bytes=len(content), container_crc=0)
+    if not is_sound(file, *layout) or not Path(file).name.startswith(f"{held['fingerprint']}."):
+        return None
+    layout = layout._replace(container_crc=_container_crc(content, layout))
+    shard = Shard(file=file, layout=layout, **{k: _frozen(v) for k, v in held.items()})
+    columns = (shard.digests, shard.starts, shard.stops, shard.crcs)
+    is_plain = isinstance(settings, dict) and isinstance(shard.producer, dict)
+    numbers = (*shard.starts, *shard.stops, *shard.crcs)
+    if not is_plain or len(set(map(len, columns))) > 1 or not all(map(_is_size, numbers)):
+        return None
+    for digest in shard.digests:
+        bytes.fromhex(digest)
+    return shard, settings
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def plain_settings(settings: Mapping[str, Any]) -> Any:
+    """Settings as JSON has them, arrays told by type and shape."""
+    return to_plain(settings, array=lambda it: f"{it.dtype}{list(it.shape)}", allow_nan=False)
 
 
 def open_shard(folder: Path, file: str, layout: ShardLayout) -> npt.NDArray[Any] | None:
@@ -246,7 +320,7 @@ def is_sound(file: Any, *layout: Any) -> bool:
         return False
     shard = ShardLayout(*layout)
     is_aligned = shard.offset % _ALIGNMENT == 0 and shard.offset <= _MAX_HEADER_BYTES
-    return is_aligned and shard.stop + len(_STOP) == shard.n_bytes
+    return is_aligned and shard.stop + len(_STOP) <= shard.n_bytes
 
 
 def row_crc(digest: str, row: npt.NDArray[Any]) -> int:
@@ -262,18 +336,20 @@ def is_orphan(path: Path, now: float | None = None) -> bool:
     return is_abandoned(path, spared_s=_UNCOMMITTED_S, now=now)
 
 
-def _publish(array: npt.NDArray[Any], path: Path) -> ShardLayout:
-    """Save an array in a new file, whole or not at all; where it is in it."""
+def _publish(array: npt.NDArray[Any], description: Mapping[str, Any], path: Path) -> ShardLayout:
+    """Save an array and what it is in a new file, whole or not at all; where it is in it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # A name that says who writes, so that what a killed process left is found to be abandoned.
     part = path.with_name(path.name + TEMPORARY_SUFFIX)
     with atomic_write(path, temporary=part), part.open("x+b") as file:
         joblib.dump(array, file)
-        return _layout(array, file)
+        return _layout(array, description, file)
 
 
-def _layout(array: npt.NDArray[Any], file: IO[bytes]) -> ShardLayout:
-    """Where joblib has put an array in the file that it has just written.
+def _layout(
+    array: npt.NDArray[Any], description: Mapping[str, Any], file: IO[bytes]
+) -> ShardLayout:
+    """Where joblib has put an array in the file that it has just written, now described.
 
     joblib writes the pickle of a wrapper, one byte with the length of the padding, the padding,
     the array's bytes and the pickle's last opcode.
@@ -288,12 +364,20 @@ def _layout(array: npt.NDArray[Any], file: IO[bytes]) -> ShardLayout:
     if trailer != _STOP or header[-n_padding - 1] != n_padding or offset % _ALIGNMENT:
         raise RuntimeError(f"joblib {joblib.__version__} writes arrays in an unknown layout.")
     n_rows, width = array.shape
-    layout = ShardLayout(array.dtype.str, n_rows, width, offset, n_bytes, container_crc=0)
+    described = n_bytes + _append(file, description, (array.dtype.str, n_rows, width, offset))
+    layout = ShardLayout(array.dtype.str, n_rows, width, offset, described, container_crc=0)
     return layout._replace(container_crc=_crc_of_parts(layout, header, trailer))
 
 
+def _append(file: IO[bytes], description: Mapping[str, Any], layout: Sequence[Any]) -> int:
+    """Write what a shard holds to its end, where `describe` looks; number of bytes."""
+    said = json.dumps({**description, "layout": layout}).encode()
+    return file.write(said + _SIZES.pack(len(said), zlib.crc32(said)) + _DESCRIBED)
+
+
 def _container_crc(content: npt.NDArray[np.uint8], layout: ShardLayout) -> int:
-    return _crc_of_parts(layout, content[: layout.offset].data, content[layout.stop :].data)
+    trailer = content[layout.stop : layout.stop + len(_STOP)]
+    return _crc_of_parts(layout, content[: layout.offset].data, trailer.data)
 
 
 def _crc_of_parts(layout: ShardLayout, header: _Bytes, trailer: _Bytes) -> int:

@@ -78,7 +78,10 @@ def to_shards(
         return chunk
     speed = {name: str(getattr(producer, name, None)) for name in _RECORDED} | speed
     for layer, rows in chunk.blocks.items():
-        chunk.shards.append(write_shard(folder, fingerprints[layer], chunk.digests, rows, speed))
+        settings = producer.settings(layer)
+        chunk.shards.append(
+            write_shard(folder, fingerprints[layer], chunk.digests, rows, speed, settings)
+        )
     chunk.blocks = {}
     return chunk
 

@@ -21,7 +21,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from children import COMMITTED, STEPS_TAKEN, Ended, call, featx_command, killed_at_step, recorded, start
+from children import (
+    COMMITTED,
+    STEPS_TAKEN,
+    Ended,
+    call,
+    featx_command,
+    killed_at_step,
+    recorded,
+    start,
+)
 from tallies import Plan, Tally
 
 COLUMNS = ("killed", "wrong", "lost", "stuck", "left", "crashed", "hung", "refused")
@@ -78,7 +87,12 @@ def cases() -> list[Case]:
     training = "--head-epochs 1 --epochs 1 --batch-size 8 --checkpoint checkpoint -q -o output"
     return [
         *(
-            Case(f"extract {suffix or 'folder'}", (*extract, f"output{suffix}"), f"output{suffix}", features)
+            Case(
+                f"extract {suffix or 'folder'}",
+                (*extract, f"output{suffix}"),
+                f"output{suffix}",
+                features,
+            )
             for suffix in FORMATS
         ),
         Case("finetune", ("finetune", "{data}", *training.split()), "output", predictions),
@@ -139,7 +153,11 @@ class Rehearsed:
             yield "killed", ""
         elif ended.code != 0:
             yield ended.crash or "stuck", f"{kill}: {ended.last_line}"
-        for fault, note in (*self._check_rows(folder), *self._check_output(folder), *self._check_rerun(folder)):
+        for fault, note in (
+            *self._check_rows(folder),
+            *self._check_output(folder),
+            *self._check_rerun(folder),
+        ):
             yield fault, f"{kill}: {note}"
 
     def _moment(self, number: int, turn: int) -> Kill:

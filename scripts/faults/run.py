@@ -48,12 +48,26 @@ CAMPAIGNS = {
 }
 """Rounds are kills, whole reads per format, files, attacks, signals, commands."""
 
-WARM = """
-featx.cli featx.engine.extraction featx.engine.persistence featx.evaluation.comparison
-featx.evaluation.prediction featx.analysis.depth featx.finetuning.experiment
-featx.report.writing featx.store.feature_store matplotlib.pyplot bokeh.plotting
-pyarrow.parquet pyarrow.csv h5py scipy.io safetensors.torch skops.io torch
-""".split()
+WARM = [
+    "featx.cli",
+    "featx.engine.extraction",
+    "featx.engine.persistence",
+    "featx.evaluation.comparison",
+    "featx.evaluation.prediction",
+    "featx.analysis.depth",
+    "featx.finetuning.experiment",
+    "featx.report.writing",
+    "featx.store.feature_store",
+    "matplotlib.pyplot",
+    "bokeh.plotting",
+    "pyarrow.parquet",
+    "pyarrow.csv",
+    "h5py",
+    "scipy.io",
+    "safetensors.torch",
+    "skops.io",
+    "torch",
+]
 """Modules that children need, imported once."""
 
 
@@ -77,9 +91,7 @@ def run_campaign(name: str, folder: Path, arguments: argparse.Namespace) -> bool
     """Run a campaign and print its table; whether a column is bad."""
     size = CAMPAIGNS[name]
     rounds, seconds = (
-        (size.short_rounds, size.short_seconds)
-        if arguments.short
-        else (size.rounds, size.seconds)
+        (size.short_rounds, size.short_seconds) if arguments.short else (size.rounds, size.seconds)
     )
     (folder / name).mkdir()
     plan = Plan(

@@ -55,7 +55,9 @@ def race(name: str, plan: Plan, seconds: float) -> Tally:
     path = folder / ("output" if name in ("folder", MODEL) else f"output{name}")
     folder.mkdir()
     case.write(path, 0)
-    children = [begin(write_forever(case, path, i), folder / f"writer{i}") for i in range(N_WRITERS)]
+    children = [
+        begin(write_forever(case, path, i), folder / f"writer{i}") for i in range(N_WRITERS)
+    ]
     reader = begin(read_until(case, path, plan.rounds, seconds), folder / "reader")
     ended = reader.wait(seconds + 60)
     for child in children:
@@ -124,7 +126,9 @@ def features_case() -> Case:
         n_rows = N_ROWS + number % 2
         X = np.full((n_rows, N_COLUMNS), number, np.float32)
         names = [f"{number}/{i}.png" for i in range(n_rows)]
-        FeatureSet(X, names, labels=[str(number)] * n_rows, provenance=settings).save(path, force=True)
+        FeatureSet(X, names, labels=[str(number)] * n_rows, provenance=settings).save(
+            path, force=True
+        )
 
     def read(path: Path) -> int | None:
         found = FeatureSet.load(path)

@@ -104,3 +104,23 @@ def test_prune_to_a_size(
 )
 def test_sizes_are_read(text: str, n_bytes: int) -> None:
     assert _bytes(text) == n_bytes
+
+
+def test_rebuild_brings_rows_back_without_computing_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(os.environ["FEATX_STORE"], "index.sqlite").unlink()
+    assert run(monkeypatch, "rebuild") == 0
+    assert capsys.readouterr().out.startswith("A new index: 4 rows entered (files read: ")
+    monkeypatch.setattr(MeanColor, "_extract", lambda *_: pytest.fail("computed"))
+    images = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
+    assert MeanColor(store="default").fit_transform(images).shape == (4, 3)
+
+
+def test_mistyped_store_is_not_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("info", "ls", "verify", "prune", "rebuild"):
+        assert run(monkeypatch, command, "--store", str(tmp_path / "stroe")) == 1
+        assert f"There is no store in {tmp_path / 'stroe'}." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -163,10 +163,10 @@ def test_unsound_rows_are_dropped_with_their_entries(index: Index) -> None:
     assert index.drop_unsound() == (0, [])
 
 
-def test_a_damaged_index_says_how_to_begin_anew(index: Index) -> None:
+def test_a_damaged_index_says_how_to_make_it_anew(index: Index) -> None:
     index.counts()
     (index.folder / INDEX_FILE).write_bytes(b"no database " * 1000)
-    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache clear"):
+    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache rebuild"):
         index.counts()
     assert index.empty() == 0
     assert index.counts()["n_rows"] == 0
@@ -195,7 +195,7 @@ def test_an_index_with_other_tables_is_refused_until_it_is_cleared(
 def test_text_that_cannot_be_decoded_is_damage(index: Index) -> None:
     entered(index, DIGESTS)
     change(index, "UPDATE shards SET file = CAST(x'ff' AS TEXT)")
-    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache clear"):
+    with pytest.raises(StoreError, match=r"index .* is damaged .*featx cache rebuild"):
         index.shard_files()
 
 
@@ -258,3 +258,18 @@ def test_a_pipe_beside_the_index_is_not_waited_for(index: Index, suffix: str) ->
     os.mkfifo(index.folder / f"{INDEX_FILE}{suffix}")
     with pytest.raises(StoreError, match=rf"index\.sqlite{suffix}"):
         index.counts()
+
+
+def test_a_shard_entered_by_a_rebuild_is_entered_once(index: Index) -> None:
+    shard = entered(index, DIGESTS)
+    assert index.add(shard, {})
+    assert index.counts()["n_rows"] == len(DIGESTS)
+
+
+def test_store_that_lost_its_index_says_so(index: Index, caplog: pytest.LogCaptureFixture) -> None:
+    assert index.counts()["n_rows"] == 0  # Every run asks before it writes.
+    entered(index, DIGESTS)
+    assert not caplog.messages
+    (index.folder / INDEX_FILE).unlink()
+    assert index.counts()["n_rows"] == 0
+    assert "has rows but no index of them; `featx cache rebuild` makes one" in caplog.text

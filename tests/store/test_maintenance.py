@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from featx.data.images import Images
+from featx.errors import StoreError
 from featx.store.feature_store import FeatureStore
 from featx.store.index import INDEX_FILE
 from featx.store.shards import write_shard
@@ -28,7 +29,8 @@ def full(store: FeatureStore) -> FeatureStore:
         for part in (DIGESTS[:2], DIGESTS[2:]):
             rows = np.ones((2, width), np.float32)
             settings = {"extractor": "featx.extractors.color.MeanColor", "parameters": {"n": width}}
-            store.commit(write_shard(store.folder, fingerprint, part, rows), settings)
+            shard = write_shard(store.folder, fingerprint, part, rows, settings=settings)
+            store.commit(shard, settings)
     age(store, OLD, days=10)
     return store
 
@@ -47,7 +49,7 @@ def files(store: FeatureStore) -> list[Path]:
 
 def damage(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[-10] ^= 1
+    content[content.index(b'{"fingerprint"') - 10] ^= 1  # In the last row.
     path.write_bytes(content)
 
 
@@ -198,13 +200,12 @@ def test_no_file_outside_the_store_is_removed(
     assert full.verify().n_damaged == 0
 
 
-def test_what_an_unsound_row_leaves_behind_is_pruned_in_time(full: FeatureStore) -> None:
-    change_index(full, "UPDATE shards SET offset = 0 WHERE id = 1")
+def test_rows_of_a_damaged_entry_are_entered_anew_from_their_file(full: FeatureStore) -> None:
+    change_index(full, "UPDATE shards SET offset = 1 WHERE id = 1")
     assert (full.verify().n_damaged, len(files(full))) == (2, 4)
-    for path in files(full):
-        os.utime(path, (0, 0))
-    assert full.prune().n_orphans == 1
-    assert (full.verify().n_rows, len(files(full))) == (6, 3)
+    assert full.info().n_rows == 6
+    full.prune()
+    assert (full.info().n_rows, len(files(full)), full.verify().n_damaged) == (8, 4, 0)
 
 
 @pytest.mark.parametrize("settings", ["", "[1]", "[" * 10**5, '{"parameters": 3}', b"\xff"])
@@ -240,3 +241,51 @@ def test_a_full_disk_is_read_pruned_and_cleared(tiny_disk: Path) -> None:
     fill_disk(tiny_disk)
     store.clear()
     assert files(store) == store.ls() == []
+
+
+@pytest.mark.parametrize("lost", ["gone", "damaged", "half"])
+def test_rebuild_restores_every_row_of_a_lost_index(full: FeatureStore, lost: str) -> None:
+    index = full.folder / INDEX_FILE
+    before, listed = rows_of(full), [(it.fingerprint, it.settings) for it in full.ls()]
+    content = index.read_bytes()
+    changed = {"gone": b"", "damaged": b"x" * 9999, "half": content[: len(content) // 2]}[lost]
+    index.unlink() if lost == "gone" else index.write_bytes(changed)
+
+    assert asdict(full.rebuild()) == {"is_new": True, "n_rows": 8, "n_shards": 4, "n_unknown": 0}
+
+    np.testing.assert_equal(rows_of(full), before)
+    assert sorted((it.fingerprint, it.settings) for it in full.ls()) == sorted(listed)
+    assert full.verify().n_damaged == 0
+
+
+def rows_of(store: FeatureStore) -> dict[str, np.ndarray]:
+    return {key: np.stack([row for _, row in store.read(key, DIGESTS)]) for key in (OLD, NEW)}
+
+
+def test_rebuild_of_a_whole_index_enters_what_is_not_in_it(full: FeatureStore) -> None:
+    write_shard(full.folder, NEW, ["aa" * 16], np.ones((1, 50), np.float32))
+    found = full.rebuild()
+    assert (found.is_new, found.n_rows, found.n_shards) == (False, 1, 1)
+    assert full.missing(NEW, ["aa" * 16]) == []
+    assert full.rebuild().n_rows == 0
+
+
+def test_rebuild_leaves_shards_alone_that_do_not_say_what_they_hold(full: FeatureStore) -> None:
+    old, torn, *_ = files(full)
+    content = old.read_bytes()
+    old.write_bytes(content[: content.index(b'{"fingerprint"')])  # As joblib wrote it.
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (full.folder / INDEX_FILE).unlink()
+    assert asdict(full.rebuild()) == {"is_new": True, "n_rows": 4, "n_shards": 2, "n_unknown": 2}
+    assert len(files(full)) == 4
+
+
+def test_rebuild_leaves_an_index_alone_that_is_another_programs(full: FeatureStore) -> None:
+    (full.folder / INDEX_FILE).unlink()
+    with sqlite3.connect(full.folder / INDEX_FILE) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    db.close()
+    content = (full.folder / INDEX_FILE).read_bytes()
+    with pytest.raises(StoreError, match="was not made by featx"):
+        full.rebuild()
+    assert (full.folder / INDEX_FILE).read_bytes() == content

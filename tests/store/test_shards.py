@@ -23,6 +23,8 @@ from featx.store.shards import (
     PRODUCERS,
     Shard,
     ShardLayout,
+    _append,
+    describe,
     is_orphan,
     is_sound,
     open_shard,
@@ -180,7 +182,8 @@ def test_a_truncated_shard_is_none(tmp_path: Path, matrix: np.ndarray, n_bytes: 
 def test_no_value_of_a_header_byte_is_taken_for_another(tmp_path: Path, matrix: np.ndarray) -> None:
     shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
     content = bytearray((tmp_path / shard.file).read_bytes())
-    for index in (*range(shard.layout.offset), *range(shard.layout.stop, len(content))):
+    end = content.index(b'{"fingerprint"')  # What follows is for a rebuild, with a sum of its own.
+    for index in (*range(shard.layout.offset), *range(shard.layout.stop, end)):
         for value in {0, 1, 0x2E, 0x7F, 0x80, 0xFF, content[index] ^ 1} - {content[index]}:
             damaged = content[:]
             damaged[index] = value
@@ -240,7 +243,7 @@ def test_rows_are_found_behind_any_padding(tmp_path: Path, n_columns: int) -> No
     rows = np.full((3, n_columns), 0xFF, np.uint8)  # The value that joblib pads with.
     shard = write_shard(tmp_path, "f" * n_columns, DIGESTS, rows)
     content = (tmp_path / shard.file).read_bytes()
-    assert content[shard.layout.offset :] == rows.tobytes() + b"."
+    assert content[shard.layout.offset : shard.layout.stop + 1] == rows.tobytes() + b"."
     np.testing.assert_array_equal(opened(tmp_path, shard), rows)
 
 
@@ -302,3 +305,48 @@ def test_a_file_of_a_dead_writer_is_abandoned_after_a_minute(
 
 def test_a_file_that_is_gone_is_not_abandoned(tmp_path: Path) -> None:
     assert not is_orphan(tmp_path / "gone")
+
+
+def test_a_shard_says_what_it_holds(tmp_path: Path) -> None:
+    parts = [np.full((n, 4), n, np.uint8) for n in (2, 0, 3)]
+    settings = {"extractor": "x", "words": np.zeros((2, 3))}
+    shard = write_shard(tmp_path, PRINT, DIGESTS, parts, {"device": "cpu"}, settings)
+    told = {"extractor": "x", "words": "float64[2, 3]"}
+    assert describe(tmp_path, shard.file) == (shard, told)
+
+
+def test_no_change_of_what_a_shard_says_goes_unnoticed(tmp_path: Path, matrix: np.ndarray) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    path = tmp_path / shard.file
+    content = path.read_bytes()
+    for i in range(shard.layout.stop + 1, len(content)):
+        path.write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        assert describe(tmp_path, shard.file) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("digests", ["x"] * 3),
+        ("digests", [1] * 3),
+        ("starts", [0]),
+        ("stops", [1, 2, 2**60]),
+        ("crcs", ["a"] * 3),
+        ("fingerprint", "e" * 32),
+        ("layout", ["O", 3, 4, 240]),
+        ("settings", []),
+        ("more", 1),
+    ],
+)
+def test_a_shard_that_says_what_cannot_be_is_not_believed(
+    tmp_path: Path, matrix: np.ndarray, name: str, value: Any
+) -> None:
+    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    content = (tmp_path / shard.file).read_bytes()[: shard.layout.stop + 1]
+    layout = (shard.layout.dtype, *shard.layout[1:4])
+    fields = ("fingerprint", "digests", "starts", "stops", "crcs", "producer")
+    held = {key: getattr(shard, key) for key in fields} | {"layout": layout, "settings": {}}
+    with (tmp_path / shard.file).open("wb") as file:
+        file.write(content)
+        _append(file, held | {name: value}, value if name == "layout" else layout)
+    assert describe(tmp_path, shard.file) is None

@@ -158,7 +158,7 @@ def damage_a_row(store: FeatureStore) -> None:
     """Flip a bit in the last row of the first shard."""
     path = store.folder / store._index.shard_files()[0].file
     content = bytearray(path.read_bytes())
-    content[-10] ^= 1
+    content[content.index(b'{"fingerprint"') - 10] ^= 1
     path.write_bytes(content)
 
 

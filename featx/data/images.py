@@ -39,6 +39,11 @@ MAX_PIXELS = 89_478_485
 GRAY_WEIGHTS = (2125, 7154, 721)
 """Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
 
+_MAX_FILE_BYTES = 2**30
+"""Largest file that is read: four times as many bytes as the largest image decoded by default."""
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 _GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -268,16 +273,31 @@ def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[An
 
 
 def _file_bytes(path: Path, name: str) -> bytes:
-    """Content of a file; a pipe or device, which may never end, is refused unread."""
+    """Content of a file; a pipe or device, which may never end, is refused unread.
+
+    What was opened is checked, not what the path named before, and nothing is waited for: some
+    files of /proc have content only once something happens.
+    """
     try:
-        kind = path.stat().st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise ImageError(name, "is a pipe or device; expected a file")
-        return path.read_bytes()
+        handle = os.open(path, os.O_RDONLY | _AT_ONCE)
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(name, "is a pipe or device; expected a file")
+            if status.st_size > _MAX_FILE_BYTES:
+                raise ImageError(name, _too_large(status.st_size))
+            content = file.read(_MAX_FILE_BYTES + 1)  # It may have grown, or not know its size.
+        if len(content) > _MAX_FILE_BYTES:
+            raise ImageError(name, _too_large(len(content)))
+        return content
     except ImageError:
         raise
     except (OSError, ValueError) as error:
         raise ImageError(name, _reason(error)) from error
+
+
+def _too_large(n_bytes: int) -> str:
+    return f"the file has {n_bytes:,} bytes; expected at most {_MAX_FILE_BYTES:,}"
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:

@@ -528,3 +528,30 @@ def test_pipes_and_devices_are_refused_unread(tmp_path: Path, make: Callable[[Pa
     make(tmp_path / "a.png")
     with pytest.raises(ImageError, match="pipe or device"):
         decode(tmp_path / "a.png")
+
+
+def test_a_sparse_file_is_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "x.jpg"
+    with file.open("wb") as sparse:
+        sparse.truncate(200 * 10**9)
+    with pytest.raises(ImageError, match=r"has 200,000,000,000 bytes; expected at most"):
+        Images([file]).digest(0)
+
+
+def test_a_file_that_does_not_know_its_size_is_read_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.data.images._MAX_FILE_BYTES", 10)
+    link = tmp_path / "x.jpg"
+    link.symlink_to("/proc/self/status")
+    with pytest.raises(ImageError, match="has 11 bytes; expected at most 10"):
+        Images([link]).digest(0)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "fifo"])
+def test_a_link_to_a_device_or_pipe_is_refused_at_once(tmp_path: Path, target: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    link = tmp_path / "x.jpg"
+    link.symlink_to(target if target.startswith("/") else tmp_path / target)
+    with pytest.raises(ImageError, match="is a pipe or device"):
+        Images([link]).digest(0)

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def features(output: Path, _: Path) -> Any:
 def predictions(output: Path, others: Path) -> Any:
     from featx import predict
 
-    rows = predict(str(output), str(others)).rows
+    rows = predict(str(output), str(others), store=None).rows
     return [[row["path"], row["predicted"], f"{row['probability']:.3f}"] for row in rows]
 
 
@@ -144,6 +145,7 @@ class Rehearsed:
 
     def round(self, number: int, turn: int) -> Iterator[tuple[str, str]]:
         """Faults of one kill, and the news that it struck."""
+        _ = self._rehearsal
         kill = self._moment(number, turn)
         folder = self.folder / "round"
         shutil.rmtree(folder, ignore_errors=True)
@@ -250,6 +252,7 @@ class Rehearsed:
                 yield "wrong", "the next run gives another output"
         except Exception as error:
             yield "wrong", f"the output of the next run: {error}"
+        call(prune, folder)
         if names := self._leftovers(folder):
             yield "left", ", ".join(names)
 
@@ -292,6 +295,16 @@ def verify() -> int:
     from featx.store.feature_store import FeatureStore
 
     return FeatureStore().verify().n_damaged
+
+
+def prune() -> None:
+    """Remove what killed runs left in the store, which is spared for a minute, as if later."""
+    from featx.store.feature_store import FeatureStore
+
+    store = FeatureStore()
+    for file in (store.folder / "shards").iterdir():
+        os.utime(file, (time.time() - 120,) * 2)
+    store.prune()
 
 
 def rows_of(folder: Path) -> set[str]:

@@ -157,19 +157,20 @@ def prepare_network(
         network, report = build_network(plan)
         surgery = _design_head(network, plan.table, head, n_classes)
         _check_weights(plan, network, report, surgery["at"])
-        operate(network, [surgery])
-        _start_small(network.get_submodule(surgery["at"]))
+        network = operate(network, [surgery])
+        place = surgery["at"] or "head"
+        _start_small(network.get_submodule(place))
     network = network.eval().float()
     own = network.state_dict()
-    lost = f"{surgery['at']}.", *(f"{path}." for path in surgery["removed"])
+    if not surgery["at"]:
+        report = report.within("body")
+    lost = f"{place}.", *(f"{path}." for path in surgery["removed"])
     report.loaded = [name for name in report.loaded if not name.startswith(lost)]
     report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
     report.new = {name: why for name, why in report.new.items() if name in own}
     report.new |= {name: "the new head" for name in own if name.startswith(lost[0])}
     table = LayerTable(plan.source.name, record(network, plan.preprocessing.crop))
-    prepared = Prepared(
-        network, table, plan, report, [*_earlier_surgeries(plan), surgery], surgery["at"]
-    )
+    prepared = Prepared(network, table, plan, report, [*_earlier_surgeries(plan), surgery], place)
     _check_output(prepared, n_classes)
     return prepared
 
@@ -213,8 +214,11 @@ def _design_head(
     ModelError
         If nothing with weights follows the head's layer.
     """
+    classifier = _weighted_after(table, table.find("penultimate").index)
+    if not classifier and head.layer in (None, "output"):
+        return _follow_output(table.find("output"), head, n_classes)
     if head.is_plain:
-        last = _weighted_after(table, table.find("penultimate").index)[-1].name
+        last = classifier[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
         return {"at": last, "layers": [["logits", *settings]], "removed": _rectifiers(table, last)}
     layer = table.find(head.layer) if head.layer else last_maps(table)
@@ -232,19 +236,35 @@ def _design_head(
     return {"at": first.name, "layers": layers, "removed": removed}
 
 
+def _follow_output(output: Layer, head: Head, n_classes: int) -> dict[str, Any]:
+    """A head after a network that has no classifier, as self-supervised ones have none."""
+    layers: list[list[Any]] = []
+    n_features = output.n_features
+    if output.axes == "chw":
+        layers = [["gap", "gap"], ["flatten", "flatten"]]
+        n_features = output.shape[0]
+    elif output.axes == "tc":
+        layers = [["tokens", "tokens", output.n_prefix, output.has_class_token]]
+        n_features = output.shape[1]
+    elif len(output.shape) > 1:
+        layers = [["flatten", "flatten"]]
+    return {"at": "", "layers": layers + head.dense(n_features, n_classes), "removed": []}
+
+
 def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, at: str) -> None:
     """Everything before the head has to be there, unless a part was asked for."""
     if plan.weights.read is None or plan.load:
         return
     entered = plan.table.recording.entered
+    before = plan.table[entered[at] - 1 if at else -1]
     check_complete(
         report,
         network,
         entered,
-        entered[at] - 1,
+        before.index,
         weights=plan.weights.name,
         model=plan.source.name,
-        layer=plan.table[entered[at] - 1].alias or plan.table[entered[at] - 1].node,
+        layer=before.alias or before.node,
     )
 
 

@@ -10,18 +10,35 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from featx.errors import ModelError
 
 Surgery = Mapping[str, Any]
-"""``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out."""
+"""``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out.
+
+Where ``at`` is empty nothing is replaced: the layers follow the whole network, as ``head``.
+"""
+
+
+class _TokenPool(nn.Module):
+    """The class token, or the mean of the others."""
+
+    def __init__(self, n_prefix: int, takes_class: bool) -> None:
+        super().__init__()
+        self.n_prefix, self.takes_class = n_prefix, takes_class
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """From ``(n, n_tokens, n_channels)`` to ``(n, n_channels)``."""
+        return tokens[:, 0] if self.takes_class else tokens[:, self.n_prefix :].mean(1)
+
 
 _KINDS: dict[str, Any] = {
     "linear": nn.Linear,
     "conv": nn.Conv2d,
     "gap": lambda: nn.AdaptiveAvgPool2d(1),
     "flatten": nn.Flatten,
+    "tokens": _TokenPool,
     "unflatten": lambda *shape: nn.Unflatten(1, shape),
     "dropout": nn.Dropout,
     "batch_norm": nn.BatchNorm1d,
@@ -30,7 +47,7 @@ _KINDS: dict[str, Any] = {
 
 
 def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
-    """Do surgeries on a network in place; new layers are random.
+    """Do surgeries on a network, in place where that is possible; new layers are random.
 
     Parameters
     ----------
@@ -43,7 +60,7 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        The same network.
+        The same network, or one that holds it as ``body`` before its ``head``.
 
     Raises
     ------
@@ -57,7 +74,11 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     Linear(in_features=12, out_features=2, bias=True)
     """
     for surgery in surgeries:
-        put(network, surgery["at"], _build_layers(surgery["layers"]))
+        layers = _build_layers(surgery["layers"])
+        if not surgery["at"]:
+            network = nn.Sequential(OrderedDict(body=network, head=layers))
+            continue
+        put(network, surgery["at"], layers)
         for path in surgery.get("removed", ()):
             put(network, path, nn.Identity())
     return network

@@ -212,7 +212,7 @@ class LayerTable(Sequence[Layer]):
     def nearest(self, name: str) -> list[str]:
         """Names most like `name`, best first."""
         aliases = [layer.alias for layer in self._layers if layer.alias]
-        return nearest_names(name, [*aliases, "penultimate", "logits", *self._places])
+        return nearest_names(name, [*aliases, *self._places])
 
     def _from_the_end(self, name: str) -> Layer:
         """``-1`` is the penultimate layer, ``-2`` the layer with an alias before it."""

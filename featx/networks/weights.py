@@ -56,6 +56,20 @@ class LoadReport:
     new: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
 
+    def within(self, holder: str) -> LoadReport:
+        """The same of a network that holds the former one under a name."""
+
+        def name(own: str) -> str:
+            return f"{holder}.{own}"
+
+        return LoadReport(
+            loaded=list(map(name, self.loaded)),
+            renamed={old: name(new) for old, new in self.renamed.items()},
+            skipped=self.skipped,
+            new={name(own): why for own, why in self.new.items()},
+            unknown=self.unknown,
+        )
+
     def __str__(self) -> str:
         counts = {
             "loaded": len(self.loaded),

@@ -187,7 +187,9 @@ def stored_rows(folder: Path | None, images: Sequence[Path]) -> str:
     from featx import extract
 
     store = None if folder is None else folder / "store"
-    return hashlib.sha256(extract(list(map(str, images)), SPEC, store=store).X.tobytes()).hexdigest()
+    return hashlib.sha256(
+        extract(list(map(str, images)), SPEC, store=store).X.tobytes()
+    ).hexdigest()
 
 
 def manifest_builder(suffix: str) -> Callable[[Path, Sequence[Path]], object]:

@@ -37,7 +37,9 @@ MORE_BYTES = 6 * 2**30
 
 MODULE = "featx_fault_module"
 SENTINEL = "sentinel"
-RUNS_PROGRAMS = frozenset({"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn"})
+RUNS_PROGRAMS = frozenset(
+    {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn"}
+)
 """Events of `sys.addaudithook`: nothing that is read here starts a program."""
 
 
@@ -60,7 +62,10 @@ def make_images(plan: Plan) -> list[Path]:
     folder = plan.folder / "images"
     folder.mkdir()
     kinds_of_photos = sorted((plan.data / "photo").iterdir())[:N_IMAGES]
-    return [Path(shutil.copy(sorted(it.iterdir())[0], folder / f"{it.name}.jpg")) for it in kinds_of_photos]
+    return [
+        Path(shutil.copy(sorted(it.iterdir())[0], folder / f"{it.name}.jpg"))
+        for it in kinds_of_photos
+    ]
 
 
 def plant_module(folder: Path) -> None:
@@ -141,7 +146,9 @@ def reader(
         limit_memory()
         warnings.simplefilter("ignore")
         programs: list[str] = []
-        sys.addaudithook(lambda event, _: programs.append(event) if event in RUNS_PROGRAMS else None)
+        sys.addaudithook(
+            lambda event, _: programs.append(event) if event in RUNS_PROGRAMS else None
+        )
         notes = os.open(folder / "outcomes.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         sentinel = plan.folder / SENTINEL
         for number in numbers:
@@ -186,7 +193,9 @@ def attempt(kind: Kind, place: Path, images: Sequence[Path]) -> str:
 
 def damage(rng: random.Random, place: Path, kind: Kind, sentinel: Path) -> None:
     """Damage one of the files in a folder."""
-    files = sorted(it for it in place.rglob("*") if it.is_file() and not it.name.endswith(kind.spared or "\n"))
+    files = sorted(
+        it for it in place.rglob("*") if it.is_file() and not it.name.endswith(kind.spared or "\n")
+    )
     file = rng.choice(files)
     data = file.read_bytes()
     crafted = None
@@ -314,7 +323,9 @@ def in_json(rng: random.Random, data: bytes, sentinel: Path) -> bytes | None:
         if isinstance(holder, dict) and rng.random() < 0.1:
             del holder[key]
             places = [it for it in places if it != (holder, key)] or [({}, "x")]
-            places = [it for it in places if it[0] is not holder or it[1] in holder] or [({"x": 0}, "x")]
+            places = [it for it in places if it[0] is not holder or it[1] in holder] or [
+                ({"x": 0}, "x")
+            ]
     return json.dumps(document).encode()
 
 
@@ -338,8 +349,21 @@ def hostile_value(rng: random.Random, key: Any, sentinel: Path) -> Any:
         (MODULE, "make"),
     )
     module, name = rng.choice(pairs)
-    nodes = ("FunctionNode", "MethodNode", "ReduceNode", "ObjectNode", "TypeNode", "PartialNode", "TreeNode")
-    special = {"__module__": module, "__class__": name, "__loader__": rng.choice(nodes), "model": f"{MODULE}:make"}
+    nodes = (
+        "FunctionNode",
+        "MethodNode",
+        "ReduceNode",
+        "ObjectNode",
+        "TypeNode",
+        "PartialNode",
+        "TreeNode",
+    )
+    special = {
+        "__module__": module,
+        "__class__": name,
+        "__loader__": rng.choice(nodes),
+        "model": f"{MODULE}:make",
+    }
     if key in special and rng.random() < 0.8:
         return special[key]
     nested: list[Any] = []

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from featx.errors import ModelError
-from featx.finetuning.heads import last_maps, parse_sizes, prepare_network
+from featx.finetuning.heads import Head, last_maps, parse_sizes, prepare_network
 from featx.networks.configs import find_config
+from featx.networks.head_replacement import operate
 from tests.finetuning.conftest import Normed, prepare, trained
 
 
@@ -89,16 +90,59 @@ def test_new_logits_start_near_zero_whatever_the_size_of_features() -> None:
     assert nn.Linear(8, 3)(features).abs().max() > 30
 
 
-@pytest.mark.parametrize("padding", ["same", "valid", 0])
+@pytest.mark.parametrize("padding", ["same", "valid", 1])
 def test_convolution_as_classifier_keeps_its_padding(padding: Any) -> None:
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    last = nn.Conv2d(4, 10, 3, padding=padding)
+    last = nn.Conv2d(4, 10, 1, padding=padding)
     end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
     made = prepare(nn.Sequential(body, last, end), 2)
 
     maps = torch.rand(1, 4, 8, 8)
     assert made.network[1](maps).shape[2:] == last(maps).shape[2:]  # type: ignore[index]
+
+
+class Tokens(nn.Module):
+    """Four patches and a class token; declares that it has one."""
+
+    num_prefix_tokens = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 6, 16, 16)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        return torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
+
+
+HEADLESS: dict[str, Any] = {
+    "vector": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ),
+    "maps": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU()),
+    "tokens": Tokens,
+}
+
+
+@pytest.mark.parametrize("kind", HEADLESS)
+@pytest.mark.parametrize("hidden", [(), (5,)])
+def test_network_without_a_classifier_gets_a_head_after_its_output(
+    kind: str, hidden: tuple[int, ...]
+) -> None:
+    network = HEADLESS[kind]()
+
+    made = prepare_network(find_config(network, size=32), 2, Head(hidden=hidden))
+
+    assert made.head == "head"
+    assert {name.split(".")[0] for name in made.new_tensors} == {"head"}
+    assert set(made.report.loaded) == {f"body.{name}" for name in network.state_dict()}
+    images = torch.rand(3, 3, 32, 32)
+    assert made.network(images).shape == (3, 2)
+    again = operate(HEADLESS[kind](), made.surgeries)
+    again.load_state_dict(made.network.state_dict())
+    assert torch.equal(again(images), made.network(images))
 
 
 def test_rectifier_after_the_classifier_is_removed() -> None:

@@ -52,7 +52,7 @@ class ModuleSource(Source):
     def build(self, weights: Weights) -> nn.Module:
         """A float32 copy of the module without its hooks; random where its weights are."""
         module = copy_module(self.module).float()
-        if weights.name == RANDOM:
+        if weights.name == RANDOM and not any(it.is_meta for it in module.parameters()):
             draw_anew(module)
         return module
 

@@ -168,11 +168,11 @@ class Power(nn.Module):
 
 def test_modules_that_differ_in_an_attribute_share_no_rows() -> None:
     network = Power(1.0)
-    first = CNNFeatures(network, "logits", size=32).fit_transform(IMAGES)
-    other = CNNFeatures(Power(3.0), "logits", size=32).fit_transform(IMAGES)
+    first = CNNFeatures(network, "output", size=32).fit_transform(IMAGES)
+    other = CNNFeatures(Power(3.0), "output", size=32).fit_transform(IMAGES)
     assert np.allclose(other, first**3, rtol=1e-3)
     network.power = 3.0
-    assert np.array_equal(CNNFeatures(network, "logits", size=32).fit_transform(IMAGES), other)
+    assert np.array_equal(CNNFeatures(network, "output", size=32).fit_transform(IMAGES), other)
 
 
 class Opaque:
@@ -188,10 +188,10 @@ class Opaque:
 def test_rows_of_what_cannot_be_seen_are_never_stored(store: Any) -> None:
     network = Power(1.0)
     network.remote = Opaque()
-    features = CNNFeatures(network, "logits", size=32, store=store)
+    features = CNNFeatures(network, "output", size=32, store=store)
     with pytest.warns(UnstoredRowsWarning, match=r"not stored.*Power.remote \(.*Opaque\)"):
         rows = features.fit_transform(IMAGES)
-    assert np.array_equal(rows, CNNFeatures(Power(1.0), "logits", size=32).fit_transform(IMAGES))
+    assert np.array_equal(rows, CNNFeatures(Power(1.0), "output", size=32).fit_transform(IMAGES))
     assert not store.ls()
 
 

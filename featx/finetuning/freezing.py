@@ -176,8 +176,7 @@ class _Scope:
 
     def trained(self, train: str) -> set[str]:
         """Paths of the modules with parameters that ``train`` asks for."""
-        head = self.prepared.head
-        new = {p for p in self.owners if p == head or p.startswith(f"{head}.")}
+        new = {p for p in self.owners if self.prepared.is_head(p)}
         if train == "all":
             return set(self.owners)
         if train == "head":
@@ -212,8 +211,9 @@ def _rates(prepared: Prepared, policy: Policy, scope: _Scope, paths: set[str]) -
     rates: dict[str, float] = {}
     for name, _ in prepared.network.named_parameters():
         path = name.rpartition(".")[0]
-        is_head = path == prepared.head or path.startswith(f"{prepared.head}.")
-        base = policy.head_lr if is_head and policy.head_lr is not None else policy.lr
+        base = (
+            policy.head_lr if prepared.is_head(path) and policy.head_lr is not None else policy.lr
+        )
         rate = named.get(path, base * policy.layer_decay ** (deepest - depth[path]))
         if path in paths and rate:
             rates[name] = rate

@@ -93,8 +93,8 @@ class Prepared:
         What became of each tensor of the weights; the head's are new.
     surgeries : list of Surgery
         What was done to the original network.
-    head : str
-        Path of the new head.
+    heads : list of str
+        Paths of the new head, and of others like it.
     """
 
     network: nn.Module
@@ -102,7 +102,16 @@ class Prepared:
     plan: NetworkConfig
     report: LoadReport
     surgeries: list[Surgery] = field(default_factory=list)
-    head: str = ""
+    heads: list[str] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        """Path of the new head; of several the first."""
+        return self.heads[0]
+
+    def is_head(self, path: str) -> bool:
+        """Whether a path is that of a new head, or of a part of one."""
+        return any(path == head or path.startswith(f"{head}.") for head in self.heads)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -121,9 +130,8 @@ class Prepared:
 
     def take_as_loaded(self) -> None:
         """Treat every tensor but the head's as if weights had given it."""
-        prefix = f"{self.head}."
-        self.report.loaded = [n for n in self.network.state_dict() if not n.startswith(prefix)]
-        self.report.new = {n: why for n, why in self.report.new.items() if n.startswith(prefix)}
+        self.report.loaded = [n for n in self.network.state_dict() if not self.is_head(n)]
+        self.report.new = {n: why for n, why in self.report.new.items() if self.is_head(n)}
 
     def trace(self) -> Traced:
         """Its graph."""
@@ -158,19 +166,21 @@ def prepare_network(
         surgery = _design_head(network, plan.table, head, n_classes)
         _check_weights(plan, network, report, surgery["at"])
         network = operate(network, [surgery])
-        place = surgery["at"] or "head"
-        _start_small(network.get_submodule(place))
+        places = [surgery["at"] or "head", *surgery.get("twins", ())]
+        for place in places:
+            _start_small(network.get_submodule(place))
     network = network.eval().float()
     own = network.state_dict()
     if not surgery["at"]:
         report = report.within("body")
-    lost = f"{place}.", *(f"{path}." for path in surgery["removed"])
+    heads = tuple(f"{place}." for place in places)
+    lost = *heads, *(f"{path}." for path in surgery["removed"])
     report.loaded = [name for name in report.loaded if not name.startswith(lost)]
     report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
     report.new = {name: why for name, why in report.new.items() if name in own}
-    report.new |= {name: "the new head" for name in own if name.startswith(lost[0])}
+    report.new |= {name: "the new head" for name in own if name.startswith(heads)}
     table = LayerTable(plan.source.name, record(network, plan.preprocessing.crop))
-    prepared = Prepared(network, table, plan, report, [*_earlier_surgeries(plan), surgery], place)
+    prepared = Prepared(network, table, plan, report, [*_earlier_surgeries(plan), surgery], places)
     _check_output(prepared, n_classes)
     return prepared
 
@@ -220,7 +230,12 @@ def _design_head(
     if head.is_plain:
         last = classifier[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
-        return {"at": last, "layers": [["logits", *settings]], "removed": _rectifiers(table, last)}
+        surgery = {"at": last, "layers": [["logits", *settings]]}
+        twins = _twins(network, last)
+        return surgery | {
+            "removed": _rectifiers(table, last),
+            **({"twins": twins} if twins else {}),
+        }
     layer = table.find(head.layer) if head.layer else last_maps(table)
     after = _weighted_after(table, layer.index)
     if not after:
@@ -234,6 +249,24 @@ def _design_head(
     entered = table.recording.entered
     removed = [path for path in _leaves(table) if entered[path] > entered[first.name]]
     return {"at": first.name, "layers": layers, "removed": removed}
+
+
+def _twins(network: nn.Module, head: str) -> list[str]:
+    """Further classifiers, whose logits are averaged with the first: distilled networks have two.
+
+    They are linear layers for as many classes in another module that is called a head.
+    """
+    last = network.get_submodule(head)
+    if not isinstance(last, nn.Linear):
+        return []
+    return [
+        path
+        for path, module in network.named_modules()
+        if isinstance(module, nn.Linear)
+        and module.out_features == last.out_features
+        and "head" in path.partition(".")[0]
+        and path.partition(".")[0] != head.partition(".")[0]
+    ]
 
 
 def _follow_output(output: Layer, head: Head, n_classes: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _after(network: nn.Module, graph: fx.Graph, node: fx.Node) -> nn.Module | No
     rest.output(output)
     start = copies[node]
     inputs = [n.name for n in rest.nodes if n.op == "placeholder"]
-    with rest.inserting_before(start):
+    with rest.inserting_before(next(iter(rest.nodes))):  # After an input with a default none may.
         features = rest.placeholder("features")
     start.replace_all_uses_with(features)
     whole = fx.GraphModule(network, rest)

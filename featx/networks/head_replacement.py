@@ -17,6 +17,7 @@ from featx.errors import ModelError
 Surgery = Mapping[str, Any]
 """``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out.
 
+``twins`` are further modules replaced by the same layers: distilled networks have two classifiers.
 Where ``at`` is empty nothing is replaced: the layers follow the whole network, as ``head``.
 """
 
@@ -55,7 +56,7 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     surgeries : sequence of mapping
         ``at``, the path of the module to replace; ``layers``, a list of ``[name, kind,
         *settings]``, of which a single one is put there as it is; ``removed``, paths of modules
-        that become identities.
+        that become identities; ``twins``, paths of modules replaced as ``at`` is.
 
     Returns
     -------
@@ -79,6 +80,8 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
             network = nn.Sequential(OrderedDict(body=network, head=layers))
             continue
         put(network, surgery["at"], layers)
+        for path in surgery.get("twins", ()):
+            put(network, path, _build_layers(surgery["layers"]))
         for path in surgery.get("removed", ()):
             put(network, path, nn.Identity())
     return network

@@ -102,6 +102,23 @@ def test_convolution_as_classifier_keeps_its_padding(padding: Any) -> None:
     assert made.network[1](maps).shape[2:] == last(maps).shape[2:]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("model", "heads"),
+    [
+        ("timm/deit_tiny_distilled_patch16_224", ["head", "head_dist"]),
+        ("timm/levit_128s", ["head.linear", "head_dist.linear"]),
+    ],
+)
+def test_both_heads_of_a_distilled_network_are_new(model: str, heads: list[str]) -> None:
+    made = prepare_network(find_config(model, weights="random"), 3)
+    made.take_as_loaded()
+
+    assert sorted(made.heads) == heads
+    assert {name.rpartition(".")[0] for name in made.new_tensors} == set(heads)
+    assert trained(made, train="head") == made.new_tensors
+    assert made.network(torch.rand(2, 3, 224, 224)).shape == (2, 3)
+
+
 class Tokens(nn.Module):
     """Four patches and a class token; declares that it has one."""
 

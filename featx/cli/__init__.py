@@ -18,6 +18,7 @@ from featx.cli import (
     advise,
     augment,
     cache,
+    check,
     demo,
     depth,
     extract,
@@ -61,6 +62,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo_command)
 app.command("extract")(extract.extract_command)
 app.command("probe")(probe.probe_command)
+app.command("check")(check.check_command)
 app.command("compare")(probe.compare_command)
 app.command("predict")(probe.predict_command)
 app.command("transfer")(transfer.transfer_command)

@@ -36,13 +36,16 @@ from featx.store.feature_store import FeatureStore, find_digests
 from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import Matrix
 
-CHECKS = ("duplicates", "labels", "images", "classes")
+_CHECKS = ("duplicates", "labels", "images", "classes")
 
 _IMBALANCED = 3
 """A class this many times as large as another makes accuracy a figure of the large ones."""
 
 _WEAK = 0.9
 """A network that predicts fewer labels than these doubts many that are right."""
+
+_N_SHOWN = 60
+"""Images of each problem that a report shows."""
 
 Row = dict[str, Any]
 
@@ -179,11 +182,11 @@ def check(
 
 def _check_names(only: str | Sequence[str] | None) -> list[str]:
     """Checks asked for."""
-    wanted = list(CHECKS) if only is None else parse_names(only)
+    wanted = list(_CHECKS) if only is None else parse_names(only)
     for name in wanted:
-        if name not in CHECKS:
+        if name not in _CHECKS:
             raise SpecError(
-                f"No check {name!r}.{did_you_mean(name, CHECKS)} There are: {', '.join(CHECKS)}."
+                f"No check {name!r}.{did_you_mean(name, _CHECKS)} There are: {', '.join(_CHECKS)}."
             )
     return wanted
 
@@ -242,7 +245,7 @@ def _examine(
         protocol=rules.to_dict() | {"checks": list(wanted)},
         sentences=sentences,
         failures=features.failures,
-        details=details | {"summary": found},
+        details=details | {"summary": found, "galleries": _list_galleries(rows)},
         provenance=features.provenance,
     )
 
@@ -331,7 +334,7 @@ def _list_images(collection: _Collection, failures: Sequence[tuple[str, str]]) -
     for condition in sorted(find_conditions(collection.appearance), key=lambda it: it.problem):
         yield {
             "problem": condition.problem,
-            **collection.describe(condition.index),
+            **collection.describe(condition.row),
             "note": condition.note,
             "is_dropped": True,
         }
@@ -391,6 +394,32 @@ def _summarize(rows: Sequence[Row]) -> list[Row]:
         for problem, n in Counter(row["problem"] for row in rows).items()
         if (found := [row for row in rows if row["problem"] == problem])
     ]
+
+
+def _list_galleries(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Images of each problem for the report: those shown together, and what is said of them."""
+    galleries: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row.get("path") and row["problem"] != "unreadable":
+            galleries[row["problem"]].append(
+                {
+                    "paths": [row["path"], *([row["other"]] if row.get("other") else [])],
+                    "caption": _caption(row),
+                }
+            )
+    return [{"title": name, "n": len(found), "shown": found[:_N_SHOWN]}
+            for name, found in galleries.items()]  # fmt: skip
+
+
+def _caption(row: Row) -> str:
+    """A row in a few words."""
+    place = [name for name in (row.get("split"), row.get("label")) if name]
+    if row.get("other"):
+        other = [name for name in (row["other_split"], row["other_label"]) if name]
+        return f"{' '.join(place) or 'image'} | {' '.join(other) or 'image'}"
+    if row.get("predicted"):
+        return f"labelled {row['label']} ({row['probability']:.1%}), predicted {row['predicted']}"
+    return f"{' '.join(place)} {row.get('note', '')}".strip()
 
 
 def _count_apart(copies: Sequence[Row], column: str) -> int:

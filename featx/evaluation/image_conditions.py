@@ -55,7 +55,7 @@ class Appearance(Extractor):
 class Condition(NamedTuple):
     """What is wrong with an image, and in words how far."""
 
-    index: int
+    row: int
     problem: str
     note: str
 
@@ -77,7 +77,7 @@ def find_conditions(rows: Matrix) -> Iterator[Condition]:
     Examples
     --------
     >>> images = [np.eye(40), np.eye(40), np.zeros((40, 40)), np.eye(4)]
-    >>> [(c.index, c.problem) for c in find_conditions(Appearance().fit_transform(images))]
+    >>> [(c.row, c.problem) for c in find_conditions(Appearance().fit_transform(images))]
     [(2, 'blank'), (3, 'tiny')]
     """
     heights, widths = rows[:, 0], rows[:, 1]
@@ -85,7 +85,7 @@ def find_conditions(rows: Matrix) -> Iterator[Condition]:
     usual = float(np.median(ratios))
     oddness = np.maximum(ratios / usual, usual / ratios)
     shown_usual = f"most are {usual:.2g} times as wide as high"
-    blank, tiny = is_blank(rows), is_tiny(rows)
+    blank, tiny = is_blank(rows), _is_tiny(rows)
     for index in range(len(rows)):
         size = f"{int(widths[index])} x {int(heights[index])} px"
         if blank[index]:
@@ -101,7 +101,7 @@ def is_blank(rows: Matrix) -> Any:
     return np.ptp(rows[:, 2:], axis=1) < _BLANK_RANGE
 
 
-def is_tiny(rows: Matrix) -> Any:
+def _is_tiny(rows: Matrix) -> Any:
     """Whether each image is tiny where most of the collection is not: (n_images,)."""
     shorter = rows[:, :2].min(1)
     return (shorter < TINY_PX) & (np.median(shorter) >= TINY_PX)

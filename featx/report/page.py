@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from featx.features.results import Result
@@ -16,8 +17,8 @@ from featx.report.bokeh_html import (
 from featx.report.sections import (
     MISTAKE_PX,
     Section,
+    gallery_paths,
     make_section,
-    mistake_paths,
 )
 from featx.report.thumbnails import Thumbnails, thumbnails_of
 
@@ -78,15 +79,18 @@ def _fill_galleries(
 ) -> None:
     """Put thumbnails beside the most confident errors."""
     for result, section, own in zip(results, sections, thumbnails):
-        paths = mistake_paths(result)
+        paths = gallery_paths(result)
         uris = own.make_all(paths, room // len(sections), largest_px=MISTAKE_PX)
         found = dict(zip(paths, uris))
         for choice in section.choices:
             for mistake in choice["mistakes"]:
                 mistake["thumbnail"] = found.get(mistake["path"])
+        for gallery in section.galleries:
+            for image in chain.from_iterable(figure["images"] for figure in gallery["shown"]):
+                image["thumbnail"] = found.get(image["path"])
         if any(uri is None for uri in uris):
             n = sum(uri is None for uri in uris)
-            section.notes.append(f"No thumbnail of {n:,} misjudged pictures: {_why(own)}.")
+            section.notes.append(f"No thumbnail of {n:,} listed images: {_why(own)}.")
 
 
 def _point_thumbnails(

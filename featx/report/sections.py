@@ -38,6 +38,7 @@ _TITLES = {
     "umap": "A map of the pictures",
     "transfer": "From one domain to another",
     "finetune": "Fine-tuning",
+    "check": "What is wrong with the data",
 }
 _CODE_LABELS = ("Command", "Python")
 _N_FAILURES = 200
@@ -70,6 +71,8 @@ class Section:
     scatter : ScatterPlots or None
     choices : list of dict
         For each feature set its confusion, mistakes and classes.
+    galleries : list of dict
+        Images that `check` found, by problem.
     failures : list of (str, str)
     n_failures : int
     """
@@ -90,6 +93,7 @@ class Section:
     captions: dict[str, Any] = field(default_factory=dict)
     scatter: ScatterPlots | None = None
     choices: list[dict[str, Any]] = field(default_factory=list)
+    galleries: list[dict[str, Any]] = field(default_factory=list)
 
 
 def make_section(result: Result, key: str) -> Section:
@@ -112,13 +116,14 @@ def make_section(result: Result, key: str) -> Section:
         facts=_facts(result),
         settings=_settings(provenance),
         sentences=[_sentence(text, names) for text in result.sentences],
-        table=make_table(result.rows, names, result.command),
+        table=make_table(result.details.get("summary") or result.rows, names, result.command),
         failures=[(clean(path), clean(why)) for path, why in result.failures[:_N_FAILURES]],
         n_failures=len(result.failures),
     )
     _add_plots(section, result)
     _add_scatter(section, result)
     section.choices = _choices(result, section)
+    section.galleries = list(_galleries(result))
     return section
 
 
@@ -140,11 +145,31 @@ def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:
     return clean(text), ""
 
 
-def mistake_paths(result: Result) -> list[str]:
+def gallery_paths(result: Result) -> list[str]:
     """Images that the result's galleries show, each once."""
     mistakes = result.details.get("mistakes") or {}
     shown = list(mistakes.values())[:_N_SPECS]
-    return list(dict.fromkeys(entry["path"] for entry in chain.from_iterable(shown)))
+    paths = [entry["path"] for entry in chain.from_iterable(shown)]
+    found = [
+        figure["paths"] for it in result.details.get("galleries") or () for figure in it["shown"]
+    ]
+    return list(dict.fromkeys([*paths, *chain.from_iterable(found)]))
+
+
+def _galleries(result: Result) -> Iterator[dict[str, Any]]:
+    """What `check` found, each image with its name."""
+    for gallery in result.details.get("galleries") or ():
+        shown = [
+            {
+                "caption": clean(figure["caption"]),
+                "images": [
+                    {"path": path, "name": clean(path), "short": short_path(clean(path))}
+                    for path in figure["paths"]
+                ],
+            }
+            for figure in gallery["shown"]
+        ]
+        yield {"title": clean(gallery["title"]).capitalize(), "n": gallery["n"], "shown": shown}
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ from featx.figures.depth_figure import draw_depth
 from featx.report.depth_plot import plot_depth
 from featx.report.page_table import make_table
 
-COMMANDS = ("probe", "compare", "transfer", "depth", "advise", "finetune", "predict")
+COMMANDS = ("probe", "compare", "transfer", "depth", "advise", "finetune", "predict", "check")
 
 
 @pytest.fixture

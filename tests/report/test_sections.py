@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from featx.features.results import Result
-from featx.report.sections import make_section, mistake_paths
+from featx.report.sections import gallery_paths, make_section
 
 MISTAKE = {"path": "photos/ant/1.jpg", "true": "ant", "predicted": "bee", "probability": 0.87}
 
@@ -47,12 +47,12 @@ def test_only_the_first_12_feature_sets_show_their_mistakes() -> None:
     section = make_section(result, "r0")
 
     assert [choice["spec"] for choice in section.choices] == specs[:12]
-    assert mistake_paths(result) == [f"{i}.jpg" for i in range(12)]
+    assert gallery_paths(result) == [f"{i}.jpg" for i in range(12)]
     assert "the first 12 of 13" in section.notes[0]
 
 
 def test_an_image_that_two_feature_sets_misjudge_is_named_once() -> None:
-    assert mistake_paths(result_of("a", "b", mistakes={"a": [MISTAKE], "b": [MISTAKE]})) == [
+    assert gallery_paths(result_of("a", "b", mistakes={"a": [MISTAKE], "b": [MISTAKE]})) == [
         MISTAKE["path"]
     ]
 

@@ -1,0 +1,70 @@
+"""``featx check``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from featx.cli import options
+from featx.cli.console import conclude, print_result, reporting
+
+
+@options.expand_groups
+def check_command(
+    data: options.Data,
+    network: Annotated[
+        options.FeatureOptions,
+        options.Only(
+            "model", "layer", "weights", "pooling", "size", "precision", "device", "trust"
+        ),
+    ],
+    only: Annotated[
+        list[str] | None,
+        options.name_list(
+            "--only", metavar="C,C,…", help="Checks to run: duplicates, labels, images, classes."
+        ),
+    ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write",
+            metavar="FILE",
+            help="Save a manifest (.csv, .tsv, .parquet) of the images that are not listed. No "
+            "image is ever deleted.",
+        ),
+    ] = None,
+    force: options.Force = False,
+    *,
+    rules: options.Seed,
+    run: options.RunOptions,
+    printed: options.PrintOptions,
+) -> None:
+    """Find copies, labels that are likely wrong, and useless images and classes.
+
+    \b
+    featx check photos/ --report report/
+    featx check photos/ --model squeezenet1_0 --write clean.csv
+    featx compare clean.csv -e hog -e cnn:featxnet
+    """  # noqa: D301 - typer wants the control character before lines it must not join.
+    from featx.evaluation.data_checks import check
+
+    with reporting(quiet=printed.quiet) as reporter:
+        result = check(
+            data,
+            only=only,
+            write=write,
+            force=force,
+            progress=reporter,
+            **network.given(),
+            **rules.given(),
+            **run.given(),
+        )
+    formats = printed.formats
+    is_for_programs = formats["as_json"] or formats["as_csv"]
+    shown = result if is_for_programs else replace(result, rows=result.details["summary"])
+    print_result(shown, **formats)
+    if not is_for_programs and shown.rows and printed.report is None:
+        print("--report DIR shows the images; --csv and --json list them.")
+    conclude(result, printed.report, strict=printed.strict)

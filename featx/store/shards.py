@@ -242,7 +242,7 @@ def _described(
 ) -> tuple[Shard, dict[str, Any]] | None:
     """A description as a shard, if its values could be those of one: they may be anything."""
     settings, sizes = held.pop("settings"), held.pop("layout")
-    layout = ShardLayout(*sizes, len(content), 0)
+    layout = ShardLayout._make([*sizes, len(content), 0])
     if not is_sound(file, *layout) or not Path(file).name.startswith(f"{held['fingerprint']}."):
         return None
     layout = layout._replace(container_crc=_container_crc(content, layout))

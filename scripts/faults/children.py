@@ -45,6 +45,7 @@ class Ended:
 
     @property
     def last_line(self) -> str:
+        """Exit code and the end of what was printed."""
         lines = self.text.strip().splitlines()
         return f"exit {self.code}: {lines[-1][:300]}" if lines else f"exit {self.code}"
 
@@ -59,6 +60,7 @@ class Child:
         self._handle = os.pidfd_open(pid)
 
     def ends_within(self, seconds: float) -> bool:
+        """Wait for the end for some time; whether it came."""
         return bool(select.select([self._handle], [], [], max(0.0, seconds))[0])
 
     def kill(self, number: int = signal.SIGKILL) -> None:

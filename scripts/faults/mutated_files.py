@@ -78,7 +78,7 @@ def plant_module(folder: Path) -> None:
 def build(kind: Kind, folder: Path, images: Sequence[Path]) -> None:
     (folder / "sound").mkdir(parents=True)
     for task in (kind.build, kind.read):  # What is sound must be read.
-        ended = call(lambda: task(folder / "sound", images), folder)
+        ended = call(lambda task=task: task(folder / "sound", images), folder)
         if ended.code or ended.result:
             raise RuntimeError(f"{kind.name}: {ended.result} {ended.text[-2000:]}")
         if task is kind.build:
@@ -271,7 +271,8 @@ def set_digit(rng: random.Random, data: bytearray) -> None:
 
 
 CHANGES = (
-    flip_bit, flip_bit, set_byte, set_byte, set_number, cut, remove, repeat, fill, put_random, set_digit
+    flip_bit, flip_bit, set_byte, set_byte, set_number, cut, remove, repeat, fill, put_random,
+    set_digit,
 )  # fmt: skip
 
 
@@ -373,6 +374,7 @@ def hostile_value(rng: random.Random, key: Any, sentinel: Path) -> Any:
         (
             None, True, -1, 0, 2**62, 1e308, float("nan"), "", "\x1b[31m\n", "../../x", "/dev/zero",
             [], {}, nested, f"{MODULE}:make", str(sentinel), "a" * 5000, [1, 2], {"a": [None]},
-            {"__module__": module, "__class__": name, "__loader__": rng.choice(nodes), "content": []},
+            {"__module__": module, "__class__": name, "__loader__": rng.choice(nodes),
+             "content": []},
         )
     )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-INFORMATIVE = frozenset({"reads", "refused", "killed", "skipped"})
+INFORMATIVE = frozenset({"reads", "refused", "killed", "skipped", "ended", "early", "done"})
 """Columns that may be anything; every other one must be 0."""
 
 N_NOTES_SHOWN = 12
@@ -33,6 +33,7 @@ class Tally:
 
     @property
     def is_bad(self) -> bool:
+        """Whether anything went wrong."""
         return any(n for fault, n in self.counts.items() if fault not in INFORMATIVE)
 
 
@@ -68,9 +69,11 @@ class Plan:
     started: float = field(default_factory=time.monotonic)
 
     def rng(self, *key: object) -> random.Random:
+        """Random numbers of a purpose."""
         return random.Random(f"{self.seed} {key}")
 
     def takes(self, case: str) -> bool:
+        """Whether a case is to be run."""
         return self.case in case
 
     def options(self, number: int) -> str:
@@ -80,6 +83,7 @@ class Plan:
 
     @property
     def remaining_s(self) -> float:
+        """Seconds until no further round begins."""
         return self.seconds - (time.monotonic() - self.started)
 
     def numbers(self) -> Iterator[int]:

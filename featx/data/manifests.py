@@ -72,7 +72,7 @@ def read_manifest(file: str, group_column: str | None = None) -> Manifest:
             names, rows = _read_text(file)
         return _to_manifest(file, names, rows, group_column)
     except OSError as error:
-        raise DatasetError(f"Manifest {file} cannot be read: {error}.") from error
+        raise DatasetError(f"Manifest {file} cannot be read: {one_line(error)}.") from error
 
 
 def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[str]]) -> None:
@@ -182,11 +182,14 @@ def _read_parquet(
         known = {*COLUMNS, _normal(group_column or "group")}
         wanted = [name for name in names if _normal(name) in known]
         table = parquet.read_table(file, columns=wanted)
-    except pa.ArrowException as error:
+        columns = [column.to_pylist() for column in table.columns]
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
         raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
     if not wanted:
         return names, ()
-    rows = zip(*(column.to_pylist() for column in table.columns))
+    rows = zip(*columns)
     return wanted, ((f"row {i}", row) for i, row in enumerate(rows, start=1))
 
 

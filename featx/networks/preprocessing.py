@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from featx.data.images import MAX_PIXELS, Pixels
-from featx.errors import ImageError
+from featx.errors import ImageError, ModelError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+_MAX_SIDE = 16_384
+"""Largest side of an input that a file may ask for: its batches take gigabytes."""
 
 _N_BY_PILLOW = 64
 """Pictures of a process that Pillow itself resizes: for few, importing numba takes longer."""
@@ -119,6 +123,40 @@ class Preprocessing:
     def settings(self) -> dict[str, Any]:
         """All of it as plain values, for a fingerprint."""
         return asdict(self)
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Check values of a `Preprocessing` that a file or a module gives, before they are used.
+
+    Parameters
+    ----------
+    values : mapping
+        By the names of its parameters.
+
+    Raises
+    ------
+    ModelError
+        It names the first that is none.
+    """
+    sizes = {"resize": values.get("resize", 1), "crop": values.get("crop", 1)}
+    for name, value in sizes.items():
+        sides = value if isinstance(value, tuple) and len(value) == 2 else (value,)
+        if not all(type(side) is int and 1 <= side <= _MAX_SIDE for side in sides):
+            raise ModelError(
+                f"{name} must be 1 to {_MAX_SIDE:,} px, or two of these; got {value!r}."
+            )
+    for name in ("mean", "std"):
+        value = values.get(name, (0.5, 0.5, 0.5))
+        is_number = isinstance(value, tuple) and len(value) == 3
+        if not is_number or not all(type(it) in (int, float) and isfinite(it) for it in value):
+            raise ModelError(f"{name} must be three numbers; got {value!r}.")
+    if not all(values.get("std", (1.0,))):
+        raise ModelError("std must not be zero.")
+    if values.get("interpolation", "bilinear") not in _INTERPOLATIONS:
+        raise ModelError(
+            f"interpolation must be one of {', '.join(_INTERPOLATIONS)}; got "
+            f"{values['interpolation']!r}."
+        )
 
 
 def resized_shape(shape: Sequence[int], resize: int | tuple[int, int]) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import resource
 import shutil
 import signal
 import sys
+import traceback
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -186,9 +187,11 @@ def attempt(kind: Kind, place: Path, images: Sequence[Path]) -> str:
     try:
         return str(kind.read(place, images) or "reads")
     except FeatxError as error:
-        return "traceback several lines" if "\n" in str(error) else "refused"
+        return f"traceback several lines: {str(error)[:300]}" if "\n" in str(error) else "refused"
     except BaseException as error:
-        return f"traceback {type(error).__name__}: {str(error)[:200]}"
+        place_in_code = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place_in_code.filename).name}:{place_in_code.lineno}"
+        return f"traceback {type(error).__name__} in {where}: {str(error)[:200]}"
 
 
 def damage(rng: random.Random, place: Path, kind: Kind, sentinel: Path) -> None:
@@ -332,6 +335,8 @@ def in_json(rng: random.Random, data: bytes, sentinel: Path) -> bytes | None:
 
 def places_in(document: Any) -> Iterator[tuple[Any, Any]]:
     """Every value of a document, as what holds it and its key there."""
+    if not isinstance(document, dict | list):
+        return
     items = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in list(items):
         yield document, key

@@ -39,11 +39,11 @@ class Size:
 
 
 CAMPAIGNS = {
-    "kills": Size(600, 2400, 30, 22),
-    "torn_reads": Size(1000, 900, 60, 9),
+    "kills": Size(600, 2400, 22, 20),
+    "torn_reads": Size(1000, 1200, 60, 12),
     "mutated_files": Size(10_000, 1200, 800, 12),
-    "interruptions": Size(300, 1500, 6, 20),
-    "full_disk": Size(60, 600, 4, 20),
+    "interruptions": Size(300, 1500, 6, 14),
+    "full_disk": Size(60, 600, 2, 10),
 }
 """Rounds are kills, whole reads per format, files, attacks, signals, commands."""
 

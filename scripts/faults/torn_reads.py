@@ -36,6 +36,8 @@ class Case:
     write: Callable[[Path, int], None]
     read: Callable[[Path], int | None]
     """Number of the write; None if the parts say different things."""
+    pause_s: float = 0.0
+    """Least time between the writes of one writer: what takes long to read is else never whole."""
 
 
 def run(plan: Plan) -> list[Tally]:
@@ -89,7 +91,7 @@ def write_forever(case: Case, path: Path, writer: int) -> Callable[[], None]:
             started = time.monotonic()
             case.write(path, number % 1000)
             # As long again: what is replaced without a pause is never there to be read.
-            time.sleep(time.monotonic() - started)
+            time.sleep(max(case.pause_s, time.monotonic() - started))
 
     return write
 
@@ -167,4 +169,4 @@ def model_case(seed: int) -> Case:
         numbers = {int(first[1:]), int(second[1:]), round(LOGIT * math.log(p / q))}
         return numbers.pop() if len(numbers) == 1 else None
 
-    return Case(write, read)
+    return Case(write, read, pause_s=1.0)

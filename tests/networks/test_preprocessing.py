@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from torchvision.transforms import functional as F  # noqa: N812
 from torchvision.transforms.v2 import functional as v2
 
 from featx.data.images import decode
-from featx.errors import ImageError
+from featx.errors import ImageError, ModelError
 from featx.networks import preprocessing
-from featx.networks.preprocessing import Preprocessing
+from featx.networks.preprocessing import Preprocessing, check_values
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +97,28 @@ def test_a_narrow_image_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(preprocessing, "_resize_pillow", None)
     pixels = np.full((2, 400, 3), 7, np.uint8)
     assert (Preprocessing().prepare(pixels) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"crop": 0}, "crop must be 1 to 16,384 px"),
+        ({"resize": 10**6}, "resize must be 1 to 16,384 px"),
+        ({"resize": None}, "resize must be"),
+        ({"crop": (224, [1])}, "crop must be"),
+        ({"mean": (0.5, 0.5)}, "mean must be three numbers"),
+        ({"std": (0.5, float("nan"), 0.5)}, "std must be three numbers"),
+        ({"std": (0.5, 0.0, 0.5)}, "std must not be zero"),
+        ({"interpolation": ["bilinear"]}, "interpolation must be one of"),
+    ],
+)
+def test_values_of_a_file_are_checked_before_they_are_used(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        check_values(values)
+
+
+def test_all_that_networks_need_is_allowed() -> None:
+    check_values(Preprocessing(resize=(240, 320), crop=(240, 320)).settings())
+    check_values({"resize": 32, "mean": (0, 0, 0), "std": (1, 1, 1)})

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from featx.errors import WeightsError
-from featx.networks.preprocessing import Preprocessing
+from featx.networks.preprocessing import Preprocessing, check_values
 from featx.networks.weights import (
     State,
     file_digest,
@@ -134,4 +134,5 @@ def _preprocessing(said: Any) -> Preprocessing:
     }
     if isinstance(values.get("crop"), int):
         values["crop"] = (values["crop"], values["crop"])
+    check_values(values)
     return Preprocessing(**values)

@@ -52,6 +52,24 @@ def row_blocks(X: Matrix) -> Iterator[slice]:
     return slices(len(X), rows_per_chunk(8 * X.shape[1]))
 
 
+def find_not_finite(X: Matrix) -> npt.NDArray[np.intp]:
+    """Indices of the rows of `X` that hold NaN or infinite values.
+
+    Examples
+    --------
+    >>> find_not_finite(np.array([[1, 2], [np.nan, 2], [1, np.inf]], np.float32))
+    array([1, 2])
+    """
+    found = []
+    for rows in row_blocks(X):
+        block = X[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum()):  # One pass; a sum may be infinite by its size alone.
+                continue
+        found.append(rows.start + np.flatnonzero(~np.isfinite(block).all(axis=1)))
+    return np.concatenate(found) if found else np.empty(0, np.intp)
+
+
 def column_blocks(X: Matrix, *, n_chunks: int = 1) -> Iterator[slice]:
     """Slices of the columns of `X` that take at most `_CHUNK_BYTES` each in float64.
 

@@ -20,6 +20,7 @@
     FeatxWarning (UserWarning)
     ├── DamagedRowWarning       a stored row failed its check and is computed anew
     ├── UnstoredRowsWarning     rows are not stored, for their fingerprint lacks a part
+    ├── NonFiniteRowsWarning    features are NaN or infinite
     └── EmptyRowsWarning        pictures without any key point got rows of zeros
 
 Errors about a wrong parameter are also `ValueError`, so that scikit-learn's users catch
@@ -178,6 +179,10 @@ class DamagedRowWarning(FeatxWarning):
 
 class UnstoredRowsWarning(FeatxWarning):
     """Rows are computed anew by each run: a part of what makes them is in no fingerprint."""
+
+
+class NonFiniteRowsWarning(FeatxWarning):
+    """Features are NaN or infinite: no classifier and no map takes them."""
 
 
 class EmptyRowsWarning(FeatxWarning):

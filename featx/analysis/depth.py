@@ -150,6 +150,7 @@ def depth_profile(
     with study.timed("extraction"):
         known = {"store": cache, "progress": progress, "layer": names, **network}
         features = extract(dataset, weights=weights, **known)
+        features.check_finite()
         random_weights = None
         if has_controls and weights != "random":
             progress.note("control: the same network with random weights")

@@ -97,6 +97,7 @@ def map_images(
     kinds = {"model": model, "layer": layer, **parameters}
     spec = _one_spec(extractor, **kinds)
     features = extract(dataset, extractor, store=cache, progress=progress, **kinds)
+    features.check_finite()
     rules = find_protocol(protocol, features.splits, features.labels, random_state=random_state)
     predicted, accuracy = _predict(features, rules) if color == "correct" else (None, None)
     shown = _shown(features, max_images, random_state, progress)

@@ -190,6 +190,7 @@ def gather_candidates(
         candidate.extractor for candidate in candidates if not must_learn(candidate.extractor)
     ]
     rows = extract(dataset, steady or "mean_color", store=store, progress=progress, **speed)
+    rows.check_finite()
     readable = _among(dataset, rows.paths)
     folds = split_readable(protocol, readable, rows.failures)
     blocks = _blocks(steady, rows)

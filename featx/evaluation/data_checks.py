@@ -173,6 +173,7 @@ def check(
         dataset, Appearance(), model=model, layer=layer, pooling=pooling, store=cache,
         progress=progress, **parameters,
     )  # fmt: skip
+    features.check_finite()
     collection = _collect(dataset, features, cache, progress)
     result = _examine(collection, features, wanted, random_state)
     if write is not None:

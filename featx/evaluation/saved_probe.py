@@ -73,6 +73,7 @@ def save_probe(
     if must_learn(learner):
         fit_extractor(learner, dataset.images, name=spec_of(learner), progress=progress)
     rows = extract(dataset, learner, store=store, progress=progress)
+    rows.check_finite()
     is_known = rows.labels != ""
     probe = make_probe(protocol, C=C)
     groups = None if rows.groups is None else rows.groups[is_known]

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._files import to_plain
+from featx._linalg import find_not_finite
 from featx.data.manifests import COLUMNS
-from featx.errors import FeatureFileError, did_you_mean, one_line
+from featx.errors import FeatureFileError, ProjectionError, did_you_mean, one_line
 from featx.features.formats import find_format
 from featx.features.formats.content import Content, Matrix
 
@@ -110,6 +111,23 @@ class FeatureSet:
                 f"There are: {', '.join(self.blocks)}."
             )
         return self.X[:, slice(*self.blocks[name])]
+
+    def check_finite(self) -> None:
+        """Refuse features that no classifier and no map takes.
+
+        Raises
+        ------
+        ProjectionError
+            It names the block, the number of images, and the first.
+        """
+        for name in self.blocks:
+            rows = find_not_finite(self.layer(name))
+            if len(rows):
+                n = f"{len(rows):,} of {len(self):,} images"
+                raise ProjectionError(
+                    f"{name} has NaN or infinite features in {n}, such as {self.paths[rows[0]]}; name another layer, or check the network's "
+                    "weights."
+                )
 
     def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> FeatureSet:
         """Rows at `indices` (or where a mask is true), in that order, in memory."""

@@ -25,8 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._files import reserve
+from featx._linalg import find_not_finite
 from featx.data.images import Images
-from featx.errors import FeatureFileError, ImageError, UnstoredRowsWarning
+from featx.errors import (
+    FeatureFileError,
+    ImageError,
+    NonFiniteRowsWarning,
+    UnstoredRowsWarning,
+)
 from featx.store.feature_store import FeatureStore, open_store
 from featx.streaming.chunks import (
     Chunk,
@@ -447,8 +453,21 @@ def _finished(
     for layer in extractor.layers:
         if layer not in blocks:  # No image could be read.
             _block(blocks, layer, (n_images, extractor.n_features(layer)))
+        blocks[layer][sorted(failures)] = 0
+        _warn_of_not_finite(extractor, layer, blocks[layer], n_images - len(failures))
         blocks[layer][sorted(failures)] = np.nan
     return Rows({layer: blocks[layer] for layer in extractor.layers}, _listed(failures), n_cached)
+
+
+def _warn_of_not_finite(extractor: Any, layer: str, block: Matrix, n_images: int) -> None:
+    n = len(find_not_finite(block))
+    if n:
+        what = f"Layer {layer}" if layer else type(extractor).__name__
+        warnings.warn(
+            f"{what} gives NaN or infinite features for {n:,} of {n_images:,} images.",
+            NonFiniteRowsWarning,
+            stacklevel=4,
+        )
 
 
 def _listed(failures: Mapping[int, ImageError]) -> list[Failure]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.errors import FeatureFileError
+from featx.errors import FeatureFileError, ProjectionError
 from featx.features.feature_set import FeatureSet, check_output
 from featx.features.formats import _FORMATS
 
@@ -392,3 +392,12 @@ def test_provenance_of_arrays_and_paths_is_stored_as_plain_values(tmp_path: Path
     made(provenance=provenance).save(tmp_path / "f.npz")
     held = FeatureSet.load(tmp_path / "f.npz").provenance
     assert held == {"root": "a", "size": [3, 4], "mean": [1.0, 1.0]}
+
+
+def test_features_that_are_not_finite_are_refused_by_block_and_image() -> None:
+    X = np.ones((3, 4), np.float32)
+    features = FeatureSet(X, ["a.png", "b.png", "c.png"], blocks={"pool1": (0, 2), "fc7": (2, 4)})
+    features.check_finite()
+    X[1, 3] = np.inf
+    with pytest.raises(ProjectionError, match=r"fc7 has NaN or infinite .* in 1 of 3 .* b\.png"):
+        features.check_finite()

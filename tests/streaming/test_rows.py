@@ -19,7 +19,12 @@ import numpy as np
 import pytest
 
 from featx.data.images import Images
-from featx.errors import DamagedRowWarning, FeatureFileError, ImageError
+from featx.errors import (
+    DamagedRowWarning,
+    FeatureFileError,
+    ImageError,
+    NonFiniteRowsWarning,
+)
 from featx.extractors.base import Extractor, Producer
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.pixels import RawPixels
@@ -549,3 +554,23 @@ def test_array_that_the_disk_has_no_room_for_is_one_line(
         allocate(500, 1_000_000, tmp_path)
     assert str(tmp_path) in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+class NotFinite(ColorHistogram):
+    """Infinite for the second image."""
+
+    def _extract(self, batch: Sequence[Any]) -> Any:
+        rows = super()._extract(batch)
+        rows[:, 0] = np.where(rows[:, 0] == self.bad, np.inf, rows[:, 0])
+        return rows
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_features_that_are_not_finite_are_told_cold_and_warm(
+    store: FeatureStore, photos: list[str], is_stored: bool
+) -> None:
+    extractor = NotFinite(store=store if is_stored else None)
+    extractor.bad = ColorHistogram().transform(photos[1:2])[0, 0]  # type: ignore[attr-defined]
+    for _ in range(2):
+        with pytest.warns(NonFiniteRowsWarning, match=f"for 1 of {len(photos)} images"):
+            extractor.transform(photos)

@@ -15,7 +15,9 @@ def depth_command(
     data: options.Data,
     network: Annotated[
         options.FeatureOptions,
-        options.Only("model", "layer", "weights", "pooling", "precision", "device", "trust"),
+        options.Only(
+            *("model", "layer", "weights", "pooling", "size"), *("precision", "device", "trust")
+        ),
     ],
     rules: Annotated[
         options.ProtocolOptions, options.Only("protocol", "random_state", "class_weight", "groups")

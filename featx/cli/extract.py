@@ -65,7 +65,8 @@ def extract_command(
     features: Annotated[
         options.FeatureOptions,
         options.Only(
-            *("extractor", "model", "layer", "weights", "pooling", "precision", "device"), "trust"
+            *("extractor", "model", "layer", "weights", "pooling", "size"),
+            *("precision", "device", "trust"),
         ),
     ],
     extraction: ExtractOptions,

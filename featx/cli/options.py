@@ -444,7 +444,10 @@ class PrintOptions(OptionGroup):
 
 Features = Annotated[
     FeatureOptions,
-    Only("extractor", "model", "layer", "weights", "pooling", "device", "trust"),
+    Only(
+        *("extractor", "model", "layer", "weights", "pooling", "size"),
+        *("precision", "device", "trust"),
+    ),
 ]
 Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]

@@ -125,8 +125,8 @@ class FeatureSet:
             if len(rows):
                 n = f"{len(rows):,} of {len(self):,} images"
                 raise ProjectionError(
-                    f"{name} has NaN or infinite features in {n}, such as {self.paths[rows[0]]}; name another layer, or check the network's "
-                    "weights."
+                    f"{name} has NaN or infinite features in {n}, such as {self.paths[rows[0]]}; "
+                    "name another layer, or check the network's weights."
                 )
 
     def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> FeatureSet:

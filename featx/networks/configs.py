@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -60,6 +61,8 @@ def find_config(
         preprocessing = chosen.preprocessing.override(
             size=size, crop=crop, interpolation=interpolation, mean=mean, std=std
         )
+        if preprocessing.crop != chosen.preprocessing.crop:
+            chosen = replace(chosen, options=source.resized(chosen.options, preprocessing))
         plan = NetworkConfig(source, chosen, preprocessing, load, device, precision, tap)
         return _stamp(named, weights), plan
 

@@ -135,7 +135,7 @@ def test_shards_record_what_computed_them(tmp_path: Path, monkeypatch: pytest.Mo
     recorded: list[str] = []
 
     def spy(*given: Any) -> Any:
-        recorded.append(given[-1]["backend"])
+        recorded.append(given[-2]["backend"])
         return write_shard(*given)
 
     monkeypatch.setattr(chunks, "write_shard", spy)

@@ -105,6 +105,12 @@ class Source(ABC):
         """What the network is built with, so that it takes pictures of that size."""
         return {}
 
+    def resized(
+        self, options: Mapping[str, Any], preprocessing: Preprocessing
+    ) -> Mapping[str, Any]:
+        """What the network is built with for images of another size than its own."""
+        return options
+
     def preprocessing(self) -> Preprocessing:
         """What random weights and those of a file expect."""
         return Preprocessing()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from featx._imports import skip_initialization
 from featx.errors import ModelError, WeightsError
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
@@ -35,7 +37,23 @@ class TimmSource(Source):
 
     def build(self, weights: Weights) -> nn.Module:
         """The network, without its weights."""
-        return self._timm.create_model(self._timm_name, pretrained=False)
+        return self._timm.create_model(self._timm_name, pretrained=False, **weights.options)
+
+    def resized(
+        self, options: Mapping[str, Any], preprocessing: Preprocessing
+    ) -> Mapping[str, Any]:
+        """Transformers whose positions are of one size interpolate them, or are built for it."""
+        config = self._timm.get_pretrained_cfg(self._timm_name)
+        if config is None or not config.fixed_input_size:
+            return options
+        for more in ({"dynamic_img_size": True}, {"img_size": preprocessing.crop}):
+            try:
+                with torch.device("meta"), skip_initialization():
+                    self._timm.create_model(self._timm_name, pretrained=False, **more)
+            except TypeError:  # A constructor without that parameter.
+                continue
+            return {**options, **more}
+        return options
 
     def published(self, weights: str) -> Weights:
         """timm's default weights, or those of a tag such as ``a1_in1k``."""

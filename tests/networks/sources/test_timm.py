@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from featx.errors import ModelError, WeightsError
 from featx.extractors.cnn import CNNFeatures
@@ -84,3 +85,36 @@ def test_without_network_it_says_which_file_to_fetch(monkeypatch: pytest.MonkeyP
     assert weights.read is not None
     with pytest.raises(WeightsError, match=r"resnet10t\..*cannot be downloaded.*https://.*=FILE"):
         weights.read()
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "width"),
+    [
+        ("timm/vit_tiny_patch16_224", 64, 192),
+        ("timm/eva02_tiny_patch14_224", 70, 192),
+        ("timm/swin_tiny_patch4_window7_224", 64, 768),
+        ("timm/levit_128s", 64, 384),
+        ("timm/resnet10t", 64, 512),
+    ],
+)
+def test_networks_of_one_size_take_images_of_another(model: str, size: int, width: int) -> None:
+    first, second = (CNNFeatures(model, weights="random", size=it) for it in (size, None))
+
+    assert first.fit_transform(IMAGES).shape == (3, width)
+    assert first.fingerprint() != second.fingerprint()
+
+
+def test_positions_are_interpolated_as_timm_does() -> None:
+    features = CNNFeatures("timm/vit_tiny_patch16_224", weights="random", size=96, pooling="cls")
+    rows = features.fit_transform(IMAGES)
+    network = find_config("timm/vit_tiny_patch16_224", weights="random", size=96).network()
+    module = timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True)
+    module.load_state_dict(network.module.state_dict())
+    how = find_config("timm/vit_tiny_patch16_224", weights="random", size=96).preprocessing
+    pixels = np.stack([how.prepare(image) for image in IMAGES]).transpose(0, 3, 1, 2) / 255
+    batch = torch.tensor((pixels - 0.5) / 0.5, dtype=torch.float32)
+
+    with torch.no_grad():
+        expected = module.eval().forward_head(module.forward_features(batch), pre_logits=True)
+
+    np.testing.assert_allclose(rows, expected.numpy(), rtol=1e-3, atol=1e-4)

@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from featx.engine.extraction import extract
 from featx.engine.persistence import load_pipeline
+from featx.errors import FeatureFileError
 from featx.evaluation.split_scores import probe_classes
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
@@ -65,6 +66,8 @@ def predict(
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
     features = extract(images, extractor, **parameters)
     shares = probe.predict_proba(np.asarray(features.X))
+    if shares.shape[1] != len(probe.classes_):
+        raise FeatureFileError(f"{model} is damaged: it names {len(probe.classes_)} classes.")
     return Result(
         "predict",
         str(features.provenance["data"]),

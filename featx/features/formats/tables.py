@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featx._files import atomic_write, write_together
 from featx.data.manifests import COLUMNS
@@ -124,10 +125,15 @@ def read_hdf5(path: Path) -> Content:
     """Read what `write_hdf5` wrote."""
     with require_h5py().File(path, "r") as file:
         meta = json.loads(file["meta"].asstr()[()])
-        columns = {name: file[f"{name}s"].asstr()[:] for name in COLUMNS if f"{name}s" in file}
+        parts = {name: file[f"{name}s"] for name in COLUMNS if f"{name}s" in file}
+        blocks = {name: file["blocks"][_hdf5_name(name)] for name in meta["blocks"]}
+        for part in (*parts.values(), *blocks.values()):
+            if part.nbytes > path.stat().st_size:  # As written, nothing is compressed.
+                raise ValueError(f"{part.name} is larger than the file")
+        columns = {name: part.asstr()[:] for name, part in parts.items()}
         X = _empty(meta, len(columns["path"]))
         for name, (start, stop) in meta["blocks"].items():
-            X[:, start:stop] = file["blocks"][_hdf5_name(name)]
+            X[:, start:stop] = blocks[name]
     return Content.of(X, columns, meta)
 
 
@@ -242,10 +248,9 @@ def _empty(meta: dict[str, Any], n_rows: int) -> Matrix:
 
 def _fill_hdf5(file: Any, content: Content) -> None:
     """Write texts, then every block a few rows at a time."""
-    text = require_h5py().string_dtype()
-    file.create_dataset("meta", data=content.meta, dtype=text)
+    file.create_dataset("meta", data=_fixed_texts([content.meta])[0])
     for name, values in _texts(content):
-        file.create_dataset(f"{name}s", data=values, dtype=text)
+        file.create_dataset(f"{name}s", data=_fixed_texts(values))
     group = file.create_group("blocks")
     for name, (start, stop) in content.blocks.items():
         group.create_dataset(_hdf5_name(name), (len(content.X), stop - start), "<f4")
@@ -254,6 +259,13 @@ def _fill_hdf5(file: Any, content: Content) -> None:
         for name, (start, stop) in content.blocks.items():
             group[_hdf5_name(name)][first : first + len(rows)] = rows[:, start:stop]
         first += len(rows)
+
+
+def _fixed_texts(values: Sequence[str]) -> npt.NDArray[Any]:
+    """Texts of one length: the heap of those of any length, if damaged, hangs the HDF5 library."""
+    encoded = [text.encode() for text in values]
+    length = max(map(len, encoded), default=0) or 1
+    return np.array(encoded, require_h5py().string_dtype(length=length))
 
 
 def _hdf5_name(block: str) -> str:

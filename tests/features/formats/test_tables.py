@@ -64,3 +64,14 @@ def test_hdf5_without_its_package_names_the_cure(
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(FeatureFileError, match=r"run `pip install featx\[h5\]`"):
         features().save(tmp_path / "f.h5")
+
+
+def test_texts_in_hdf5_have_one_length_as_a_damaged_heap_hangs_its_library(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    paths = ["a.png", "œuvre/ü.png", ""]
+    FeatureSet(np.ones((3, 2), np.float32), paths).save(tmp_path / "f.h5")
+
+    with h5py.File(tmp_path / "f.h5") as file:
+        for name in ("meta", "paths"):
+            assert h5py.check_string_dtype(file[name].dtype).length is not None
+    assert FeatureSet.load(tmp_path / "f.h5").paths.tolist() == paths

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from featx.engine.provenance import provenance_of
 from featx.engine.session import open_session
 from featx.errors import DatasetError, SpecError
 from featx.features.feature_set import FeatureSet, check_output
+from featx.features.formats import find_format
 from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import Matrix, allocate, stream_rows
+
+_MANY_COLUMNS = 100_000
+"""Of one layer, from which on pooling is named."""
 
 
 def extract(
@@ -101,6 +106,11 @@ def extract(
         target = check_output(output, provenance_of(jobs, dataset.source, None), force=force)
         folder = target.parent
     learned_on = _fit(jobs, dataset, progress)
+    n_columns = sum(sum(job.widths.values()) for job in jobs)
+    if output is not None:
+        find_format(target).check_size(target, len(dataset), n_columns)
+    for warning in _warnings_of_size(jobs, len(dataset), folder):
+        progress.note(warning)
     provenance = provenance_of(jobs, dataset.source, learned_on)
     features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
@@ -108,6 +118,26 @@ def extract(
     if output is not None:
         features.save(output, force=force)
     return features
+
+
+def _warnings_of_size(jobs: list[Job], n_images: int, folder: Path | None) -> Iterator[str]:
+    """What rows will take, where that is much, and what would take less."""
+    wide = {
+        f"{job.names[layer]} ({n:,})": "pooling" in job.extractor.get_params(deep=False)
+        for job in jobs
+        for layer, n in job.widths.items()
+        if n > _MANY_COLUMNS
+    }
+    cure = "--pooling gap averages maps" if any(wide.values()) else "a larger cell gives fewer"
+    if wide:
+        yield f"note: more than {_MANY_COLUMNS:,} columns: {', '.join(wide)}; {cure}."
+    n_bytes = 4 * n_images * sum(sum(job.widths.values()) for job in jobs)
+    places = [it for it in (folder, *folder.parents) if it.is_dir()] if folder else []
+    if places and n_bytes > (free := shutil.disk_usage(places[0]).free) / 2:
+        yield (
+            f"note: features take {n_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free "
+            f"on the disk of {places[0]}; {cure}."
+        )
 
 
 def _fit(jobs: list[Job], dataset: ImageDataset, progress: ProgressCallback) -> str | None:

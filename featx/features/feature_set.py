@@ -23,6 +23,9 @@ Strings = npt.NDArray[np.str_]
 _ATTRIBUTES = {f"{column}s": column for column in COLUMNS}
 """Attribute of a `FeatureSet` -> name of its column in files and manifests."""
 
+_MAX_NAME_BYTES = 255 - 55
+"""Of an output, beside which files with longer names are written."""
+
 
 @dataclass(eq=False)
 class FeatureSet:
@@ -285,6 +288,11 @@ def _check_blocks(blocks: dict[str, tuple[int, int]], n_columns: int) -> None:
 
 def _check_place(target: Path, *, is_folder: bool) -> None:
     """Raise if `target` cannot be written where it is."""
+    n_bytes = len(os.fsencode(target.name))
+    if n_bytes > _MAX_NAME_BYTES:  # Temporary names are longer.
+        raise FeatureFileError(
+            f"The name {target.name[:40]}… has {n_bytes} bytes; expected at most {_MAX_NAME_BYTES}."
+        )
     if target.is_dir() and not is_folder:
         raise FeatureFileError(f"{target} is a folder; expected the name of a file.")
     if is_folder and target.exists() and not target.is_dir():

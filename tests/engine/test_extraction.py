@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,3 +186,41 @@ def test_images_without_key_points_are_counted(photos: list[str], tmp_path: Path
     with pytest.warns(EmptyRowsWarning, match="1 of 13 images have no key points"):
         features = extract([*photos, str(flat)], "bovw:orb,n_words=8")
     assert not features.X[-1].any()
+
+
+def test_wide_rows_are_told_before_they_are_computed(photos: list[str]) -> None:
+    notes: list[str] = []
+
+    class Noting(ProgressCallback):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    known: dict[str, Any] = {
+        "model": "featxnet",
+        "layer": "conv1",
+        "store": None,
+        "progress": Noting(),
+    }
+    extract(photos[:2], pooling="flatten", size=224, **known)
+
+    assert any("more than 100,000 columns" in note and "--pooling gap" in note for note in notes)
+    notes.clear()
+    extract(photos[:2], pooling="gap", size=224, **known)
+    assert not any("columns:" in note for note in notes)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".mat"])
+def test_files_that_cannot_hold_the_features_are_refused_first(
+    photos: list[str], tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.features.formats.matlab._MAX_MAT_BYTES", 100)
+    monkeypatch.setattr("featx.engine.extraction._gather", lambda *_, **__: pytest.fail("computed"))
+
+    with pytest.raises(FeatureFileError, match="cannot hold"):
+        extract(photos, "pixels,image_size=64", output=tmp_path / f"f{suffix}", store=None)
+
+
+def test_names_that_are_too_long_are_refused_first(photos: list[str], tmp_path: Path) -> None:
+    for length in (220, 300):
+        with pytest.raises(FeatureFileError, match=f"has {length + 4} bytes"):
+            extract(photos, "color", output=tmp_path / f"{'x' * length}.npz", store=None)

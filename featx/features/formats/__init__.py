@@ -18,6 +18,10 @@ from featx.features.formats import array_folder, arrays, matlab, tables
 from featx.features.formats.content import Content, sidecar
 
 
+def _any_size(path: Path, n_rows: int, n_columns: int) -> None:
+    """Refuse nothing."""
+
+
 @dataclass(frozen=True)
 class Format:
     """How one kind of file is written and read.
@@ -30,6 +34,8 @@ class Format:
         Take the path; the second reads no more than the meta.
     check : callable
         Raises if a package that writing needs is missing.
+    check_size : callable
+        Takes the path, the number of rows and of columns; raises if they are too many.
     is_folder : bool
     has_sidecar : bool
         Whether names and meta are in a second file beside it.
@@ -39,6 +45,7 @@ class Format:
     read: Callable[[Path], Content]
     read_meta: Callable[[Path], dict[str, Any]]
     check: Callable[[], object] = bool
+    check_size: Callable[[Path, int, int], None] = _any_size
     is_folder: bool = False
     has_sidecar: bool = False
 
@@ -76,11 +83,19 @@ _FORMATS = {
     ".h5": Format(
         tables.write_hdf5, tables.read_hdf5, tables.read_hdf5_meta, check=tables.require_h5py
     ),
-    ".csv": Format(tables.write_csv, tables.read_csv, tables.read_csv_meta, has_sidecar=True),
+    ".csv": Format(
+        tables.write_csv,
+        tables.read_csv,
+        tables.read_csv_meta,
+        check_size=tables.check_csv_size,
+        has_sidecar=True,
+    ),
     ".safetensors": Format(
         arrays.write_safetensors, arrays.read_safetensors, arrays.read_safetensors_meta
     ),
-    ".mat": Format(matlab.write_mat, matlab.read_mat, matlab.read_mat_meta),
+    ".mat": Format(
+        matlab.write_mat, matlab.read_mat, matlab.read_mat_meta, check_size=matlab.check_mat_size
+    ),
 }
 FOLDER = Format(
     array_folder.write_folder,

@@ -17,15 +17,27 @@ _MAX_MAT_BYTES = 2**31 - 2**20
 """What MATLAB's format 5 holds in one variable: 2 GB with its header."""
 
 
+def check_mat_size(path: Path, n_rows: int, n_columns: int) -> None:
+    """Refuse a ``.mat`` file that its format cannot hold.
+
+    Raises
+    ------
+    FeatureFileError
+        If it had more than 2 GB.
+    """
+    n_bytes = 4 * n_rows * n_columns
+    if n_bytes > _MAX_MAT_BYTES:
+        raise FeatureFileError(
+            f"{path} cannot hold {n_bytes / 1e9:.1f} GB, .mat takes at most 2 GB; write "
+            ".h5, which MATLAB reads too, or ask for fewer features (--pooling gap)."
+        )
+
+
 def write_mat(content: Content, path: Path) -> None:
     """Write ``X``, cells of text ``paths``, ``labels``, ``splits``, ..., and ``meta``."""
     from scipy.io import savemat
 
-    if content.X.nbytes > _MAX_MAT_BYTES:
-        raise FeatureFileError(
-            f"{path} cannot hold {content.X.nbytes / 1e9:.1f} GB, .mat takes at most 2 GB; write "
-            ".h5, which MATLAB reads too, or ask for fewer features (--pooling gap)."
-        )
+    check_mat_size(path, *content.X.shape)
     cells = {f"{name}s": _cells(values) for name, values in content.columns.items()}
     # Texts as bytes too: what reads a cell back may drop spaces at its end.
     texts = {"meta": content.meta, "columns": content.names}

@@ -161,16 +161,26 @@ def require_h5py() -> Any:
     return h5py
 
 
-def write_csv(content: Content, path: Path) -> None:
-    """Write ``path,label,split,domain,group`` where known and one column a feature."""
-    from pyarrow import csv
+def check_csv_size(path: Path, n_rows: int, n_columns: int) -> None:
+    """Refuse a ``.csv`` that few programs could open.
 
-    n_columns = content.X.shape[1]
+    Raises
+    ------
+    FeatureFileError
+        If it had too many columns.
+    """
     if n_columns > _MAX_CSV_COLUMNS:
         raise FeatureFileError(
             f"{path} cannot hold {n_columns:,} features, CSV takes at most {_MAX_CSV_COLUMNS:,}; "
             "write .npz or .parquet, or ask for fewer (--pooling gap)."
         )
+
+
+def write_csv(content: Content, path: Path) -> None:
+    """Write ``path,label,split,domain,group`` where known and one column a feature."""
+    from pyarrow import csv
+
+    check_csv_size(path, *content.X.shape)
     with write_together(path, sidecar(path)) as (temporary, names):
         batches = _csv_batches(content)
         first = next(batches)

@@ -134,7 +134,7 @@ def depth_profile(
     table_options = {key: parameters[key] for key in ("size", "crop", "trust") if key in parameters}
     table = list_layers(model, **table_options)
     network = {"model": model, "pooling": pooling, **parameters}
-    names = choose_layers(table, layers)
+    names = choose_layers(table, layers, pooling)
     _check_maps(method, maps, names)
     grid = GRID if protocol is None else None  # A named protocol keeps its own.
     rules = find_protocol(

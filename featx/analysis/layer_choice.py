@@ -11,12 +11,15 @@ import numpy as np
 from featx._lists import parse_names
 from featx.errors import LayerError
 from featx.networks.layers import Layer, LayerTable
+from featx.networks.pooling import choose_pooling
 
 N_MAPS = 6
 _MANY_STEPS = 24
 
 
-def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> list[str]:
+def choose_layers(
+    table: LayerTable, layers: str | Sequence[str] = "all", pooling: str = "flatten"
+) -> list[str]:
     """Names of the layers asked for, in order of execution, each layer once.
 
     Parameters
@@ -27,6 +30,9 @@ def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> lis
         step of the network up to the penultimate: what leaves a block, a pooling, or a
         rectified convolution or linear layer outside of blocks; where these are more than 24,
         stages stand for their blocks.
+    pooling : str, default="flatten"
+        ``all`` leaves out layers that cannot be pooled like that: none before the class token
+        has one.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def choose_layers(table: LayerTable, layers: str | Sequence[str] = "all") -> lis
     """
     names = parse_names(layers)
     if names == ["all"]:
-        return _steps(table)
+        return [name for name in _steps(table) if _can_be_pooled(table.find(name), pooling)]
     found: dict[int, str] = {}
     for name in names:
         found.setdefault(table.find(name).index, name)
@@ -97,6 +103,14 @@ def _steps(table: LayerTable) -> list[str]:
     if len(names) >= _MANY_STEPS:
         names = [name for name in names if not name.startswith(("block", "fire"))]
     return [*names, last.alias or "penultimate"]
+
+
+def _can_be_pooled(layer: Layer, pooling: str) -> bool:
+    try:
+        choose_pooling(pooling, layer)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_step(layer: Layer, aliases: set[str]) -> bool:

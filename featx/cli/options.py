@@ -202,7 +202,7 @@ class FeatureOptions(OptionGroup):
         str | None,
         typer.Option(
             help="How feature maps are pooled: flatten, gap (global average), max, gem or grid=N; "
-            "tokens: cls or mean."
+            "tokens: cls, mean or cls+mean."
         ),
     ] = None
     size: Annotated[

@@ -125,7 +125,10 @@ def _count_training_images(digests: Sequence[Any]) -> int:
 def _against_control(best: Row, control: Row, rules: Protocol) -> str:
     points = 100 * (best[rules.metric] - control[rules.metric])
     if control["is_tied"]:
-        return f"It is no better than a control: {_name(control)}, {_figure(control, rules)}."
+        return (
+            f"The paired test does not tell it from a control, {_name(control)}: "
+            f"{_figure(control, rules)}."
+        )
     return f"The best control, {_name(control)}, is {points:.1f} points behind."
 
 

@@ -55,7 +55,7 @@ class CNNFeatures(Extractor):
         stay random. By default every tensor up to the deepest layer has to be there.
     pooling : str, default="auto"
         Of maps: ``flatten``, ``gap``, ``max``, ``gem``, ``grid=N``; of tokens: ``cls``,
-        ``mean``, ``flatten``. ``auto`` is ``cls`` where there is a class token, else
+        ``mean``, ``cls+mean``, ``flatten``. ``auto`` is ``cls`` where there is a class token, else
         ``flatten``.
     size : int or tuple of int, optional
         What a picture's short side is brought to, or its height and width; by default what

@@ -15,7 +15,7 @@ from featx.networks.tracing import first_tensor
 
 _GEM_POWER = 3.0
 _GEM_FLOOR = 1e-6
-_POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "grid=N")
+_POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "cls+mean", "grid=N")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
     has_class_token = layer.axes == "tc" and layer.has_class_token
     if pooling == "auto":
         return "cls" if has_class_token else "flatten"
-    if (pooling == "cls" and not has_class_token) or (grid and layer.axes not in ("chw", "hwc")):
-        what = "a class token" if pooling == "cls" else "maps"
+    needs_token = pooling in ("cls", "cls+mean")
+    if (needs_token and not has_class_token) or (grid and layer.axes not in ("chw", "hwc")):
+        what = "a class token" if needs_token else "maps"
         name = layer.alias or layer.node
         raise ValueError(
             f"pooling={pooling!r} needs {what}; layer {name!r} gives {layer.shape} ({layer.axes})."
@@ -85,7 +86,7 @@ def pooled_width(pooling: str, layer: Layer) -> int:
         return layer.n_features
     if pooling.startswith("grid="):
         return layer.n_pooled * int(pooling[5:]) ** 2
-    return layer.n_pooled
+    return layer.n_pooled * (2 if pooling == "cls+mean" else 1)
 
 
 def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
@@ -99,7 +100,7 @@ def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
     axes : str
         What the dimensions after the first are: ``c``, ``chw``, ``hwc``, ``tc``.
     n_prefix : int
-        Tokens that belong to no patch; only ``cls`` and ``flatten`` see them.
+        Tokens that belong to no patch; ``cls`` and ``flatten`` alone see them.
 
     Returns
     -------
@@ -110,6 +111,8 @@ def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
         return value.flatten(1) if value.dim() > 1 else value[:, None]
     if pooling == "cls":
         return value[:, 0]  # (n, c)
+    if pooling == "cls+mean":  # As in the linear evaluation of DINOv2.
+        return torch.cat([value[:, 0], value[:, n_prefix:].mean(1)], dim=1)  # (n, 2 * c)
     if axes == "tc":
         value = value[:, n_prefix:].transpose(1, 2)[..., None]  # (n, c, t, 1)
     elif axes == "ct":

@@ -49,3 +49,10 @@ def test_places_apart_follow_the_curve() -> None:
 def test_a_short_curve_is_taken_whole() -> None:
     assert choose_apart([0.5]) == [0]
     assert choose_apart([0.5, 0.5, 0.5]) == [0, 1, 2]
+
+
+def test_layers_without_a_class_token_are_left_out_where_it_is_asked_for() -> None:
+    table = list_layers("timm/vit_tiny_patch16_224")
+
+    assert choose_layers(table, "all", "cls") == choose_layers(table)[1:]
+    assert "conv1" in choose_layers(table, "all", "mean")

@@ -94,3 +94,12 @@ def test_rows_share_their_layers_memory_unless_a_copy_is_needed(must_copy: bool)
     rows = tap_rows(maps, "flatten", "chw", 0, must_copy=must_copy)
     maps += 1
     assert bool((rows == 0).all()) == must_copy
+
+
+def test_class_token_and_mean_stand_side_by_side() -> None:
+    tokens = torch.arange(24.0).reshape(1, 4, 6)
+
+    rows = pool(tokens, "cls+mean", "tc", 2)
+
+    assert torch.equal(rows[:, :6], tokens[:, 0])
+    assert torch.equal(rows[:, 6:], tokens[:, 2:].mean(1))

@@ -13,6 +13,7 @@ from featx.networks.module_state import state_stamp
 from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.saved_folder import FOLDER_FILES
+from featx.networks.weights import split_part
 from featx.trust.callables import Trust
 
 _N_PLANS_KEPT = 16
@@ -83,7 +84,7 @@ def _stamp(model: Any, weights: str | os.PathLike[str]) -> Any:
 
 
 def _file_stamp(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
-    path = os.path.expanduser(os.fspath(path))
+    path = split_part(os.path.expanduser(os.fspath(path)))[0]
     if not os.path.isfile(path):
         return None
     status = os.stat(path)

@@ -9,10 +9,12 @@ import hashlib
 import logging
 import os
 import pickle
+import re
 import stat
 import sys
 import urllib.error
-from collections.abc import Iterable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -23,13 +25,19 @@ import torch
 from torch import Tensor, nn
 
 from featx._fingerprints import DIGEST_BYTES
-from featx.errors import WeightsError, one_line
+from featx.errors import WeightsError, did_you_mean, one_line
 
 logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 SUFFIXES = frozenset({".pth", ".pt", ".th", ".bin", ".ckpt", ".safetensors"})
-_NESTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+_NESTS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights"),
+    *("teacher", "student", "state_dict_ema", "model_ema", "ema"),
+)
+"""Names under which checkpoints hold their tensors, the first that is there before the others."""
+
+_MAX_PREFIX_PARTS = 3
 
 
 @dataclass
@@ -82,8 +90,22 @@ class LoadReport:
 
 def is_weights_file(weights: str | os.PathLike[str]) -> bool:
     """Whether `weights` means a file rather than the name of published weights."""
+    path = split_part(weights)[0]
+    is_named = path.suffix in SUFFIXES or isinstance(weights, os.PathLike) or len(path.parts) > 1
+    return is_named or path.is_file()
+
+
+def split_part(weights: str | os.PathLike[str]) -> tuple[Path, str]:
+    """A file, and the part of it that is asked for by ``FILE#PART``.
+
+    Examples
+    --------
+    >>> split_part("run.pth#teacher")[1], split_part("run.pth")[1]
+    ('teacher', '')
+    """
     path = Path(weights)
-    return path.suffix in SUFFIXES or isinstance(weights, os.PathLike) or len(path.parts) > 1
+    name, mark, nest = path.name.rpartition("#")
+    return (path.with_name(name), nest) if mark and name and not path.exists() else (path, "")
 
 
 def read_state(path: str | os.PathLike[str]) -> State:
@@ -100,9 +122,10 @@ def read_state(path: str | os.PathLike[str]) -> State:
     WeightsError
         If the file cannot be read, or holds anything but weights.
     """
-    path = Path(path)
+    path, nest = split_part(path)
     if not path.is_file():
         raise WeightsError(f"Weights file {path} is not there.")
+    _check_signature(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -110,31 +133,67 @@ def read_state(path: str | os.PathLike[str]) -> State:
             return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"Weights file {path} holds more than tensors, and loading it could execute code; "
-            "save `model.state_dict()` instead."
-        ) from error
+        raise _more_than_tensors(path, error) from error
     except Exception as error:  # A damaged file may raise anything inside the reader.
         reason = one_line(error)[:200]
         raise WeightsError(f"Weights file {path} cannot be read: {reason}") from error
-    return _unnest(content, path)
+    return _unnest(content, path, nest)
 
 
-def _unnest(content: Any, path: Path) -> State:
-    """The dictionary of tensors inside a checkpoint."""
+def _check_signature(path: Path) -> None:
+    """Refuse what is no file of weights at all, by how it begins."""
+    with path.open("rb") as file:
+        head = file.read(512).lstrip()
+    if not head:
+        raise WeightsError(f"Weights file {path} is empty; fetch it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"Weights file {path} is a pointer of Git LFS, not the weights; run `git lfs pull`."
+        )
+    if re.match(rb"<(!doctype|html|\?xml|head)", head, re.IGNORECASE):
+        raise WeightsError(
+            f"Weights file {path} is a web page, not the weights: the download needs a login or "
+            "another address."
+        )
+
+
+def _more_than_tensors(path: Path, error: Exception) -> WeightsError:
+    """What to do about a checkpoint with other objects beside its tensors."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    what = f"more than tensors ({found[1]})" if found else "more than tensors"
+    return WeightsError(
+        f"Weights file {path} holds {what}, and loading it could execute code. Save "
+        "`model.state_dict()` instead; of a file that you trust, torch.load(FILE, "
+        "weights_only=False) gives what to save again."
+    )
+
+
+def _unnest(content: Any, path: Path, nest: str = "") -> State:
+    """The dictionary of tensors inside a checkpoint: that of a name, or the first of `_NESTS`."""
+    if nest:
+        if not isinstance(content, Mapping) or not isinstance(content.get(nest), Mapping):
+            there = [str(it) for it in content] if isinstance(content, Mapping) else []
+            raise WeightsError(f"Weights file {path} holds no {nest!r}.{did_you_mean(nest, there)}")
+        content = content[nest]
     while isinstance(content, Mapping):
         tensors = {k: v for k, v in content.items() if isinstance(v, Tensor) and isinstance(k, str)}
-        nest = next((n for n in _NESTS if isinstance(content.get(n), Mapping)), None)
-        if nest is None or len(tensors) > 1:
+        nests = [n for n in _NESTS if isinstance(content.get(n), Mapping)]
+        if not nests or len(tensors) > 1:
             if tensors:
                 return tensors
             break
-        content = content[nest]
+        if others := nests[1:]:
+            logger.info(
+                "%s: %s is taken; weights=%s#%s takes the other", path, nests[0], path, others[0]
+            )
+        content = content[nests[0]]
     raise WeightsError(f"Weights file {path} holds no dictionary of tensors.")
 
 
 def _align_names(state: State, wanted: Iterable[str]) -> dict[str, str]:
-    """Names in a file -> names in a network, prefixes such as ``module.`` taken off.
+    """Names in a file -> names in a network, the prefix taken off under which most are.
+
+    Of two that fit alike, as of a query and a key encoder, the first in the file is taken.
 
     Examples
     --------
@@ -142,15 +201,24 @@ def _align_names(state: State, wanted: Iterable[str]) -> dict[str, str]:
     {'module.conv.weight': 'conv.weight'}
     """
     wanted = set(wanted)
-    names = {name: name for name in state}
-    while names and wanted.isdisjoint(names.values()):
-        heads = {new.partition(".")[0] for new in names.values() if "." in new}
-        if len(heads) != 1:
-            break
-        names = {old: new.partition(".")[2] or new for old, new in names.items()}
-    if wanted.isdisjoint(names.values()):
-        names = {name: name.removeprefix("module.") for name in state}
-    return names
+    counts = Counter(
+        name[: len(name) - len(rest)] for name in state for rest in _endings(name) if rest in wanted
+    )
+    if not counts:
+        return {name: name.removeprefix("module.") for name in state}
+    most = max(counts.values())
+    # A network's own names are never prefixes by chance: `layer1.0.conv1` ends in `conv1`, too.
+    prefix = "" if counts[""] * 2 > most else next(it for it, n in counts.items() if n == most)
+    return {name: name.removeprefix(prefix) for name in state}
+
+
+def _endings(name: str) -> Iterator[str]:
+    """A name, and what is left of it without its first parts, three at most."""
+    for _ in range(_MAX_PREFIX_PARTS + 1):
+        yield name
+        _, dot, name = name.partition(".")
+        if not dot:
+            return
 
 
 def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> LoadReport:
@@ -187,7 +255,10 @@ def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> L
         del report.new[new]
         if old != new:
             report.renamed[old] = new
-    network.load_state_dict(taken, strict=False)
+    # The versions of its modules, which decide how a state dict is read: a file may lack them.
+    loading = OrderedDict(taken)
+    loading._metadata = own._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(loading, strict=False)
     return report
 
 
@@ -199,13 +270,15 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     WeightsError
         If there is no such file.
     """
+    asked, (path, nest) = path, split_part(path)
     try:
         status = os.stat(path)
     except OSError as error:
-        raise WeightsError(f"Weights file {os.fspath(path)} is not there.") from error
+        raise WeightsError(f"Weights file {os.fspath(asked)} is not there.") from error
     if not stat.S_ISREG(status.st_mode):  # A pipe would be waited for without end.
         raise WeightsError(f"Weights file {os.fspath(path)} is no file.")
-    return _file_digest(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    found = _file_digest(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    return f"{found}#{nest}" if nest else found
 
 
 @lru_cache(maxsize=64)

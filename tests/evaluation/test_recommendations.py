@@ -91,7 +91,7 @@ def test_nothing_is_advised_where_shuffled_labels_win() -> None:
 def test_tie_with_a_control_is_told() -> None:
     rows = [row("hog", 0.9, 1), row("pixels", 0.89, 1, is_control=True, is_tied=True)]
 
-    assert "no better than a control: pixels" in " ".join(advise_features(rows, "photos", RULES))
+    assert "not tell it from a control, pixels" in " ".join(advise_features(rows, "photos", RULES))
 
 
 def test_classifier_short_of_its_minimum_is_named() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import functools
 import http.server
 import os
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import mnasnet0_5, resnet18
 
 from featx.errors import WeightsError
 from featx.networks.weights import (
@@ -20,6 +22,7 @@ from featx.networks.weights import (
     fetch,
     file_digest,
     fit_state,
+    is_weights_file,
     read_state,
 )
 
@@ -61,7 +64,7 @@ def test_a_bare_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 def test_a_whole_module_is_refused(tmp_path: Path) -> None:
     torch.save(network(), tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"save `model.state_dict\(\)` instead"):
+    with pytest.raises(WeightsError, match=r"Save `model.state_dict\(\)` instead"):
         read_state(tmp_path / "w.pth")
 
 
@@ -190,3 +193,86 @@ def test_a_pipe_in_place_of_weights_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "weights.safetensors")
     with pytest.raises(WeightsError, match="is no file"):
         file_digest(tmp_path / "weights.safetensors")
+
+
+RESNET = resnet18().state_dict()
+
+
+def moved(prefix: str, shift: float = 0.0) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value + shift for name, value in RESNET.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "shift"),
+    [
+        ({"state_dict": moved(""), "state_dict_ema": moved("", 1)}, 0),
+        (moved("backbone.") | {"neck.weight": torch.zeros(2)}, 0),
+        ({"state_dict": moved("module.encoder_q.") | moved("module.encoder_k.", 1)}, 0),
+        ({"student": moved("module.backbone."), "teacher": moved("backbone.", 1)}, 1),
+        ({"model": moved("_orig_mod.module."), "epoch": 3}, 0),
+    ],
+    ids=["ema", "backbone", "moco", "dino", "compiled"],
+)
+def test_checkpoints_of_strangers_are_read(tmp_path: Path, content: Any, shift: int) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    network = resnet18()
+
+    report = fit_state(network, read_state(tmp_path / "w.pth"))
+
+    assert not report.new
+    assert torch.equal(network.state_dict()["fc.bias"], RESNET["fc.bias"] + shift)
+
+
+def test_a_part_of_a_checkpoint_is_taken_by_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "w.pth"
+    torch.save({"state_dict": moved(""), "state_dict_ema": moved("", 1)}, file)
+
+    with caplog.at_level("INFO"):
+        read_state(file)
+    assert "state_dict is taken" in caplog.text
+    assert "w.pth#state_dict_ema takes the other" in caplog.text
+
+    found = read_state(f"{file}#state_dict_ema")
+    assert torch.equal(found["fc.bias"], RESNET["fc.bias"] + 1)
+    assert file_digest(f"{file}#state_dict_ema") != file_digest(file)
+    with pytest.raises(WeightsError, match=r"no 'state_dict_eam'\. Did you mean 'state_dict_ema'"):
+        read_state(f"{file}#state_dict_eam")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "pointer of Git LFS"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_told_by_its_beginning(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        read_state(tmp_path / "w.pth")
+
+
+def test_objects_beside_the_tensors_are_named(tmp_path: Path) -> None:
+    torch.save({"state_dict": RESNET, "args": argparse.Namespace(lr=1)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"more than tensors \(argparse\.Namespace\)"):
+        read_state(tmp_path / "w.pth")
+
+
+def test_mnasnet_takes_its_own_weights(tmp_path: Path) -> None:
+    network = mnasnet0_5()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    assert not fit_state(mnasnet0_5(), read_state(tmp_path / "w.pth")).new
+
+
+def test_a_file_of_the_working_folder_needs_no_known_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(RESNET, tmp_path / "checkpoint.pth.tar")
+    monkeypatch.chdir(tmp_path)
+    assert is_weights_file("checkpoint.pth.tar")
+    assert not is_weights_file("IMAGENET1K_V1")

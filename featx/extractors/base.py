@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -305,6 +306,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def _images(self, X: Any, *, reset: bool) -> Images:
         """`X` as images; tables of numbers pass scikit-learn's own checks first."""
+        X = _single_column(X)
         if _is_table(X):
             X = validate_data(self, X, reset=reset, dtype=None)
             X = _numbers(X)
@@ -340,6 +342,25 @@ def _is_table(X: Any) -> bool:
     if isinstance(X, Images) or not isinstance(X, Sequence) or isinstance(X, str | bytes):
         return not hasattr(X, "__len__") and not isinstance(X, Iterable)
     return len(X) == 0 or isinstance(X[0], list | tuple | numbers.Number)
+
+
+def _single_column(X: Any) -> Any:
+    """Paths or images of a table with one column, as a `ColumnTransformer` gives them.
+
+    Raises
+    ------
+    ValueError
+        If there are several columns, and one holds texts.
+    """
+    if getattr(X, "ndim", None) != 2 or sparse.issparse(X) or not len(X):
+        return X
+    first = X.iloc[0] if hasattr(X, "iloc") else X[0]
+    if not any(isinstance(value, str | os.PathLike | Image.Image) for value in first):
+        return X
+    if len(first) > 1:
+        names = f": {', '.join(map(str, X.columns))}" if hasattr(X, "columns") else ""
+        raise ValueError(f"Expected one column of paths or images; got {len(first)}{names}.")
+    return (X.iloc[:, 0] if hasattr(X, "iloc") else X[:, 0]).tolist()
 
 
 def _holds_images(X: npt.NDArray[Any]) -> bool:

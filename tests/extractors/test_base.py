@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -182,3 +183,36 @@ def test_one_image_alone_is_refused_with_the_cure() -> None:
 def test_a_class_without_any_way_to_extract_says_so() -> None:
     with pytest.raises(NotImplementedError):
         Extractor().transform(np.zeros((1, 2, 2), np.uint8))
+
+
+def columns_of(paths: list[str]) -> dict[str, Any]:
+    frame = pd.DataFrame({"path": paths})
+    return {
+        "frame": frame,
+        "texts": np.array(paths)[:, None],
+        "objects": np.array(paths, object)[:, None],
+        "column of a transformer": frame[["path"]],
+    }
+
+
+@pytest.mark.parametrize("kind", columns_of([]))
+def test_one_column_of_paths_is_images(photos: list[str], kind: str) -> None:
+    expected = MeanColor().fit_transform(photos)
+
+    assert np.array_equal(MeanColor().fit_transform(columns_of(photos)[kind]), expected)
+
+
+def test_a_column_transformer_puts_features_beside_numbers(photos: list[str]) -> None:
+    frame = pd.DataFrame({"path": photos, "weight": np.arange(len(photos), dtype=float)})
+    both = ColumnTransformer([("color", MeanColor(), ["path"]), ("own", "passthrough", ["weight"])])
+
+    rows = both.fit_transform(frame)
+
+    assert np.array_equal(rows[:, :3], MeanColor().fit_transform(photos))
+    assert np.array_equal(rows[:, 3], frame["weight"])
+
+
+def test_several_columns_with_paths_are_refused_by_name(photos: list[str]) -> None:
+    frame = pd.DataFrame({"path": photos, "label": "a"})
+    with pytest.raises(ValueError, match="one column of paths or images; got 2: path, label"):
+        MeanColor().fit_transform(frame)

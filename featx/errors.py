@@ -20,6 +20,7 @@
     FeatxWarning (UserWarning)
     ├── DamagedRowWarning       a stored row failed its check and is computed anew
     ├── UnstoredRowsWarning     rows are not stored, for their fingerprint lacks a part
+    ├── ValueRangeWarning       values of arrays are cut off at black or white
     ├── NonFiniteRowsWarning    features are NaN or infinite
     └── EmptyRowsWarning        pictures without any key point got rows of zeros
 
@@ -179,6 +180,10 @@ class DamagedRowWarning(FeatxWarning):
 
 class UnstoredRowsWarning(FeatxWarning):
     """Rows are computed anew by each run: a part of what makes them is in no fingerprint."""
+
+
+class ValueRangeWarning(FeatxWarning):
+    """Values of arrays lie outside of black and white, and nobody said what these are."""
 
 
 class NonFiniteRowsWarning(FeatxWarning):

@@ -25,7 +25,7 @@ from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
 from featx.data.image_formats import open_image
 from featx.data.jpeg import decode_jpeg, reduction
-from featx.errors import ImageError, one_line
+from featx.errors import ImageError, ValueRangeWarning, one_line
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
@@ -38,6 +38,9 @@ MAX_PIXELS = 89_478_485
 
 GRAY_WEIGHTS = (2125, 7154, 721)
 """Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
+
+_ROUNDING = 0.01
+"""By which computed values may leave black and white, in 1/255 of the range."""
 
 _MAX_FILE_BYTES = 2**30
 """Largest file that is read: four times as many bytes as the largest image decoded by default."""
@@ -70,8 +73,9 @@ class Images(Sequence["ImageLike"]):
         Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row; by default a row is a grey
         ``(p, 1)`` picture.
     value_range : tuple of float, optional
-        The values of black and white in arrays. By default 0 to 255 for integers, 0 to 1 for
-        floats and booleans. Values outside are clipped.
+        The values of black and white in arrays. By default 0 to 65,535 for uint16, 0 to 255 for
+        other integers, 0 to 1 for floats and booleans. Values outside are clipped, by default
+        with a `ValueRangeWarning`.
     max_pixels : int, default=89478485
         Pictures with more pixels are refused before they are decoded.
 
@@ -461,11 +465,25 @@ def _to_uint8(
         return array
     if array.dtype.kind not in "buif":
         raise ImageError(name, f"expected an array of numbers; got {array.dtype}")
-    low, high = value_range or ((0, 255) if array.dtype.kind in "ui" else (0, 1))
+    low, high = value_range or _default_range(array.dtype)
     scaled = (array.astype(np.float64) - low) * (255 / (high - low))
     if not np.isfinite(scaled).all():
         raise ImageError(name, "the array holds NaN or infinity")
+    if value_range is None and not -_ROUNDING <= scaled.min() <= scaled.max() <= 255 + _ROUNDING:
+        warnings.warn(
+            f"{array.dtype} values outside {low:g} to {high:g} are cut off: say what is black and "
+            "white by value_range=(LOW, HIGH).",
+            ValueRangeWarning,
+            stacklevel=2,
+        )
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+
+
+def _default_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Black and white where nothing is said: as files of this depth have them."""
+    if dtype.kind not in "ui":
+        return 0, 1
+    return (0, 65_535) if dtype == np.uint16 else (0, 255)
 
 
 def _file_pixels(data: bytes, name: str, max_pixels: int, least_px: int | None) -> Pixels:

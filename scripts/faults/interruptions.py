@@ -47,7 +47,7 @@ def run(plan: Plan) -> list[Tally]:
             seconds[name] = _rehearse(name, images, plan)
         signs = list(SIGNALS)
         sign = signs[number // len(chosen) % len(signs)]
-        moment = QUIET_S + plan.rng("signal", number).random() * max(seconds[name] - QUIET_S, 0.1)
+        moment = QUIET_S + plan.rng("signal", number).random() * 0.8 * (seconds[name] - QUIET_S)
         tallies[name].rounds += 1
         for fault, note in _round(name, sign, moment, images, plan):
             tallies[name].add(fault, f"{sign} after {moment:.2f} s: {note} {plan.options(number)}")

@@ -25,7 +25,7 @@ from featx.data.images import (
     resize,
     size_pair,
 )
-from featx.errors import ImageError
+from featx.errors import ImageError, ValueRangeWarning
 
 
 @pytest.fixture
@@ -373,6 +373,7 @@ def test_arrays_are_not_changed(colors: Pixels) -> None:
     assert (colors == copy).all()
 
 
+@pytest.mark.filterwarnings("ignore::featx.errors.ValueRangeWarning")
 @pytest.mark.parametrize(
     ("array", "value"),
     [
@@ -555,3 +556,31 @@ def test_a_link_to_a_device_or_pipe_is_refused_at_once(tmp_path: Path, target: s
     link.symlink_to(target if target.startswith("/") else tmp_path / target)
     with pytest.raises(ImageError, match="is a pipe or device"):
         Images([link]).digest(0)
+
+
+def test_16_bit_arrays_are_as_files_of_16_bits_are(tmp_path: Path) -> None:
+    values = np.tile(np.arange(256, dtype=np.uint16) * 257, (4, 1))
+    Image.fromarray(values).save(tmp_path / "a.png")
+
+    assert np.array_equal(decode(values), decode(tmp_path / "a.png"))
+    assert len(np.unique(decode(values))) == 256
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0.0, 16.0]]),
+        np.array([[-0.5, 0.5]], np.float32),
+        np.array([[0, 4095]], np.int32),
+        np.array([[-1, 4]], np.int16),
+    ],
+)
+def test_values_that_are_cut_off_are_told(values: np.ndarray) -> None:
+    with pytest.warns(ValueRangeWarning, match=r"say what is black and white by value_range"):
+        decode(values)
+    decode(values, value_range=(float(values.min()), float(values.max())))
+
+
+def test_values_within_the_range_of_their_type_are_not_told() -> None:
+    for values in (np.array([[0, 255]]), np.array([[0.0, 1.0]]), np.array([[True, False]])):
+        assert decode(values).max() == 255

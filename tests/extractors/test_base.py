@@ -56,6 +56,7 @@ def exempt(extractor: Any) -> dict[str, str]:
     return EXEMPTIONS.get(type(extractor), {})
 
 
+@pytest.mark.filterwarnings("ignore::featx.errors.ValueRangeWarning")
 @parametrize_with_checks(EXTRACTORS, expected_failed_checks=exempt)
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)

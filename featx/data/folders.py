@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ def place_folders(tree: Tree) -> dict[Parts, Placement]:
     height = _domain_height(list(named.values()))
     return {
         parts: Placement(
-            label=names[-1] if names else "",
+            label=unicodedata.normalize("NFC", names[-1]) if names else "",
             split=_SPLIT_NAMES[parts[splits[parts][-1]].lower()] if splits[parts] else "",
             domain=names[-height] if len(names) >= height else "",
         )

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from featx._files import atomic_write
 from featx.data.folders import normalize_split
+from featx.data.images import printable
 from featx.errors import DatasetError, did_you_mean, one_line
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -206,19 +208,19 @@ def _to_manifest(
     for where, row in rows:
         values = _values(file, where, row, names, indices)
         path = os.path.join(os.path.dirname(file), values[0])
-        if path not in seen:
-            seen[path] = (where, values)
-        elif seen[path][1] == values:
+        one = os.path.abspath(path)  # Of an image that is spelled in two ways.
+        if one not in seen:
+            seen[one] = (where, [path, *values[1:]])
+        elif seen[one][1][1:] == values[1:]:
             n_repeated += 1
         else:
             raise DatasetError(
                 f"Manifest {file}, {where}, column 'path': {values[0]!r} is there twice and "
-                f"differs from {seen[path][0]}; an image has one label, split, domain and group."
+                f"differs from {seen[one][0]}; an image has one label, split, domain and group."
             )
     columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in indices]
     found = dict(zip(indices, map(list, columns)))
-    del found["path"]
-    return Manifest(list(seen), **found, n_repeated=n_repeated)
+    return Manifest(found.pop("path"), **found, n_repeated=n_repeated)
 
 
 def _column_indices(file: str, names: Sequence[str], group_column: str | None) -> dict[str, int]:
@@ -258,9 +260,25 @@ def _values(
         raise DatasetError(f"Manifest {file}, {where}, column 'path': the path is empty.")
     if "\0" in values["path"]:
         raise DatasetError(f"Manifest {file}, {where}, column 'path': a path cannot hold NUL.")
+    for name in values.keys() - {"path"}:
+        values[name] = _name_text(file, where, name, values[name])
     if values.get("split"):
         values["split"] = _split(file, where, values["split"])
     return list(values.values())
+
+
+def _name_text(file: str, where: str, column: str, text: str) -> str:
+    """A class or the like as one text, whatever blanks and Unicode form it has."""
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            shown = printable(text)
+            raise DatasetError(
+                f"Manifest {file}, {where}, column {column!r}: {shown!r} is no UTF-8; save the "
+                "file as UTF-8."
+            ) from error
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def _split(file: str, where: str, name: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,9 @@ def test_link_to_itself_loses_no_neighbour(tmp_path: Path) -> None:
     tree = read_tree(str(tmp_path))
     assert tree.images == {(): ["0.png", "1.png", "loop.png"]}
     assert tree.unreadable == []
+
+
+def test_class_folders_in_two_unicode_forms_are_one_class(tmp_path: Path) -> None:
+    other = unicodedata.normalize("NFD", "café")
+    root = lay(tmp_path, "train/café/1.jpg", "train/dog/1.jpg", f"test/{other}/2.jpg")
+    assert {it.label for it in placed(root).values()} == {"café", "dog"}

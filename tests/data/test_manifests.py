@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,3 +120,32 @@ def test_missing_group_column_is_named_with_those_there(tmp_path: Path) -> None:
     file = written(tmp_path, "path,patient\na.jpg,p1\n")
     with pytest.raises(DatasetError, match=r"no column 'pateint'.*mean 'patient'.*path, patient"):
         read_manifest(file, "pateint")
+
+
+def test_one_image_under_two_spellings_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_text(f"path,label\ncat/0.jpg,cat\n./cat/0.jpg,cat\n{tmp_path}/cat/0.jpg,cat\n")
+
+    found = read_manifest(str(file))
+
+    assert found.path == [f"{tmp_path}/cat/0.jpg"]
+    assert found.n_repeated == 2
+    file.write_text("path,label\ncat/0.jpg,cat\n./cat/0.jpg,dog\n")
+    with pytest.raises(DatasetError, match=r"line 3.*'\./cat/0\.jpg' is there twice"):
+        read_manifest(str(file))
+
+
+def test_classes_are_the_same_whatever_their_blanks_and_unicode_form(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    forms = ["café", unicodedata.normalize("NFD", "café"), " café "]
+    file.write_text("path,label\n" + "".join(f"{i}.jpg,{name}\n" for i, name in enumerate(forms)))
+
+    assert set(read_manifest(str(file)).label) == {"café"}
+
+
+def test_labels_that_are_no_utf_8_are_refused_at_their_line(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_bytes(b"path,label\na.jpg,dog\nb.jpg,caf\xe9\n")
+
+    with pytest.raises(DatasetError, match=r"line 3, column 'label': 'caf\\\\xe9' is no UTF-8"):
+        read_manifest(str(file))

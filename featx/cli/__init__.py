@@ -5,6 +5,7 @@ Nothing here imports torch, cv2, umap or scikit-learn before a command needs the
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -101,6 +102,8 @@ def _common(
 
 def main() -> None:
     """Run the command line; an error is one line on stderr and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # A console may lack the letters of a class.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="featx")
     except Exception as error:

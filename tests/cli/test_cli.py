@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from featx.cli import main
 from featx.errors import FeatxError
@@ -132,3 +134,23 @@ def catches(pid: int, number: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     [mask] = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
     return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_console_without_the_letters_of_a_class_shows_their_codes(tmp_path: Path) -> None:
+    for name in ("кот", "пёс"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            shade = 60 * number + 20 * (name == "кот")
+            Image.new("RGB", (16, 16), (shade, 9, 9)).save(
+                tmp_path / "photos" / name / f"{number}.png"
+            )
+    command = [sys.executable, "-m", "featx", "probe", str(tmp_path / "photos"), "-e", "mean_color"]
+    options = ["--n-splits", "2", "-q", "--no-store", "--report", str(tmp_path / "report")]
+
+    done = subprocess.run(
+        [*command, *options], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}
+    )
+
+    assert done.returncode == 0
+    assert rb"\u043a\u043e\u0442" in done.stdout
+    assert (tmp_path / "report" / "report.html").exists()

@@ -62,7 +62,7 @@ def check_command(
             **run.given(),
         )
     formats = printed.formats
-    is_for_programs = formats["as_json"] or formats["as_csv"]
+    is_for_programs = any(formats[name] for name in ("as_json", "as_csv", "safe_csv"))
     shown = result if is_for_programs else replace(result, rows=result.details["summary"])
     print_result(shown, **formats)
     if not is_for_programs and shown.rows and printed.report is None:

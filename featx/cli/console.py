@@ -187,6 +187,7 @@ def print_result(
     *,
     as_json: bool = False,
     as_csv: bool = False,
+    safe_csv: bool = False,
     as_markdown: bool = False,
 ) -> None:
     """What a command found: the table on stdout, then its sentences; failures on stderr.
@@ -195,13 +196,13 @@ def print_result(
     ----------
     result : Result
         Those of its columns are shown that `featx.features.columns` names for the command.
-    as_json, as_csv, as_markdown : bool, default=False
+    as_json, as_csv, safe_csv, as_markdown : bool, default=False
         The whole result for other programs, rather than a table for people.
     """
     if as_json:
         print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
-    elif as_csv:
-        print(result.to_csv(), end="")
+    elif as_csv or safe_csv:
+        print(result.to_csv(is_safe=safe_csv), end="")
     else:
         columns = _columns_with_values(result)
         if as_markdown:

@@ -414,6 +414,9 @@ class RunOptions(OptionGroup):
         return FeatureStore(open_store(store).folder, shared=True)
 
 
+_FORMATS = ("as_json", "as_csv", "safe_csv", "as_markdown")
+
+
 @dataclass(frozen=True)
 class PrintOptions(OptionGroup):
     """How a result is printed, and its report."""
@@ -426,6 +429,12 @@ class PrintOptions(OptionGroup):
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False
+    safe_csv: Annotated[
+        bool,
+        typer.Option(
+            "--safe-csv", help="Print CSV in which no spreadsheet takes a name for a formula."
+        ),
+    ] = False
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the table in Markdown.")
     ] = False
@@ -439,7 +448,7 @@ class PrintOptions(OptionGroup):
     @property
     def formats(self) -> dict[str, bool]:
         """How the table is printed."""
-        return {name: getattr(self, name) for name in ("as_json", "as_csv", "as_markdown")}
+        return {name: getattr(self, name) for name in _FORMATS}
 
 
 Features = Annotated[

@@ -126,7 +126,7 @@ def predict_command(
     run: options.StoredOnly,
     printed: Annotated[
         options.PrintOptions,
-        options.Only("as_json", "as_csv", "as_markdown", "strict", "quiet"),
+        options.Only(*("as_json", "as_csv", "safe_csv", "as_markdown"), *("strict", "quiet")),
     ],
 ) -> None:
     """Class and probability of each image, by a classifier trained before.

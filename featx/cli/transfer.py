@@ -68,7 +68,7 @@ def transfer_command(
             **rules.given(),
             **run.given(),
         )
-    for_people = not (printed.as_json or printed.as_csv)
+    for_people = not (printed.as_json or printed.as_csv or printed.safe_csv)
     print_result(
         _readable(result, has_pairs=pairs) if for_people else result,
         **printed.formats,

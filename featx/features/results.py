@@ -18,6 +18,7 @@ from featx.features.columns import Column, find_column
 
 RESULTS_FILE = "results.json"
 _TABLE_FILE = "table.csv"
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
 
 
@@ -74,10 +75,19 @@ class Result:
         everything = asdict(self)
         return {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
 
-    def to_csv(self) -> str:
-        """The table as comma-separated values, names first; a cell that is a dict is spread."""
+    def to_csv(self, *, is_safe: bool = False) -> str:
+        """The table as comma-separated values, names first; a cell that is a dict is spread.
+
+        Parameters
+        ----------
+        is_safe : bool, default=False
+            Put an apostrophe before texts that begin as a formula does (``= + - @``), so that no
+            spreadsheet takes a file's name for one.
+        """
         text = io.StringIO()
         rows = [_flat(row) for row in self.rows]
+        if is_safe:
+            rows = [{_quoted(name): _quoted(cell) for name, cell in row.items()} for row in rows]
         columns = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
@@ -123,7 +133,7 @@ class Result:
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, content in ((RESULTS_FILE, text), (_TABLE_FILE, self.to_csv())):
+            for name, content in ((RESULTS_FILE, text), (_TABLE_FILE, self.to_csv(is_safe=True))):
                 with atomic_write(folder / name) as temporary:
                     temporary.write_text(content, "utf-8", "surrogatepass")
         except OSError as error:
@@ -152,6 +162,11 @@ class Result:
             raise ResultFileError(
                 f"{file} is damaged or was not written by featx: {error}."
             ) from error
+
+
+def _quoted(cell: Any) -> Any:
+    """A cell that no spreadsheet runs."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -69,3 +69,15 @@ def test_a_pipe_in_place_of_results_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "results.json")
     with pytest.raises(ResultFileError, match=r"No results\.json"):
         Result.load(tmp_path)
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula(tmp_path: Path) -> None:
+    rows = [{"path": name, "difference": -0.5} for name in ("=cmd()", "@a", "-1.png", "a.png")]
+    result = Result("predict", "photos", rows)
+
+    lines = result.to_csv(is_safe=True).splitlines()
+
+    assert lines == ["path,difference", "'=cmd(),-0.5", "'@a,-0.5", "'-1.png,-0.5", "a.png,-0.5"]
+    assert result.to_csv().splitlines()[1] == "=cmd(),-0.5"
+    table = next(result.save(tmp_path / "out").glob("*.csv"))
+    assert table.read_text().splitlines() == lines

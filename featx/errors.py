@@ -30,11 +30,14 @@ what they expect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
 _N_NEAREST, _CUTOFF = 3, 0.6
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+"""Those of terminals, of lines, and of the direction of text."""
 
 
 class FeatxError(Exception):
@@ -238,6 +241,17 @@ def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
     ratios = {match: SequenceMatcher(None, match, name.lower()).ratio() for match in near}
     tied = {match for match in ratios if ratios[match] == max(ratios.values())}
     return [candidate for lower, candidate in lowered.items() if lower in tied]
+
+
+def visible(text: str) -> str:
+    r"""Text whose control characters stand as codes: a file's name moves no cursor.
+
+    Examples
+    --------
+    >>> print(visible("a\x1b[31m\nb.png"))
+    a\x1b[31m\nb.png
+    """
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def one_line(error: BaseException) -> str:

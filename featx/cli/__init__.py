@@ -33,7 +33,7 @@ from featx.cli import (
     transfer,
     umap,
 )
-from featx.errors import FeatxError, one_line
+from featx.errors import FeatxError, one_line, visible
 
 
 class _CommandError(Exception):
@@ -119,7 +119,7 @@ def _fail(error: BaseException) -> int:
         # The reader has gone: nothing is left to say, and flushing at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    print(f"featx: {_line(error)}", file=sys.stderr)
+    print(f"featx: {visible(_line(error))}", file=sys.stderr)
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 

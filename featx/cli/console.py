@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from featx import __version__
-from featx.errors import FeatxWarning
+from featx.errors import FeatxWarning, visible
 from featx.streaming.progress import ProgressCallback
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) ->
     if not rows:
         return
     names = list(rows[0])
-    cells = [[_cell(row[name]) for name in names] for row in rows]
+    cells = [[visible(_cell(row[name])) for name in names] for row in rows]
     lines = [[name.replace("_", " ") for name in names], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     for line in lines:
@@ -54,7 +54,7 @@ def print_failures(failures: Sequence[tuple[str, str]]) -> None:
     n = len(failures)
     print(f"{n:,} picture{'s' * (n > 1)} could not be read:", file=sys.stderr)
     for path, reason in failures[:_N_FAILURES_SHOWN]:
-        print(f"  {path}: {reason}", file=sys.stderr)
+        print(f"  {visible(path)}: {visible(reason)}", file=sys.stderr)
     if n > _N_FAILURES_SHOWN:
         print(f"  and {n - _N_FAILURES_SHOWN:,} more, see the output", file=sys.stderr)
 
@@ -98,7 +98,7 @@ class Reporter(ProgressCallback):
     def note(self, text: str) -> None:
         """Print a line."""
         if not self._quiet:
-            print(text, file=sys.stderr)
+            print(visible(text), file=sys.stderr)
 
     def plan(self, n_images: int, n_cached: int) -> None:
         """Print pictures, how many are cached, columns and bytes; start the bar."""
@@ -210,7 +210,7 @@ def print_result(
         else:
             _print_rows(result, columns)
         if result.sentences:
-            print("\n" + "\n".join(result.sentences))
+            print("\n" + "\n".join(map(visible, result.sentences)))
     print_failures(result.failures)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import featx
 from featx._files import atomic_write, to_plain
-from featx.errors import ResultFileError
+from featx.errors import ResultFileError, visible
 from featx.features.columns import Column, find_column
 
 RESULTS_FILE = "results.json"
@@ -187,4 +187,4 @@ def _cell(value: Any, column: Column) -> str:
         return format(value, column.precision)
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", r"\|")
+    return f"{value:,}" if isinstance(value, int) else visible(str(value)).replace("|", r"\|")

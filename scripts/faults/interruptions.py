@@ -99,12 +99,19 @@ def _new_folder(plan: Plan) -> Path:
     return folder
 
 
+def _hear_all() -> None:
+    """Ignore no signal that this process ignores, as one that nohup started does."""
+    for sign in SIGNALS:
+        signal.signal(getattr(signal, sign), signal.SIG_DFL)
+
+
 def _start(name: str, images: Path, folder: Path) -> subprocess.Popen[str]:
     words = COMMANDS[name].format(data=images).split()
     return subprocess.Popen(
         [sys.executable, "-m", "featx", *words],
         cwd=folder,
         env={**os.environ, **environment(folder), "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=_hear_all,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

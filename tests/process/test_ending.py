@@ -57,12 +57,24 @@ finally: say(); time.sleep(60)
 }
 
 
+def hear_all() -> None:
+    """Ignore no signal that this process ignores, as one that nohup started does."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def begin(code: str, folder: Path) -> subprocess.Popen[str]:
     """The program, once it has come where it says that it is ready."""
     command = [sys.executable, "-c", START + code]
     pipe = subprocess.PIPE
     child = subprocess.Popen(
-        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        command,
+        cwd=folder,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_all,
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"

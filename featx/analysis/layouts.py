@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx._linalg import fix_signs, leading_axes, slices
+from featx._linalg import column_blocks, fix_signs, leading_axes, row_blocks, slices
 from featx.analysis.similarity import N_ROWS, Array, Space
 
 _N_EPOCHS_FIRST, _N_EPOCHS_NEXT = 300, 200
@@ -147,13 +147,19 @@ def _axes_of_products(space: Space, center: Array, n_wanted: int) -> Array:
     gram += mean.mean() - mean - mean[:, None]
     squares, weights = leading_axes(gram, n_wanted)
     weights /= np.sqrt(np.maximum(squares, _TINY))
-    axes = (weights * space.scales[:, None]).T @ space.X
+    scaled = (weights * space.scales[:, None]).T
+    # Block by block: in one product NumPy would copy all of X as float64.
+    axes = np.concatenate([scaled @ space.X[:, part] for part in column_blocks(space.X)], axis=1)
     return np.asarray(axes - weights.sum(axis=0)[:, None] * center, np.float32)
 
 
 def _onto(axes: tuple[Array, Array], X: Array) -> Array:
+    """Unit rows on some axes, a block of rows at a time: wide rows are never copied whole."""
     mean, directions = axes
-    return np.asarray((_unit(X) - mean) @ directions.T, np.float32)
+    places = np.empty((len(X), len(directions)), np.float32)
+    for rows in row_blocks(X):
+        places[rows] = (_unit(X[rows]) - mean) @ directions.T
+    return places
 
 
 def _unit(X: Array) -> Array:

@@ -12,7 +12,7 @@ from featx.data.groups import column_of_groups, group_images
 from featx.data.images import MAX_PIXELS, Images
 from featx.errors import DatasetError, SpecError
 from featx.extractors.base import INPUT_PARAMETERS
-from featx.store.feature_store import FeatureStore, open_store
+from featx.store.feature_store import FeatureStore, open_usable_store
 from featx.streaming.progress import ProgressCallback
 
 
@@ -51,7 +51,7 @@ def open_session(
     data, domains, groups
         As in `_open_data`.
     store : {"default"}, path, FeatureStore or None
-        As in `featx.store.feature_store.open_store`.
+        As in `featx.store.feature_store.open_usable_store`.
     progress : ProgressCallback, optional
         By default one that does nothing.
     **parameters
@@ -70,7 +70,7 @@ def open_session(
     """
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     dataset = _open_data(data, domains=domains, groups=groups, **reading)
-    return Session(dataset, open_store(store), progress or ProgressCallback(), parameters)
+    return Session(dataset, open_usable_store(store), progress or ProgressCallback(), parameters)
 
 
 def _open_data(

@@ -28,7 +28,7 @@ from featx.errors import (
     NonFiniteRowsWarning,
     UnstoredRowsWarning,
 )
-from featx.store.feature_store import FeatureStore, open_store
+from featx.store.feature_store import FeatureStore, open_usable_store
 from featx.streaming.chunks import (
     Chunk,
     batches,
@@ -125,7 +125,7 @@ def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) 
 
 def _store_of(extractor: Any) -> FeatureStore | None:
     """The store of an extractor, if its rows may be stored."""
-    store = open_store(extractor.store)
+    store = open_usable_store(extractor.store)
     if store is None or not extractor.unstorable:
         return store
     warnings.warn(

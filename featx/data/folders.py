@@ -6,7 +6,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,16 @@ _SPLIT_NAMES = {
 }
 """Folder and manifest names of splits, in any case, and what featx calls them."""
 
+_SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "$recycle.bin", "lost+found", "thumbnails", "__macosx", "system volume information"}
+)
+"""Folders that systems and other programs leave among images, in lower case."""
+
+_RESULT_FILES = frozenset({"results.json", "table.csv"})
+_REPORT_FILES = _RESULT_FILES | {"report.html", "thumbnails.json"}
+_REPORT_FIGURES = "figures"
+"""What a report of featx is known by, and its folder that holds images."""
+
 _N_SNIFFED_BYTES = 16
 _MAGIC = (
     b"\xff\xd8\xff",
@@ -38,6 +48,8 @@ _MAGIC = (
 
 Parts: TypeAlias = tuple[str, ...]
 
+_STRAY = "stray"
+
 
 @dataclass
 class Tree:
@@ -49,12 +61,15 @@ class Tree:
         Names of the images in each folder, by the folder's parts relative to the root.
     other : Counter
         How many files are no pictures, by suffix; dot files are not counted.
+    skipped : list of tuple
+        Folders that were not read: those of systems, and the figures of featx's reports.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     """
 
     images: dict[Parts, list[str]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
+    skipped: list[Parts] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -70,8 +85,9 @@ class Placement:
 def read_tree(root: str) -> Tree:
     """All pictures in `root` and the folders under it.
 
-    Dot files and dot folders are left out. Links to folders are followed, but a folder is read
-    once however many ways lead to it, by its own path rather than by a link.
+    Dot files and dot folders are left out, and so are folders of systems and what reports of
+    featx hold. Links to folders are followed, but a folder is read once however many ways lead to
+    it, by its own path rather than by a link.
 
     Parameters
     ----------
@@ -105,18 +121,22 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(tree: Tree) -> dict[Parts, Placement]:
+def place_folders(folders: Collection[Parts]) -> dict[Parts, Placement]:
     """Class, split and domain that each picture-holding folder stands for.
 
     The folder of a picture names its class, one called ``train``, ``val`` or ``test`` above that
     its split, and the next one above (splits left out) its domain; one that is called the same
-    everywhere, as in ``amazon/images/bike`` and ``dslr/images/bike``, is passed over. A folder
-    that holds pictures itself is a split only if all its picture-holding neighbours are splits
-    as well: a class may be called "train".
+    everywhere, as in ``amazon/images/bike`` and ``dslr/images/bike``, is passed over.
+
+    A folder without folders of classes in it is a split only beside one that has them, beside
+    splits alone, or where there are both ``train`` and another: a class may be called "train". A
+    folder of pictures beside a ``train`` and another split that is neither a split nor called as
+    a class is no class: its pictures have none.
 
     Parameters
     ----------
-    tree : Tree
+    folders : collection of tuple
+        Those that hold pictures, by their parts relative to a root.
 
     Returns
     -------
@@ -124,24 +144,27 @@ def place_folders(tree: Tree) -> dict[Parts, Placement]:
 
     Examples
     --------
-    >>> tree = Tree(images={("train", "cat"): ["1.jpg"], ("test", "cat"): ["2.jpg"]})
-    >>> place_folders(tree)["test", "cat"]
+    >>> place_folders([("train", "cat"), ("test", "cat"), ("figures",)])["test", "cat"]
     Placement(label='cat', split='test', domain='')
     """
-    neighbours: dict[Parts, set[str]] = defaultdict(set)
-    for parts in tree.images:
+    siblings: dict[Parts, set[str]] = defaultdict(set)
+    for parts in folders:
         for depth in range(len(parts)):
-            neighbours[parts[:depth]].add(parts[depth])
-    splits = {parts: list(_split_depths(parts, neighbours)) for parts in tree.images}
-    named = {
-        parts: [name for depth, name in enumerate(parts) if depth not in splits[parts]]
-        for parts in tree.images
-    }
+            siblings[parts[:depth]].add(parts[depth])
+    roles: dict[Parts, str] = {}
+    for parent, names in list(siblings.items()):
+        roles |= _roles_of(parent, names, siblings)
+    splits: dict[Parts, str] = {}
+    named: dict[Parts, Parts] = {}
+    for parts in folders:
+        above = [roles[parts[: depth + 1]] for depth in range(len(parts))]
+        splits[parts] = next((role for role in reversed(above) if role not in ("", _STRAY)), "")
+        named[parts] = tuple(name for name, role in zip(parts, above) if not role)
     height = _domain_height(list(named.values()))
     return {
         parts: Placement(
             label=unicodedata.normalize("NFC", names[-1]) if names else "",
-            split=_SPLIT_NAMES[parts[splits[parts][-1]].lower()] if splits[parts] else "",
+            split=splits[parts],
             domain=names[-height] if len(names) >= height else "",
         )
         for parts, names in named.items()
@@ -189,12 +212,19 @@ def _read_folder(
     inner: list[Parts] = []
     linked: list[Parts] = []
     images = []
-    for entry in _entries(folder):
+    entries = _entries(folder)
+    is_report = {entry.name for entry in entries} >= _RESULT_FILES
+    for entry in entries:
         if _leads(entry.is_dir):
-            (linked if entry.is_symlink() else inner).append((*parts, entry.name))
+            if entry.name.lower() in _SYSTEM_FOLDERS or (
+                is_report and entry.name == _REPORT_FIGURES
+            ):
+                tree.skipped.append((*parts, entry.name))
+            else:
+                (linked if entry.is_symlink() else inner).append((*parts, entry.name))
         elif _is_image_entry(entry):
             images.append(entry.name)
-        else:
+        elif not (is_report and entry.name in _REPORT_FILES):
             tree.other[_suffix_of(entry.name)] += 1
     if images:
         tree.images[parts] = images
@@ -242,17 +272,24 @@ def _looks_like_image(path: str) -> bool:
     return is_webp or is_bmp or is_netpbm
 
 
-def _split_depths(parts: Parts, neighbours: dict[Parts, set[str]]) -> Iterator[int]:
-    """Depths at which a folder's path names a split rather than a class or a domain."""
-    for depth, name in enumerate(parts):
-        is_above = depth < len(parts) - 1
-        if normalize_split(name) and (
-            is_above or all(map(normalize_split, neighbours[parts[:depth]]))
-        ):
-            yield depth
+def _roles_of(parent: Parts, names: set[str], inner: dict[Parts, set[str]]) -> dict[Parts, str]:
+    """Which split each folder of one parent is, or `_STRAY`; the empty text for all others.
+
+    Judged by siblings of its kind: a stray folder of pictures must not make a class of a split.
+    """
+    splits = {name: split for name in names if (split := normalize_split(name))}
+    with_folders = {name for name in names if inner.get((*parent, name))}
+    leaves = names - with_folders
+    is_partition = "train" in splits.values() and len(set(splits.values())) > 1
+    if not (splits.keys() & with_folders or leaves <= splits.keys() or is_partition):
+        splits = {}
+    classes = {label for name in splits for label in inner.get((*parent, name), ())}
+    strays = leaves - splits.keys() - classes if is_partition and splits else set()
+    roles = splits | dict.fromkeys(strays, _STRAY)
+    return {(*parent, name): roles.get(name, "") for name in names}
 
 
-def _domain_height(named: list[list[str]]) -> int:
+def _domain_height(named: list[Parts]) -> int:
     """How far from the end of the folders' names the domains stand: 2, unless all agree there."""
     height = 2
     above = [names for names in named if len(names) >= height]

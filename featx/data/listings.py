@@ -234,7 +234,7 @@ def _list_folder(folder: str, *, has_domains: bool) -> ImageDataset:
         tree = read_tree(folder)
     except OSError as error:
         raise DatasetError(f"Folder {folder} cannot be read: {error.strerror}.") from error
-    placements = place_folders(tree)
+    placements = place_folders(tree.images)
     prefix = "" if folder == "." else folder
     found = sorted(
         (

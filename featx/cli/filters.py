@@ -70,7 +70,9 @@ def filters_command(
         )
     save_figure(figure, file, [file.suffix.lower()[1:]])
     if printed.as_json:
-        print_json("filters", result.rows, data=result.data, output=output)
+        print_json(
+            "filters", result.rows, data=result.data, n_ignored=result.n_ignored, output=output
+        )
     else:
         print(f"{output}: " + "\n".join(result.sentences))
     sys.stdout.flush()

@@ -29,6 +29,14 @@ _SYSTEM_FOLDERS = frozenset(
 )
 """Folders that systems and other programs leave among images, in lower case."""
 
+_UNREAD_SUFFIXES = frozenset(
+    {".3fr", ".ai", ".arw", ".cr2", ".cr3", ".czi", ".dcm", ".dng", ".eps", ".exr", ".fit", ".fits"}
+    | {".hdr", ".ico", ".jxl", ".jxr", ".mha", ".mrxs", ".nd2", ".ndpi", ".nef", ".nii", ".nrrd"}
+    | {".orf", ".pcx", ".pef", ".psd", ".raf", ".rw2", ".scn", ".srw", ".svg", ".svs", ".tga"}
+    | {".vsi", ".wmf", ".emf", ".xcf"}
+)
+"""Images by suffix that are not read, unless a reader for them is there."""
+
 _RESULT_FILES = frozenset({"results.json", "table.csv"})
 _REPORT_FILES = _RESULT_FILES | {"report.html", "thumbnails.json"}
 _REPORT_FIGURES = "figures"
@@ -61,6 +69,8 @@ class Tree:
         Names of the images in each folder, by the folder's parts relative to the root.
     other : Counter
         How many files are no pictures, by suffix; dot files are not counted.
+    unread : dict of tuple to Counter
+        Of `other`, those in folders without pictures that are images that featx does not read.
     skipped : list of tuple
         Folders that were not read: those of systems, and the figures of featx's reports.
     unreadable : list of (str, str)
@@ -69,6 +79,7 @@ class Tree:
 
     images: dict[Parts, list[str]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
+    unread: dict[Parts, Counter[str]] = field(default_factory=dict)
     skipped: list[Parts] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -171,6 +182,39 @@ def place_folders(folders: Collection[Parts]) -> dict[Parts, Placement]:
     }
 
 
+def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
+    """Folders that would be a class or a split, had they images that featx reads.
+
+    Parameters
+    ----------
+    tree : Tree
+
+    Returns
+    -------
+    dict of tuple to Counter
+        How many images of what suffix each has; empty where no image has a class or split.
+
+    Examples
+    --------
+    >>> unread = {("bird",): Counter({".psd": 3})}
+    >>> vanished_folders(Tree(images={("cat",): ["1.jpg"]}, unread=unread))
+    {('bird',): Counter({'.psd': 3})}
+    """
+    holding = {parts[:depth] for parts in tree.images for depth in range(len(parts) + 1)}
+    siblings = {parts[:-1] for parts in holding if parts}
+    lost: dict[Parts, Counter[str]] = {}
+    for parts, kinds in tree.unread.items():
+        depth = next((i for i in range(len(parts) + 1) if parts[:i] not in holding), 0)
+        if depth and parts[: depth - 1] in siblings:
+            lost[parts[:depth]] = lost.get(parts[:depth], Counter()) + kinds
+    if not lost:
+        return {}
+    placements = place_folders([*tree.images, *lost])
+    if not any(placements[parts].label or placements[parts].split for parts in tree.images):
+        return {}
+    return {p: kinds for p, kinds in lost.items() if placements[p].label or placements[p].split}
+
+
 def normalize_split(name: str) -> str | None:
     """What featx calls the split of that name, or None if it is no split.
 
@@ -212,6 +256,7 @@ def _read_folder(
     inner: list[Parts] = []
     linked: list[Parts] = []
     images = []
+    other = []
     entries = _entries(folder)
     is_report = {entry.name for entry in entries} >= _RESULT_FILES
     for entry in entries:
@@ -225,10 +270,22 @@ def _read_folder(
         elif _is_image_entry(entry):
             images.append(entry.name)
         elif not (is_report and entry.name in _REPORT_FILES):
-            tree.other[_suffix_of(entry.name)] += 1
+            other.append(entry)
+    tree.other.update(_suffix_of(entry.name) for entry in other)
     if images:
         tree.images[parts] = images
+    elif unread := _unread_images(other):
+        tree.unread[parts] = unread
     return inner, linked
+
+
+def _unread_images(files: Sequence[os.DirEntry[str]]) -> Counter[str]:
+    """Images that featx does not read, by suffix; the first file is looked into."""
+    suffixes = [_suffix_of(file.name) for file in files]
+    known = set(_UNREAD_SUFFIXES)
+    if files and _looks_like_image(files[0].path):
+        known.add(suffixes[0])
+    return Counter(suffix for suffix in suffixes if suffix in known)
 
 
 def _entries(folder: str) -> Sequence[os.DirEntry[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -18,6 +19,7 @@ from featx.data.folders import (
     Tree,
     place_folders,
     read_tree,
+    vanished_folders,
 )
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import Images, printable
@@ -48,14 +50,16 @@ class ImageDataset:
         None where nothing is known of any picture, the empty text where nothing is of one.
         Splits are ``train``, ``val`` and ``test``; images of one group, such as a patient, are
         kept on one side of every split.
-    n_ignored : int
-        Files in the folders given that are no pictures by suffix; dot files are not counted.
+    left_out : Counter
+        How many files in the folders given are no pictures, by suffix; dot files are not counted.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     source : str
         What was given.
     notes : list of str
         Why a source has no images.
+    remarks : list of str
+        What else was understood: folders that were not read, rows left out.
 
     Examples
     --------
@@ -71,13 +75,19 @@ class ImageDataset:
     splits: Strings | None = None
     domains: Strings | None = None
     groups: Strings | None = None
-    n_ignored: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def n_ignored(self) -> int:
+        """How many files in the folders given are no pictures."""
+        return self.left_out.total()
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
         """Pictures at `indices`, in that order, and what is known about them."""
@@ -234,6 +244,7 @@ def _list_folder(folder: str, *, has_domains: bool) -> ImageDataset:
         tree = read_tree(folder)
     except OSError as error:
         raise DatasetError(f"Folder {folder} cannot be read: {error.strerror}.") from error
+    _refuse_vanished(folder, tree)
     placements = place_folders(tree.images)
     prefix = "" if folder == "." else folder
     found = sorted(
@@ -251,10 +262,27 @@ def _list_folder(folder: str, *, has_domains: bool) -> ImageDataset:
         labels=_known(printable(placement.label) for _, placement in found),
         splits=_known(placement.split for _, placement in found),
         domains=_known(domains) if has_domains else None,
-        n_ignored=tree.other.total(),
+        left_out=tree.other,
         unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
         notes=[] if found else [_nothing_in(folder, tree)],
+        remarks=_remarks(tree),
     )
+
+
+def _remarks(tree: Tree) -> list[str]:
+    names = sorted({name_of(parts[-1]) for parts in tree.skipped})
+    return [f"folders not read: {', '.join(names)}"] if names else []
+
+
+def _refuse_vanished(folder: str, tree: Tree) -> None:
+    """Refuse a folder of classes where one would vanish, for no image of it is read."""
+    for parts, kinds in vanished_folders(tree).items():
+        shown = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in kinds.items())
+        raise DatasetError(
+            f"Folder {name_of(os.path.join(folder, *parts))}: none of its images is read "
+            f"({shown}), so {printable(parts[-1])!r} would vanish. Convert them, or name the "
+            "folders to read one by one."
+        )
 
 
 def _column(values: Sequence[str] | None) -> Strings | None:
@@ -278,9 +306,10 @@ def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
         splits=_joined([(len(dataset), dataset.splits) for dataset in datasets]),
         domains=_joined([(len(dataset), dataset.domains) for dataset in datasets]),
         groups=_joined([(len(dataset), dataset.groups) for dataset in datasets]),
-        n_ignored=sum(dataset.n_ignored for dataset in datasets),
+        left_out=sum((dataset.left_out for dataset in datasets), Counter()),
         unreadable=[pair for dataset in datasets for pair in dataset.unreadable],
         notes=[note for dataset in datasets for note in dataset.notes],
+        remarks=list(dict.fromkeys(it for dataset in datasets for it in dataset.remarks)),
     )
     first: dict[str, int] = {}
     for index, (item, name) in enumerate(zip(joined.images, names)):

@@ -14,19 +14,19 @@ import numpy.typing as npt
 import featx
 from featx._files import to_plain
 from featx._fingerprints import fingerprint
+from featx.data.listings import ImageDataset
 from featx.engine.jobs import Job
 from featx.engine.specs import spec_of
 from featx.store.shards import PRODUCERS
 
 
-def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[str, Any]:
+def provenance_of(jobs: list[Job], dataset: ImageDataset, learned_on: str | None) -> dict[str, Any]:
     """What made a result: extractors, data, versions, command.
 
     Parameters
     ----------
     jobs : list of Job
-    source : str
-        What the pictures were named as.
+    dataset : ImageDataset
     learned_on : str or None
         ``train`` or ``all``, where an extractor learned from pictures.
 
@@ -39,7 +39,8 @@ def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[
         "featx": featx.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv if sys.argv and sys.argv[0].endswith("featx") else None,
-        "data": source,
+        "data": dataset.source,
+        "n_ignored": dataset.n_ignored,
         "extractors": [entry for job in jobs for entry in _entries(job)],
         "learned_on": learned_on,
         "versions": {"python": platform.python_version(), **dict(_versions())},

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from featx.data.dataset_summary import describe_dataset
 from featx.data.datasets import ImageDataset, load_dataset
 from featx.data.groups import column_of_groups, group_images
 from featx.data.images import MAX_PIXELS, Images
@@ -53,7 +54,7 @@ def open_session(
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_usable_store`.
     progress : ProgressCallback, optional
-        By default one that does nothing.
+        Told what was understood of data given by name; by default it does nothing.
     **parameters
         ``image_shape``, ``value_range`` and ``max_pixels`` go to `_open_data`; all others are
         left to the extractors.
@@ -69,8 +70,12 @@ def open_session(
     (100, None, {'n_jobs': 2})
     """
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
+    progress = progress or ProgressCallback()
+    data = list(data) if isinstance(data, Iterator) else data
     dataset = _open_data(data, domains=domains, groups=groups, **reading)
-    return Session(dataset, open_usable_store(store), progress or ProgressCallback(), parameters)
+    if _is_named(data):
+        progress.note(describe_dataset(dataset))
+    return Session(dataset, open_usable_store(store), progress, parameters)
 
 
 def _open_data(
@@ -117,7 +122,6 @@ def _open_data(
     >>> _open_data(np.array([[[0, 4095]]]), value_range=(0, 4095)).images.pixels(0)[0, :, 0]
     array([  0, 255], dtype=uint8)
     """
-    data = list(data) if isinstance(data, Iterator) else data
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     arrays: dict[str, Any] = {"image_shape": image_shape, "value_range": value_range}
     if isinstance(data, ImageDataset | Images):

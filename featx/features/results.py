@@ -19,7 +19,7 @@ from featx.features.columns import Column, find_column
 RESULTS_FILE = "results.json"
 _TABLE_FILE = "table.csv"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
+_PUBLIC = ("command", "version", "data", "n_ignored", "protocol", "rows", "sentences", "failures")
 
 
 @dataclass
@@ -70,9 +70,14 @@ class Result:
     version: str = featx.__version__
     loaded_from: Path | None = field(default=None, compare=False)
 
+    @property
+    def n_ignored(self) -> int:
+        """How many files in the folders given are no pictures."""
+        return int(self.provenance.get("n_ignored", 0))
+
     def to_dict(self) -> dict[str, Any]:
         """The public part as plain values: what ``--json`` prints."""
-        everything = asdict(self)
+        everything = asdict(self) | {"n_ignored": self.n_ignored}
         return {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
 
     def to_csv(self, *, is_safe: bool = False) -> str:

@@ -12,6 +12,7 @@ from featx.data.folders import (
     _is_image,
     place_folders,
     read_tree,
+    vanished_folders,
 )
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.features.results import Result
@@ -247,3 +248,29 @@ def test_report_of_featx_among_the_images_changes_nothing(tmp_path: Path, where:
 
 def test_folder_called_figures_is_a_class_where_there_is_no_report(tmp_path: Path) -> None:
     assert placed(lay(tmp_path, "figures/1.png"))["figures/1.png"] == Placement("figures")
+
+
+@pytest.mark.parametrize(
+    ("layout", "lost"),
+    [
+        (("cat/1.jpg", "dog/1.jpg", "bird/1.psd"), ["bird"]),
+        ((*LABELLED, "train/bird/1.psd"), ["train/bird"]),
+        ((*LABELLED, "test/1.psd", "val/1.jpg"), ["test"]),
+        (("cat/1.jpg", "dog/1.jpg", "bird/a/1.psd", "bird/b/1.psd"), ["bird"]),
+        (("cat/1.jpg", "dog/1.jpg", "docs/1.txt"), []),
+        (("cat/1.jpg", "cat/2.psd", "dog/1.jpg"), []),
+        (("cat/1.jpg", "cat/raw/1.psd", "dog/1.jpg"), []),
+        (("1.jpg", "raw/1.psd"), []),
+        ((*LABELLED, "test/1.jpg", "drawings/1.psd"), []),
+    ],
+)
+def test_folder_whose_images_are_not_read_vanishes_where_it_would_mean_something(
+    tmp_path: Path, layout: tuple[str, ...], lost: list[str]
+) -> None:
+    found = vanished_folders(read_tree(lay(tmp_path, *layout)))
+    assert ["/".join(parts) for parts in found] == lost
+
+
+def test_images_under_a_suffix_of_their_own_are_known_by_their_content(tmp_path: Path) -> None:
+    root = lay(tmp_path, "cat/1.jpg", "bird/1.scan", content=PNG)
+    assert vanished_folders(read_tree(root)) == {("bird",): {".scan": 1}}

@@ -62,3 +62,11 @@ def test_empty_folder_beside_images_does_no_harm(tmp_path: Path) -> None:
     dataset = load_dataset([tmp_path / "none", tmp_path / "cat"])
     assert len(dataset) == 1
     assert dataset.notes == [f"No picture in {tmp_path}/none: it holds no files but hidden ones."]
+
+
+def test_class_that_would_vanish_is_refused(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "bird/1.psd", "bird/2.psd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DatasetError, match=r"/bird: none .* \(2 \.psd\), so 'bird' would vanish"):
+        load_dataset(tmp_path)

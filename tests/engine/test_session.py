@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from featx.errors import DatasetError, SpecError
 from featx.extractors.color import MeanColor
 from featx.finetuning.autoencoder import pretrain
 from featx.store.feature_store import FeatureStore
+from featx.streaming.progress import ProgressCallback
 
 SPEC = "cnn:featxnet:pool1,pooling=gap"
 N_LARGE = 4
@@ -66,6 +68,38 @@ def test_groups_of_open_images_come_from_a_pattern() -> None:
     assert open_session(digits, groups=r"re:/(\d\d)").dataset.groups.tolist() == ["00", "00", "01"]
     with pytest.raises(SpecError, match="open already; give re:PATTERN"):
         open_session(digits, groups="patient")
+
+
+class Notes(ProgressCallback):
+    """Remembers notes."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("name", ["extract", "probe", "transfer", "depth", "filters"])
+def test_every_function_says_once_what_it_understood(name: str, folder: Path) -> None:
+    notes = Notes()
+    RUNS[name](folder, domains=True, store=None, progress=notes)
+    said = [text for text in notes.texts if "classes (" in text]
+    assert said == ["2 classes (cat, dog), 36 images, 2 domains (a, b)"]
+
+
+def test_nothing_is_said_of_images_that_are_open(folder: Path) -> None:
+    notes = Notes()
+    open_session(load_dataset(folder), progress=notes)
+    open_session([np.zeros((4, 4), np.uint8)], progress=notes)
+    assert notes.texts == []
+
+
+def test_files_left_out_are_counted_in_json_and_provenance(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "data")
+    (tmp_path / "data/a/notes.txt").touch()
+    result = probe(tmp_path / "data", "mean_color", n_splits=2, store=None)
+    assert result.to_dict()["n_ignored"] == result.provenance["n_ignored"] == 1
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -119,7 +153,7 @@ def test_reading_of_arrays_is_refused_where_there_are_none(name: str, folder: Pa
 
 
 def test_names_may_come_from_an_iterator(folder: Path) -> None:
-    assert len(_open_data(folder.glob("*/cat"))) == 18
+    assert len(open_session(folder.glob("*/cat")).dataset) == 18
 
 
 @pytest.mark.parametrize("data", [[], np.empty((0, 4, 4)), Images([])])

@@ -175,8 +175,8 @@ def finetune_command(
     if summary:
         from featx.finetuning.experiment import summarize_training
 
-        domains = run.given().get("domains")
-        stages = summarize_training(data, domains=domains, compare=comparison.compare, **parameters)
+        parameters |= {key: run.given().get(key) for key in ("domains", "splits")}
+        stages = summarize_training(data, compare=comparison.compare, **parameters)
         _print_stages(stages, as_json=printed.as_json)
         return
     from featx.finetuning.experiment import finetune

@@ -362,7 +362,7 @@ class AugmentationOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class RunOptions(OptionGroup):
-    """Which domains, the store, and how many jobs."""
+    """Which domains and splits, the store, and how many jobs."""
 
     domains: Annotated[
         list[str] | None,
@@ -370,6 +370,12 @@ class RunOptions(OptionGroup):
             "--domains",
             metavar="A,B,…",
             help="Read the folder above the class as the domain, and take these domains, or all.",
+        ),
+    ] = None
+    splits: Annotated[
+        str | None,
+        typer.Option(
+            help="none: take no folder (train/, val2017/, test_set/) and no column for a split."
         ),
     ] = None
     store: Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from featx.data.listings import ImageDataset, Strings
+from featx.data.image_dataset import ImageDataset, Strings
 
 _N_NAMES = 5
 _N_KINDS = 4

@@ -13,16 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.groups import column_of_groups, deal_groups, draw_groups, group_images
+from featx.data.image_dataset import ImageDataset, Strings, name_of
 from featx.data.images import MAX_PIXELS, Images
-from featx.data.listings import (
-    ImageDataset,
-    Source,
-    Strings,
-    join_datasets,
-    list_source,
-    name_of,
-)
-from featx.errors import DatasetError, did_you_mean
+from featx.data.listings import Meaning, Source, list_sources
+from featx.errors import DatasetError, SpecError, did_you_mean
 
 __all__ = ["ImageDataset", "fold_numbers", "load_dataset", "train_test_indices"]
 
@@ -35,6 +29,7 @@ def load_dataset(
     data: Source | Iterable[Source],
     *,
     domains: bool | Sequence[str] | None = None,
+    splits: str | None = None,
     groups: str | bool | None = None,
     root: Source | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -45,13 +40,17 @@ def load_dataset(
     ----------
     data : str or path, or several of them
         A folder (read recursively; the folder of a picture names its class, one called
-        ``train``, ``val`` or ``test`` above it its split), a file, a manifest (``.csv``,
+        ``train``, ``val`` or ``test`` above it its split), a file; several that lie side by side
+        are read as one folder that holds them; a manifest (``.csv``,
         ``.tsv`` or ``.parquet`` with the columns ``path,label[,split][,domain][,group]``),
         ``-`` (names on standard input, one a line or separated by NUL), ``digits``, or
         ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional
         Whether the folder above the class is the domain; a list keeps only those domains. A
         manifest says its domains by itself.
+    splits : "none", optional
+        Refuse what folders and manifests say of splits: a folder called ``train`` is like any
+        other. By default names of splits are those of `featx.data.splits.find_split`.
     groups : str or False, optional
         Images of one group, such as a patient or a site, are kept on one side of every split: a
         column of the manifest, or ``re:PATTERN``, searched for in the images' names, where what
@@ -80,17 +79,10 @@ def load_dataset(
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
-    dataset = join_datasets(
-        [
-            list_source(
-                source,
-                root=root,
-                has_domains=bool(domains),
-                group_column=column_of_groups(groups),
-            )
-            for source in given
-        ]
-    )
+    if splits not in (None, "none"):
+        raise SpecError(f"splits must be 'none', or None for those of the data; got {splits!r}.")
+    meaning = Meaning(bool(domains), splits is None, column_of_groups(groups))
+    dataset = list_sources(given, meaning, root=root)
     if not len(dataset):
         raise DatasetError(" ".join(dataset.notes))
     if domains is False:

@@ -12,17 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from featx.data.image_formats import IMAGE_SUFFIXES
-
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Folder and manifest names of splits, in any case, and what featx calls them."""
+from featx.data.splits import find_split
 
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "$recycle.bin", "lost+found", "thumbnails", "__macosx", "system volume information"}
@@ -132,22 +122,23 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(folders: Collection[Parts]) -> dict[Parts, Placement]:
+def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dict[Parts, Placement]:
     """Class, split and domain that each picture-holding folder stands for.
 
-    The folder of a picture names its class, one called ``train``, ``val`` or ``test`` above that
-    its split, and the next one above (splits left out) its domain; one that is called the same
-    everywhere, as in ``amazon/images/bike`` and ``dslr/images/bike``, is passed over.
+    The folder of a picture names its class, one called as a split above that its split, and the
+    next one above (splits left out) its domain; one that is called the same everywhere, as in
+    ``amazon/images/bike`` and ``dslr/images/bike``, is passed over.
 
     A folder without folders of classes in it is a split only beside one that has them, beside
-    splits alone, or where there are both ``train`` and another: a class may be called "train". A
-    folder of pictures beside a ``train`` and another split that is neither a split nor called as
-    a class is no class: its pictures have none.
+    splits alone, or where there are both ``train`` and another: a class may be called "train".
+    Beside ``train`` and another split, only folders of the classes in these name a class.
 
     Parameters
     ----------
     folders : collection of tuple
         Those that hold pictures, by their parts relative to a root.
+    has_splits : bool, default=True
+        Whether folders may be splits.
 
     Returns
     -------
@@ -155,27 +146,30 @@ def place_folders(folders: Collection[Parts]) -> dict[Parts, Placement]:
 
     Examples
     --------
-    >>> place_folders([("train", "cat"), ("test", "cat"), ("figures",)])["test", "cat"]
-    Placement(label='cat', split='test', domain='')
+    >>> place_folders([("train2017", "cat"), ("test", "cat"), ("figures",)])["train2017", "cat"]
+    Placement(label='cat', split='train', domain='')
     """
-    siblings: dict[Parts, set[str]] = defaultdict(set)
+    inner: dict[Parts, set[str]] = defaultdict(set)
     for parts in folders:
         for depth in range(len(parts)):
-            siblings[parts[:depth]].add(parts[depth])
+            inner[parts[:depth]].add(parts[depth])
     roles: dict[Parts, str] = {}
-    for parent, names in list(siblings.items()):
-        roles |= _roles_of(parent, names, siblings)
-    splits: dict[Parts, str] = {}
-    named: dict[Parts, Parts] = {}
+    for parent in list(inner) if has_splits else ():
+        roles |= _roles_of(parent, inner)
+    above = {p: [roles.get(p[: i + 1], "") for i in range(len(p))] for p in folders}
+    named = {
+        parts: tuple(name for name, role in zip(parts, above[parts]) if role in ("", _STRAY))
+        for parts in folders
+    }
+    classes = {names[-1] for p, names in named.items() if names and _STRAY not in above[p]}
     for parts in folders:
-        above = [roles[parts[: depth + 1]] for depth in range(len(parts))]
-        splits[parts] = next((role for role in reversed(above) if role not in ("", _STRAY)), "")
-        named[parts] = tuple(name for name, role in zip(parts, above) if not role)
+        if _STRAY in above[parts] and named[parts][-1] not in classes:
+            named[parts] = ()
     height = _domain_height(list(named.values()))
     return {
         parts: Placement(
             label=unicodedata.normalize("NFC", names[-1]) if names else "",
-            split=splits[parts],
+            split=next((it for it in reversed(above[parts]) if it not in ("", _STRAY)), ""),
             domain=names[-height] if len(names) >= height else "",
         )
         for parts, names in named.items()
@@ -213,17 +207,6 @@ def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
     if not any(placements[parts].label or placements[parts].split for parts in tree.images):
         return {}
     return {p: kinds for p, kinds in lost.items() if placements[p].label or placements[p].split}
-
-
-def normalize_split(name: str) -> str | None:
-    """What featx calls the split of that name, or None if it is no split.
-
-    Examples
-    --------
-    >>> normalize_split("Validation"), normalize_split("cats")
-    ('val', None)
-    """
-    return _SPLIT_NAMES.get(name.lower())
 
 
 def _is_image(path: str) -> bool:
@@ -329,21 +312,19 @@ def _looks_like_image(path: str) -> bool:
     return is_webp or is_bmp or is_netpbm
 
 
-def _roles_of(parent: Parts, names: set[str], inner: dict[Parts, set[str]]) -> dict[Parts, str]:
-    """Which split each folder of one parent is, or `_STRAY`; the empty text for all others.
+def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
+    """Which split each folder of one parent is, or `_STRAY` where it is beside splits.
 
     Judged by siblings of its kind: a stray folder of pictures must not make a class of a split.
     """
-    splits = {name: split for name in names if (split := normalize_split(name))}
+    names = inner[parent]
+    splits = {name: split for name in names if (split := find_split(name))}
     with_folders = {name for name in names if inner.get((*parent, name))}
-    leaves = names - with_folders
     is_partition = "train" in splits.values() and len(set(splits.values())) > 1
-    if not (splits.keys() & with_folders or leaves <= splits.keys() or is_partition):
-        splits = {}
-    classes = {label for name in splits for label in inner.get((*parent, name), ())}
-    strays = leaves - splits.keys() - classes if is_partition and splits else set()
-    roles = splits | dict.fromkeys(strays, _STRAY)
-    return {(*parent, name): roles.get(name, "") for name in names}
+    if not (splits.keys() & with_folders or names - with_folders <= splits.keys() or is_partition):
+        return {}
+    others = dict.fromkeys(names - splits.keys() if is_partition else (), _STRAY)
+    return {(*parent, name): role for name, role in (splits | others).items()}
 
 
 def _domain_height(named: list[Parts]) -> int:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from featx._files import atomic_write
-from featx.data.folders import normalize_split
 from featx.data.images import printable
+from featx.data.splits import find_split
 from featx.errors import DatasetError, did_you_mean, one_line
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -282,7 +282,7 @@ def _name_text(file: str, where: str, column: str, text: str) -> str:
 
 
 def _split(file: str, where: str, name: str) -> str:
-    split = normalize_split(name.strip())
+    split = find_split(name)
     if split is None:
         guess = did_you_mean(name, ["train", "val", "test"])
         raise DatasetError(

@@ -73,6 +73,7 @@ def extract(
     **parameters
         Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
         ``trust`` names files and folders that may name code, as in `featx.CNNFeatures`.
+        ``splits`` is as in `featx.load_dataset`.
         ``max_pixels`` and, of arrays, ``image_shape`` and ``value_range`` say how the images are
         read, as in `featx.Images`.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import featx
 from featx._files import to_plain
 from featx._fingerprints import fingerprint
-from featx.data.listings import ImageDataset
+from featx.data.image_dataset import ImageDataset
 from featx.engine.jobs import Job
 from featx.engine.specs import spec_of
 from featx.store.shards import PRODUCERS

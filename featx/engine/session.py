@@ -40,6 +40,7 @@ def open_session(
     /,
     *,
     domains: Any = None,
+    splits: str | None = None,
     groups: str | bool | None = None,
     store: Any = None,
     progress: ProgressCallback | None = None,
@@ -49,7 +50,7 @@ def open_session(
 
     Parameters
     ----------
-    data, domains, groups
+    data, domains, splits, groups
         As in `_open_data`.
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_usable_store`.
@@ -72,7 +73,7 @@ def open_session(
     reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     progress = progress or ProgressCallback()
     data = list(data) if isinstance(data, Iterator) else data
-    dataset = _open_data(data, domains=domains, groups=groups, **reading)
+    dataset = _open_data(data, domains=domains, splits=splits, groups=groups, **reading)
     if _is_named(data):
         progress.note(describe_dataset(dataset))
     return Session(dataset, open_usable_store(store), progress, parameters)
@@ -82,6 +83,7 @@ def _open_data(
     data: Any,
     *,
     domains: Any = None,
+    splits: str | None = None,
     groups: str | bool | None = None,
     image_shape: tuple[int, ...] | None = None,
     value_range: tuple[float, float] | None = None,
@@ -96,6 +98,8 @@ def _open_data(
         `featx.data.images.Images` takes.
     domains : bool or list of str, optional
         Of data given by name.
+    splits : "none", optional
+        Leave out what is known of splits.
     groups : str or False, optional
         As in `featx.data.datasets.load_dataset`; a manifest's column only of data given by name.
     image_shape, value_range
@@ -127,9 +131,12 @@ def _open_data(
     if isinstance(data, ImageDataset | Images):
         _refuse(arrays, "these are open already: give it to featx.Images with the arrays")
         dataset = _limit(data if isinstance(data, ImageDataset) else _wrap(data), max_pixels)
+        dataset = dataset if splits is None else replace(dataset, splits=None)
     elif _is_named(data):
         _refuse(arrays, "images given by name need none: leave it out")
-        dataset = load_dataset(data, domains=domains, groups=groups, max_pixels=limit)
+        dataset = load_dataset(
+            data, domains=domains, splits=splits, groups=groups, max_pixels=limit
+        )
     else:
         dataset = _wrap(Images(data, **arrays, max_pixels=limit))
     if not _is_named(data):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from featx.data.dataset_summary import describe_dataset, describe_files
+from featx.data.image_dataset import ImageDataset
 from featx.data.images import Images
-from featx.data.listings import ImageDataset
 
 
 def dataset(labels: list[str] | None, splits: list[str] | None = None, n: int = 4) -> ImageDataset:

@@ -206,6 +206,7 @@ def test_stray_image_beside_the_splits_makes_no_class_of_an_unlabelled_one(
 ) -> None:
     found = placed(lay(tmp_path, *LABELLED, "test/1.jpg", stray))
     assert found["test/1.jpg"] == Placement("", "test")
+    assert found[stray] == Placement()
     assert found["train/cat/1.jpg"] == Placement("cat", "train")
 
 
@@ -274,3 +275,24 @@ def test_folder_whose_images_are_not_read_vanishes_where_it_would_mean_something
 def test_images_under_a_suffix_of_their_own_are_known_by_their_content(tmp_path: Path) -> None:
     root = lay(tmp_path, "cat/1.jpg", "bird/1.scan", content=PNG)
     assert vanished_folders(read_tree(root)) == {("bird",): {".scan": 1}}
+
+
+def test_folders_of_classes_beside_splits_keep_their_classes(tmp_path: Path) -> None:
+    found = placed(lay(tmp_path, *LABELLED, "test/cat/1.jpg", "extra/cat/2.jpg"))
+    assert (found["extra/cat/2.jpg"].label, found["extra/cat/2.jpg"].split) == ("cat", "")
+
+
+def test_folder_of_a_split_inside_one_of_its_name_is_passed_over(tmp_path: Path) -> None:
+    root = lay(tmp_path, "seg_train/seg_train/sea/1.jpg", "seg_test/seg_test/sea/1.jpg")
+    found = placed(lay(Path(root), "seg_pred/seg_pred/1.jpg"))
+    assert sorted((it.label, it.split) for it in found.values()) == [
+        ("", ""),
+        ("sea", "test"),
+        ("sea", "train"),
+    ]
+
+
+def test_splits_may_be_refused() -> None:
+    folders = [("train", "cat"), ("test",)]
+    found = place_folders(folders, has_splits=False)
+    assert [(it.label, it.split) for it in found.values()] == [("cat", ""), ("test", "")]

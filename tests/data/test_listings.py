@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from featx.data.datasets import load_dataset
-from featx.errors import DatasetError
+from featx.errors import DatasetError, SpecError
 
 
 @pytest.fixture
@@ -64,9 +64,85 @@ def test_empty_folder_beside_images_does_no_harm(tmp_path: Path) -> None:
     assert dataset.notes == [f"No picture in {tmp_path}/none: it holds no files but hidden ones."]
 
 
+def lay(root: Path, *names: str) -> Path:
+    """Empty files of these names under `root`."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def understood(*sources: str, **known: object) -> list[tuple[str, str]]:
+    """Class and split of each image, `-` where there are none."""
+    dataset = load_dataset(list(sources), **known)
+    columns = (dataset.labels, dataset.splits)
+    none = ["-"] * len(dataset)
+    return list(zip(*(none if it is None else it.tolist() for it in columns)))
+
+
+CATS_AND_DOGS = ("cats/1.jpg", "cats/2.jpg", "dogs/1.jpg")
+SPLITS = ("data/train/cat/1.jpg", "data/train/dog/1.jpg", "data/test/cat/1.jpg")
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [["cats", "dogs"], ["cats/1.jpg", "cats/2.jpg", "dogs/1.jpg"], ["cats/1.jpg", "cats", "dogs"]]
+    + [["./cats/", "dogs"], ["cats", "dogs", "cats"]],
+)
+def test_folders_and_files_side_by_side_are_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]
+) -> None:
+    monkeypatch.chdir(lay(tmp_path, *CATS_AND_DOGS))
+    assert understood(*sources) == [("cats", "-"), ("cats", "-"), ("dogs", "-")]
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [["data/train", "data/test"], ["data/train/cat", "data/train/dog", "data/test/cat"], ["data"]]
+    + [list(SPLITS)],
+)
+def test_folders_and_files_of_splits_are_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str]
+) -> None:
+    monkeypatch.chdir(lay(tmp_path, *SPLITS))
+    assert sorted(understood(*sources)) == [("cat", "test"), ("cat", "train"), ("dog", "train")]
+
+
+def test_folders_apart_from_each_other_say_nothing_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lay(tmp_path, "a/cats/1.jpg", "dogs/1.jpg"))
+    assert understood("a/cats", "dogs") == [("-", "-"), ("-", "-")]
+    assert understood("dogs/1.jpg") == [("-", "-")]
+
+
+def test_image_reached_in_two_ways_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lay(tmp_path, "s/cat/1.jpg", "s/dog/1.jpg"))
+    (tmp_path / "link").symlink_to("s")
+    (tmp_path / "link.jpg").symlink_to("s/cat/1.jpg")
+    names = ["s/cat/1.jpg", "s/dog/1.jpg"]
+    assert load_dataset(["s", f"{tmp_path}/s", "link", "./s/cat/../cat/1.jpg"]).names == names
+    assert load_dataset(["s", "link.jpg"]).names == names
+
+
+def test_splits_are_refused_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lay(tmp_path, *SPLITS, "m/1.jpg"))
+    assert understood("data", splits="none") == [("cat", "-"), ("cat", "-"), ("dog", "-")]
+    (tmp_path / "m.csv").write_text("path,split\nm/1.jpg,train\n")
+    assert understood("m.csv", splits="none") == [("-", "-")]
+    with pytest.raises(SpecError, match=r"splits must be 'none'.* got 'no'"):
+        load_dataset("data", splits="no")
+
+
+def test_splits_under_names_of_their_own_are_said(tmp_path: Path) -> None:
+    lay(tmp_path, "train2017/cat/1.jpg", "val2017/cat/1.jpg", "thumbnails/1.jpg")
+    assert load_dataset(tmp_path).remarks == [
+        "splits from train2017, val2017",
+        "folders not read: thumbnails",
+    ]
+
+
 def test_class_that_would_vanish_is_refused(tmp_path: Path) -> None:
-    for name in ("cat/1.jpg", "bird/1.psd", "bird/2.psd"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    lay(tmp_path, "cat/1.jpg", "bird/1.psd", "bird/2.psd")
     with pytest.raises(DatasetError, match=r"/bird: none .* \(2 \.psd\), so 'bird' would vanish"):
         load_dataset(tmp_path)

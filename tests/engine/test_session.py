@@ -88,6 +88,12 @@ def test_every_function_says_once_what_it_understood(name: str, folder: Path) ->
     assert said == ["2 classes (cat, dog), 36 images, 2 domains (a, b)"]
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_every_function_takes_splits(name: str, folder: Path) -> None:
+    with pytest.raises(SpecError, match="splits must be 'none'"):
+        RUNS[name](folder, splits="no", store=None)
+
+
 def test_nothing_is_said_of_images_that_are_open(folder: Path) -> None:
     notes = Notes()
     open_session(load_dataset(folder), progress=notes)

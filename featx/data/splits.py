@@ -1,0 +1,38 @@
+"""Splits by the names that people give them: ``train2017``, ``seg_test``, ``dev``."""
+
+from __future__ import annotations
+
+import re
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
+}
+"""Words that name a split, as in Hugging Face's `datasets`, and what featx calls it."""
+
+_FILLERS = frozenset(
+    {"data", "dataset", "folder", "full", "image", "images", "img", "imgs", "jpg", "original"}
+    | {"part", "partition", "photo", "photos", "pic", "pics", "picture", "pictures", "png"}
+    | {"samples", "seg", "set", "sets", "split", "subset"}
+)
+"""Words that may stand beside it."""
+
+_JOINED = re.compile(f"({'|'.join(sorted(_SPLITS, key=len, reverse=True))})(data|set|images)")
+
+
+def find_split(name: str) -> str | None:
+    """``train``, ``val`` or ``test`` for the name of a split, None for any other name.
+
+    One word names the split; numbers and words such as "set" and "images" may stand beside it.
+
+    Examples
+    --------
+    >>> [find_split(name) for name in ("train2017", "Seg_Test", "valSet", "cats", "train_test")]
+    ['train', 'test', 'val', None, None]
+    """
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = re.findall(r"[^\W\d_]+", _JOINED.sub(r"\1 \2", spaced.lower()))
+    splits = {_SPLITS[word] for word in words if word in _SPLITS}
+    is_plain = all(word in _SPLITS or word in _FILLERS for word in words)
+    return splits.pop() if len(splits) == 1 and is_plain else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from featx.data.image_dataset import ImageDataset, Strings
 
@@ -80,8 +81,8 @@ def _counts(dataset: ImageDataset) -> Iterator[str]:
         yield f"{outside.sum():,} outside the splits{_bare(is_bare[outside])}"
 
 
-def _bare(is_bare: Sequence[bool]) -> str:
-    n_bare = sum(is_bare)
+def _bare(is_bare: npt.NDArray[np.bool_]) -> str:
+    n_bare = int(is_bare.sum())
     if not n_bare:
         return ""
     return " (unlabelled)" if n_bare == len(is_bare) else f" ({n_bare:,} unlabelled)"

@@ -27,6 +27,9 @@ _UNREAD_SUFFIXES = frozenset(
 )
 """Images by suffix that are not read, unless a reader for them is there."""
 
+_METADATA_FILES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+"""Manifests of the folder that they lie in, as in Hugging Face's `datasets`."""
+
 _RESULT_FILES = frozenset({"results.json", "table.csv"})
 _REPORT_FILES = _RESULT_FILES | {"report.html", "thumbnails.json"}
 _REPORT_FIGURES = "figures"
@@ -61,6 +64,8 @@ class Tree:
         How many files are no pictures, by suffix; dot files are not counted.
     unread : dict of tuple to Counter
         Of `other`, those in folders without pictures that are images that featx does not read.
+    metadata : list of tuple
+        Files that say what the images in their folder are.
     skipped : list of tuple
         Folders that were not read: those of systems, and the figures of featx's reports.
     unreadable : list of (str, str)
@@ -70,6 +75,7 @@ class Tree:
     images: dict[Parts, list[str]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
     unread: dict[Parts, Counter[str]] = field(default_factory=dict)
+    metadata: list[Parts] = field(default_factory=list)
     skipped: list[Parts] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
@@ -252,6 +258,8 @@ def _read_folder(
                 (linked if entry.is_symlink() else inner).append((*parts, entry.name))
         elif _is_image_entry(entry):
             images.append(entry.name)
+        elif entry.name in _METADATA_FILES:
+            tree.metadata.append((*parts, entry.name))
         elif not (is_report and entry.name in _REPORT_FILES):
             other.append(entry)
     tree.other.update(_suffix_of(entry.name) for entry in other)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,13 +33,17 @@ from featx.data.image_dataset import (
 )
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import printable
-from featx.data.manifests import MANIFEST_SUFFIXES, read_manifest
+from featx.data.manifest_paths import say_where
+from featx.data.manifests import MANIFEST_SUFFIXES, Manifest, read_manifest, read_metadata
 from featx.data.splits import find_split
 from featx.errors import DatasetError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
 Source: TypeAlias = "str | os.PathLike[str]"
+
+_LISTS = frozenset({".jsonl", ".json", ".txt"})
+"""Manifests by suffix that may also lie beside an image and say something of it."""
 
 _TORCHVISION = "torchvision:"
 _STDIN = "-"
@@ -86,13 +92,24 @@ def list_sources(
     DatasetError
         If there is no such source, or it is no manifest and a column is asked for.
     """
+    sources, left_out = _without_notes(sources)
     named = {i: _list_named(source, meaning, root) for i, source in enumerate(sources)}
     paths = [os.fspath(source) for i, source in enumerate(sources) if named[i] is None]
     found = [dataset for dataset in named.values() if dataset is not None]
     if paths:
         first = next(i for i, dataset in named.items() if dataset is None)
         found.insert(first, _list_paths(paths, meaning))
-    return join_datasets(found)
+    joined = join_datasets(found)
+    return replace(joined, left_out=joined.left_out + left_out) if left_out else joined
+
+
+def _without_notes(sources: Sequence[Source]) -> tuple[Sequence[Source], Counter[str]]:
+    """Sources without the texts that ``cats/*`` names among the images; how many, by suffix."""
+    suffixes = [os.path.splitext(source)[1].lower() for source in sources]
+    notes = Counter(suffix for suffix in suffixes if suffix in _LISTS)
+    if not notes or IMAGE_SUFFIXES.isdisjoint(suffixes):
+        return sources, Counter()
+    return [it for it, suffix in zip(sources, suffixes) if suffix not in _LISTS], notes
 
 
 def _list_named(source: Source, meaning: Meaning, root: Source | None) -> ImageDataset | None:
@@ -142,9 +159,11 @@ def _list_torchvision(spec: str, root: Source | None) -> ImageDataset:
     from featx.data.torchvision_data import open_torchvision
 
     found = open_torchvision(spec, root)
-    known = {"labels": found.labels, "splits": found.splits}
-    columns = {name: np.array(it, str) for name, it in known.items() if it is not None}
-    return make_dataset(found, found.names, **columns)
+    columns = {"labels": found.labels, "splits": found.splits}
+    known: dict[str, Any] = {
+        name: np.array(it, str) for name, it in columns.items() if it is not None
+    }
+    return make_dataset(found, found.names, **known)
 
 
 def _list_manifest(path: str, meaning: Meaning) -> ImageDataset:
@@ -153,23 +172,32 @@ def _list_manifest(path: str, meaning: Meaning) -> ImageDataset:
     if not manifest.path:
         return make_dataset([], notes=[f"Manifest {path} names no picture."])
     if not any(map(os.path.exists, manifest.path)):
+        first, n_files = manifest.path[0], len(manifest.path)
         raise DatasetError(
-            f"Manifest {path}: none of its {len(manifest.path)} files is there, for example "
-            f"{name_of(manifest.path[0])}; paths are relative to the manifest's folder."
+            f"Manifest {path}: none of its {n_files} files is there, for example {name_of(first)}; "
+            "paths are relative to the manifest's folder, or to the working folder."
+            f"{say_where(os.path.dirname(path), first)}"
         )
-    repeated = f"{manifest.n_repeated:,} repeated rows left out"
     columns = {
         "labels": manifest.label,
         "splits": manifest.split if meaning.has_splits else None,
         "domains": manifest.domain,
         "groups": manifest.group if any(manifest.group or ()) else None,
     }
-    known = {name: np.array(it, str) for name, it in columns.items() if it is not None}
-    return make_dataset(
-        [str(Path(path)) for path in manifest.path],
-        **known,
-        remarks=[repeated] if manifest.n_repeated else [],
-    )
+    known: dict[str, Any] = {
+        name: np.array(it, str) for name, it in columns.items() if it is not None
+    }
+    paths = [str(Path(path)) for path in manifest.path]
+    return make_dataset(paths, **known, remarks=list(_remarks_on(manifest)))
+
+
+def _remarks_on(manifest: Manifest) -> Iterator[str]:
+    """Which columns were read, and the rows left out for their image had been named before."""
+    if manifest.renamed:
+        yield ", ".join(f"{it} from column {name!r}" for it, name in manifest.renamed.items())
+    if manifest.n_repeated:
+        other = f", {manifest.n_resplit:,} of another split" if manifest.n_resplit else ""
+        yield f"{manifest.n_repeated:,} repeated rows left out{other}"
 
 
 class _Root(NamedTuple):
@@ -227,26 +255,50 @@ def _list_roots(roots: list[_Root], prefixes: list[Parts], meaning: Meaning) -> 
     tree = _joined_tree(roots, prefixes)
     _refuse_vanished(roots, tree)
     placements = place_folders(tree.images, has_splits=meaning.has_splits)
-    found = []
+    found: list[tuple[str, Placement]] = []
     for root, prefix in zip(roots, prefixes):
-        rows = [
-            (os.path.join(root.folder, *parts, name), placements[prefix + parts])
+        rows = {
+            os.path.join(root.folder, *parts, name): placements[prefix + parts]
             for parts, names in root.tree.images.items()
             for name in names
-        ]
-        found += sorted(rows, key=itemgetter(0)) if root.is_folder else rows
+        }
+        for file in root.tree.metadata:
+            _apply_metadata(os.path.join(root.folder, *file), rows, meaning)
+        found += sorted(rows.items(), key=itemgetter(0)) if root.is_folder else rows.items()
+    domains = known_column(printable(it.domain) for _, it in found)
     return make_dataset(
         [path for path, _ in found],
         labels=known_column(printable(it.label) for _, it in found),
         splits=known_column(it.split for _, it in found),
-        domains=known_column(printable(it.domain) for _, it in found)
-        if meaning.has_domains
-        else None,
+        domains=domains if meaning.has_domains else None,
         left_out=tree.other,
         unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
         notes=[_nothing_in(root.folder, root.tree) for root in roots if not root.tree.images],
         remarks=list(_remarks(tree, placements)),
     )
+
+
+def _apply_metadata(file: str, rows: dict[str, Placement], meaning: Meaning) -> None:
+    """Let a folder's own manifest, where it names classes, say what its images are."""
+    manifest = read_metadata(file)
+    if manifest is None:
+        return
+    folder = os.path.join(os.path.dirname(file), "")
+    rows |= {
+        path: replace(placement, label="")
+        for path, placement in rows.items()
+        if path.startswith(folder)
+    }
+    known = {os.path.normpath(path): path for path in rows}
+    for index, path in enumerate(manifest.path):
+        path = known.get(os.path.normpath(path), path)
+        said = {
+            "label": manifest.label,
+            "split": manifest.split if meaning.has_splits else None,
+            "domain": manifest.domain,
+        }
+        values = {name: column[index] for name, column in said.items() if column is not None}
+        rows[path] = replace(rows.get(path, Placement()), **values)
 
 
 def _joined_tree(roots: list[_Root], prefixes: list[Parts]) -> Tree:
@@ -316,5 +368,5 @@ def _not_found(path: str) -> DatasetError:
     guess = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
     return DatasetError(
         f"No file, folder or data set {name_of(path)!r}.{guess} Expected a folder, files, a "
-        "manifest (.csv .tsv .parquet), '-', 'digits' or 'torchvision:NAME'."
+        "manifest (.csv .tsv .parquet .jsonl .json .txt), '-', 'digits' or 'torchvision:NAME'."
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,3 +147,48 @@ def test_class_that_would_vanish_is_refused(tmp_path: Path) -> None:
     lay(tmp_path, "cat/1.jpg", "bird/1.psd", "bird/2.psd")
     with pytest.raises(DatasetError, match=r"/bird: none .* \(2 \.psd\), so 'bird' would vanish"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+def test_metadata_in_a_folder_says_what_its_images_are(tmp_path: Path, name: str) -> None:
+    lay(tmp_path, "train/1.jpg", "train/images/2.jpg", "train/images/3.jpg", "test/cat/4.jpg")
+    rows = [("1.jpg", "cat"), ("images/2.jpg", "dog"), ("gone.jpg", "dog")]
+    lines = [json.dumps({"file_name": path, "label": label}) for path, label in rows]
+    if name.endswith("csv"):
+        lines = ["file_name,label", *map(",".join, rows)]
+    (tmp_path / "train" / name).write_text("\n".join(lines))
+    dataset = load_dataset(f"{tmp_path}/train/../../{tmp_path.name}")
+    names = [os.path.basename(it) for it in dataset.names]
+    assert dict(zip(names, dataset.labels.tolist())) == {
+        **{"1.jpg": "cat", "2.jpg": "dog", "3.jpg": "", "4.jpg": "cat", "gone.jpg": "dog"}
+    }
+    assert dataset.splits.tolist().count("test") == 1
+
+
+def test_metadata_without_classes_changes_nothing(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    (tmp_path / "metadata.csv").write_text("file_name,text\ncat/1.jpg,a cat\n")
+    (tmp_path / "dog/metadata.csv").write_text("key;value\n")
+    assert load_dataset(tmp_path).labels.tolist() == ["cat", "dog"]
+
+
+def test_texts_beside_images_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lay(tmp_path, "1.jpg", "1.json", "2.jpg", "2.txt"))
+    dataset = load_dataset(sorted(map(str, Path().glob("*"))))
+    assert (dataset.names, dataset.n_ignored) == (["1.jpg", "2.jpg"], 2)
+
+
+def test_manifest_whose_files_are_elsewhere_says_where_one_is(tmp_path: Path) -> None:
+    lay(tmp_path, "images/1.jpg")
+    (tmp_path / "m.csv").write_text("path\n1.jpg\n")
+    with pytest.raises(DatasetError, match=r"folder\. There is images/1\.jpg: write paths so"):
+        load_dataset(tmp_path / "m.csv")
+
+
+def test_columns_and_rows_of_a_manifest_are_remarked_on(tmp_path: Path) -> None:
+    lay(tmp_path, "1.jpg")
+    (tmp_path / "m.csv").write_text("image,species,phase\n1.jpg,cat,train\n1.jpg,cat,test\n")
+    assert load_dataset(tmp_path / "m.csv").remarks == [
+        "path from column 'image', label from column 'species', split from column 'phase'",
+        "1 repeated rows left out, 1 of another split",
+    ]

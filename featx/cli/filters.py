@@ -32,7 +32,10 @@ def filters_command(
         str, typer.Option("-o", "--output", metavar="FILE", help=".png, .svg or .pdf.")
     ] = "filters.png",
     *,
-    network: Annotated[options.FeatureOptions, options.Only("layer", "weights", "device", "trust")],
+    network: Annotated[
+        options.FeatureOptions,
+        options.Only("layer", "weights", "decode", "precision", "device", "trust"),
+    ],
     channels: Annotated[
         list[int] | None,
         options.integer_list(

@@ -193,8 +193,8 @@ def finetune_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, **printed.formats)
-    conclude(result, printed.report, strict=printed.strict)
+    print_result(result, report=printed.report, **printed.formats)
+    conclude(result, strict=printed.strict)
 
 
 def _print_stages(stages: Sequence[StageSummary], *, as_json: bool) -> None:

@@ -208,6 +208,12 @@ class FeatureOptions(OptionGroup):
     size: Annotated[
         int | None, typer.Option(help="Side length of the network's input in px.", min=1)
     ] = None
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            help="full (default) or scaled: large JPEGs reduced as they are decoded, for networks."
+        ),
+    ] = None
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16, or fp16 where nothing is trained.")
     ] = None
@@ -362,7 +368,7 @@ class AugmentationOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class RunOptions(OptionGroup):
-    """Which domains and splits, the store, and how many jobs."""
+    """Which images, the store, and how many jobs."""
 
     domains: Annotated[
         list[str] | None,
@@ -377,6 +383,9 @@ class RunOptions(OptionGroup):
         typer.Option(
             help="none: take no folder (train/, val2017/, test_set/) and no column for a split."
         ),
+    ] = None
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse images of more pixels than this.", min=1)
     ] = None
     store: Annotated[
         str | None,
@@ -461,12 +470,16 @@ Features = Annotated[
     FeatureOptions,
     Only(
         *("extractor", "model", "layer", "weights", "pooling", "size"),
-        *("precision", "device", "trust"),
+        *("decode", "precision", "device", "trust"),
     ),
 ]
+Reading = Annotated[FeatureOptions, Only("decode", "precision", "trust")]
 Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]
 Cache = Annotated[RunOptions, Only("store", "shared_store")]
-StoredOnly = Annotated[RunOptions, Only("store", "shared_store", "no_store", "n_jobs")]
+MaxPixels = Annotated[RunOptions, Only("max_pixels")]
+StoredOnly = Annotated[
+    RunOptions, Only("max_pixels", "store", "shared_store", "no_store", "n_jobs")
+]
 Printed = Annotated[PrintOptions, Only("as_json", "strict", "quiet")]
 Json = Annotated[PrintOptions, Only("as_json")]

@@ -305,7 +305,7 @@ def _read_parquet(file: str, group_column: str | None) -> tuple[Sequence[str], I
     from pyarrow import parquet
 
     try:
-        opened = parquet.ParquetFile(file)
+        opened = parquet.ParquetFile(file)  # Closed with the object.
         schema = opened.schema_arrow
         wanted = known_names(schema.names, group_column)
         # Hugging Face's images are read as their paths, without their bytes.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from featx.data.images import Images, Pixels
+from featx.data.images import MAX_PIXELS, Images, Pixels
 from featx.errors import SpecError
 from featx.networks.preprocessing import Preprocessing, resized_shape
 from featx.networks.sources.finding import find_source
@@ -194,6 +194,7 @@ def preview_augmentations(
     size: int | None = None,
     flip: bool = True,
     n_views: int = 8,
+    max_pixels: int | None = None,
     random_state: int = 0,
     trust: Trust = None,
 ) -> Pixels:
@@ -212,6 +213,8 @@ def preview_augmentations(
         Whether presets mirror images.
     n_views : int, default=8
         Random views per row, after the image itself.
+    max_pixels : int, optional
+        Images of more pixels are refused.
     random_state : int, default=0
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
@@ -225,7 +228,7 @@ def preview_augmentations(
     SpecError
         If an augmentation is not known.
     """
-    decoded = Images(images)
+    decoded = Images(images, max_pixels=max_pixels or MAX_PIXELS)
     return _draw_grid(
         [decoded.pixels(i) for i in range(len(decoded))],
         [Augmentation.parse(text, flip=flip) for text in presets],

@@ -163,6 +163,7 @@ def pretrain(
     size: int | tuple[int, int] | None = None,
     precision: str = "fp32",
     device: str = "auto",
+    max_pixels: int | None = None,
     random_state: int = 0,
     output: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -194,6 +195,8 @@ def pretrain(
     size : int or tuple of int, optional
     precision : {"fp32", "bf16"}, default="fp32"
     device : str, default="auto"
+    max_pixels : int, optional
+        Images of more pixels are refused.
     random_state : int, default=0
     output : path, optional
         File to save the weights in, see `Pretrained.save`.
@@ -237,7 +240,7 @@ def pretrain(
         raise TrainingError(f"epochs must be 1 or more; got {epochs}.")
     if output is not None:
         files_of(output)
-    dataset, _, progress, _ = open_session(data, progress=progress)
+    dataset, _, progress, _ = open_session(data, progress=progress, max_pixels=max_pixels)
     images = _choose(dataset, max_images, random_state)
     settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
     n_left = max(n_shown, len(images) // 20)

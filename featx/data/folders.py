@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from featx.data.image_formats import IMAGE_SUFFIXES
-from featx.data.splits import find_split
+from featx.data.splits import find_split, is_filler
 
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "$recycle.bin", "lost+found", "thumbnails", "__macosx", "system volume information"}
@@ -133,7 +133,8 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
 
     The folder of a picture names its class, one called as a split above that its split, and the
     next one above (splits left out) its domain; one that is called the same everywhere, as in
-    ``amazon/images/bike`` and ``dslr/images/bike``, is passed over.
+    ``amazon/images/bike`` and ``dslr/images/bike``, is passed over. So is the folder of the
+    picture where all are called "images" or the like.
 
     A folder without folders of classes in it is a split only beside one that has them, beside
     splits alone, or where there are both ``train`` and another: a class may be called "train".
@@ -171,6 +172,9 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
     for parts in folders:
         if _STRAY in above[parts] and named[parts][-1] not in classes:
             named[parts] = ()
+    lasts = {names[-1] for names in named.values() if names}
+    if len(lasts) == 1 and is_filler(*lasts):
+        named = {parts: names[:-1] for parts, names in named.items()}
     height = _domain_height(list(named.values()))
     return {
         parts: Placement(

@@ -187,17 +187,19 @@ def _list_manifest(path: str, meaning: Meaning) -> ImageDataset:
     known: dict[str, Any] = {
         name: np.array(it, str) for name, it in columns.items() if it is not None
     }
+    _warn_of_repeated(path, manifest)
+    renamed = ", ".join(f"{it} from column {name!r}" for it, name in manifest.renamed.items())
     paths = [str(Path(path)) for path in manifest.path]
-    return make_dataset(paths, **known, remarks=list(_remarks_on(manifest)))
+    return make_dataset(paths, **known, remarks=[renamed] if renamed else [])
 
 
-def _remarks_on(manifest: Manifest) -> Iterator[str]:
-    """Which columns were read, and the rows left out for their image had been named before."""
-    if manifest.renamed:
-        yield ", ".join(f"{it} from column {name!r}" for it, name in manifest.renamed.items())
+def _warn_of_repeated(path: str, manifest: Manifest) -> None:
+    """Say how many rows were left out because their image had been named before."""
     if manifest.n_repeated:
         other = f", {manifest.n_resplit:,} of another split" if manifest.n_resplit else ""
-        yield f"{manifest.n_repeated:,} repeated rows left out{other}"
+        logger.warning(
+            "Manifest %s: left out %d repeated rows%s.", path, manifest.n_repeated, other
+        )
 
 
 class _Root(NamedTuple):

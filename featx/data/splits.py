@@ -1,4 +1,4 @@
-"""Splits by the names that people give them: ``train2017``, ``seg_test``, ``dev``."""
+"""Names that people give to splits (``train2017``, ``seg_test``), and that say nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ _SPLITS = {
 
 _FILLERS = frozenset(
     {"data", "dataset", "folder", "full", "image", "images", "img", "imgs", "jpg", "original"}
-    | {"part", "partition", "photo", "photos", "pic", "pics", "picture", "pictures", "png"}
+    | {
+        "jpeg",
+        "jpegimages",
+        "part",
+        "partition",
+        "photo",
+        "photos",
+        "pic",
+        "pics",
+        "picture",
+        "pictures",
+        "png",
+    }
     | {"samples", "seg", "set", "sets", "split", "subset"}
 )
 """Words that may stand beside it."""
@@ -31,8 +43,24 @@ def find_split(name: str) -> str | None:
     >>> [find_split(name) for name in ("train2017", "Seg_Test", "valSet", "cats", "train_test")]
     ['train', 'test', 'val', None, None]
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    words = re.findall(r"[^\W\d_]+", _JOINED.sub(r"\1 \2", spaced.lower()))
+    words = _words_of(name)
     splits = {_SPLITS[word] for word in words if word in _SPLITS}
     is_plain = all(word in _SPLITS or word in _FILLERS for word in words)
     return splits.pop() if len(splits) == 1 and is_plain else None
+
+
+def is_filler(name: str) -> bool:
+    """Whether a folder's name says nothing of the images in it.
+
+    Examples
+    --------
+    >>> [is_filler(name) for name in ("images", "JPEGImages", "img_2", "cats", "2")]
+    [True, True, True, False, False]
+    """
+    words = _words_of(name)
+    return bool(words) and _FILLERS.issuperset(words)
+
+
+def _words_of(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W\d_]+", _JOINED.sub(r"\1 \2", spaced.lower()))

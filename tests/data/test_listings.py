@@ -185,10 +185,12 @@ def test_manifest_whose_files_are_elsewhere_says_where_one_is(tmp_path: Path) ->
         load_dataset(tmp_path / "m.csv")
 
 
-def test_columns_and_rows_of_a_manifest_are_remarked_on(tmp_path: Path) -> None:
+def test_columns_and_repeated_rows_of_a_manifest_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     lay(tmp_path, "1.jpg")
     (tmp_path / "m.csv").write_text("image,species,phase\n1.jpg,cat,train\n1.jpg,cat,test\n")
     assert load_dataset(tmp_path / "m.csv").remarks == [
-        "path from column 'image', label from column 'species', split from column 'phase'",
-        "1 repeated rows left out, 1 of another split",
+        "path from column 'image', label from column 'species', split from column 'phase'"
     ]
+    assert "left out 1 repeated rows, 1 of another split" in caplog.text

@@ -50,8 +50,8 @@ def extract_command(
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="A folder, files, a manifest (.csv .tsv .parquet), - for names on stdin, "
-            "digits, or torchvision:NAME. None: the built-in digits.",
+            help="Folders, files, a manifest (.csv .tsv .parquet .jsonl .json .txt), - for names "
+            "on stdin, digits, or torchvision:NAME. None: the built-in digits.",
         ),
     ] = None,
     *,

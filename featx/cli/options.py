@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 DATA_HELP = (
-    "A folder (its folders name the classes; train/ val/ test/ above them the splits), files, a "
-    "manifest (.csv .tsv .parquet), digits, or torchvision:NAME."
+    "A folder (its folders name the classes; train/ val/ test/ above them the splits), several, "
+    "files, a manifest (.csv .tsv .parquet .jsonl .json .txt), digits, or torchvision:NAME."
 )
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite any existing output.")]

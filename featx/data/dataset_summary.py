@@ -40,16 +40,16 @@ def describe_dataset(dataset: ImageDataset) -> str:
         n_groups = len(set(dataset.groups.tolist()) - {""})
         parts.append(f"{n_groups:,} group{'s' * (n_groups != 1)}")
     if dataset.left_out:
-        parts.append(describe_files(dataset.left_out))
+        parts.append(_describe_files(dataset.left_out))
     return "; ".join([", ".join(parts), *dataset.remarks])
 
 
-def describe_files(kinds: Counter[str]) -> str:
+def _describe_files(kinds: Counter[str]) -> str:
     """How many files were left out, the most frequent suffixes by name.
 
     Examples
     --------
-    >>> describe_files(Counter({"": 7, ".avif": 3}))
+    >>> _describe_files(Counter({"": 7, ".avif": 3}))
     '10 files left out: 7 unknown, 3 .avif'
     """
     n_files = kinds.total()

@@ -42,7 +42,8 @@ def load_dataset(
         A folder (read recursively; the folder of a picture names its class, one called
         ``train``, ``val`` or ``test`` above it its split), a file; several that lie side by side
         are read as one folder that holds them; a manifest (``.csv``,
-        ``.tsv`` or ``.parquet`` with the columns ``path,label[,split][,domain][,group]``),
+        ``.tsv``, ``.parquet`` or ``.jsonl`` with the columns
+        ``path,label[,split][,domain][,group]``, ``.json``, ``.txt``),
         ``-`` (names on standard input, one a line or separated by NUL), ``digits``, or
         ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx.data.dataset_summary import describe_dataset, describe_files
+from featx.data.dataset_summary import _describe_files, describe_dataset
 from featx.data.datasets import load_dataset
 from featx.data.image_dataset import ImageDataset
 from featx.data.images import Images
@@ -63,7 +63,7 @@ def test_domains_groups_files_left_out_and_remarks_follow() -> None:
 
 def test_rare_suffixes_are_counted_together() -> None:
     kinds = Counter({f".{i}": 10 - i for i in range(6)})
-    assert describe_files(kinds) == "45 files left out: 10 .0, 9 .1, 8 .2, 7 .3, 11 others"
+    assert _describe_files(kinds) == "45 files left out: 10 .0, 9 .1, 8 .2, 7 .3, 11 others"
 
 
 FOLDERS: dict[str, str] = {

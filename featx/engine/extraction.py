@@ -113,6 +113,7 @@ def extract(
     for warning in _warnings_of_size(jobs, len(dataset), folder):
         progress.note(warning)
     provenance = provenance_of(jobs, dataset.source, learned_on)
+    provenance["n_ignored"] = dataset.n_ignored
     features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
         write_extractor(jobs[0].extractor, save_extractor)

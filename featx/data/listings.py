@@ -20,6 +20,7 @@ from featx.data.folders import (
     Placement,
     Tree,
     find_vanishing,
+    normalize_split,
     place_folders,
     read_tree,
 )
@@ -35,6 +36,7 @@ Strings: TypeAlias = npt.NDArray[np.str_]
 
 _TORCHVISION = "torchvision:"
 _STDIN = "-"
+_METADATA_FILES = ("metadata.csv", "metadata.jsonl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +200,38 @@ def _list_named(
         return _list_torchvision(source.removeprefix(_TORCHVISION), root)
     if not path or not os.path.exists(path):
         raise _not_found(path)
-    return _list_manifest(path, group_column) if is_manifest and not os.path.isdir(path) else None
+    if os.path.isdir(path):
+        return _list_metadata(path)
+    return _list_manifest(path, group_column) if is_manifest else None
+
+
+def _list_metadata(folder: str) -> ImageDataset | None:
+    """Images of a folder whose ``metadata.csv`` or ``.jsonl`` labels them, as Hugging Face has it.
+
+    It lies in the folder itself, or in each of those that are called as splits are.
+    """
+    found: list[ImageDataset] = []
+    try:
+        inner = sorted(name for name in os.listdir(folder) if normalize_split(name))
+    except OSError:
+        return None
+    for name in ["", *inner]:
+        files = (os.path.join(folder, name, file) for file in _METADATA_FILES)
+        if (file := next(filter(os.path.isfile, files), None)) is None:
+            continue
+        try:
+            dataset = _list_manifest(file, None)
+        except DatasetError as error:
+            logger.warning("%s labels no images: %s", file, error)
+            return None
+        if dataset.labels is None:
+            return None
+        if not name:
+            return dataset
+        split = normalize_split(name) or ""
+        column = np.full(len(dataset), split)
+        found.append(replace(dataset, splits=column, split_folders={name: split}))
+    return _join(found) if found else None
 
 
 def _read_stdin() -> list[str]:
@@ -332,7 +365,15 @@ def _list_manifest(path: str, group_column: str | None) -> ImageDataset:
     if not any(map(os.path.exists, manifest.path)):
         raise DatasetError(
             f"Manifest {path}: none of its {len(manifest.path)} files is there, for example "
-            f"{name_of(manifest.path[0])}; paths are relative to the manifest's folder."
+            f"{name_of(manifest.path[0])}. Paths are relative to the manifest's folder, or to the "
+            "working folder."
+        )
+    if manifest.n_in_other_splits:
+        logger.warning(
+            "Manifest %s: left out %d rows that name an image again in another split; the first "
+            "counts.",
+            path,
+            manifest.n_in_other_splits,
         )
     paths = [str(Path(file)) for file in manifest.path]
     if manifest.n_repeated:

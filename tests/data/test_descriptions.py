@@ -200,6 +200,83 @@ def test_names_cannot_move_the_cursor(tmp_path: Path) -> None:
     assert "\x1b" not in described(tmp_path, ".")
 
 
+MANIFESTS = {
+    "path and label": ("m.csv", "path,label\ncat/1.jpg,cat\ndog/1.jpg,dog\n"),
+    "Kaggle: id and breed": ("m.csv", "id,breed\n1,cat\n2,dog\n"),
+    "ISIC: image_id and dx": ("m.csv", "lesion_id,image_id,dx\nL1,1,cat\nL2,2,dog\n"),
+    "image and category": ("m.csv", "image,category\n1.jpg,cat\n2.jpg,dog\n"),
+    "Image Name and Class": ("m.csv", "Image Name,Class\n1.jpg,cat\n2.jpg,dog\n"),
+    "names beside numbers": ("m.csv", "filename,class_id,class_name\n1.jpg,0,cat\n2.jpg,1,dog\n"),
+    "species beside an id": ("m.csv", "image_id,file_name,species\n7,1.jpg,cat\n8,2.jpg,dog\n"),
+    "blanks around labels": ("m.csv", "path,label\n1.jpg, cat \n2.jpg,dog\n"),
+    "backslashes": ("m.csv", "path,label\ncat\\1.jpg,cat\ndog\\1.jpg,dog\n"),
+    "file://": ("m.csv", "path,label\nfile://{folder}/1.jpg,cat\nfile://{folder}/2.jpg,dog\n"),
+    "from the working folder": ("sub/m.csv", "path,label\n1.jpg,cat\n2.jpg,dog\n"),
+    "tabs": ("m.tsv", "file\ttarget\n1.jpg\tcat\n2.jpg\tdog\n"),
+    "JSON lines": ("m.jsonl", '{{"file_name": "1.jpg", "label": "cat"}}\n'
+                   '{{"file_name": "2.jpg", "label": "dog"}}\n'),
+    "a list of objects": ("m.json", '[{{"image": "1.jpg", "class": "cat"}}, '
+                          '{{"image": "2.jpg", "class": "dog"}}]'),
+    "COCO": ("m.json", '{{"images": [{{"id": 1, "file_name": "1.jpg"}}, '
+             '{{"id": 2, "file_name": "2.jpg"}}], "categories": [{{"id": 5, "name": "cat"}}, '
+             '{{"id": 6, "name": "dog"}}], "annotations": [{{"image_id": 1, "category_id": 5}}, '
+             '{{"image_id": 1, "category_id": 5}}, {{"image_id": 2, "category_id": 6}}]}}'),
+    "Label Studio": ("m.json", '[{{"data": {{"image": "/data/local-files/?d=1.jpg"}}, '
+                     '"annotations": [{{"result": [{{"value": {{"choices": ["cat"]}}}}]}}]}}, '
+                     '{{"data": {{"image": "2.jpg"}}, '
+                     '"annotations": [{{"result": [{{"value": {{"choices": ["dog"]}}}}]}}]}}]'),
+    "Label Studio, in short": ("m.json", '[{{"image": "1.jpg", "choice": "cat"}}, '
+                               '{{"image": "2.jpg", "choice": "dog"}}]'),
+    "a list with labels": ("m.txt", "1.jpg cat\n2.jpg dog\n"),
+    "Hugging Face": ("metadata.csv", "file_name,label\n1.jpg,cat\n2.jpg,dog\n"),
+    "Hugging Face in lines": ("metadata.jsonl", '{{"file_name": "1.jpg", "label": "cat"}}\n'
+                              '{{"file_name": "2.jpg", "label": "dog"}}\n'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text"), MANIFESTS.values(), ids=MANIFESTS)
+def test_manifests_are_understood(tmp_path: Path, name: str, text: str) -> None:
+    lay(tmp_path, *TWO, "1.jpg", "2.jpg")
+    lay(tmp_path, name, content=text.format(folder=tmp_path).encode())
+    given = "." if name.startswith("metadata") else name
+    assert described(tmp_path, given) == "2 classes (cat, dog), 2 images"
+
+
+def test_a_list_of_paths_has_no_labels(tmp_path: Path) -> None:
+    lay(tmp_path, "a b.jpg", "2.jpg")
+    lay(tmp_path, "m.txt", content=b"# mine\na b.jpg\n\n2.jpg\n")
+    assert described(tmp_path, "m.txt") == "2 images"
+
+
+def test_an_image_with_several_categories_has_no_label(tmp_path: Path) -> None:
+    lay(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    text = (
+        '{"images": [{"id": 1, "file_name": "1.jpg"}, {"id": 2, "file_name": "2.jpg"}, '
+        '{"id": 3, "file_name": "3.jpg"}], "categories": [{"id": 5, "name": "cat"}, '
+        '{"id": 6, "name": "dog"}], "annotations": [{"image_id": 1, "category_id": 5}, '
+        '{"image_id": 2, "category_id": 5}, {"image_id": 2, "category_id": 6}]}'
+    )
+    lay(tmp_path, "m.json", content=text.encode())
+    assert described(tmp_path, "m.json") == "1 class (cat), 3 images (2 unlabelled)"
+
+
+def test_metadata_in_each_split_is_read(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        lay(tmp_path, f"{split}/1.jpg", f"{split}/2.jpg")
+        text = b"file_name,label\n1.jpg,cat\n2.jpg,dog\n"
+        lay(tmp_path, f"{split}/metadata.csv", content=text)
+    assert described(tmp_path, ".") == "2 classes (cat, dog), train 2, test 2"
+
+
+def test_metadata_about_something_else_is_told_and_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay(tmp_path, *TWO)
+    lay(tmp_path, "metadata.csv", content=b"camera,lens\nx,y\n")
+    assert described(tmp_path, ".").startswith("2 classes (cat, dog), 2 images")
+    assert "labels no images: Manifest" in caplog.text
+
+
 def described(folder: Path, *given: str, **options: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -291,8 +291,9 @@ def _load(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
             f"{path}: not {what} saved by featx ({one_line(error)[:200]})."
         ) from error
     raise FeatureFileError(
-        f"{path}: refused, it holds types that featx does not trust: {visible(', '.join(strangers))}. "
-        "Install the package that brings the extractor, or write the file again."
+        f"{path}: refused, it holds types that featx does not trust: "
+        f"{visible(', '.join(strangers))}. Install the package that brings the "
+        "extractor, or write the file again."
     )
 
 

@@ -362,7 +362,7 @@ class AugmentationOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class RunOptions(OptionGroup):
-    """Which domains, the store, and how many jobs."""
+    """Which domains, how images are read, the store, and how many jobs."""
 
     domains: Annotated[
         list[str] | None,
@@ -370,6 +370,34 @@ class RunOptions(OptionGroup):
             "--domains",
             metavar="A,B,…",
             help="Read the folder above the class as the domain, and take these domains, or all.",
+        ),
+    ] = None
+    value_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Stored values that are black and white: LOW,HIGH; p1,p99 for these percentiles "
+            "of the training images; dtype for the range of the type; file for what files note.",
+        ),
+    ] = None
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL,WIDTH", help="Black and white by their middle and their distance."
+        ),
+    ] = None
+    pages: Annotated[
+        str | None,
+        typer.Option(
+            help="Of files with several pages: first, max, mean, or all, each a band of its own."
+        ),
+    ] = None
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,…|each",
+            help="Bands to read, counted from 1, such as 4,3,2; each: every band as an image of "
+            "its own, features side by side.",
         ),
     ] = None
     store: Annotated[

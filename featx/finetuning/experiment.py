@@ -125,7 +125,7 @@ def finetune(
     dataset, cache, progress, _ = open_session(
         data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
-    base["store"] = cache
+    base |= {"store": cache, **dataset.images.reading.settings()}
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
     if output is not None:

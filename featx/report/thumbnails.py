@@ -29,6 +29,7 @@ from featx.data.images import (
     Images,
     Pixels,
     decode,
+    round_pixels,
 )
 from featx.errors import FeatxError, ImageError
 from featx.features.results import Result
@@ -205,7 +206,7 @@ def shrink(pixels: Pixels, side_px: int) -> str:
     pixels : ndarray of shape (h, w, 3), uint8
     side_px : int
     """
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(round_pixels(pixels))
     scale = side_px / max(image.size)
     if scale < 1:
         kernel = Image.Resampling.BOX if scale < 0.25 else Image.Resampling.LANCZOS

@@ -110,12 +110,18 @@ def test_open_images_keep_their_value_range() -> None:
     assert dataset.images.pixels(0)[0, :, 0].tolist() == [0, 255]
 
 
-@pytest.mark.parametrize("name", ["image_shape", "value_range"])
-def test_reading_of_arrays_is_refused_where_there_are_none(name: str, folder: Path) -> None:
-    with pytest.raises(SpecError, match=f"{name} says how arrays are read as images; images given"):
-        compare(folder, "hog", **{name: (0, 1)})
+def test_a_shape_of_arrays_is_refused_where_there_are_none(folder: Path) -> None:
+    with pytest.raises(SpecError, match="image_shape says how arrays are read as images; images"):
+        compare(folder, "hog", image_shape=(8, 8))
     with pytest.raises(SpecError, match=r"open already: give it to featx\.Images"):
-        _open_data(load_dataset(folder), **{name: (0, 1)})
+        _open_data(load_dataset(folder), image_shape=(8, 8))
+
+
+def test_a_value_range_acts_on_files_and_on_what_is_open(folder: Path) -> None:
+    for data in (folder, load_dataset(folder)):
+        images = _open_data(data, value_range=(0, 510)).images
+        half = _open_data(data).images.pixels(0).astype(np.float32) / 2
+        np.testing.assert_allclose(images.pixels(0), half, rtol=1e-6)
 
 
 def test_names_may_come_from_an_iterator(folder: Path) -> None:

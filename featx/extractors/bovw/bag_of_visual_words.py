@@ -78,7 +78,7 @@ class BagOfVisualWords(Extractor):
         Descriptors in the sample that the codebook is learned from.
     random_state : int, optional, default=0
         Of the sample and the codebook.
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -186,7 +186,10 @@ class BagOfVisualWords(Extractor):
         n_descriptors: int = 100_000,
         random_state: int | None = 0,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -195,6 +198,9 @@ class BagOfVisualWords(Extractor):
         super().__init__(
             image_shape=image_shape,
             value_range=value_range,
+            window=window,
+            pages=pages,
+            bands=bands,
             max_pixels=max_pixels,
             on_error=on_error,
             n_jobs=n_jobs,

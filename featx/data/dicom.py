@@ -16,6 +16,7 @@ from featx.data.tiff import check_size, join_pages
 Array = npt.NDArray[Any]
 
 _MAGIC, _MAGIC_AT = b"DICM", 128
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _WINDOWS = ("WindowCenter", "VOILUTSequence")
 
 
@@ -71,6 +72,8 @@ def _frame(dataset: Any, index: int) -> Array:
     """Stored values of one frame as (h, w, c), in RGB where they are colors."""
     from pydicom.pixels.utils import pixel_array
 
+    if dataset.file_meta.TransferSyntaxUID == _JPEG_EXTENDED and dataset.BitsStored > 8:
+        return _twelve_bits(dataset, index)
     try:
         values = pixel_array(dataset, index=index)
     except RuntimeError as error:
@@ -78,6 +81,17 @@ def _frame(dataset: Any, index: int) -> Array:
             raise ModuleNotFoundError("gdcm") from error
         raise
     return np.asarray(values).reshape(*values.shape[:2], -1)
+
+
+def _twelve_bits(dataset: Any, index: int) -> Array:
+    """A frame of lossy JPEG in 12 bits, for which pydicom knows only a decoder under the GPL."""
+    import imagecodecs
+    from pydicom.encaps import get_frame
+
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    frame = get_frame(dataset.PixelData, index, number_of_frames=n_frames)
+    values: Array = imagecodecs.jpeg8_decode(frame)
+    return values.reshape(*values.shape[:2], -1)
 
 
 def _interpret(dataset: Any, frames: list[Array], reading: Reading, n_frames: int) -> StoredImage:

@@ -92,6 +92,15 @@ def test_a_palette_gives_its_colors() -> None:
     np.testing.assert_allclose(pixels, wanted, atol=1e-4)
 
 
+def test_lossy_jpeg_of_12_bits_is_read() -> None:
+    pytest.importorskip("imagecodecs", reason="the extra science is not installed")
+    lossless, lossy = (
+        decode(FILES / name, window=(132, 264)).ravel()  # The same image.
+        for name in ("JPEG2000.dcm", "JPEG-lossy.dcm")
+    )
+    assert np.corrcoef(lossy, lossless)[0, 1] > 0.95
+
+
 def test_a_window_of_ones_own_is_in_hounsfield_units() -> None:
     values, _ = by_pydicom(FILES / "CT_small.dcm")  # It has no window.
     wanted = ((values - 200) / 400).clip(0, 1) * 255

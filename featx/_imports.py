@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
@@ -72,6 +73,39 @@ def load_opencv() -> Any:
     import cv2
 
     return cv2
+
+
+@contextmanager
+def single_threaded_opencv() -> Iterator[None]:
+    """Context in which OpenCV's functions run in the thread that calls them.
+
+    OpenCV has one number of threads for the whole process: the first to enter sets it, and the
+    last to leave puts the caller's back.
+
+    Examples
+    --------
+    >>> with single_threaded_opencv():
+    ...     load_opencv().getNumThreads()
+    1
+    """
+    global _n_single_threaded, _n_opencv_threads
+    cv2 = load_opencv()
+    with _opencv_lock:
+        if not _n_single_threaded:
+            _n_opencv_threads = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+        _n_single_threaded += 1
+    try:
+        yield
+    finally:
+        with _opencv_lock:
+            _n_single_threaded -= 1
+            if not _n_single_threaded:
+                cv2.setNumThreads(_n_opencv_threads)
+
+
+_opencv_lock = threading.Lock()
+_n_single_threaded = _n_opencv_threads = 0
 
 
 def has_openvino() -> bool:

@@ -1,4 +1,4 @@
-"""Blocks of rows and columns, and principal axes: the linear algebra that several modules need.
+"""Rows in memory or in a file, their blocks, and principal axes: what several modules need.
 
 There are three solvers, because stored features, maps and visual words depend on the last bits
 of their results: `principal_axes` gives all axes up to rounding, `leading_axes` only the first
@@ -7,15 +7,25 @@ few, `reproducible_axes` the same bytes for any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from featx._files import reserve
+from featx.errors import FeatureFileError
+
 Matrix: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
+Rows: TypeAlias = npt.NDArray[np.float32]
+
+_MAX_BYTES_IN_MEMORY = 512 * 2**20
+"""Larger arrays of features are in a file."""
 
 _CHUNK_BYTES = 32 * 2**20
 """Memory that a block of rows or columns may take."""
@@ -68,6 +78,66 @@ def find_not_finite(X: Matrix) -> npt.NDArray[np.intp]:
                 continue
         found.append(rows.start + np.flatnonzero(~np.isfinite(block).all(axis=1)))
     return np.concatenate(found) if found else np.empty(0, np.intp)
+
+
+def allocate(n_rows: int, n_columns: int, folder: Path | None = None) -> Rows:
+    """Array of float32 in memory or, where it is large, in a file that goes with it.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+    folder : Path, optional
+        Whose disk the file is on; by default, or where it cannot be written, that of temporary
+        files, which often is small.
+
+    Raises
+    ------
+    FeatureFileError
+        If there is no room for it.
+    """
+    n_bytes = 4 * n_rows * n_columns
+    if n_bytes <= _MAX_BYTES_IN_MEMORY:
+        return np.empty((n_rows, n_columns), np.float32)
+    near = [it for it in (folder, *folder.parents) if it.is_dir()] if folder else []
+    place = next((str(it) for it in near if os.access(it, os.W_OK)), tempfile.gettempdir())
+    try:
+        with tempfile.TemporaryFile(prefix=".featx-", dir=place) as file:
+            reserve(file, n_bytes)
+            return np.memmap(file, np.float32, "r+", shape=(n_rows, n_columns))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise FeatureFileError(
+            f"Cannot hold {n_bytes / 1e9:.1f} GB of features in {place}: {reason}. Free some space "
+            "there, name an output or a store on another disk (-o, --store), or ask for fewer "
+            "features (--pooling gap)."
+        ) from error
+
+
+def take_rows(X: npt.NDArray[Any], indices: Sequence[int] | npt.NDArray[Any]) -> Rows:
+    """Copy of some rows, in a file where it is large.
+
+    Parameters
+    ----------
+    X : array of shape (n_samples, n_features)
+        Possibly memory-mapped.
+    indices : sequence of int, or array of bool
+
+    Returns
+    -------
+    ndarray of shape (n_indices, n_features), float32
+
+    Examples
+    --------
+    >>> take_rows(np.array([[1, 2], [3, 4]], np.float32), [1, 1]).tolist()
+    [[3.0, 4.0], [3.0, 4.0]]
+    """
+    indices = np.asarray(indices)
+    if indices.dtype == bool:
+        indices = np.flatnonzero(indices)
+    taken = allocate(len(indices), X.shape[1])
+    for rows in slices(len(indices), rows_per_chunk(4 * X.shape[1])):
+        taken[rows] = X[indices[rows]]
+    return taken
 
 
 def column_blocks(X: Matrix, *, n_chunks: int = 1) -> Iterator[slice]:

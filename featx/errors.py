@@ -12,6 +12,7 @@
     ├── TrainingError           a network cannot be trained as asked (RuntimeError)
     ├── ProjectionError         features cannot be mapped or measured as asked (ValueError)
     ├── FeatureFileError        a feature file cannot be read, or must not be written
+    ├── NotEnoughMemoryError    a task would not fit into memory (also a MemoryError)
     ├── ResultFileError         a folder of results cannot be read or written
     ├── StoreError              the store on disk refuses or is full (OSError)
     ├── UnsafeFolderError       others could change a folder          .component .reason .cure
@@ -117,6 +118,10 @@ class ProjectionError(FeatxError, ValueError):
 
 class FeatureFileError(FeatxError, ValueError):
     """A feature file cannot be read, or must not be written."""
+
+
+class NotEnoughMemoryError(FeatxError, MemoryError):
+    """A task would take more memory than there is; said before it is begun."""
 
 
 class ResultFileError(FeatxError, ValueError):

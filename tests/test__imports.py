@@ -19,6 +19,7 @@ from featx._imports import (
     compiled,
     has_openvino,
     load_opencv,
+    single_threaded_opencv,
     skip_initialization,
 )
 from featx.errors import FeatxWarning
@@ -55,6 +56,22 @@ def test_no_other_module_imports(name: str) -> None:
         or (isinstance(node, ast.ImportFrom) and node.module == name)
     }
     assert importers == {"_imports.py"}
+
+
+def test_opencv_gets_its_threads_back_when_the_last_user_leaves() -> None:
+    cv2 = load_opencv()
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        first, second = single_threaded_opencv(), single_threaded_opencv()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        n_inside = cv2.getNumThreads()
+        second.__exit__(None, None, None)
+        assert (n_inside, cv2.getNumThreads()) == (1, 2)
+    finally:
+        cv2.setNumThreads(before)
 
 
 # torchvision without PyTorch's compiler

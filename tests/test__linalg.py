@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from featx import _linalg
 from featx._linalg import (
     _BLOCK_ROWS,
     _MAX_DENSE,
+    allocate,
     column_blocks,
     fix_signs,
     gram,
@@ -21,7 +26,9 @@ from featx._linalg import (
     row_blocks,
     rows_per_chunk,
     slices,
+    take_rows,
 )
+from featx.errors import FeatureFileError
 
 Rows = np.ndarray[Any, np.dtype[Any]]
 
@@ -157,3 +164,40 @@ def test_fixed_signs_change_nothing_but_signs(dtype: type) -> None:
     fixed = fix_signs(axes)
     assert fixed.dtype == dtype
     np.testing.assert_array_equal(fixed, [[-1, 5, 0], [3, -2, 0]])
+
+
+def test_large_arrays_take_their_room_on_the_disk_of_a_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx._linalg._MAX_BYTES_IN_MEMORY", 10)
+    places = []
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(
+        tempfile, "TemporaryFile", lambda **how: (places.append(how["dir"]), make(**how))[1]
+    )
+    array = allocate(3, 5, tmp_path / "not yet" / "there")
+    array[:] = 1
+    assert (array.shape, array.sum(), places) == ((3, 5), 15, [str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_array_that_the_disk_has_no_room_for_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(FeatureFileError, match=r"Cannot hold 2\.0 GB .*: no space left") as raised:
+        allocate(500, 1_000_000, tmp_path)
+    assert str(tmp_path) in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_taken_by_a_mask_or_indices_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    monkeypatch.setattr(_linalg, "_MAX_BYTES_IN_MEMORY", 10)
+    taken = take_rows(X, X[:, 0] > 0)
+    assert isinstance(taken, np.memmap)
+    np.testing.assert_array_equal(taken, X[X[:, 0] > 0])
+    np.testing.assert_array_equal(take_rows(X, [3, 1, 3]), X[[3, 1, 3]])

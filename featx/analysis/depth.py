@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from featx._linalg import take_rows
 from featx._lists import parse_names
 from featx.analysis.depth_summary import describe_depth
 from featx.analysis.embedding import METHODS, map_spaces
@@ -293,7 +294,7 @@ class _Study:
             return found | {"accuracy_random": self._scores(random_weights).accuracy}
 
     def _space(self, X: Any) -> Space:
-        return Space(X if self.n_shown == len(X) else X[self.shown])
+        return Space(X if self.n_shown == len(X) else take_rows(X, self.shown))
 
     def _scores(
         self, X: Any, C: float | None = None, shuffle_seed: int | None = None

@@ -181,7 +181,7 @@ def map_spaces(
     maps: list[Embedding] = []
     last: Array | None = None
     for name, space in spaces.items():
-        part = space if len(kept) == len(space) else Space(space.X[kept])
+        part = space if len(kept) == len(space) else space.take(kept)
         layout = LAYOUTS[method](n_neighbors=n_neighbors, random_state=random_state)
         found = layout.fit(part, last)
         frame = _frame(found, last)

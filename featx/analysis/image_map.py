@@ -102,8 +102,8 @@ def map_images(
     predicted, accuracy = _predict(features, rules) if color == "correct" else (None, None)
     shown = _shown(features, max_images, random_state, progress)
     name = next(iter(features.blocks))
-    found = map_spaces({name: Space(features.X[shown])}, method, random_state=random_state)[0]
     part = features.take(shown)
+    found = map_spaces({name: Space(part.X)}, method, random_state=random_state)[0]
     none = np.full(len(features), None, object)
     points = list_points(part, (none if predicted is None else predicted)[shown])
     row = {

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx._linalg import fix_signs, leading_axes, slices
+from featx._linalg import column_blocks, fix_signs, leading_axes, row_blocks, slices
 from featx.analysis.similarity import N_ROWS, Array, Space
 
 _N_EPOCHS_FIRST, _N_EPOCHS_NEXT = 300, 200
@@ -146,14 +146,20 @@ def _axes_of_products(space: Space, center: Array, n_wanted: int) -> Array:
     mean = gram.mean(axis=0)
     gram += mean.mean() - mean - mean[:, None]
     squares, weights = leading_axes(gram, n_wanted)
-    weights /= np.sqrt(np.maximum(squares, TINY))
-    axes = (weights * space.scales[:, None]).T @ space.X
+    weights /= np.sqrt(np.maximum(squares, _TINY))
+    scaled = (weights * space.scales[:, None]).T
+    # Block by block: in one product NumPy would copy all of X as float64.
+    axes = np.concatenate([scaled @ space.X[:, part] for part in column_blocks(space.X)], axis=1)
     return np.asarray(axes - weights.sum(axis=0)[:, None] * center, np.float32)
 
 
 def _onto(axes: tuple[Array, Array], X: Array) -> Array:
+    """Unit rows on some axes, a block of rows at a time: wide rows are never copied whole."""
     mean, directions = axes
-    return np.asarray((_unit(X) - mean) @ directions.T, np.float32)
+    places = np.empty((len(X), len(directions)), np.float32)
+    for rows in row_blocks(X):
+        places[rows] = (_unit(X[rows]) - mean) @ directions.T
+    return places
 
 
 def _unit(X: Array) -> Array:
@@ -176,25 +182,25 @@ def _islands_nearer(positions: Array) -> Array:
     """
     centered = positions - np.median(positions, axis=0)
     far = np.linalg.norm(centered, axis=1, keepdims=True)
-    usual = max(float(np.quantile(far, _SHARE_USUAL)), TINY)
+    usual = max(float(np.quantile(far, _SHARE_USUAL)), _TINY)
     nearer = usual * (1 + np.log(np.maximum(far / usual, 1)))
-    return np.asarray(centered * np.where(far > usual, nearer / np.maximum(far, TINY), 1))
+    return np.asarray(centered * np.where(far > usual, nearer / np.maximum(far, _TINY), 1))
 
 
 def _scaled(start: Array, radius: float) -> Array:
     """A start around its middle, its largest coordinate at `radius`."""
     centered = start - np.median(start, axis=0)
-    return np.asarray(centered * (radius / max(float(np.abs(centered).max()), TINY)), np.float32)
+    return np.asarray(centered * (radius / max(float(np.abs(centered).max()), _TINY)), np.float32)
 
 
 def _likeness(apart: Array) -> Array:
     """Weights of neighbours at some distances, nearest first; all of it to one that is equal."""
     nearest = apart[:, :1]
-    width = np.maximum(apart.mean(axis=1, keepdims=True) - nearest, TINY)
+    width = np.maximum(apart.mean(axis=1, keepdims=True) - nearest, _TINY)
     weights = np.exp(-(apart - nearest) / width)
     # Within rounding a picture that was mapped is itself, and goes to its own place.
-    weights[:, 1:] *= nearest > TINY
+    weights[:, 1:] *= nearest > _TINY
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-TINY = 1e-6
+_TINY = 1e-6

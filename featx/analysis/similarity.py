@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from featx._linalg import gram, slices
+from featx._linalg import gram, slices, take_rows
 from featx.errors import ProjectionError
+from featx.process.memory import require_memory
 
 Array = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -48,9 +49,17 @@ class Space:
     def __len__(self) -> int:
         return len(self.X)
 
+    def take(self, indices: Indices) -> Space:
+        """The space of some of its rows."""
+        return Space(take_rows(self.X, indices))
+
     @cached_property
     def products(self) -> Array:
         """Inner products of all pairs of rows less their mean, (n_samples, n_samples)."""
+        n = len(self)
+        require_memory(
+            _BYTES_PER_PAIR * n**2, f"Comparing {n:,} images in pairs", "Lower --max-images"
+        )
         # Of rows as they are, all near their mean, the products would be mostly rounding.
         return gram(map(_centered, self._slabs()), len(self), np.float32)
 
@@ -147,6 +156,9 @@ class Space:
                 squares[:, index] += np.einsum("ij,ij->i", difference, difference)
         return np.sqrt(np.sort(squares, axis=1)[:, :2])
 
+
+_BYTES_PER_PAIR = 20
+"""At the peak: the products, the cosines, and these in float64 while their axes are found."""
 
 _N_CANDIDATES = 5
 _N_SLAB = 1024

@@ -75,13 +75,17 @@ def _prune_command(
     ] = None,
     printed: options.Json,
 ) -> None:
-    """Remove what killed runs left behind, and what is asked for."""
+    """Remove what killed runs and older versions left behind, and what is asked for."""
+    from featx.trust.machine_code import prune_machine_code
+
     max_bytes = None if max_size is None else _bytes(max_size)
     _report(
         "prune",
         lambda: _open(run).prune(unused_days=unused_days, max_bytes=max_bytes),
         printed,
     )
+    if n_bytes := prune_machine_code():
+        print(f"Machine code of other versions removed: {in_bytes(n_bytes)}", file=sys.stderr)
 
 
 @app.command("rebuild")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from featx._linalg import allocate
 from featx.data.datasets import ImageDataset
 from featx.engine.fitting import fit_extractor, must_learn
 from featx.engine.jobs import Job, plan_jobs
@@ -21,7 +22,7 @@ from featx.errors import DatasetError, SpecError
 from featx.features.feature_set import FeatureSet, check_output
 from featx.features.formats import find_format
 from featx.streaming.progress import ProgressCallback
-from featx.streaming.rows import Matrix, allocate, stream_rows
+from featx.streaming.rows import Matrix, stream_rows
 
 _MANY_COLUMNS = 100_000
 """Of one layer, from which on pooling is named."""

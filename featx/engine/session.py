@@ -15,7 +15,7 @@ from featx.data.percentiles import measure_range
 from featx.data.reading import Reading, make_reading
 from featx.errors import DatasetError, SpecError
 from featx.extractors.base import INPUT_PARAMETERS
-from featx.store.feature_store import FeatureStore, open_store
+from featx.store.feature_store import FeatureStore, open_usable_store
 from featx.streaming.progress import ProgressCallback
 
 
@@ -54,7 +54,7 @@ def open_session(
     data, domains, groups
         As in `_open_data`.
     store : {"default"}, path, FeatureStore or None
-        As in `featx.store.feature_store.open_store`.
+        As in `featx.store.feature_store.open_usable_store`.
     progress : ProgressCallback, optional
         By default one that does nothing.
     **parameters
@@ -74,7 +74,7 @@ def open_session(
     progress = progress or ProgressCallback()
     options = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     dataset = _measure(_open_data(data, domains=domains, groups=groups, **options), progress)
-    return Session(dataset, open_store(store), progress, parameters)
+    return Session(dataset, open_usable_store(store), progress, parameters)
 
 
 def _measure(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:

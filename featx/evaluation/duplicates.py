@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from featx._linalg import row_blocks, rows_per_chunk, slices
+from featx._linalg import Matrix, allocate, row_blocks, rows_per_chunk, slices
 from featx.streaming.progress import ProgressCallback
-from featx.streaming.rows import Matrix, allocate
 
 Indices = npt.NDArray[np.intp]
 

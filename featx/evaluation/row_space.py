@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._linalg import column_blocks, gram, principal_axes
+from featx.process.memory import require_memory
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Matrix: TypeAlias = npt.NDArray[Any]
@@ -24,6 +25,7 @@ Scale: TypeAlias = Literal["standard", "l2", "none"]
 _MAX_RANK = 12_000
 """More coordinates than these are not rotated: the rotation would cost more than it saves."""
 _SMALL = 1000
+_FEWER = "Ask for fewer features (--pooling gap) or fewer images (--max-images)"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,21 @@ class Scaler:
         return block
 
 
+def estimate_bytes(n_samples: int, n_features: int) -> int:
+    """Memory that `RowSpace.fit` takes at its peak, beside the features themselves.
+
+    Examples
+    --------
+    >>> estimate_bytes(1000, 279_936) == estimate_bytes(1000, 4096)  # By the Gram matrix.
+    True
+    """
+    rows = 8 * n_samples * n_features
+    if min(n_samples, n_features) > _MAX_RANK:
+        return 2 * rows
+    side = 8 * min(n_samples, n_features) ** 2
+    return 4 * side if n_features > n_samples else 2 * rows + 3 * side
+
+
 @dataclass(frozen=True)
 class RowSpace:
     """Training rows in the coordinates of their principal axes.
@@ -109,6 +126,12 @@ class RowSpace:
         X : array of shape (n_samples, n_features)
         scale : {"standard", "l2", "none"}
         """
+        n_samples, n_features = X.shape
+        require_memory(
+            estimate_bytes(n_samples, n_features),
+            f"A classifier of {n_samples:,} images by {n_features:,} features",
+            _FEWER,
+        )
         scaler = Scaler.fit(X, scale)
         if min(X.shape) > _MAX_RANK:
             rows = scaler.block(X, slice(None), scaler.lengths(X))

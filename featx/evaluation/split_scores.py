@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from featx._linalg import take_rows
 from featx.data.images import Images
 from featx.evaluation.protocols import Protocol, Split
 from featx.evaluation.scores import (
@@ -23,7 +24,6 @@ from featx.evaluation.scores import (
     paired_test,
     resampled_variance,
 )
-from featx.streaming.rows import allocate
 
 Column: TypeAlias = npt.NDArray[Any]
 
@@ -462,12 +462,7 @@ def _take_rows(X: Any, indices: Column) -> Any:
     """Some images, or rows of features: in a temporary file where they are large."""
     if isinstance(X, Images):
         return X.take(indices.tolist())
-    if X.dtype != np.float32:
-        return X[indices]
-    taken = allocate(len(indices), X.shape[1])
-    for index, row in enumerate(indices):
-        taken[index] = X[row]
-    return taken
+    return take_rows(X, indices) if X.dtype == np.float32 else X[indices]
 
 
 def validation_mask(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._files import to_plain
-from featx._linalg import find_not_finite
+from featx._linalg import find_not_finite, take_rows
 from featx.data.manifests import COLUMNS
 from featx.errors import FeatureFileError, ProjectionError, did_you_mean, one_line
 from featx.features.formats import find_format
@@ -133,10 +133,10 @@ class FeatureSet:
                 )
 
     def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> FeatureSet:
-        """Rows at `indices` (or where a mask is true), in that order, in memory."""
+        """Rows at `indices` (or where a mask is true); in a temporary file where they are large."""
         return replace(
             self,
-            X=np.asarray(self.X[indices]),
+            X=take_rows(self.X, indices),
             paths=self.paths[indices],
             labels=None if self.labels is None else self.labels[indices],
             splits=None if self.splits is None else self.splits[indices],

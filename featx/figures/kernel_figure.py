@@ -29,7 +29,7 @@ from featx.trust.callables import Trust
 
 _MOST_KERNELS = 256
 _TILE_PX, _GAP_PX = 96, 4
-MARGIN, _HEAD, _CAPTION, _SPACE = 0.06, 0.34, 0.34, 0.14
+_MARGIN, _HEAD, _CAPTION, _SPACE = 0.06, 0.34, 0.34, 0.14
 """Inches: around all, above all, above each block, and between blocks."""
 
 
@@ -118,12 +118,12 @@ def _draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
         n_columns = int(np.ceil(np.sqrt(len(shown))))
     sheet = _sheet(shown, n_columns, gap=1)
     width = min(WIDTH, max(2.2, n_columns * 0.42))
-    side = width - 2 * MARGIN
+    side = width - 2 * _MARGIN
     height = side * sheet.shape[0] / sheet.shape[1]
     note = f", the first {len(shown)} of {len(kernels)}" if len(shown) < len(kernels) else ""
     with house_style():
-        figure = Figure((width, height + _HEAD + MARGIN))
-        axes = place_axes(figure, MARGIN, MARGIN, side, height)
+        figure = Figure((width, height + _HEAD + _MARGIN))
+        axes = place_axes(figure, _MARGIN, _MARGIN, side, height)
         axes.imshow(sheet, interpolation="nearest", vmin=0, vmax=1)
         axes.set_axis_off()
         _write_title(figure, f"{title or 'First kernels'}{note}")
@@ -154,14 +154,14 @@ def _draw_activating_images(
     """
     n_columns = min(4, len(found))
     n_lines = -(-len(found) // n_columns)
-    side = (WIDTH - 2 * MARGIN - 3 * _SPACE) / 4
-    width = 2 * MARGIN + n_columns * side + (n_columns - 1) * _SPACE
-    height = _HEAD + n_lines * (side + _CAPTION) + (n_lines - 1) * _SPACE + MARGIN
+    side = (WIDTH - 2 * _MARGIN - 3 * _SPACE) / 4
+    width = 2 * _MARGIN + n_columns * side + (n_columns - 1) * _SPACE
+    height = _HEAD + n_lines * (side + _CAPTION) + (n_lines - 1) * _SPACE + _MARGIN
     with house_style():
         figure = Figure((width, height))
         for index, (channel, images) in enumerate(found.items()):
             line, column = divmod(index, n_columns)
-            left = MARGIN + column * (side + _SPACE)
+            left = _MARGIN + column * (side + _SPACE)
             bottom = height - _HEAD - (line + 1) * (side + _CAPTION) - line * _SPACE
             axes = place_axes(figure, left, bottom, side, side)
             axes.imshow(_block(images), interpolation="lanczos")
@@ -222,6 +222,6 @@ def _write_title(figure: Figure, title: str) -> None:
     width, height = figure.get_size_inches()
     longest = max(12, int(width * 12))
     figure.text(
-        MARGIN / width, 1 - MARGIN / height, shortened(title, longest), va="top", fontsize=9,
+        _MARGIN / width, 1 - _MARGIN / height, shortened(title, longest), va="top", fontsize=9,
         weight="bold",
     )  # fmt: skip

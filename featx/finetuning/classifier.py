@@ -54,6 +54,7 @@ from featx.networks.module_state import state_digest
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
+from featx.process.memory import require_memory
 from featx.store.feature_store import open_store
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
@@ -339,7 +340,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.history_: list[dict[str, Any]] = []
         self.freeze_checks_: dict[str, FreezeCheck] = {}
         self._cut: tuple[Layer, torch.nn.Module] | None = None
-        for stage in self.stages(self.prepared_):
+        stages = self.stages(self.prepared_)
+        for stage in stages:
+            self._require_memory(stage)
+        for stage in stages:
             self._run(stage, train, valid, checkpoint, progress)
         if checkpoint is not None and not keep_checkpoint:
             checkpoint.remove()
@@ -548,6 +552,15 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             checkpoint=checkpoint,
             progress=progress,
         )
+
+    def _require_memory(self, stage: Stage) -> None:
+        """Refuse a stage that would not fit into memory; a device's own says so by itself."""
+        if find_device(self.device).type == "cpu":
+            require_memory(
+                stage.plan.estimate_bytes(self.prepared_, self.batch_size),
+                f"Training {self.prepared_.table.model} with batches of {self.batch_size} images",
+                "Lower --batch-size or --size",
+            )
 
     def _augmentation(self) -> Augmentation:
         return Augmentation.parse(self.augment, flip=self.flip)

@@ -76,6 +76,19 @@ class TrainingPlan:
     moving: set[str]
     boundary: int
 
+    def estimate_bytes(self, prepared: Prepared, batch_size: int) -> int:
+        """Memory that training takes at its peak, images aside.
+
+        Weights and the best ones so far; of each weight that trains its gradient and the two
+        moments of Adam; the activations of all layers from the first that trains, which the
+        backward pass needs, and the gradients of the two largest.
+        """
+        weights = {name: t.numel() for name, t in prepared.network.named_parameters()}
+        n_values = 2 * sum(weights.values()) + 3 * sum(weights[name] for name in self.rates)
+        sizes = [layer.n_features for layer in prepared.table]
+        activations = sum(sizes[self.boundary :]) + 2 * max(sizes)
+        return 4 * (n_values + batch_size * activations)
+
     def apply(self, network: nn.Module) -> None:
         """Let only what has a rate have gradients, and set the mode of every module."""
         for name, parameter in network.named_parameters():

@@ -24,10 +24,11 @@ import numpy.typing as npt
 import platformdirs
 
 from featx.data.images import Images
-from featx.errors import DamagedRowWarning, ImageError
-from featx.store.index import Entry, Identity
+from featx.errors import DamagedRowWarning, ImageError, StoreError, UnstoredRowsWarning
+from featx.store.index import INDEX_FILE, Entry, Identity
 from featx.store.maintenance import Maintenance, is_good
-from featx.store.shards import Shard
+from featx.store.private_folder import make_private, store_errors
+from featx.store.shards import SHARD_FOLDER, Shard
 
 _DEFAULT_STORE = "default"
 """What `open_store` takes for the user's own store."""
@@ -267,6 +268,26 @@ def open_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureSt
     if store is None or isinstance(store, FeatureStore):
         return store
     return FeatureStore(None if store == _DEFAULT_STORE else store)
+
+
+def open_usable_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureStore | None:
+    """As `open_store`, but without a store where the user's own, which nobody named, is unusable.
+
+    Warns
+    -----
+    UnstoredRowsWarning
+        If others could change the user's own store, or it can be neither entered nor made.
+    """
+    opened = open_store(store)
+    if opened is None or store != _DEFAULT_STORE or os.environ.get("FEATX_STORE"):
+        return opened
+    try:
+        with store_errors(opened.folder):
+            make_private(opened.folder, file=INDEX_FILE, inner=SHARD_FOLDER)
+    except StoreError as error:
+        warnings.warn(f"Features are not stored. {error}", UnstoredRowsWarning, stacklevel=3)
+        return None
+    return opened
 
 
 def find_digests(images: Images, store: FeatureStore | None) -> list[str | ImageError]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from featx.errors import StoreError
+from featx.process.lock_holders import find_lock_holder
 from featx.store.private_folder import full_disk, make_private, store_errors
 from featx.store.shards import (
     SHARD_FOLDER,
@@ -40,7 +41,9 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 _SCHEMA_VERSION = 2
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"})
-_WAIT_S = 60.0
+_SILENT_S, _WAIT_S = 5.0, 60.0
+"""How long a lock is waited for without a word, and at all."""
+
 _N_PER_QUERY = 10_000
 _TOUCH_S = 3600.0
 """A setting's last use is kept to the hour, so that reading seldom writes."""
@@ -117,6 +120,8 @@ class Index:
         The store's folder; made private to the user when it is not there.
     shared : bool, default=False
         Whether a group shares the store, see `FeatureStore`.
+    is_being_rebuilt : bool, default=False
+        Whether rows without an index are expected.
 
     Raises
     ------
@@ -124,9 +129,12 @@ class Index:
         By every method, if the folder is not safe to use, full, or its index damaged.
     """
 
-    def __init__(self, folder: Path, *, shared: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, shared: bool = False, is_being_rebuilt: bool = False
+    ) -> None:
         self.folder = folder
         self.shared = shared
+        self.is_being_rebuilt = is_being_rebuilt
 
     def known(self, fingerprint: str, digests: Iterable[str]) -> set[str]:
         """Those digests whose pictures have rows."""
@@ -262,19 +270,13 @@ class Index:
             return _drop_empty(db)
 
     def touch(self, fingerprint: str) -> None:
-        """Note that a setting's rows are in use, if there is room for the note."""
+        """Note that a setting's rows are in use."""
         now = time.time()
         with self._read() as db:
             query = "SELECT 1 FROM settings WHERE fingerprint = ? AND used <= ?"
             if db.execute(query, (fingerprint, now - _TOUCH_S)).fetchone() is None:
                 return
-        try:
-            with self._write() as db:
-                db.execute("UPDATE settings SET used = ? WHERE fingerprint = ?", (now, fingerprint))
-        except StoreError as error:
-            if not _is_full(error.__cause__):
-                raise
-            logger.info("No room to note that rows of %s are in use.", fingerprint)
+        self._note("UPDATE settings SET used = ? WHERE fingerprint = ?", [(now, fingerprint)])
 
     def known_files(self, paths: Iterable[bytes]) -> dict[bytes, tuple[Identity, str]]:
         """Remembered identity and content of those files that are known, by path."""
@@ -288,11 +290,10 @@ class Index:
 
     def remember_files(self, files: Iterable[tuple[bytes, Identity, str]]) -> None:
         """Remember the content of files."""
-        with self._write() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-                ((path, *identity, bytes.fromhex(digest)) for path, identity, digest in files),
-            )
+        self._note(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            ((path, *identity, bytes.fromhex(digest)) for path, identity, digest in files),
+        )
 
     def forget_files(self, paths: Iterable[bytes]) -> None:
         """Forget files."""
@@ -375,9 +376,35 @@ class Index:
     def _write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it, or nothing."""
         with self._read() as db:
-            db.execute("BEGIN IMMEDIATE")
+            self._begin(db)
             with db:
                 yield db
+
+    def _note(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        """Write what the store is as good without, unless it is read-only or full."""
+        try:
+            with self._write() as db:
+                db.executemany(statement, values)
+        except StoreError as error:
+            if not (_is_full(error.__cause__) or _is_read_only(error.__cause__)):
+                raise
+            logger.info("The store in %s takes no notes: %s.", self.folder, error.__cause__)
+
+    def _begin(self, db: sqlite3.Connection) -> None:
+        """Begin to write; if another process takes long, say which."""
+        db.execute(f"PRAGMA busy_timeout = {1000 * _SILENT_S:.0f}")
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            logger.warning(
+                "Waiting for %s, which is writing to the store in %s.",
+                find_lock_holder(self.folder / INDEX_FILE),
+                self.folder,
+            )
+            db.execute(f"PRAGMA busy_timeout = {1000 * _WAIT_S:.0f}")
+            db.execute("BEGIN IMMEDIATE")
 
     def _connect(self) -> sqlite3.Connection:
         # Never opened but by SQLite: closing another handle would end the locks it holds.
@@ -430,7 +457,9 @@ class Index:
                     "folder by --store or FEATX_STORE."
                 )
             if version == 0:
-                if any((self.folder / SHARD_FOLDER).glob(f"*{SHARD_SUFFIX}")):
+                if not self.is_being_rebuilt and any(
+                    (self.folder / SHARD_FOLDER).glob(f"*{SHARD_SUFFIX}")
+                ):
                     logger.warning(
                         "The store in %s has rows but no index of them; `featx cache rebuild` "
                         "makes one.",
@@ -449,6 +478,12 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if _is_full(error):
             raise full_disk(folder) from error
+        if _is_busy(error):
+            raise StoreError(
+                f"The store in {folder} has been locked by {find_lock_holder(folder / INDEX_FILE)} "
+                f"for {_WAIT_S:.0f} s. Run this again when that process has ended: what is stored "
+                "stays good."
+            ) from error
         if _is_damaged(error):
             raise StoreError(
                 f"The index of the store in {folder} is damaged ({error}). "
@@ -464,6 +499,14 @@ def _is_full(error: BaseException | None) -> bool:
     """Whether there was no room; a limit on the size of files comes as a failed write."""
     name = getattr(error, "sqlite_errorname", "")
     return name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR")
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def _is_read_only(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN"))
 
 
 def _is_damaged(error: BaseException | None) -> bool:

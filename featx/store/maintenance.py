@@ -281,10 +281,11 @@ class Maintenance:
         -------
         Rebuilt
         """
-        is_new = not (self.folder / INDEX_FILE).exists() or self._index.remove_damaged()
+        index = Index(self.folder, shared=self.shared, is_being_rebuilt=True)
+        is_new = not (self.folder / INDEX_FILE).exists() or index.remove_damaged()
         files = self._files()  # Before the index is read, for a commit may come between.
-        entered = {shard.file for shard in self._index.shard_files()}
-        n_before = self._index.counts()["n_rows"]
+        entered = {shard.file for shard in index.shard_files()}
+        n_before = index.counts()["n_rows"]
         n_shards = n_unknown = 0
         for file in sorted(set(files) - entered):
             if not file.endswith(SHARD_SUFFIX):
@@ -292,8 +293,8 @@ class Maintenance:
             if (held := describe(self.folder, file)) is None:
                 n_unknown += 1
             else:
-                n_shards += self._index.add(*held)
-        n_rows = self._index.counts()["n_rows"] - n_before
+                n_shards += index.add(*held)
+        n_rows = index.counts()["n_rows"] - n_before
         return Rebuilt(is_new, n_rows, n_shards, n_unknown)
 
     def clear(self) -> Pruned:

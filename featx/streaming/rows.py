@@ -9,8 +9,6 @@ images, only a few chunks of them are in memory at a time.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,24 +16,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 
-from featx._files import reserve
 from featx._linalg import find_not_finite
 from featx.data.images import Images
 from featx.data.reading import Reading
 from featx.errors import (
-    FeatureFileError,
     ImageError,
     NonFiniteRowsWarning,
     UnstoredRowsWarning,
 )
-from featx.store.feature_store import FeatureStore, open_store
+from featx.store.feature_store import FeatureStore, open_usable_store
 from featx.streaming.chunks import (
     Chunk,
     batches,
@@ -48,7 +43,6 @@ from featx.streaming.progress import ProgressCallback
 from featx.streaming.workers import run_ahead, run_chunks
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
-_MAX_BYTES_IN_MEMORY = 512 * 2**20
 _N_HEALS = 3
 
 
@@ -175,42 +169,9 @@ def _rows_of_bands(
     return Rows(blocks, [failures[index] for index in sorted(failures)], n_cached)
 
 
-def allocate(n_rows: int, n_columns: int, folder: Path | None = None) -> Matrix:
-    """Array of float32 in memory or, where it is large, in a file that goes with it.
-
-    Parameters
-    ----------
-    n_rows, n_columns : int
-    folder : Path, optional
-        Whose disk the file is on; by default, or where it cannot be written, that of temporary
-        files, which often is small.
-
-    Raises
-    ------
-    FeatureFileError
-        If there is no room for it.
-    """
-    n_bytes = 4 * n_rows * n_columns
-    if n_bytes <= _MAX_BYTES_IN_MEMORY:
-        return np.empty((n_rows, n_columns), np.float32)
-    near = [it for it in (folder, *folder.parents) if it.is_dir()] if folder else []
-    place = next((str(it) for it in near if os.access(it, os.W_OK)), tempfile.gettempdir())
-    try:
-        with tempfile.TemporaryFile(prefix=".featx-", dir=place) as file:
-            reserve(file, n_bytes)
-            return np.memmap(file, np.float32, "r+", shape=(n_rows, n_columns))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise FeatureFileError(
-            f"Cannot hold {n_bytes / 1e9:.1f} GB of features in {place}: {reason}. Free some space "
-            "there, name an output or a store on another disk (-o, --store), or ask for fewer "
-            "features (--pooling gap)."
-        ) from error
-
-
 def _store_of(extractor: Any) -> FeatureStore | None:
     """The store of an extractor, if its rows may be stored."""
-    store = open_store(extractor.store)
+    store = open_usable_store(extractor.store)
     if store is None or not extractor.unstorable:
         return store
     warnings.warn(

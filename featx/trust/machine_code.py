@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,16 @@ class _SafeCache(FunctionCache):
             super().save_overload(sig, data)
         except Exception as error:  # The function is compiled: only the next process loses time.
             _say_once("folder", error)
+
+
+def prune_machine_code() -> int:
+    """Remove the machine code of other versions of numba; the bytes that were gained."""
+    current, n_bytes = f"numba-{numba.__version__}", 0
+    for folder in _root().glob("numba-*"):
+        if folder.name != current and folder.is_dir() and not folder.is_symlink():
+            n_bytes += sum(it.lstat().st_size for it in folder.rglob("*") if not it.is_dir())
+            shutil.rmtree(folder, ignore_errors=True)
+    return n_bytes
 
 
 def _root() -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -80,3 +82,15 @@ def test_far_islands_come_nearer_and_keep_their_order() -> None:
     np.testing.assert_allclose(moved[is_usual], centered[is_usual], atol=1e-5)
     assert (np.argsort(after) == np.argsort(before)).all()
     assert after.max() < before.max() / 10
+
+
+def test_wide_rows_are_never_copied_whole() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 200_000)).astype(np.float32)
+    space = Space(X)
+    tracemalloc.start()
+    try:
+        LAYOUTS["pca"]().fit(space)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < X.nbytes

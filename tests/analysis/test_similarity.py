@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from featx.analysis.similarity import _N_COLUMNS, N_ROWS, Space
+from featx.errors import NotEnoughMemoryError
 
 
 @pytest.fixture
@@ -59,3 +60,11 @@ def test_a_row_of_zeros_is_far_from_all() -> None:
 def test_two_rows_are_refused() -> None:
     with pytest.raises(ValueError, match=r"three or more rows of features; got \(2, 4\)"):
         Space(np.zeros((2, 4)))
+
+
+def test_more_pairs_than_memory_are_refused_with_the_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 1_000)
+    with pytest.raises(NotEnoughMemoryError, match="Comparing 9 images in pairs needs"):
+        Space(np.eye(9)).neighbors(2)

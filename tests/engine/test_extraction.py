@@ -156,7 +156,7 @@ def test_an_extractor_that_is_given_is_left_as_it_was(folder: Path) -> None:
 
 
 def test_large_results_lie_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.streaming.rows._MAX_BYTES_IN_MEMORY", 10)
+    monkeypatch.setattr("featx._linalg._MAX_BYTES_IN_MEMORY", 10)
     features = extract(folder, "mean_color")
     assert isinstance(features.X, np.memmap)
     assert features.labels is not None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
+from featx.errors import NotEnoughMemoryError
 from featx.evaluation import row_space as rowspace
 from featx.evaluation.row_space import RowSpace, Scaler
 
@@ -65,3 +66,12 @@ def test_scaler_is_scikit_learns() -> None:
 
     np.testing.assert_allclose(scaler.shift, expected.mean_)
     np.testing.assert_allclose(scaler.factor, 1 / expected.scale_)
+
+
+def test_more_features_than_memory_are_refused_with_the_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 4_000)
+    RowSpace.fit(np.eye(10, 500))
+    with pytest.raises(NotEnoughMemoryError, match=r"12 images by 500 features needs .* GB"):
+        RowSpace.fit(np.eye(12, 500))

@@ -88,7 +88,7 @@ def test_folder_of_validation_images_chooses_the_strength() -> None:
 
 
 def test_large_rows_are_taken_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.streaming.rows._MAX_BYTES_IN_MEMORY", 10)
+    monkeypatch.setattr("featx._linalg._MAX_BYTES_IN_MEMORY", 10)
 
     taken = _take_rows(X, np.array([5, 1, 7]))
 

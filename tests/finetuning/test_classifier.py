@@ -17,6 +17,7 @@ from torch import nn
 from featx.errors import (
     DatasetError,
     ModelError,
+    NotEnoughMemoryError,
     TrainingError,
     WeightsError,
 )
@@ -314,3 +315,12 @@ def test_balanced_classes_weigh_the_same_in_the_loss(photos: list[str]) -> None:
 def test_one_class_is_not_enough(photos: list[str]) -> None:
     with pytest.raises(DatasetError, match="One class only"):
         FineTunedClassifier(**SMALL).fit(photos, ["ant"] * 12)
+
+
+def test_batches_larger_than_memory_are_refused_before_training(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 500 << 20)
+    classifier = FineTunedClassifier(train="all", head_epochs=1, epochs=1, batch_size=5000)
+    with pytest.raises(NotEnoughMemoryError, match="batches of 5000 images needs about"):
+        classifier.fit(photos, LABELS)

@@ -17,9 +17,9 @@ import pytest
 
 import featx.data.images
 from featx.data.images import Images
-from featx.errors import DamagedRowWarning, ImageError
+from featx.errors import DamagedRowWarning, ImageError, StoreError, UnstoredRowsWarning
 from featx.extractors.color import MeanColor
-from featx.store.feature_store import FeatureStore, open_store
+from featx.store.feature_store import FeatureStore, open_store, open_usable_store
 from featx.store.index import INDEX_FILE, ShardFile
 from featx.store.shards import _crc_of_parts, write_shard
 
@@ -416,3 +416,31 @@ def test_threads_share_one_store(store: FeatureStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [[]] * 8
     assert store.verify().n_rows == 160
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no modes")
+def test_users_own_store_that_others_can_change_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "featx"
+    folder.mkdir()
+    folder.chmod(0o777)
+    monkeypatch.delenv("FEATX_STORE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+
+    with pytest.warns(UnstoredRowsWarning, match=r"not stored\..*could be changed by others"):
+        rows = MeanColor(store="default").fit_transform(images)
+
+    assert rows.shape == (2, 3)
+    assert list(folder.iterdir()) == []
+    with pytest.raises(StoreError, match="could be changed by others"):
+        MeanColor(store=folder).fit_transform(images)
+
+
+def test_store_named_in_the_environment_is_the_users_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEATX_STORE", str(tmp_path / "mine"))
+    assert open_usable_store("default") == FeatureStore(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()

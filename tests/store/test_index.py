@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +212,53 @@ def test_an_index_in_use_elsewhere_is_waited_for(
         index.counts()
     other.close()
     assert index.counts()["n_rows"] == 0
+
+
+def test_a_writer_that_is_waited_for_is_named(
+    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index.counts()
+    monkeypatch.setattr("featx.store.index._SILENT_S", 0.05)
+    monkeypatch.setattr("featx.store.index._WAIT_S", 0.05)
+    code = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "db.execute('BEGIN IMMEDIATE'); print(flush=True); input()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(index.folder / INDEX_FILE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    try:
+        with pytest.raises(StoreError, match=r"locked by .* Run this again when") as raised:
+            index.forget_files([b"x"])
+    finally:
+        writer.communicate(b"\n")
+    name = f"process {writer.pid} (python" if sys.platform == "linux" else "another process"
+    assert name in str(raised.value)
+    assert f"Waiting for {name}" in caplog.text
+
+
+def test_a_read_only_store_is_read_after_two_hours_too(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered(index, DIGESTS)
+    connect, later = sqlite3.connect, time.time() + 7200
+    monkeypatch.setattr(
+        "featx.store.index.sqlite3.connect",
+        lambda path, **options: connect(f"file:{path}?mode=ro", uri=True, **options),
+    )
+    monkeypatch.setattr("featx.store.index.time.time", lambda: later)
+
+    index.touch(PRINT)
+    index.remember_files([(b"a.png", (1, 2, 3, 4), DIGESTS[0])])
+
+    assert index.known(PRINT, DIGESTS) == set(DIGESTS)
+    assert index.known_files([b"a.png"]) == {}
+    with pytest.raises(StoreError, match="readonly"):
+        index.empty()
 
 
 @pytest.mark.parametrize(

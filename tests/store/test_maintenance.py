@@ -262,6 +262,14 @@ def rows_of(store: FeatureStore) -> dict[str, np.ndarray]:
     return {key: np.stack([row for _, row in store.read(key, DIGESTS)]) for key in (OLD, NEW)}
 
 
+def test_rebuild_does_not_advise_to_rebuild(
+    full: FeatureStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    (full.folder / INDEX_FILE).unlink()
+    assert full.rebuild().n_rows == 8
+    assert not caplog.messages
+
+
 def test_rebuild_of_a_whole_index_enters_what_is_not_in_it(full: FeatureStore) -> None:
     write_shard(full.folder, NEW, ["aa" * 16], np.ones((1, 50), np.float32))
     found = full.rebuild()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,7 +19,6 @@ import pytest
 from featx.data.images import Images
 from featx.errors import (
     DamagedRowWarning,
-    FeatureFileError,
     ImageError,
     NonFiniteRowsWarning,
 )
@@ -30,7 +27,7 @@ from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.pixels import RawPixels
 from featx.store.feature_store import FeatureStore
 from featx.streaming.progress import ProgressCallback
-from featx.streaming.rows import allocate, stream_inputs, stream_rows
+from featx.streaming.rows import stream_inputs, stream_rows
 from featx.testing import check_extractor
 from tests.streaming.conftest import InLanes, InParent
 
@@ -526,34 +523,6 @@ def test_every_image_is_reported_once(
     stream_rows(words, Images([*photos, *copies, tmp_path / "broken.jpg"]), progress=total)
     assert total.plans == [(25, 4)]
     assert total.n_done == 25
-
-
-def test_large_arrays_take_their_room_on_the_disk_of_a_folder_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("featx.streaming.rows._MAX_BYTES_IN_MEMORY", 10)
-    places = []
-    make = tempfile.TemporaryFile
-    monkeypatch.setattr(
-        tempfile, "TemporaryFile", lambda **how: (places.append(how["dir"]), make(**how))[1]
-    )
-    array = allocate(3, 5, tmp_path / "not yet" / "there")
-    array[:] = 1
-    assert (array.shape, array.sum(), places) == ((3, 5), 15, [str(tmp_path)])
-    assert not list(tmp_path.iterdir())
-
-
-def test_array_that_the_disk_has_no_room_for_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(FeatureFileError, match=r"Cannot hold 2\.0 GB .*: no space left") as raised:
-        allocate(500, 1_000_000, tmp_path)
-    assert str(tmp_path) in str(raised.value)
-    assert not list(tmp_path.iterdir())
 
 
 class NotFinite(ColorHistogram):

@@ -237,6 +237,20 @@ def test_the_folder_is_private_and_in_the_users_cache(
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_machine_code_of_other_versions_is_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_code.config, "CACHE_DIR", str(tmp_path))
+    for name in ("numba-0.1.0/a.nbc", f"numba-{numba.__version__}/a.nbc", "mine/a.nbc"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"12345")
+
+    assert machine_code.prune_machine_code() == 5
+
+    left = sorted(it.name for it in tmp_path.iterdir())
+    assert left == ["mine", f"numba-{numba.__version__}"]
+
+
 @needs_posix
 def test_a_folder_that_others_can_write_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -12,10 +12,9 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from featx._imports import load_opencv
+from featx._imports import load_opencv, single_threaded_opencv
 from featx.data.images import PIXELS_VERSION, Pixels, resize, round_pixels
 from featx.extractors.base import Producer
-from featx.extractors.bovw import sift
 from featx.extractors.bovw.surf_descriptors import describe, keep_inner, orient
 from featx.extractors.bovw.surf_points import find_points
 
@@ -159,8 +158,8 @@ class SiftDescriptors(LocalDescriptors):
 
     Notes
     -----
-    Steps and constants are OpenCV's, and so are points and values, but for roundings; see
-    `featx.extractors.bovw.sift`.
+    Points and values are those of OpenCV's ``SIFT_create().detectAndCompute``, in its order.
+    It runs in one thread: images are shared among the jobs instead.
 
     References
     ----------
@@ -174,14 +173,14 @@ class SiftDescriptors(LocalDescriptors):
     """
 
     name = "sift"
-    feature_version = 3
+    feature_version = 4
     n_values = 128
     dtype = "u1"
     is_histogram = True
 
     def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        points, values = sift.find(gray)
-        return points[:, :2], values
+        with single_threaded_opencv():
+            return _detect_and_compute(load_opencv().SIFT_create(), gray, self.n_values)
 
 
 class OrbDescriptors(LocalDescriptors):
@@ -210,12 +209,21 @@ class OrbDescriptors(LocalDescriptors):
 
     def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         cv2 = load_opencv()
-        # Made here: OpenCV's objects do not pickle.
         orb = cv2.ORB_create(nfeatures=1000, fastThreshold=7)
-        points, values = orb.detectAndCompute(gray, None)
-        if values is None:
-            return np.empty((0, 2)), np.empty((0, self.n_values))
-        return np.array(cv2.KeyPoint_convert(points)), values
+        return _detect_and_compute(orb, gray, self.n_values)
+
+
+def _detect_and_compute(
+    detector: Any, gray: Gray, n_values: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Points ``(k, 2)`` and descriptors ``(k, n_values)`` of one of OpenCV's detectors.
+
+    The detector is made for each image: OpenCV's objects do not pickle.
+    """
+    points, values = detector.detectAndCompute(gray, None)
+    if values is None:
+        return np.empty((0, 2)), np.empty((0, n_values))
+    return np.array(load_opencv().KeyPoint_convert(points)), values
 
 
 def _pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:

@@ -15,7 +15,7 @@ Positions = npt.NDArray[np.intp]
 N_BINS = 4
 """Bins of a patch along each side."""
 
-N_ORIENTATIONS = 8
+_N_ORIENTATIONS = 8
 CLIP = 0.2
 
 
@@ -32,7 +32,7 @@ def orientation_maps(image: Floats) -> Floats:
         Differences over two pixels; zero on the outermost pixels. Direction 0 is to the
         right, and they go round by way of the top.
     """
-    maps = np.zeros((*image.shape, N_ORIENTATIONS), np.float32)
+    maps = np.zeros((*image.shape, _N_ORIENTATIONS), np.float32)
     _share_gradients(np.ascontiguousarray(image, np.float32), maps)
     return maps
 
@@ -131,7 +131,7 @@ def to_bytes(histograms: Floats) -> npt.NDArray[np.uint8]:
 @compiled()
 def _share_gradients(image: Any, maps: Any) -> None:
     height, width = image.shape
-    per_radian = np.float32(N_ORIENTATIONS / (2 * np.pi))
+    per_radian = np.float32(_N_ORIENTATIONS / (2 * np.pi))
     for y in range(1, height - 1):
         for x in range(1, width - 1):
             dx = image[y, x + 1] - image[y, x - 1]
@@ -140,9 +140,9 @@ def _share_gradients(image: Any, maps: Any) -> None:
             position = np.arctan2(dy, dx) * per_radian
             low = np.floor(position)
             share = strength * (position - low)
-            first = int(low) % N_ORIENTATIONS
+            first = int(low) % _N_ORIENTATIONS
             maps[y, x, first] = strength - share
-            maps[y, x, (first + 1) % N_ORIENTATIONS] = share
+            maps[y, x, (first + 1) % _N_ORIENTATIONS] = share
 
 
 @compiled()

@@ -15,7 +15,7 @@ from featx._imports import compiled, load_opencv
 Doubles = npt.NDArray[np.float64]
 
 _N_OCTAVES = 4
-N_SCALES = 6
+_N_SCALES = 6
 _SCALE_PER_LOBE = 0.4
 """A lobe of 3 px, in a filter of 9 px, stands for a scale of 1.2 px."""
 
@@ -85,7 +85,7 @@ def _hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
     """
     step, margin = 2**octave, _octave_margin(octave)
     shape = [max(0, -(-(side - 2 * margin) // step)) for side in gray.shape]
-    maps = np.zeros((N_SCALES, *shape))
+    maps = np.zeros((_N_SCALES, *shape))
     if maps.size:
         _fill_maps(_phases(load_opencv().integral(gray), step), step, margin, maps)
     return maps
@@ -93,7 +93,7 @@ def _hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
 
 def _octave_margin(octave: int) -> int:
     """Pixels from the border that the largest filter of an octave needs, and one more step."""
-    return 3 * _lobe(octave, N_SCALES - 1) // 2 + 1 + 2**octave
+    return 3 * _lobe(octave, _N_SCALES - 1) // 2 + 1 + 2**octave
 
 
 def _lobe(octave: int, scale: int) -> int:
@@ -160,7 +160,7 @@ def _refine_maxima(maps: Any, threshold: float) -> Any:
             for column in range(1, maps.shape[2] - 1):
                 value = maps[scale, row, column]
                 if value > threshold and _is_maximum(maps, scale, row, column):
-                    ds, dy, dx = step_to_top(maps, scale, row, column)
+                    ds, dy, dx = _step_to_top(maps, scale, row, column)
                     if max(abs(ds), abs(dy), abs(dx)) < 0.5 and n < len(found):
                         found[n, 0], found[n, 1] = row + dy, column + dx
                         found[n, 2], found[n, 3] = scale + ds, value
@@ -184,7 +184,7 @@ def _is_maximum(maps: Any, scale: int, row: int, column: int) -> bool:
 
 
 @compiled()
-def step_to_top(maps: Any, s: int, r: int, c: int) -> Any:
+def _step_to_top(maps: Any, s: int, r: int, c: int) -> Any:
     """Step (scale, row, column) to the top of a parabola through the neighbours; 1s if none."""
     m, twice = maps, 2 * maps[s, r, c]
     gs = (m[s + 1, r, c] - m[s - 1, r, c]) / 2

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from featx.data.images import decode
-from featx.extractors.bovw import sift
 from featx.extractors.bovw.descriptors import (
     LocalDescriptors,
     OrbDescriptors,
@@ -68,13 +67,16 @@ def test_images_are_brought_to_size_upwards_and_downwards() -> None:
     assert extractor._prepare(np.zeros((1, 1000, 3), np.uint8)).shape == (1, 100)
 
 
-def test_sift_places_are_x_before_y(photo: np.ndarray) -> None:
+def test_sift_equals_opencv_to_the_bit(photo: np.ndarray) -> None:
     extractor = SiftDescriptors()
     gray = extractor._prepare(photo)
-    points, values = sift.find(gray)
-    positions, stored = extractor.unpack(extractor._describe(gray))
-    np.testing.assert_array_equal(stored, values)
-    np.testing.assert_allclose(positions / 65536, points[:, :2] / gray.shape[::-1], atol=2e-5)
+
+    positions, values = extractor.unpack(extractor._describe(gray))
+
+    points, expected = cv2.SIFT_create().detectAndCompute(gray, None)
+    np.testing.assert_array_equal(values, expected)
+    xy = cv2.KeyPoint_convert(points) / gray.shape[::-1]
+    np.testing.assert_allclose(positions / 65536, xy, atol=2e-5)
 
 
 def test_surf_places_are_x_before_y() -> None:

@@ -431,6 +431,11 @@ class RunOptions(OptionGroup):
             values["domains"] = True
         return values
 
+    def reading(self) -> dict[str, Any]:
+        """Options that were given of how stored values become pixels."""
+        names = ("value_range", "window", "pages", "bands")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
     @property
     def chosen_store(self) -> str | FeatureStore:
         """The store as the library takes it, whether rows are stored or not."""
@@ -488,6 +493,7 @@ Features = Annotated[
 ]
 Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]
+Reading = Annotated[RunOptions, Only("value_range", "window", "pages", "bands")]
 Cache = Annotated[RunOptions, Only("store", "shared_store")]
 StoredOnly = Annotated[RunOptions, Only("store", "shared_store", "no_store", "n_jobs")]
 Printed = Annotated[PrintOptions, Only("as_json", "strict", "quiet")]

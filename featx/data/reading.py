@@ -19,7 +19,8 @@ _WORDS = ("dtype", "file")
 _PAGES = ("first", "all", "max", "mean")
 _EACH = "each"
 _PERCENTILES = re.compile(r"p(\d+(?:\.\d+)?),\s*p(\d+(?:\.\d+)?)")
-_IN_RGB = (1, 3)
+N_RGB = 3
+_SHOWN = (1, N_RGB)
 """Numbers of bands that are shown as they are: gray, and red, green, blue."""
 
 
@@ -61,8 +62,8 @@ class Reading:
     @property
     def n_bands(self) -> int:
         """Channels that a network gets: 3, or the bands asked for where these are 2, 4 or more."""
-        n = len(self.bands) if isinstance(self.bands, tuple) else 3
-        return 3 if n in _IN_RGB else n
+        n = len(self.bands) if isinstance(self.bands, tuple) else N_RGB
+        return N_RGB if n in _SHOWN else n
 
     def settings(self) -> dict[str, Any]:
         """What is not as it is by default, as plain values; nothing by default."""
@@ -71,6 +72,19 @@ class Reading:
             for name in ("value_range", "pages", "bands")
             if getattr(self, name) is not None
         }
+
+    def to_options(self) -> list[str]:
+        """Words of a command line that mean the same.
+
+        Examples
+        --------
+        >>> Reading((-160.0, 240.0), bands=(4, 3, 2)).to_options()
+        ['--value-range=-160,240', '--bands=4,3,2']
+        """
+        return [
+            f"--{name.replace('_', '-')}={_as_text(value)}"
+            for name, value in self.settings().items()
+        ]
 
     def of_band(self, band: int) -> Reading:
         """The same for one band alone, counted from 1."""
@@ -118,6 +132,10 @@ def make_reading(
     if pages is not None and pages not in _PAGES:
         raise SpecError(f"pages must be one of {', '.join(_PAGES)}; got {pages!r}.")
     return Reading(limits, pages, _read_bands(bands))
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else ",".join(f"{number:.17g}" for number in value)
 
 
 def _read_range(given: Any) -> tuple[float, float] | str | None:

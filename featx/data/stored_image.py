@@ -23,6 +23,9 @@ _ROUNDING = 0.01
 _DEEP, _LITTLE = 32767, 4
 """Highest value of 16 bits, and the part of it below which fewer bits seem to be used."""
 
+WARNINGS = ("pages", "cut", "depth")
+"""Kinds of warnings, each given once for a data set."""
+
 _CURE = "value_range=(LOW, HIGH), on the command line by --value-range LOW,HIGH"
 
 
@@ -181,6 +184,8 @@ def _take_bands(stored: StoredImage, reading: Reading, name: str) -> StoredImage
                 name, f"expected {max(reading.bands)} bands or more, got {n_bands}; see bands"
             )
         return replace(stored, values=stored.values[:, :, [band - 1 for band in reading.bands]])
+    if reading.is_each:
+        raise ImageError(name, "every band is an image of its own; expected bands by number")
     if n_bands not in (1, 3):
         raise ImageError(
             name,

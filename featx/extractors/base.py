@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import wraps
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -279,6 +280,15 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._check_rows(matrix)
         return matrix
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "get_feature_names_out" in vars(cls):
+            cls.get_feature_names_out = _by_band(cls.get_feature_names_out)  # type: ignore[method-assign]
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Names of the columns, those of each band where every band is an image of its own."""
+        return _by_band(super().get_feature_names_out.__func__)(self, input_features)
+
     def settings(self, layer: str = "") -> dict[str, Any]:
         """What the fingerprint is taken of, as plain values and arrays.
 
@@ -367,6 +377,8 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 self.n_bands_ = n_bands
             elif n_bands != getattr(self, "n_bands_", n_bands):
                 raise ValueError(f"Expected images of {self.n_bands_} bands; got {n_bands}.")
+        elif reset:
+            self.__dict__.pop("n_bands_", None)
         return images
 
     def __sklearn_tags__(self) -> Any:
@@ -379,6 +391,24 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
 
 NOT_STATE = frozenset({"n_features_in_", "feature_names_in_", "value_range_", "n_bands_"})
+
+
+def _by_band(names_of: Callable[..., npt.NDArray[np.object_]]) -> Callable[..., Any]:
+    """Method for the names of columns that repeats those of each layer for every band."""
+
+    @wraps(names_of)
+    def names_by_band(self: Any, input_features: Any = None) -> npt.NDArray[np.object_]:
+        names = names_of(self, input_features)
+        if not hasattr(self, "n_bands_"):
+            return names
+        widths = [self.n_features(layer) for layer in self.layers]
+        parts = np.split(names, np.cumsum(widths)[:-1])
+        bands = range(1, self.n_bands_ + 1)
+        return np.array(
+            [f"band{b}_{name}" for part in parts for b in bands for name in part], object
+        )
+
+    return names_by_band
 
 
 def reading_of(extractor: Any) -> dict[str, Any]:

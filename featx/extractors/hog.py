@@ -64,7 +64,8 @@ class HOG(Extractor):
 
     Notes
     -----
-    Intensities are 0 to 255, in colour and in grey, and rows equal
+    Intensities are 0 to 255, in colour and in grey, not rounded where images are deeper than 8
+    bits, and rows equal
     ``skimage.feature.hog(image, orientations, (cell_px, cell_px), (block_cells, block_cells),
     channel_axis=-1)`` on an image of the same size; in grey, those of
     ``skimage.feature.hog(featx.data.images.gray(image), ...)``. That is ``255 *

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from featx.data.images import Images, Pixels, round_pixels
+from featx.data.percentiles import measure_range
 from featx.errors import SpecError
 from featx.networks.preprocessing import Preprocessing, resized_shape
 from featx.networks.sources.finding import find_source
@@ -204,6 +205,7 @@ def preview_augmentations(
     n_views: int = 8,
     random_state: int = 0,
     trust: Trust = None,
+    **reading: Any,
 ) -> Pixels:
     """Grid of images as a network would see them in training: a row for each augmentation.
 
@@ -223,6 +225,8 @@ def preview_augmentations(
     random_state : int, default=0
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
+    **reading
+        ``value_range``, ``window``, ``pages`` and ``bands``, as in `featx.Images`.
 
     Returns
     -------
@@ -233,7 +237,9 @@ def preview_augmentations(
     SpecError
         If an augmentation is not known.
     """
-    decoded = Images(images)
+    decoded = Images(images, **reading)
+    if decoded.reading.percentiles is not None:
+        decoded = decoded.read_as(measure_range(decoded))
     return _draw_grid(
         [round_pixels(decoded.pixels(i)) for i in range(len(decoded))],
         [Augmentation.parse(text, flip=flip) for text in presets],

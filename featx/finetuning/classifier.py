@@ -23,6 +23,7 @@ from featx._lists import parse_names
 from featx.data.datasets import train_test_indices
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.percentiles import measure_range
+from featx.data.reading import N_RGB, Reading
 from featx.errors import DatasetError, SpecError, TrainingError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
@@ -48,7 +49,6 @@ from featx.finetuning.training_images import FeatureRows, TrainingImages
 from featx.networks.completeness import needed_tensors
 from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
-from featx.networks.input_bands import N_RGB
 from featx.networks.layers import Layer
 from featx.networks.module_state import state_digest
 from featx.networks.sources.base import RANDOM
@@ -440,8 +440,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
                 bands=self.bands,
                 max_pixels=self.max_pixels,
             )
-        if X.reading.n_bands != N_RGB or X.reading.is_each:
-            raise SpecError("Fine-tuning takes gray or RGB: one or three bands (--bands 4,3,2).")
+        check_bands(X.reading)
         if X.reading.percentiles is None:
             return X
         if reset:
@@ -488,7 +487,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         nodes = [(node.name, node.kind, node.source) for node in prepared.table.recording.nodes]
         structure = [prepared.plan.source.identity, nodes, asdict(prepared.plan.preprocessing)]
         images = [part for part in parts if isinstance(part, Images)]
-        digests = [part.digest(i) for part in images for i in range(len(part))]
+        digests: list[Any] = [part.digest(i) for part in images for i in range(len(part))]
+        digests += [part.reading.settings() for part in images]
         targets = [part.tolist() for part in parts if not isinstance(part, Images)]
         return Checkpointer(
             self.checkpoint, fingerprint([settings, network, structure, digests, targets])
@@ -652,6 +652,17 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             return None
         names = np.arange(len(self.classes_))
         return tuple(compute_class_weight(self.class_weight, classes=names, y=targets).tolist())
+
+
+def check_bands(reading: Reading) -> None:
+    """Refuse images of other than one or three bands.
+
+    Raises
+    ------
+    SpecError
+    """
+    if reading.n_bands != N_RGB or reading.is_each:
+        raise SpecError("Training takes gray or RGB: one band or three (--bands 4,3,2).")
 
 
 def what_trains(weights: Any) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from featx.networks.input_bands import N_RGB, adapt_preprocessing
+from featx.data.reading import N_RGB
+from featx.networks.input_bands import adapt_preprocessing
 from featx.networks.module_state import state_stamp
 from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source

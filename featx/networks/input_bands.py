@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from featx.data.reading import N_RGB
 from featx.errors import ModelError
 from featx.networks.preprocessing import Preprocessing
 
-N_RGB = 3
 _MARK = "featx_n_input_bands"
 
 

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from featx._imports import skip_initialization
+from featx.data.reading import N_RGB
 from featx.errors import ModelError, one_line
 from featx.networks.completeness import check_complete, needed_tensors
 from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
-from featx.networks.input_bands import N_RGB, adapt_first_convolution
+from featx.networks.input_bands import adapt_first_convolution
 from featx.networks.layers import Layer, LayerTable, Recording
 from featx.networks.module_state import copy_module
 from featx.networks.pooling import Tap

@@ -153,6 +153,7 @@ def _rows_of_bands(
 ) -> Rows:
     """Rows of each band as an image of its own, side by side within each layer."""
     bands = _bands_of(images)
+    progress = _BandProgress(progress, len(bands))
     failures: dict[int, Failure] = {}
     n_cached = len(images)
     for k, band in enumerate(bands):
@@ -167,6 +168,31 @@ def _rows_of_bands(
     for block in blocks.values():
         block[sorted(failures)] = np.nan
     return Rows(blocks, [failures[index] for index in sorted(failures)], n_cached)
+
+
+class _BandProgress(ProgressCallback):
+    """Progress of several bands as that of one image: planned once, done with the last band."""
+
+    def __init__(self, inner: ProgressCallback, n_bands: int) -> None:
+        self.inner = inner
+        self.n_bands = n_bands
+        self.n_planned = self.n_done = 0
+
+    def plan(self, n_images: int, n_cached: int) -> None:
+        """Tell of the first band alone."""
+        if not self.n_planned:
+            self.inner.plan(n_images, n_cached)
+        self.n_planned += 1
+
+    def advance(self, n_images: int) -> None:
+        """Tell of an image for every `n_bands`."""
+        before = self.n_done // self.n_bands
+        self.n_done += n_images
+        self.inner.advance(self.n_done // self.n_bands - before)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self.inner.note(text)
 
 
 def _store_of(extractor: Any) -> FeatureStore | None:

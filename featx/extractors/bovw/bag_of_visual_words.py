@@ -116,6 +116,10 @@ class BagOfVisualWords(Extractor):
     Departs from [7]_ and [8]_: one codebook, no reduction of the finished row. Words for ORB
     are learned as bits [9]_.
 
+    Descriptors are of OpenCV's gray in 8 bits, ``0.299 red + 0.587 green + 0.114 blue`` (ITU-R
+    BT.601), which the papers' programs use; `HOG` and `RawPixels` have scikit-image's, BT.709.
+    Deeper images are rounded to 8 bits last, after `value_range`.
+
     The same `random_state` gives the same bytes for any number of jobs. Where words are
     weighted by ``"tfidf"``, document frequencies are those of a sample of whole images that
     together have `n_descriptors` descriptors.

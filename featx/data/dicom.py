@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.image_formats import calmly
 from featx.data.reading import Reading
 from featx.data.stored_image import Limits, StoredImage
 from featx.data.tiff import check_size, join_pages
@@ -16,6 +18,11 @@ from featx.data.tiff import check_size, join_pages
 Array = npt.NDArray[Any]
 
 _MAGIC, _MAGIC_AT = b"DICM", 128
+# Values that bend the standard are many. Once, not around each image: filters are the process's,
+# and images decode in threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\b")
+logging.getLogger("pydicom").addHandler(logging.NullHandler())
+
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _WINDOWS = ("WindowCenter", "VOILUTSequence")
 
@@ -53,19 +60,21 @@ def read_dicom(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     ModuleNotFoundError
         If pydicom is not installed, or what its compression takes.
     """
+    return calmly(lambda: _read(data, reading, max_pixels))
+
+
+def _read(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     import pydicom
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of values that bend the standard.
-        dataset = pydicom.dcmread(io.BytesIO(data))
-        if "Rows" not in dataset or "PixelData" not in dataset:
-            raise ValueError("the DICOM file holds no image")
-        n_frames = int(dataset.get("NumberOfFrames") or 1)
-        n_taken = 1 if reading.pages in (None, "first") else n_frames
-        n_bands = int(dataset.get("SamplesPerPixel", 1))
-        check_size(dataset.Columns, dataset.Rows, n_bands * n_taken, max_pixels)
-        frames = [_frame(dataset, index) for index in range(n_taken)]
-        return _interpret(dataset, frames, reading, n_frames)
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    if "Rows" not in dataset or "PixelData" not in dataset:
+        raise ValueError("the DICOM file holds no image")
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    n_taken = 1 if reading.pages in (None, "first") else n_frames
+    n_bands = int(dataset.get("SamplesPerPixel", 1))
+    check_size(dataset.Columns, dataset.Rows, n_bands * n_taken, max_pixels)
+    frames = [_frame(dataset, index) for index in range(n_taken)]
+    return _interpret(dataset, frames, reading, n_frames)
 
 
 def _frame(dataset: Any, index: int) -> Array:

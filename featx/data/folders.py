@@ -26,8 +26,8 @@ _SPLIT_NAMES = {
 }
 """Folder and manifest names of splits, in any case, and what featx calls them."""
 
-_OWN_FILES = ("features.npy",)
-"""What featx leaves in folders of features: its suffix is that of an image."""
+_NO_IMAGES = ("features.npy", "DICOMDIR")
+"""Features that featx wrote, and lists of DICOMs: by suffix or content they would be images."""
 
 _N_SNIFFED_BYTES = 132
 _MAGIC = (
@@ -218,7 +218,7 @@ def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
 
 
 def _is_image_entry(entry: os.DirEntry[str]) -> bool:
-    if entry.name in _OWN_FILES:
+    if entry.name in _NO_IMAGES:
         return False
     # A link that leads nowhere is taken by its name, to be reported; a pipe would block.
     if not _leads(entry.is_file) and not entry.is_symlink():

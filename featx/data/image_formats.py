@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -67,6 +67,7 @@ IMAGE_SUFFIXES = frozenset(suffix for it in _IMAGE_FORMATS for suffix in it.suff
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
+Made = TypeVar("Made")
 _OPENING = threading.Lock()
 _ORIENTATION = 0x0112
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -106,14 +107,14 @@ def open_image(data: bytes) -> Image.Image:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return _calmly(lambda: Image.open(io.BytesIO(data), formats=names))
+            return calmly(lambda: Image.open(io.BytesIO(data), formats=names))
         except UnidentifiedImageError:
             raise UnidentifiedImageError(_why_unread(data)) from None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _calmly(call: Callable[[], Any]) -> Any:
+def calmly(call: Callable[[], Made]) -> Made:
     """Result of `call`, even where the user has made an error of every warning."""
     try:
         return call()
@@ -126,7 +127,7 @@ def _calmly(call: Callable[[], Any]) -> Any:
 def orientation_of(image: Image.Image) -> int:
     """How an image is to be turned, 1 to 8; 1, upright, where its EXIF is broken."""
     try:
-        orientation = _calmly(image.getexif).get(_ORIENTATION, 1)
+        orientation = calmly(image.getexif).get(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
         return 1
     return orientation if orientation in range(1, 9) else 1

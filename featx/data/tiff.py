@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,9 @@ _MIN_IS_WHITE, _PALETTE, _SEPARATED, _LAB = 0, 3, 5, (8, 9, 10)
 _ALPHA_KINDS = (1, 2)
 _NOTED = ((280, 281), (340, 341))
 """Tags of the lowest and the highest value: of whole numbers, and of any type."""
+
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class TooLargeError(ValueError):

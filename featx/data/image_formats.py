@@ -3,7 +3,8 @@
 A file's content decides how Pillow reads it, not its name, and some of Pillow's formats are
 programs: an EPS file starts Ghostscript, a WMF file Windows' interpreter. These (EPS, PS, PDF,
 WMF, EMF), and formats that other packages hook into, are never in the table. Formats without a
-signature (TGA) are not either, for anything could pass for them.
+signature (TGA) are not either, for anything could pass for them. Readers of other packages
+(`featx.data.readers`) are asked about files that are in no format of the table, and no others.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(
 
 Read = TypeVar("Read")
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 254, 258, 262, 338
 _GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -602,20 +602,32 @@ def _stored_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     image = None
     with suppress(UnidentifiedImageError):  # Bands or types that Pillow does not know.
         image = open_image(data)
-    is_single = image is not None and getattr(image, "n_frames", 1) == 1 and reading.bands is None
-    if image is not None and is_single and not _is_deep_tiff(image):
-        return _stored_by_pillow(image, reading, max_pixels)
+    is_plain = reading.pages in (None, "first") and reading.bands is None
+    if image is not None and is_plain and not _is_special_tiff(image):
+        return _first_by_pillow(image, reading, max_pixels)
     try:
         return read_tiff(data, reading, max_pixels)
     except ModuleNotFoundError:  # Pillow knows more compressions than tifffile does alone.
-        if image is None or not is_single or not _is_gray_by_pillow(image):
+        if image is None or not is_plain or not _is_gray_by_pillow(image):
             raise
-        return _stored_by_pillow(image, reading, max_pixels)
+        return _first_by_pillow(image, reading, max_pixels)
 
 
-def _is_deep_tiff(image: Any) -> bool:
-    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (1,))
-    return image.mode in (*_GRAY_16_BIT_MODES, "I", "F") or max(bits) > 8
+def _first_by_pillow(image: Any, reading: Reading, max_pixels: int) -> StoredImage:
+    """The first page of a TIFF; previews of it are no pages."""
+    n_pages = 0
+    for index in range(getattr(image, "n_frames", 1)):
+        image.seek(index)
+        n_pages += not image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
+    image.seek(0)
+    return replace(_stored_by_pillow(image, reading, max_pixels), n_pages=n_pages)
+
+
+def _is_special_tiff(image: Any) -> bool:
+    """Whether Pillow would round values, or drop bands that it does not know."""
+    bits, extra = image.tag_v2.get(_BITS_PER_SAMPLE, (1,)), image.tag_v2.get(_EXTRA_SAMPLES, ())
+    is_deep = image.mode in (*_GRAY_16_BIT_MODES, "I", "F") or max(bits) > 8
+    return is_deep or 0 in extra
 
 
 def _is_gray_by_pillow(image: Any) -> bool:

@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MIN_IS_WHITE, _PALETTE, _SEPARATED, _LAB = 0, 3, 5, (8, 9, 10)
-_ALPHA_KINDS = (1, 2)
+_PREMULTIPLIED, _ALPHA = 1, 2
 _NOTED = ((280, 281), (340, 341))
 """Tags of the lowest and the highest value: of whole numbers, and of any type."""
 
@@ -162,8 +162,12 @@ def _interpret(page: Any, values: Array, reading: Reading) -> StoredImage:
         return _from_ink(values, limits or type_limits(values.dtype))
     is_inverted = photometric == _MIN_IS_WHITE
     stored = StoredImage(values, limits, _noted_limits(page), is_inverted=is_inverted)
-    has_alpha = any(int(kind) in _ALPHA_KINDS for kind in page.extrasamples)
-    return split_alpha(stored, reading) if has_alpha else stored
+    kinds = {int(kind) for kind in page.extrasamples} & {_PREMULTIPLIED, _ALPHA}
+    stored = split_alpha(stored, reading) if kinds else stored
+    if stored.alpha is None or _PREMULTIPLIED not in kinds:
+        return stored
+    colors = stored.values / np.where(stored.alpha > 0, stored.alpha, 1)[:, :, None]
+    return replace(stored, values=colors, limits=limits or type_limits(values.dtype))
 
 
 def _orientation(page: Any) -> int:

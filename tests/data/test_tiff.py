@@ -139,14 +139,24 @@ def test_five_bands_are_taken_by_number() -> None:
             decode(data)
 
 
-def test_four_bands_without_alpha_are_no_image_and_with_it_are() -> None:
-    values = values_of((4, 4, 4), np.uint16)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_four_bands_without_alpha_are_no_image_and_with_it_are(dtype: Any) -> None:
+    values = values_of((4, 4, 4), dtype)
     with pytest.raises(ImageError, match="4 bands"):
         decode(written(values, photometric="rgb", extrasamples=["unspecified"]))
     data = written(values, photometric="rgb", extrasamples=["unassalpha"])
-    share = values[:, :, 3:] / 65535
-    wanted = 255 - share * (255 - values[:, :, :3] / 257)
-    np.testing.assert_allclose(decode(data), wanted, atol=1e-4)
+    white = np.iinfo(dtype).max
+    wanted = 255 - values[:, :, 3:] / white * (255 - values[:, :, :3] / (white / 255))
+    np.testing.assert_allclose(decode(data), wanted, atol=1e-4 if dtype is np.uint16 else 1)
+
+
+def test_alpha_that_colors_are_multiplied_by_is_as_any() -> None:
+    values = values_of((6, 6, 4), np.uint16)
+    ready = values.copy()
+    ready[:, :, :3] = np.rint(values[:, :, :3] * (values[:, :, 3:] / 65535))
+    straight = decode(written(values, photometric="rgb", extrasamples=["unassalpha"]))
+    multiplied = decode(written(ready, photometric="rgb", extrasamples=["assocalpha"]))
+    np.testing.assert_allclose(multiplied, straight, atol=0.01)
 
 
 def test_ink_of_16_bits_is_as_that_of_8() -> None:
@@ -177,6 +187,21 @@ def test_previews_are_no_pages() -> None:
         tiff.write(values_of(GRAY, np.uint16))
         tiff.write(values_of((10, 14), np.uint16), subfiletype=1)
     assert read_tiff(file.getvalue(), make_reading(), 10**6).n_pages == 1
+
+
+def test_first_pages_of_8_bits_are_pillows_without_previews() -> None:
+    values = RANDOM.integers(0, 2, (2, 40, 40)).astype(bool)
+    pages = [Image.fromarray(page) for page in values]
+    file = io.BytesIO()
+    options = {"save_all": True, "append_images": pages[1:], "compression": "group4"}
+    pages[0].save(file, "TIFF", **options)
+    with pytest.warns(PagesWarning, match="2 pages"):
+        assert (decode(file.getvalue())[:, :, 0] == values[0] * 255).all()
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as tiff:
+        tiff.write(values_of(GRAY, np.uint8))
+        tiff.write(values_of((10, 14), np.uint8), subfiletype=1)
+    decode(file.getvalue())  # A warning would be an error here.
 
 
 def test_lowest_and_highest_value_that_a_file_notes_are_taken_when_asked() -> None:

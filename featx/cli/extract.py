@@ -128,6 +128,7 @@ def _print(features: FeatureSet, path: Path | None, seconds: float, *, as_json: 
             data=features.provenance["data"],
             output=None if path is None else str(path),
             n_images=n,
+            n_ignored=features.provenance["n_ignored"],
             failures=failures,
         )
     elif path is None:

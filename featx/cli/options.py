@@ -362,7 +362,7 @@ class AugmentationOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class RunOptions(OptionGroup):
-    """Which domains, how images are read, the store, and how many jobs."""
+    """Which domains and splits, how images are read, the store, and how many jobs."""
 
     domains: Annotated[
         list[str] | None,
@@ -370,6 +370,14 @@ class RunOptions(OptionGroup):
             "--domains",
             metavar="A,B,…",
             help="Read the folder above the class as the domain, and take these domains, or all.",
+        ),
+    ] = None
+    splits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|none",
+            help="With none, neither folders called train, val, test or the like nor a manifest's "
+            "column split the images.",
         ),
     ] = None
     value_range: Annotated[

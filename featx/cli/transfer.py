@@ -36,7 +36,7 @@ class TransferOptions(options.OptionGroup):
 def transfer_command(
     data: options.Data,
     features: options.Features,
-    splits: TransferOptions,
+    sampling: TransferOptions,
     rules: Annotated[
         options.ProtocolOptions,
         options.Only("classifier", "scale", "C", "seeds", "random_state", "class_weight", "groups"),
@@ -64,7 +64,7 @@ def transfer_command(
             features.extractor,
             progress=reporter,
             **features.given(),
-            **splits.given(),
+            **sampling.given(),
             **rules.given(),
             **run.given(),
         )

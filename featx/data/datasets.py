@@ -18,8 +18,7 @@ from featx.data.listings import (
     ImageDataset,
     Source,
     Strings,
-    join_datasets,
-    list_source,
+    list_sources,
     name_of,
 )
 from featx.errors import DatasetError, did_you_mean
@@ -27,6 +26,8 @@ from featx.errors import DatasetError, did_you_mean
 __all__ = ["ImageDataset", "fold_numbers", "load_dataset", "train_test_indices"]
 
 logger = logging.getLogger(__name__)
+
+_SPLITS = ("auto", "none")
 
 Labels: TypeAlias = Sequence[str] | Strings | npt.NDArray[np.intp]
 
@@ -36,6 +37,7 @@ def load_dataset(
     *,
     domains: bool | Sequence[str] | None = None,
     groups: str | bool | None = None,
+    splits: str = "auto",
     root: Source | None = None,
     value_range: Any = None,
     window: Any = None,
@@ -61,6 +63,10 @@ def load_dataset(
         column of the manifest, or ``re:PATTERN``, searched for in the images' names, where what
         its parentheses match is the group. By default the manifest's column ``group``; False
         takes none.
+    splits : {"auto", "none"}, default="auto"
+        Whether folders called as splits are, and a manifest's column ``split``, name the images'
+        splits. With ``none`` such a folder above the classes is passed over, and one that holds
+        images itself is a class.
     root : path, optional
         Where torchvision's data sets lie or are downloaded to; by default the user's cache.
     value_range, window, pages, bands
@@ -86,16 +92,14 @@ def load_dataset(
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
-    dataset = join_datasets(
-        [
-            list_source(
-                source,
-                root=root,
-                has_domains=bool(domains),
-                group_column=column_of_groups(groups),
-            )
-            for source in given
-        ]
+    if splits not in _SPLITS:
+        raise DatasetError(f"splits must be one of {', '.join(_SPLITS)}; got {splits!r}.")
+    dataset = list_sources(
+        given,
+        root=root,
+        has_domains=bool(domains),
+        has_splits=splits != "none",
+        group_column=column_of_groups(groups),
     )
     if not len(dataset):
         raise DatasetError(" ".join(dataset.notes))

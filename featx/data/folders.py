@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -15,16 +16,43 @@ from featx.data.dicom import is_dicom
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.readers import plug_in_suffixes
 
-_SPLIT_NAMES = {
+_SPLIT_WORDS = {
     "train": "train",
     "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
+    "eval": "val",
     "test": "test",
     "testing": "test",
 }
-"""Folder and manifest names of splits, in any case, and what featx calls them."""
+"""Words that name a split, in any case, and what featx calls it."""
+
+_FILLER_WORDS = frozenset({"set", "split", "seg", "images", "image", "img", "imgs", "data"})
+"""Words that may stand beside one of them: ``training_set``, ``seg_train``, ``test-images``."""
+
+_LEFT_OUT = frozenset(
+    {
+        "@eadir",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "thumbnails",
+        "__macosx",
+    }
+)
+"""Folders that systems make on their own, in lower case."""
+
+_REPORT_FILES = frozenset({"report.html", "results.json"})
+"""What a folder with a report of featx holds."""
+
+_FOREIGN_SUFFIXES = frozenset(
+    {".3fr", ".ai", ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr"}
+    | {".heic", ".heif", ".jp2", ".jxl", ".mha", ".nef", ".nii", ".npy", ".nrrd", ".orf", ".pdf"}
+    | {".psd", ".raf", ".raw", ".rw2", ".svg", ".xcf"}
+)
+"""Suffixes of images that featx may not read: a class of such files must not vanish."""
 
 _NO_IMAGES = ("features.npy", "DICOMDIR")
 """Features that featx wrote, and lists of DICOMs: by suffix or content they would be images."""
@@ -54,12 +82,18 @@ class Tree:
         Names of the images in each folder, by the folder's parts relative to the root.
     other : Counter
         How many files are no pictures, by suffix; dot files are not counted.
+    foreign : dict of tuple to Counter
+        Of folders without images that hold files which look like some, how many by suffix.
+    left_out : list of str
+        Folders left out, relative to the root: reports of featx, and those that systems make.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     """
 
     images: dict[Parts, list[str]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
+    foreign: dict[Parts, Counter[str]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -70,12 +104,15 @@ class Placement:
     label: str = ""
     split: str = ""
     domain: str = ""
+    folder: str = field(default="", compare=False)
+    """Name of the folder that names the split."""
 
 
 def read_tree(root: str) -> Tree:
     """All pictures in `root` and the folders under it.
 
-    Dot files and dot folders are left out. Links to folders are followed, but a folder is read
+    Dot files and dot folders are left out, as are folders that systems make on their own and
+    those with a report of featx. Links to folders are followed, but a folder is read
     once however many ways lead to it, by its own path rather than by a link.
 
     Parameters
@@ -110,18 +147,25 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(tree: Tree) -> dict[Parts, Placement]:
-    """Class, split and domain that each picture-holding folder stands for.
+def place_folders(folders: Iterable[Parts], *, has_splits: bool = True) -> dict[Parts, Placement]:
+    """Class, split and domain that each image-holding folder stands for.
 
-    The folder of a picture names its class, one called ``train``, ``val`` or ``test`` above that
+    The folder of an image names its class, one called ``train``, ``val`` or ``test`` above that
     its split, and the next one above (splits left out) its domain; one that is called the same
-    everywhere, as in ``amazon/images/bike`` and ``dslr/images/bike``, is passed over. A folder
-    that holds pictures itself is a split only if all its picture-holding neighbours are splits
-    as well: a class may be called "train".
+    everywhere, as in ``amazon/images/bike`` and ``dslr/images/bike``, is passed over.
+
+    A folder is judged by its siblings of its kind. One that holds images itself is a split beside
+    splits that hold classes (``test`` without labels beside ``train/cat``), or if all its
+    image-holding siblings are called as splits are: a class may be called "train". What else
+    holds images beside splits with classes is no class.
 
     Parameters
     ----------
-    tree : Tree
+    folders : iterable of tuple of str
+        Those that hold images, by their parts relative to the root.
+    has_splits : bool, default=True
+        Whether folders may name splits; without, one above the classes is passed over, and one
+        that holds images itself is a class.
 
     Returns
     -------
@@ -129,27 +173,28 @@ def place_folders(tree: Tree) -> dict[Parts, Placement]:
 
     Examples
     --------
-    >>> tree = Tree(images={("train", "cat"): ["1.jpg"], ("test", "cat"): ["2.jpg"]})
-    >>> place_folders(tree)["test", "cat"]
-    Placement(label='cat', split='test', domain='')
+    >>> place_folders([("train", "cat"), ("test", "cat")])["test", "cat"]
+    Placement(label='cat', split='test', domain='', folder='test')
     """
-    neighbours: dict[Parts, set[str]] = defaultdict(set)
-    for parts in tree.images:
-        for depth in range(len(parts)):
-            neighbours[parts[:depth]].add(parts[depth])
-    splits = {parts: list(_split_depths(parts, neighbours)) for parts in tree.images}
+    siblings = _Siblings(folders)
+    splits = {parts: list(siblings.split_depths(parts)) for parts in siblings.folders}
+    if not has_splits:  # A folder of images is then its class, whatever it is called.
+        splits = {parts: [d for d in at if d < len(parts) - 1] for parts, at in splits.items()}
     named = {
         parts: [name for depth, name in enumerate(parts) if depth not in splits[parts]]
-        for parts in tree.images
+        for parts in siblings.folders
     }
     height = _domain_height(list(named.values()))
     return {
         parts: Placement(
-            label=unicodedata.normalize("NFC", names[-1]) if names else "",
-            split=_SPLIT_NAMES[parts[splits[parts][-1]].lower()] if splits[parts] else "",
+            label=unicodedata.normalize("NFC", names[-1]) if is_class else "",
+            split=(normalize_split(folder) or "") if has_splits else "",
             domain=names[-height] if len(names) >= height else "",
+            folder=folder if has_splits else "",
         )
         for parts, names in named.items()
+        for is_class in [bool(names) and (not has_splits or not siblings.is_beside_splits(parts))]
+        for folder in [parts[splits[parts][-1]] if splits[parts] else ""]
     }
 
 
@@ -158,10 +203,31 @@ def normalize_split(name: str) -> str | None:
 
     Examples
     --------
-    >>> normalize_split("Validation"), normalize_split("cats")
-    ('val', None)
+    >>> [normalize_split(name) for name in ("Validation", "train2017", "seg_test", "testset")]
+    ['val', 'train', 'test', 'test']
+    >>> normalize_split("cats"), normalize_split("test drive")
+    (None, None)
     """
-    return _SPLIT_NAMES.get(name.lower())
+    words = [word.removesuffix("set") for word in re.findall("[a-z]+", name.lower())]
+    found = [_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS]
+    others = {word for word in words if word and word not in _SPLIT_WORDS}
+    return found[0] if len(found) == 1 and others <= _FILLER_WORDS else None
+
+
+def find_vanishing(tree: Tree, placements: Mapping[Parts, Placement]) -> tuple[str, str] | None:
+    """A folder whose files all look like images that featx does not read, beside classes.
+
+    Returns
+    -------
+    (str, str) or None
+        Its name, and how many files it has of which suffixes.
+    """
+    with_classes = {parts[:-1] for parts, placement in placements.items() if placement.label}
+    for parts, suffixes in tree.foreign.items():
+        if parts and parts[:-1] in with_classes:
+            kinds = ", ".join(f"{n} {suffix}" for suffix, n in suffixes.most_common(4))
+            return parts[-1], kinds
+    return None
 
 
 def _is_image(path: str) -> bool:
@@ -196,15 +262,27 @@ def _read_folder(
     inner: list[Parts] = []
     linked: list[Parts] = []
     images = []
-    for entry in _entries(folder):
+    other: Counter[str] = Counter()
+    entries = _entries(folder)
+    if parts and {entry.name for entry in entries} >= _REPORT_FILES:
+        tree.left_out.append("/".join(parts))
+        return [], []
+    for entry in entries:
         if _leads(entry.is_dir):
-            (linked if entry.is_symlink() else inner).append((*parts, entry.name))
+            below = (*parts, entry.name)
+            if entry.name.lower() in _LEFT_OUT:
+                tree.left_out.append("/".join(below))
+            else:
+                (linked if entry.is_symlink() else inner).append(below)
         elif _is_image_entry(entry):
             images.append(entry.name)
         else:
-            tree.other[_suffix_of(entry.name)] += 1
+            other[_suffix_of(entry.name)] += 1
+    tree.other += other
     if images:
         tree.images[parts] = images
+    elif other and other.keys() <= _FOREIGN_SUFFIXES:
+        tree.foreign[parts] = other
     return inner, linked
 
 
@@ -251,14 +329,43 @@ def _looks_like_image(path: str) -> bool:
     return is_webp or is_bmp or is_netpbm or is_dicom(head)
 
 
-def _split_depths(parts: Parts, neighbours: dict[Parts, set[str]]) -> Iterator[int]:
-    """Depths at which a folder's path names a split rather than a class or a domain."""
-    for depth, name in enumerate(parts):
-        is_above = depth < len(parts) - 1
-        if normalize_split(name) and (
-            is_above or all(map(normalize_split, neighbours[parts[:depth]]))
-        ):
-            yield depth
+class _Siblings:
+    """Folders that hold images, each judged by those beside it.
+
+    Parameters
+    ----------
+    folders : iterable of tuple of str
+        By their parts relative to the root.
+    """
+
+    def __init__(self, folders: Iterable[Parts]) -> None:
+        self.folders = list(folders)
+        self._holders: dict[Parts, set[str]] = defaultdict(set)
+        """Names of the folders beside each other that hold images themselves."""
+        self._splits_above: set[Parts] = set()
+        """Folders in which others that are called as splits are hold folders of images."""
+        for parts in self.folders:
+            if parts:
+                self._holders[parts[:-1]].add(parts[-1])
+            for depth, name in enumerate(parts[:-1]):
+                if normalize_split(name):
+                    self._splits_above.add(parts[:depth])
+
+    def split_depths(self, parts: Parts) -> Iterator[int]:
+        """Depths at which a folder's path names a split rather than a class or a domain."""
+        for depth, name in enumerate(parts):
+            is_above = depth < len(parts) - 1
+            if normalize_split(name) and (is_above or self._is_split(parts)):
+                yield depth
+
+    def is_beside_splits(self, parts: Parts) -> bool:
+        """Whether a folder of images lies beside splits with classes, and is none."""
+        return parts[:-1] in self._splits_above and not normalize_split(parts[-1])
+
+    def _is_split(self, parts: Parts) -> bool:
+        """Whether a folder of images that is called as a split is one."""
+        above = parts[:-1]
+        return above in self._splits_above or all(map(normalize_split, self._holders[above]))
 
 
 def _domain_height(named: list[list[str]]) -> int:

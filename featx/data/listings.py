@@ -1,10 +1,11 @@
-"""One source of pictures, listed: a folder, files, standard input, a manifest, a data set."""
+"""Sources of images, listed: folders, files, standard input, manifests, data sets by name."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -15,7 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.folders import (
+    Parts,
+    Placement,
     Tree,
+    find_vanishing,
+    normalize_split,
     place_folders,
     read_tree,
 )
@@ -31,6 +36,7 @@ Strings: TypeAlias = npt.NDArray[np.str_]
 
 _TORCHVISION = "torchvision:"
 _STDIN = "-"
+_METADATA_FILES = ("metadata.csv", "metadata.jsonl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +54,12 @@ class ImageDataset:
         None where nothing is known of any picture, the empty text where nothing is of one.
         Splits are ``train``, ``val`` and ``test``; images of one group, such as a patient, are
         kept on one side of every split.
-    n_ignored : int
-        Files in the folders given that are no pictures by suffix; dot files are not counted.
+    ignored : Counter
+        How many files in the folders given are no images, by suffix; dot files are not counted.
+    left_out : list of str
+        Folders left out, as `featx.data.folders.read_tree` does.
+    split_folders : dict of str to str
+        What folders are called that name a split, and which.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     source : str
@@ -71,13 +81,20 @@ class ImageDataset:
     splits: Strings | None = None
     domains: Strings | None = None
     groups: Strings | None = None
-    n_ignored: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
+    left_out: list[str] = field(default_factory=list)
+    split_folders: dict[str, str] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def n_ignored(self) -> int:
+        """Number of files left out because they are no images."""
+        return self.ignored.total()
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
         """Pictures at `indices`, in that order, and what is known about them."""
@@ -109,31 +126,63 @@ class ImageDataset:
         return np.flatnonzero(self.splits == name)
 
 
-def list_source(
-    source: Source, *, root: Source | None, has_domains: bool, group_column: str | None = None
+def list_sources(
+    sources: Sequence[Source],
+    *,
+    root: Source | None = None,
+    has_domains: bool = False,
+    has_splits: bool = True,
+    group_column: str | None = None,
 ) -> ImageDataset:
-    """Pictures of whatever kind of source it is.
+    """Images of whatever kinds of sources these are.
 
     Parameters
     ----------
-    source : str or path
-        As in `featx.data.datasets.load_dataset`; a path object is never a data set's name.
+    sources : sequence of str or path
+        As in `featx.data.datasets.load_dataset`; a path object is never a data set's name. Files
+        and folders are judged together, by their places under the folder that holds them all.
     root : path or None
         Where torchvision's data sets lie.
     has_domains : bool
         Whether the folder above the class is the domain.
+    has_splits : bool
+        Whether folders and columns name splits.
     group_column : str, optional
         Column of a manifest that names the groups; by default ``group``, if there is one.
 
     Returns
     -------
     ImageDataset
+        An image that is there twice is taken once.
 
     Raises
     ------
     DatasetError
         If there is no such source, or it is no manifest and a column is asked for.
     """
+    listed: list[ImageDataset] = []
+    paths: list[str] = []
+    n_before = 0  # Of the data sets that stand before the first path.
+    for source in sources:
+        if (dataset := _list_named(source, root, group_column)) is not None:
+            listed.append(dataset)
+            continue
+        n_before = n_before if paths else len(listed)
+        paths += _read_stdin() if source == _STDIN else [os.fspath(source)]
+    if paths:
+        places = _list_paths(paths, has_domains=has_domains, has_splits=has_splits)
+        listed.insert(n_before, places)
+    if not listed:
+        note = "No names on standard input; expected one path a line, or separated by NUL."
+        return replace(_named([], []), notes=[note])
+    dataset = _join(listed)
+    return dataset if has_splits else replace(dataset, splits=None)
+
+
+def _list_named(
+    source: Source, root: Source | None, group_column: str | None
+) -> ImageDataset | None:
+    """Images of a data set by name or of a manifest; None of what is a path, or standard input."""
     path = os.fspath(source)
     is_manifest = os.path.splitext(path)[1].lower() in MANIFEST_SUFFIXES
     if group_column is not None and not is_manifest:
@@ -142,49 +191,151 @@ def list_source(
             "give re:PATTERN, which is searched for in the images' paths."
         )
     if source == _STDIN:
-        return _list_stdin(has_domains=has_domains)
+        return None
     if isinstance(source, str) and source == "digits":
         if os.path.exists("digits"):
             logger.warning("'digits' is the built-in data set; write ./digits for the folder.")
         return _list_digits()
     if isinstance(source, str) and source.startswith(_TORCHVISION):
         return _list_torchvision(source.removeprefix(_TORCHVISION), root)
-    if os.path.isdir(path):
-        return _list_folder(path, has_domains=has_domains)
     if not path or not os.path.exists(path):
         raise _not_found(path)
-    if is_manifest:
-        return _list_manifest(path, group_column)
-    return _list_files([path])
+    if os.path.isdir(path):
+        return _list_metadata(path)
+    return _list_manifest(path, group_column) if is_manifest else None
 
 
-def _list_files(paths: list[str]) -> ImageDataset:
-    """Files named one by one, taken whatever their suffix."""
-    paths = [str(Path(path)) for path in paths]
-    return _named(paths, [name_of(path) for path in paths])
+def _list_metadata(folder: str) -> ImageDataset | None:
+    """Images of a folder whose ``metadata.csv`` or ``.jsonl`` labels them, as Hugging Face has it.
+
+    It lies in the folder itself, or in each of those that are called as splits are.
+    """
+    found: list[ImageDataset] = []
+    try:
+        inner = sorted(name for name in os.listdir(folder) if normalize_split(name))
+    except OSError:
+        return None
+    for name in ["", *inner]:
+        files = (os.path.join(folder, name, file) for file in _METADATA_FILES)
+        if (file := next(filter(os.path.isfile, files), None)) is None:
+            continue
+        try:
+            dataset = _list_manifest(file, None)
+        except DatasetError as error:
+            logger.warning("%s labels no images: %s", file, error)
+            return None
+        if dataset.labels is None:
+            return None
+        if not name:
+            return dataset
+        split = normalize_split(name) or ""
+        column = np.full(len(dataset), split)
+        found.append(replace(dataset, splits=column, split_folders={name: split}))
+    return _join(found) if found else None
+
+
+def _read_stdin() -> list[str]:
+    """Paths of files and folders on standard input."""
+    content = sys.stdin.buffer.read()
+    parts = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return [os.fsdecode(part) for part in parts if part.strip()]
+
+
+def _list_paths(paths: list[str], *, has_domains: bool, has_splits: bool) -> ImageDataset:
+    """Images in and under folders, and files taken whatever their suffix, in the order given.
+
+    Each folder's images are sorted by path. What they are is said by the names of the folders
+    under the one that holds all that was given.
+    """
+    above = _Ancestor(paths)
+    whole, found, notes = Tree(), list[tuple[Parts, str]](), list[str]()
+    for path in map(str, map(Path, paths)):
+        if not os.path.isdir(path):
+            folder = os.path.dirname(path)
+            found.append((above.parts(folder) if folder else (), path))
+            continue
+        tree = _read_tree(path)
+        start = above.parts(path)
+        prefix = "" if path == "." else path
+        inner = [
+            ((*start, *parts), os.path.join(prefix, *parts, name))
+            for parts, names in tree.images.items()
+            for name in names
+        ]
+        found += sorted(inner, key=itemgetter(1))
+        whole.other += tree.other
+        whole.foreign |= {(*start, *parts): it for parts, it in tree.foreign.items()}
+        whole.left_out += [os.path.join(prefix, folder) for folder in tree.left_out]
+        whole.unreadable += tree.unreadable
+        notes += [] if inner else [_nothing_in(path, tree)]
+    placements = place_folders(dict.fromkeys(parts for parts, _ in found), has_splits=has_splits)
+    _check_classes(whole, placements)
+    return _placed(found, placements, whole, notes, has_domains=has_domains)
+
+
+def _placed(
+    found: list[tuple[Parts, str]],
+    placements: dict[Parts, Placement],
+    tree: Tree,
+    notes: list[str],
+    *,
+    has_domains: bool,
+) -> ImageDataset:
+    """Images with what their folders say of them."""
+    items = [path for _, path in found]
+    places = [placements[parts] for parts, _ in found]
+    return replace(
+        _named(items, list(map(name_of, items))),
+        labels=_known(printable(place.label) for place in places),
+        splits=_known(place.split for place in places),
+        domains=_known(printable(place.domain) for place in places) if has_domains else None,
+        ignored=tree.other,
+        left_out=tree.left_out,
+        split_folders={it.folder: it.split for it in placements.values() if it.split},
+        unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
+        notes=notes,
+    )
+
+
+def _read_tree(folder: str) -> Tree:
+    try:
+        return read_tree(folder)
+    except OSError as error:
+        raise DatasetError(f"Folder {folder} cannot be read: {error.strerror}.") from error
+
+
+class _Ancestor:
+    """The folder that holds all sources, and where others are under it."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        folders = {path if os.path.isdir(path) else os.path.dirname(path) for path in paths}
+        try:
+            self._folder = os.path.commonpath(set(map(os.path.abspath, folders)))
+        except ValueError:  # On two drives of Windows.
+            self._folder = ""
+        self._known: dict[str, Parts] = {}
+
+    def parts(self, folder: str) -> Parts:
+        """Names of the folders on the way to one."""
+        if folder not in self._known:
+            way = os.path.relpath(os.path.abspath(folder), self._folder) if self._folder else "."
+            self._known[folder] = () if way == os.curdir else tuple(way.split(os.sep))
+        return self._known[folder]
+
+
+def _check_classes(tree: Tree, placements: dict[Parts, Placement]) -> None:
+    """Refuse data of which a class would vanish without a word."""
+    if (vanishing := find_vanishing(tree, placements)) is not None:
+        name, kinds = vanishing
+        raise DatasetError(
+            f"Class {printable(name)} would vanish: its files are {kinds}, which cannot be read "
+            "here. Convert them to PNG or TIFF, or move the folder away."
+        )
 
 
 def _named(items: Any, names: list[str]) -> ImageDataset:
     """Images of these names, of which nothing is known yet."""
     return ImageDataset(Images(items, names=names), names)
-
-
-def _list_stdin(*, has_domains: bool) -> ImageDataset:
-    """Files and folders named on standard input."""
-    content = sys.stdin.buffer.read()
-    parts = content.split(b"\0") if b"\0" in content else content.splitlines()
-    paths = [os.fsdecode(part) for part in parts if part.strip()]
-    if not paths:
-        note = "No names on standard input; expected one path a line, or separated by NUL."
-        return replace(_named([], []), notes=[note])
-    return join_datasets(
-        [
-            _list_folder(path, has_domains=has_domains)
-            if os.path.isdir(path)
-            else _list_files([path])
-            for path in paths
-        ]
-    )
 
 
 def _list_digits() -> ImageDataset:
@@ -214,46 +365,25 @@ def _list_manifest(path: str, group_column: str | None) -> ImageDataset:
     if not any(map(os.path.exists, manifest.path)):
         raise DatasetError(
             f"Manifest {path}: none of its {len(manifest.path)} files is there, for example "
-            f"{name_of(manifest.path[0])}; paths are relative to the manifest's folder."
+            f"{name_of(manifest.path[0])}. Paths are relative to the manifest's folder, or to the "
+            "working folder."
         )
+    if manifest.n_in_other_splits:
+        logger.warning(
+            "Manifest %s: left out %d rows that name an image again in another split; the first "
+            "counts.",
+            path,
+            manifest.n_in_other_splits,
+        )
+    paths = [str(Path(file)) for file in manifest.path]
     if manifest.n_repeated:
         logger.warning("Manifest %s: left out %d repeated rows.", path, manifest.n_repeated)
     return replace(
-        _list_files(manifest.path),
+        _named(paths, list(map(name_of, paths))),
         labels=_column(manifest.label),
         splits=_column(manifest.split),
         domains=_column(manifest.domain),
         groups=None if manifest.group is None else _known(manifest.group),
-    )
-
-
-def _list_folder(folder: str, *, has_domains: bool) -> ImageDataset:
-    """Pictures in and under a folder, with what the folders' names say, sorted by path."""
-    folder = str(Path(folder))
-    try:
-        tree = read_tree(folder)
-    except OSError as error:
-        raise DatasetError(f"Folder {folder} cannot be read: {error.strerror}.") from error
-    placements = place_folders(tree)
-    prefix = "" if folder == "." else folder
-    found = sorted(
-        (
-            (os.path.join(prefix, *parts, name), placements[parts])
-            for parts, names in tree.images.items()
-            for name in names
-        ),
-        key=itemgetter(0),
-    )
-    paths = [path for path, _ in found]
-    domains = (printable(placement.domain) for _, placement in found)
-    return replace(
-        _named(paths, list(map(name_of, paths))),
-        labels=_known(printable(placement.label) for _, placement in found),
-        splits=_known(placement.split for _, placement in found),
-        domains=_known(domains) if has_domains else None,
-        n_ignored=tree.other.total(),
-        unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
-        notes=[] if found else [_nothing_in(folder, tree)],
     )
 
 
@@ -267,25 +397,29 @@ def _known(values: Iterable[str]) -> Strings | None:
     return np.array(column, str) if any(column) else None
 
 
-def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
-    """Several data sets as one; an image that is in two of them is taken once."""
-    if len(datasets) == 1:
-        return datasets[0]
+def _join(datasets: list[ImageDataset]) -> ImageDataset:
+    """Several data sets as one; an image that is there twice is taken once."""
+    joined = datasets[0] if len(datasets) == 1 else _end_to_end(datasets)
+    first: dict[str, int] = {}
+    for index, (item, name) in enumerate(zip(joined.images, joined.names)):
+        first.setdefault(os.path.abspath(item) if isinstance(item, str) else name, index)
+    return joined if len(first) == len(joined) else joined.take(list(first.values()))
+
+
+def _end_to_end(datasets: list[ImageDataset]) -> ImageDataset:
     names = [name for dataset in datasets for name in dataset.names]
-    joined = replace(
+    return replace(
         _named([item for dataset in datasets for item in dataset.images], names),
         labels=_joined([(len(dataset), dataset.labels) for dataset in datasets]),
         splits=_joined([(len(dataset), dataset.splits) for dataset in datasets]),
         domains=_joined([(len(dataset), dataset.domains) for dataset in datasets]),
         groups=_joined([(len(dataset), dataset.groups) for dataset in datasets]),
-        n_ignored=sum(dataset.n_ignored for dataset in datasets),
+        ignored=sum((dataset.ignored for dataset in datasets), Counter()),
+        left_out=[folder for dataset in datasets for folder in dataset.left_out],
+        split_folders={k: v for dataset in datasets for k, v in dataset.split_folders.items()},
         unreadable=[pair for dataset in datasets for pair in dataset.unreadable],
         notes=[note for dataset in datasets for note in dataset.notes],
     )
-    first: dict[str, int] = {}
-    for index, (item, name) in enumerate(zip(joined.images, names)):
-        first.setdefault(item if isinstance(item, str) else name, index)
-    return joined if len(first) == len(names) else joined.take(list(first.values()))
 
 
 def _joined(columns: Iterable[tuple[int, Strings | None]]) -> Strings | None:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from featx._files import atomic_write
 from featx.data.folders import normalize_split
 from featx.data.images import printable
+from featx.data.manifest_columns import (
+    PathResolver,
+    column_indices,
+    is_known_column,
+)
+from featx.data.manifest_tables import DELIMITERS, TABLE_SUFFIXES, read_table
 from featx.errors import DatasetError, did_you_mean, one_line
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-MANIFEST_SUFFIXES = frozenset({*_DELIMITERS, ".parquet"})
-COLUMNS = ("path", "label", "split", "domain", "group")
-"""What is known of an image, in manifests and feature files alike."""
+MANIFEST_SUFFIXES = TABLE_SUFFIXES
+_WRITTEN_SUFFIXES = frozenset({*DELIMITERS, ".parquet"})
 
 
 @dataclass
@@ -35,6 +38,8 @@ class Manifest:
         None where the manifest has no such column.
     n_repeated : int
         Rows left out because one before said the same.
+    n_in_other_splits : int
+        Rows left out because one before named the same image in another split.
     """
 
     path: list[str]
@@ -43,13 +48,17 @@ class Manifest:
     domain: list[str] | None = None
     group: list[str] | None = None
     n_repeated: int = 0
+    n_in_other_splits: int = 0
 
 
 def read_manifest(file: str, group_column: str | None = None) -> Manifest:
-    """Pictures that a ``.csv``, ``.tsv`` or ``.parquet`` file names.
+    """Images that a file names: ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``, ``.json``, ``.txt``.
 
-    Its first line names the columns: ``path`` and, in any order, ``label``, ``split``,
-    ``domain`` and ``group``; others are ignored. Paths are relative to the manifest's folder.
+    Columns are found by their names, whatever their order: ``path`` and ``label``, or what is
+    common for them (``file_name``, ``image``, ``class``, ``species``), ``split``, ``domain`` and
+    ``group``; others are ignored. Paths are relative to the manifest's folder, or where nothing is
+    there to the working folder. JSON is a list of objects, COCO's or Label Studio's; a ``.txt``
+    has one path a line, or a path and its label.
 
     Parameters
     ----------
@@ -68,10 +77,7 @@ def read_manifest(file: str, group_column: str | None = None) -> Manifest:
         If the file cannot be read; it names the line and the column.
     """
     try:
-        if file.lower().endswith(".parquet"):
-            names, rows = _read_parquet(file, group_column)
-        else:
-            names, rows = _read_text(file)
+        names, rows = read_table(file, partial(is_known_column, group_column=group_column))
         return _to_manifest(file, names, rows, group_column)
     except OSError as error:
         raise DatasetError(f"Manifest {file} cannot be read: {one_line(error)}.") from error
@@ -102,7 +108,7 @@ def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[
             if target.suffix.lower() == ".parquet":
                 _write_parquet(temporary, columns)
             else:
-                _write_text(temporary, columns, _DELIMITERS[target.suffix.lower()])
+                _write_text(temporary, columns, DELIMITERS[target.suffix.lower()])
     except OSError as error:
         raise DatasetError(f"Manifest {file} cannot be written: {error}.") from error
 
@@ -116,7 +122,7 @@ def check_manifest(file: str | os.PathLike[str], *, force: bool = False) -> None
         If its suffix is none of a manifest's, or a file is there and `force` is False.
     """
     suffix = Path(file).suffix.lower()
-    if suffix not in MANIFEST_SUFFIXES:
+    if suffix not in _WRITTEN_SUFFIXES:
         raise DatasetError(
             f"{file}: expected a manifest's name, ending in .csv, .tsv or .parquet; got "
             f"{suffix or 'no suffix'}."
@@ -147,54 +153,6 @@ def _write_parquet(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
         ) from error
 
 
-def _read_text(file: str) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:
-    """Column names and rows of a text file, each with its place for messages."""
-    data = Path(file).read_bytes()
-    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise DatasetError(f"Manifest {file} is in UTF-16; expected UTF-8. Save it as UTF-8.")
-    # Names may be any bytes: what is no UTF-8 goes through unchanged.
-    text = data.decode("utf-8-sig", errors="surrogateescape")
-    delimiter = _DELIMITERS[os.path.splitext(file)[1].lower()]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    lines = _lines(file, reader)
-    header = next(lines, None)
-    if header is None:
-        raise DatasetError(f"Manifest {file} is empty; expected a first line 'path,label'.")
-    return header[1], lines
-
-
-def _lines(file: str, reader: Any) -> Iterator[tuple[str, list[str]]]:
-    """Rows of a CSV reader that are not empty, and where they stand."""
-    try:
-        for row in reader:
-            if row:
-                yield f"line {reader.line_num}", row
-    except csv.Error as error:
-        raise DatasetError(f"Manifest {file}, line {reader.line_num}: {error}.") from error
-
-
-def _read_parquet(
-    file: str, group_column: str | None
-) -> tuple[list[str], Iterable[tuple[str, Sequence[Any]]]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        names = parquet.read_schema(file).names
-        known = {*COLUMNS, _normal(group_column or "group")}
-        wanted = [name for name in names if _normal(name) in known]
-        table = parquet.read_table(file, columns=wanted)
-        columns = [column.to_pylist() for column in table.columns]
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            raise
-        raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
-    if not wanted:
-        return names, ()
-    rows = zip(*columns)
-    return wanted, ((f"row {i}", row) for i, row in enumerate(rows, start=1))
-
-
 def _to_manifest(
     file: str,
     names: Sequence[str],
@@ -202,47 +160,35 @@ def _to_manifest(
     group_column: str | None,
 ) -> Manifest:
     """Rows checked one by one, and sorted into columns."""
-    indices = _column_indices(file, names, group_column)
+    indices = column_indices(file, names, group_column)
+    resolver = PathResolver(file)
     seen: dict[str, tuple[str, list[str]]] = {}
-    n_repeated = 0
+    n_repeated = n_in_other_splits = 0
     for where, row in rows:
         values = _values(file, where, row, names, indices)
-        path = os.path.join(os.path.dirname(file), values[0])
+        path = resolver.resolve(values[0])
         one = os.path.abspath(path)  # Of an image that is spelled in two ways.
         if one not in seen:
             seen[one] = (where, [path, *values[1:]])
         elif seen[one][1][1:] == values[1:]:
             n_repeated += 1
+        elif _differ_in(list(indices), seen[one][1], values) == ["split"]:
+            n_in_other_splits += 1
         else:
             raise DatasetError(
                 f"Manifest {file}, {where}, column 'path': {values[0]!r} is there twice and "
-                f"differs from {seen[one][0]}; an image has one label, split, domain and group."
+                f"differs from {seen[one][0]}; an image has one label, domain and group."
             )
     columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in indices]
     found = dict(zip(indices, map(list, columns)))
-    return Manifest(found.pop("path"), **found, n_repeated=n_repeated)
+    return Manifest(
+        found.pop("path"), **found, n_repeated=n_repeated, n_in_other_splits=n_in_other_splits
+    )
 
 
-def _column_indices(file: str, names: Sequence[str], group_column: str | None) -> dict[str, int]:
-    """Where each known column stands, `path` first."""
-    normal = [_normal(name) for name in names]
-    if group_column is not None and _normal(group_column) not in normal:
-        raise DatasetError(
-            f"Manifest {file}, line 1: no column {group_column!r} for the groups."
-            f"{did_you_mean(group_column, names)} There are: {', '.join(names)}."
-        )
-    columns = dict(zip(COLUMNS, COLUMNS)) | {"group": _normal(group_column or "group")}
-    for name in columns.values():
-        if normal.count(name) > 1:
-            raise DatasetError(f"Manifest {file}, line 1: column {name!r} is there twice.")
-    if "path" not in normal:
-        shown = ", ".join(repr(name) for name in names)
-        cure = " Separate the columns by commas." if len(names) == 1 and ";" in names[0] else ""
-        raise DatasetError(
-            f"Manifest {file}, line 1: no column 'path'; expected "
-            f"path,label[,split][,domain][,group], got {shown or 'none'}.{cure}"
-        )
-    return {name: normal.index(column) for name, column in columns.items() if column in normal}
+def _differ_in(names: list[str], row: list[str], other: list[str]) -> list[str]:
+    """Columns but the path in which two rows say different things."""
+    return [name for name, a, b in zip(names[1:], row[1:], other[1:]) if a != b]
 
 
 def _values(
@@ -255,7 +201,7 @@ def _values(
             f"Manifest {file}, {where}, column {column}: expected {len(names)} fields, got "
             f"{len(row)}; quote what holds the separator."
         )
-    values = {name: _text(row[index]) for name, index in indices.items()}
+    values = {name: _text(file, where, name, row[index]) for name, index in indices.items()}
     if not values["path"]:
         raise DatasetError(f"Manifest {file}, {where}, column 'path': the path is empty.")
     if "\0" in values["path"]:
@@ -292,10 +238,13 @@ def _split(file: str, where: str, name: str) -> str:
     return split
 
 
-def _text(value: Any) -> str:
+def _text(file: str, where: str, column: str, value: Any) -> str:
     """Value of a field as text; a missing one as the empty text."""
+    if isinstance(value, list | tuple | dict):
+        kind = "several values" if not isinstance(value, dict) else "an object"
+        raise DatasetError(
+            f"Manifest {file}, {where}, column {column!r}: expected one value, got {kind}."
+        )
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "surrogateescape")
     return "" if value is None or value != value else str(value)
-
-
-def _normal(name: str) -> str:
-    return name.strip().lower()

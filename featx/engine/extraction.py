@@ -120,6 +120,7 @@ def extract(
     for warning in _warnings_of_size(jobs, len(dataset), folder):
         progress.note(warning)
     provenance = provenance_of(jobs, dataset.source, learned_on, reading)
+    provenance["n_ignored"] = dataset.n_ignored
     features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
         saved = portable(jobs[0].extractor).set_params(**reading.settings())

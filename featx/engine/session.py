@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from featx.data.datasets import ImageDataset, load_dataset
+from featx.data.descriptions import describe_dataset
 from featx.data.groups import column_of_groups, group_images
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.percentiles import measure_range
@@ -43,6 +44,7 @@ def open_session(
     *,
     domains: Any = None,
     groups: str | bool | None = None,
+    splits: str = "auto",
     store: Any = None,
     progress: ProgressCallback | None = None,
     **parameters: Any,
@@ -51,7 +53,7 @@ def open_session(
 
     Parameters
     ----------
-    data, domains, groups
+    data, domains, groups, splits
         As in `_open_data`.
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_usable_store`.
@@ -71,9 +73,12 @@ def open_session(
     >>> session.dataset.images.max_pixels, session.store, session.parameters
     (100, None, {'n_jobs': 2})
     """
-    progress = progress or ProgressCallback()
     options = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
-    dataset = _measure(_open_data(data, domains=domains, groups=groups, **options), progress)
+    progress = progress or ProgressCallback()
+    dataset = _open_data(data, domains=domains, groups=groups, splits=splits, **options)
+    if _is_named(data):
+        progress.note(f"{dataset.source}: {describe_dataset(dataset)}")
+    dataset = _measure(dataset, progress)
     return Session(dataset, open_usable_store(store), progress, parameters)
 
 
@@ -95,6 +100,7 @@ def _open_data(
     *,
     domains: Any = None,
     groups: str | bool | None = None,
+    splits: str = "auto",
     image_shape: tuple[int, ...] | None = None,
     max_pixels: int | None = None,
     **reading: Any,
@@ -110,6 +116,8 @@ def _open_data(
         Of data given by name.
     groups : str or False, optional
         As in `featx.data.datasets.load_dataset`; a manifest's column only of data given by name.
+    splits : {"auto", "none"}, default="auto"
+        As in `featx.data.datasets.load_dataset`; with ``none`` open data lose their splits.
     image_shape
         As in `featx.data.images.Images`, of arrays.
     max_pixels : int, optional
@@ -144,12 +152,15 @@ def _open_data(
         dataset = _limit(data if isinstance(data, ImageDataset) else _wrap(data), max_pixels)
     elif _is_named(data):
         _refuse(image_shape, "images given by name need none: leave it out")
-        dataset = load_dataset(data, domains=domains, groups=groups, max_pixels=limit)
+        dataset = load_dataset(
+            data, domains=domains, groups=groups, splits=splits, max_pixels=limit
+        )
     else:
         dataset = _wrap(Images(data, image_shape=image_shape, max_pixels=limit))
     dataset = _read_as(dataset, make_reading(**reading))
     if not _is_named(data):
         dataset = _regroup(dataset, groups)
+        dataset = replace(dataset, splits=None) if splits == "none" else dataset
     if not len(dataset):
         raise DatasetError(f"{dataset.source}: expected at least one image, got none.")
     return dataset

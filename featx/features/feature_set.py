@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from featx._files import to_plain
 from featx._linalg import find_not_finite, take_rows
-from featx.data.manifests import COLUMNS
+from featx.data.manifest_columns import COLUMNS
 from featx.errors import FeatureFileError, ProjectionError, did_you_mean, one_line
 from featx.features.formats import find_format
 from featx.features.formats.content import Content, Matrix

@@ -73,7 +73,9 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The public part as plain values: what ``--json`` prints."""
         everything = asdict(self)
-        return {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
+        public = {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
+        n_ignored = self.provenance.get("n_ignored")
+        return public if n_ignored is None else public | {"n_ignored": n_ignored}
 
     def to_csv(self, *, is_safe: bool = False) -> str:
         """The table as comma-separated values, names first; a cell that is a dict is spread.

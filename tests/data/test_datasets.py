@@ -108,7 +108,8 @@ def test_files_named_one_by_one_are_taken_in_order_whatever_their_suffix(tmp_pat
     lay(tmp_path, "cat/b.xyz", "a")
     dataset = load_dataset([tmp_path / "cat/b.xyz", tmp_path / "a"])
     assert dataset.names == [f"{tmp_path}/cat/b.xyz", f"{tmp_path}/a"]
-    assert dataset.labels is None
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == ["cat", ""]
 
 
 def test_file_given_twice_is_taken_once(tmp_path: Path) -> None:

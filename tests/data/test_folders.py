@@ -29,7 +29,7 @@ def lay(root: Path, *names: str, content: bytes = b"") -> str:
 
 def placed(root: str) -> dict[str, Placement]:
     tree = read_tree(root)
-    indices = place_folders(tree)
+    indices = place_folders(tree.images)
     return {
         "/".join((*parts, name)): indices[parts]
         for parts, names in tree.images.items()

@@ -68,7 +68,7 @@ def test_repeated_row_is_taken_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty; expected a first line 'path,label'"),
-        ("file,label\n", "line 1: no column 'path'; .* got 'file', 'label'"),
+        ("where,label\n", "line 1: no column 'path'; .* got 'where', 'label'"),
         ("path;label\n", "Separate the columns by commas"),
         ("path,path\n", "line 1: column 'path' is there twice"),
         ("path,label\na.jpg\n", "line 2, column 'label': expected 2 fields, got 1"),
@@ -149,3 +149,68 @@ def test_labels_that_are_no_utf_8_are_refused_at_their_line(tmp_path: Path) -> N
 
     with pytest.raises(DatasetError, match=r"line 3, column 'label': 'caf\\\\xe9' is no UTF-8"):
         read_manifest(str(file))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("image,file,label", "columns 'image' and 'file' could each be the path; rename one"),
+        ("path,class,species", "columns 'class' and 'species' could each be the label"),
+    ],
+)
+def test_ambiguous_columns_are_refused_with_all_of_them(
+    tmp_path: Path, header: str, message: str
+) -> None:
+    with pytest.raises(DatasetError, match=f"{message}.*There are: {header.replace(',', ', ')}"):
+        read_manifest(written(tmp_path, f"{header}\na,b,c\n"))
+
+
+def test_open_quote_is_refused_at_its_line(tmp_path: Path) -> None:
+    text = 'path,label\na.jpg,cat\nb.jpg,"big\nc.jpg,dog\nd.jpg,dog\n'
+    with pytest.raises(DatasetError, match=r"line 3: .*A quote that begins there is not closed"):
+        read_manifest(written(tmp_path, text))
+
+
+def test_image_again_in_another_split_counts_once(tmp_path: Path) -> None:
+    file = written(tmp_path, "path,label,split\na.jpg,cat,train\n./a.jpg,cat,test\n")
+    found = read_manifest(file)
+    assert (found.split, found.n_in_other_splits) == (["train"], 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (pa.array([b"cat", "caf\u00e9".encode()]), ["cat", "caf\u00e9"]),
+        (pa.array([1.0, None]), ["1", ""]),
+        (pa.array([1.5, 2.0]), ["1.5", "2.0"]),
+        (pa.array(["cat", "dog"]).dictionary_encode(), ["cat", "dog"]),
+    ],
+    ids=["bytes", "whole numbers with a gap", "floats", "categories"],
+)
+def test_labels_of_parquet_are_text(tmp_path: Path, labels: pa.Array, expected: list[str]) -> None:
+    parquet.write_table(pa.table({"path": ["a", "b"], "label": labels}), tmp_path / "m.parquet")
+    assert read_manifest(str(tmp_path / "m.parquet")).label == expected
+
+
+def test_several_labels_of_an_image_are_refused_at_their_row(tmp_path: Path) -> None:
+    table = pa.table({"path": ["a", "b"], "label": [["cat"], ["cat", "dog"]]})
+    parquet.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(DatasetError, match=r"row 1, column 'label': expected one value, got sev"):
+        read_manifest(str(tmp_path / "m.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.json", "{", "is no JSON"),
+        ("m.json", '{"a": 1}', "expected a list of objects, COCO's"),
+        ("m.json", '{"images": [{}], "annotations": [], "categories": []}', "missing in COCO's"),
+        ("m.json", "[1]", "entry 1: expected an object, got int"),
+        ("m.jsonl", '{"path": "a"}\n{"path"\n', "line 2 is no JSON"),
+        ("m.json", '[{"path": "a", "label": {"x": 1}}]', "entry 1, column 'label': .*an object"),
+    ],
+)
+def test_broken_json_is_one_line(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as raised:
+        read_manifest(written(tmp_path, text, name))
+    assert "\n" not in str(raised.value)

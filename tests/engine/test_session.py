@@ -195,7 +195,7 @@ def test_percentiles_are_measured_on_the_training_images_and_said(scans: Path) -
     reading = features.provenance["reading"]
     assert reading["value_range"] == [low, high]
     assert reading["measured"] == "p1,p99 of 6 images of the train split"
-    assert notes[0] == f"value range {reading['measured']}: {low:g} to {high:g}"
+    assert notes[1] == f"value range {reading['measured']}: {low:g} to {high:g}"
 
 
 @pytest.mark.filterwarnings("ignore::featx.errors.ValueRangeWarning")

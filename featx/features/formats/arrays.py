@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from featx._files import atomic_write, write_together
-from featx.data.manifests import COLUMNS
+from featx.data.manifest_columns import COLUMNS
 from featx.features.formats.content import (
     Content,
     Matrix,

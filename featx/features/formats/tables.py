@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._files import atomic_write, write_together
-from featx.data.manifests import COLUMNS
+from featx.data.manifest_columns import COLUMNS
 from featx.errors import FeatureFileError
 from featx.features.formats.content import (
     Content,

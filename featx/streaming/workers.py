@@ -147,7 +147,8 @@ def _in_worker_threads(
             return extract_chunk(threads.extract, indices, map(prepare, indices), fingerprints)
 
         def write(chunk: Chunk) -> Chunk:
-            return to_shards(producer, chunk, fingerprints, folder, backend=threads.backend())
+            speed = {"backend": threads.backend()}
+            return to_shards(producer, chunk, fingerprints, folder, images.reading, **speed)
 
         pool = ThreadPoolExecutor(n_jobs, "featx-worker", threads.begin)
         writers = ThreadPoolExecutor(_N_WRITERS, "featx-write")
@@ -178,7 +179,8 @@ def _in_parent(
     extract = partial(extract_chunk, producer._extract_layers, fingerprints=fingerprints)
     chunks = (extract(part, islice(decoded, len(part))) for part in parts)
     try:
-        writes = (partial(to_shards, producer, chunk, fingerprints, folder) for chunk in chunks)
+        write = partial(to_shards, producer)
+        writes = (partial(write, chunk, fingerprints, folder, images.reading) for chunk in chunks)
         yield from run_ahead(writer, writes, 1)
     finally:
         decoders.shutdown(cancel_futures=True)
@@ -200,7 +202,7 @@ def _work(
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
     chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
-    return to_shards(producer, chunk, fingerprints, folder)
+    return to_shards(producer, chunk, fingerprints, folder, images.reading)
 
 
 def run_ahead(

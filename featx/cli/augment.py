@@ -18,7 +18,7 @@ def augment_command(
     augmentation: options.AugmentationOptions,
     network: Annotated[options.FeatureOptions, options.Only("model", "size", "trust")],
     rules: options.Seed,
-    run: options.MaxPixels,
+    reading: options.Reading,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="The grid, a .png or .jpg.")
     ] = "augmented.png",
@@ -48,7 +48,7 @@ def augment_command(
         flip=not augmentation.no_flip,
         **network.given(),
         **rules.given(),
-        max_pixels=run.max_pixels,
+        **reading.reading(),
         **views,
     )
     try:

@@ -113,9 +113,9 @@ def _print(features: FeatureSet, path: Path | None, seconds: float, *, as_json: 
             "extract",
             [_row(features, entry, seconds) for entry in features.provenance["extractors"]],
             data=features.provenance["data"],
-            n_ignored=features.provenance["n_ignored"],
             output=None if path is None else str(path),
             n_images=n,
+            n_ignored=features.provenance["n_ignored"],
             failures=failures,
         )
     elif path is None:

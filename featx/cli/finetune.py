@@ -175,7 +175,8 @@ def finetune_command(
     if summary:
         from featx.finetuning.experiment import summarize_training
 
-        parameters |= {key: run.given().get(key) for key in ("domains", "splits")}
+        known = run.given()
+        parameters |= {key: known[key] for key in ("domains", "splits") if key in known}
         stages = summarize_training(data, compare=comparison.compare, **parameters)
         _print_stages(stages, as_json=printed.as_json)
         return

@@ -122,7 +122,7 @@ def predict_command(
         list[str],
         typer.Argument(metavar="IMAGES", help="Folders, files, a manifest, - for names on stdin."),
     ],
-    network: options.Reading,
+    network: Annotated[options.FeatureOptions, options.Only("decode", "precision", "trust")],
     run: options.StoredOnly,
     printed: Annotated[
         options.PrintOptions,

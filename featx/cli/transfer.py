@@ -36,7 +36,7 @@ class TransferOptions(options.OptionGroup):
 def transfer_command(
     data: options.Data,
     features: options.Features,
-    sharing: TransferOptions,
+    sampling: TransferOptions,
     rules: Annotated[
         options.ProtocolOptions,
         options.Only("classifier", "scale", "C", "seeds", "random_state", "class_weight", "groups"),
@@ -64,14 +64,16 @@ def transfer_command(
             features.extractor,
             progress=reporter,
             **features.given(),
-            **sharing.given(),
+            **sampling.given(),
             **rules.given(),
             **run.given(),
         )
     for_people = not (printed.as_json or printed.as_csv or printed.safe_csv)
-    shown = _readable(result, has_pairs=pairs) if for_people else result
-    print_result(result, shown=shown, report=printed.report, **printed.formats)
-    conclude(result, strict=printed.strict)
+    print_result(
+        _readable(result, has_pairs=pairs) if for_people else result,
+        **printed.formats,
+    )
+    conclude(result, printed.report, strict=printed.strict)
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:

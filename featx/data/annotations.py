@@ -19,8 +19,8 @@ def read_records(content: Any) -> Records:
     Parameters
     ----------
     content : list or dict
-        A list of objects is taken as it is; COCO's images and Label Studio's tasks become
-        ``path`` and ``label``, a list of the classes that the annotations name.
+        A list of objects is taken as it is; COCO's images and Label Studio's tasks have a
+        ``label`` where all of an image's annotations name the same.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def read_records(content: Any) -> Records:
     ...     "annotations": [{"image_id": 1, "category_id": 3}],
     ...     "categories": [{"id": 3, "name": "cat"}],
     ... })
-    [{'path': 'a.jpg', 'label': ['cat']}]
+    [{'path': 'a.jpg', 'label': 'cat'}]
     """
     try:
         if isinstance(content, dict) and "images" in content:
@@ -59,7 +59,7 @@ def _coco(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if "category_id" in it:
             labels[it["image_id"]].append(names.get(it["category_id"], it["category_id"]))
     for it in content["images"]:
-        yield {"path": it["file_name"], "label": _unique(labels[it["id"]])}
+        yield {"path": it["file_name"], "label": _one_of(labels[it["id"]])}
 
 
 def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -72,8 +72,9 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, A
             for result in annotation.get("result", ())
             for choice in result.get("value", {}).get("choices", ())
         ]
-        yield {**task["data"], "label": _unique(choices)}
+        yield {**task["data"], "label": _one_of(choices)}
 
 
-def _unique(labels: Sequence[Any]) -> list[Any]:
-    return list(dict.fromkeys(labels))
+def _one_of(labels: Sequence[Any]) -> Any:
+    """The class that all annotations name; None where they name several, or none."""
+    return labels[0] if len(set(labels)) == 1 else None

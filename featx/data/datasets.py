@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,13 @@ from featx.data.groups import column_of_groups, deal_groups, draw_groups, group_
 from featx.data.image_dataset import ImageDataset, Strings, name_of
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.listings import Meaning, Source, list_sources
-from featx.errors import DatasetError, SpecError, did_you_mean
+from featx.errors import DatasetError, did_you_mean
 
 __all__ = ["ImageDataset", "fold_numbers", "load_dataset", "train_test_indices"]
 
 logger = logging.getLogger(__name__)
+
+_SPLITS = ("auto", "none")
 
 Labels: TypeAlias = Sequence[str] | Strings | npt.NDArray[np.intp]
 
@@ -29,9 +31,13 @@ def load_dataset(
     data: Source | Iterable[Source],
     *,
     domains: bool | Sequence[str] | None = None,
-    splits: str | None = None,
     groups: str | bool | None = None,
+    splits: str = "auto",
     root: Source | None = None,
+    value_range: Any = None,
+    window: Any = None,
+    pages: str | None = None,
+    bands: Any = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageDataset:
     """Pictures of folders, files, manifests or a data set by name, not decoded yet.
@@ -49,16 +55,19 @@ def load_dataset(
     domains : bool or list of str, optional
         Whether the folder above the class is the domain; a list keeps only those domains. A
         manifest says its domains by itself.
-    splits : "none", optional
-        Refuse what folders and manifests say of splits: a folder called ``train`` is like any
-        other. By default names of splits are those of `featx.data.splits.find_split`.
     groups : str or False, optional
         Images of one group, such as a patient or a site, are kept on one side of every split: a
         column of the manifest, or ``re:PATTERN``, searched for in the images' names, where what
         its parentheses match is the group. By default the manifest's column ``group``; False
         takes none.
+    splits : {"auto", "none"}, default="auto"
+        Whether folders called as splits are (`featx.data.splits.find_split`), and a manifest's
+        column ``split``, name the images' splits. With ``none`` such a folder above the classes
+        is passed over, and one that holds images itself is a class.
     root : path, optional
         Where torchvision's data sets lie or are downloaded to; by default the user's cache.
+    value_range, window, pages, bands
+        How stored values become pixels, as in `featx.Images`.
     max_pixels : int, default=89478485
         Pictures with more pixels are refused before they are decoded.
 
@@ -80,9 +89,9 @@ def load_dataset(
     given = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not given:
         raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
-    if splits not in (None, "none"):
-        raise SpecError(f"splits must be 'none', or None for those of the data; got {splits!r}.")
-    meaning = Meaning(bool(domains), splits is None, column_of_groups(groups))
+    if splits not in _SPLITS:
+        raise DatasetError(f"splits must be one of {', '.join(_SPLITS)}; got {splits!r}.")
+    meaning = Meaning(bool(domains), splits != "none", column_of_groups(groups))
     dataset = list_sources(given, meaning, root=root)
     if not len(dataset):
         raise DatasetError(" ".join(dataset.notes))
@@ -93,7 +102,15 @@ def load_dataset(
     for folder, reason in dataset.unreadable:
         logger.warning("Folder %s cannot be read: %s.", folder, reason)
     names = _unique(dataset.names)
-    images = Images(dataset.images, names=names, max_pixels=max_pixels)
+    images = Images(
+        dataset.images,
+        names=names,
+        value_range=value_range,
+        window=window,
+        pages=pages,
+        bands=bands,
+        max_pixels=max_pixels,
+    )
     dataset = replace(dataset, images=images, names=names, source=_describe(given))
     return group_images(dataset, groups)
 

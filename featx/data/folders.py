@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from featx.data.dicom import is_dicom
 from featx.data.image_formats import IMAGE_SUFFIXES
+from featx.data.readers import plug_in_suffixes
 from featx.data.splits import find_split, is_filler
 
 _SYSTEM_FOLDERS = frozenset(
@@ -20,22 +22,25 @@ _SYSTEM_FOLDERS = frozenset(
 """Folders that systems and other programs leave among images, in lower case."""
 
 _UNREAD_SUFFIXES = frozenset(
-    {".3fr", ".ai", ".arw", ".cr2", ".cr3", ".czi", ".dcm", ".dng", ".eps", ".exr", ".fit", ".fits"}
+    {".3fr", ".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits"}
     | {".hdr", ".ico", ".jxl", ".jxr", ".mha", ".mrxs", ".nd2", ".ndpi", ".nef", ".nii", ".nrrd"}
     | {".orf", ".pcx", ".pef", ".psd", ".raf", ".rw2", ".scn", ".srw", ".svg", ".svs", ".tga"}
-    | {".vsi", ".wmf", ".emf", ".xcf"}
+    | {".dcm", ".pdf", ".raw", ".vsi", ".wmf", ".emf", ".xcf"}
 )
 """Images by suffix that are not read, unless a reader for them is there."""
 
 _METADATA_FILES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 """Manifests of the folder that they lie in, as in Hugging Face's `datasets`."""
 
-_RESULT_FILES = frozenset({"results.json", "table.csv"})
-_REPORT_FILES = _RESULT_FILES | {"report.html", "thumbnails.json"}
+_RESULTS = "results.json"
+_REPORT_FILES = frozenset({_RESULTS, "table.csv", "report.html", "thumbnails.json"})
 _REPORT_FIGURES = "figures"
 """What a report of featx is known by, and its folder that holds images."""
 
-_N_SNIFFED_BYTES = 16
+_NO_IMAGES = ("features.npy", "DICOMDIR")
+"""Features that featx wrote, and lists of DICOMs: by suffix or content they would be images."""
+
+_N_SNIFFED_BYTES = 132
 _MAGIC = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
@@ -87,6 +92,8 @@ class Placement:
     label: str = ""
     split: str = ""
     domain: str = ""
+    folder: str = field(default="", compare=False)
+    """What the folder of the split is called."""
 
 
 def read_tree(root: str) -> Tree:
@@ -145,7 +152,8 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
     folders : collection of tuple
         Those that hold pictures, by their parts relative to a root.
     has_splits : bool, default=True
-        Whether folders may be splits.
+        Whether folders name splits; without, one above the classes is passed over, and one that
+        holds images itself is a class.
 
     Returns
     -------
@@ -154,15 +162,17 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
     Examples
     --------
     >>> place_folders([("train2017", "cat"), ("test", "cat"), ("figures",)])["train2017", "cat"]
-    Placement(label='cat', split='train', domain='')
+    Placement(label='cat', split='train', domain='', folder='train2017')
     """
     inner: dict[Parts, set[str]] = defaultdict(set)
     for parts in folders:
         for depth in range(len(parts)):
             inner[parts[:depth]].add(parts[depth])
     roles: dict[Parts, str] = {}
-    for parent in list(inner) if has_splits else ():
+    for parent in list(inner):
         roles |= _roles_of(parent, inner)
+    if not has_splits:  # A folder of images is then its class, whatever it is called.
+        roles = {p: role for p, role in roles.items() if role != _STRAY and inner.get(p)}
     above = {p: [roles.get(p[: i + 1], "") for i in range(len(p))] for p in folders}
     named = {
         parts: tuple(name for name, role in zip(parts, above[parts]) if role in ("", _STRAY))
@@ -176,14 +186,17 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
     if len(lasts) == 1 and is_filler(*lasts):
         named = {parts: names[:-1] for parts, names in named.items()}
     height = _domain_height(list(named.values()))
-    return {
-        parts: Placement(
+    placements = {}
+    for parts, names in named.items():
+        splits = [(name, role) for name, role in zip(parts, above[parts]) if role]
+        folder, split = splits[-1] if has_splits and splits else ("", "")
+        placements[parts] = Placement(
             label=unicodedata.normalize("NFC", names[-1]) if names else "",
-            split=next((it for it in reversed(above[parts]) if it not in ("", _STRAY)), ""),
+            split="" if split == _STRAY else split,
             domain=names[-height] if len(names) >= height else "",
+            folder=folder,
         )
-        for parts, names in named.items()
-    }
+    return placements
 
 
 def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
@@ -222,7 +235,9 @@ def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
 def _is_image(path: str) -> bool:
     """Whether a file is a picture by its suffix or, if it has none, by its first bytes."""
     suffix = _suffix_of(path)
-    return suffix in IMAGE_SUFFIXES or (not suffix and _looks_like_image(path))
+    if not suffix:
+        return _looks_like_image(path)
+    return suffix in IMAGE_SUFFIXES or suffix in plug_in_suffixes()
 
 
 def _suffix_of(path: str) -> str:
@@ -251,7 +266,8 @@ def _read_folder(
     images = []
     other = []
     entries = _entries(folder)
-    is_report = {entry.name for entry in entries} >= _RESULT_FILES
+    reported = _REPORT_FILES & {entry.name for entry in entries}
+    is_report = _RESULTS in reported and len(reported) > 1
     for entry in entries:
         if _leads(entry.is_dir):
             if entry.name.lower() in _SYSTEM_FOLDERS or (
@@ -275,12 +291,12 @@ def _read_folder(
 
 
 def _unread_images(files: Sequence[os.DirEntry[str]]) -> Counter[str]:
-    """Images that featx does not read, by suffix; the first file is looked into."""
+    """Files by suffix where all are images that featx does not read; the first is looked into."""
     suffixes = [_suffix_of(file.name) for file in files]
     known = set(_UNREAD_SUFFIXES)
     if files and _looks_like_image(files[0].path):
         known.add(suffixes[0])
-    return Counter(suffix for suffix in suffixes if suffix in known)
+    return Counter(suffixes) if known.issuperset(suffixes) else Counter()
 
 
 def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
@@ -293,6 +309,8 @@ def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
 
 
 def _is_image_entry(entry: os.DirEntry[str]) -> bool:
+    if entry.name in _NO_IMAGES:
+        return False
     # A link that leads nowhere is taken by its name, to be reported; a pipe would block.
     if not _leads(entry.is_file) and not entry.is_symlink():
         return False
@@ -321,7 +339,7 @@ def _looks_like_image(path: str) -> bool:
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     is_bmp = head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"
     is_netpbm = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
-    return is_webp or is_bmp or is_netpbm
+    return is_webp or is_bmp or is_netpbm or is_dicom(head)
 
 
 def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
@@ -332,11 +350,15 @@ def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
     names = inner[parent]
     splits = {name: split for name in names if (split := find_split(name))}
     with_folders = {name for name in names if inner.get((*parent, name))}
+    evals = [name for name in splits if "eval" in name.lower()]
+    others = {split for name, split in splits.items() if name not in evals}
+    if others >= {"val"} and "test" not in others:  # Beside "dev", "eval" is to test on.
+        splits |= dict.fromkeys(evals, "test")
     is_partition = "train" in splits.values() and len(set(splits.values())) > 1
     if not (splits.keys() & with_folders or names - with_folders <= splits.keys() or is_partition):
         return {}
-    others = dict.fromkeys(names - splits.keys() if is_partition else (), _STRAY)
-    return {(*parent, name): role for name, role in (splits | others).items()}
+    strays = dict.fromkeys(names - splits.keys() if is_partition else (), _STRAY)
+    return {(*parent, name): role for name, role in (splits | strays).items()}
 
 
 def _domain_height(named: list[Parts]) -> int:

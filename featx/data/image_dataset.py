@@ -31,8 +31,12 @@ class ImageDataset:
         None where nothing is known of any picture, the empty text where nothing is of one.
         Splits are ``train``, ``val`` and ``test``; images of one group, such as a patient, are
         kept on one side of every split.
-    left_out : Counter
-        How many files in the folders given are no pictures, by suffix; dot files are not counted.
+    ignored : Counter
+        How many files in the folders given are no images, by suffix; dot files are not counted.
+    left_out : list of str
+        Folders that were not read: those of systems, and the figures of featx's reports.
+    split_folders : dict of str to str
+        Split that each folder called as one stands for.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     source : str
@@ -40,7 +44,7 @@ class ImageDataset:
     notes : list of str
         Why a source has no images.
     remarks : list of str
-        What else was understood: folders that were not read, rows left out.
+        What else was understood, such as which columns of a manifest were read.
 
     Examples
     --------
@@ -56,7 +60,9 @@ class ImageDataset:
     splits: Strings | None = None
     domains: Strings | None = None
     groups: Strings | None = None
-    left_out: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    left_out: list[str] = field(default_factory=list)
+    split_folders: dict[str, str] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
     notes: list[str] = field(default_factory=list)
@@ -68,7 +74,7 @@ class ImageDataset:
     @property
     def n_ignored(self) -> int:
         """How many files in the folders given are no pictures."""
-        return self.left_out.total()
+        return self.ignored.total()
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
         """Pictures at `indices`, in that order, and what is known about them."""
@@ -134,7 +140,9 @@ def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
         splits=_joined([(len(dataset), dataset.splits) for dataset in datasets]),
         domains=_joined([(len(dataset), dataset.domains) for dataset in datasets]),
         groups=_joined([(len(dataset), dataset.groups) for dataset in datasets]),
-        left_out=sum((dataset.left_out for dataset in datasets), Counter()),
+        ignored=sum((dataset.ignored for dataset in datasets), Counter()),
+        left_out=[folder for dataset in datasets for folder in dataset.left_out],
+        split_folders={k: v for dataset in datasets for k, v in dataset.split_folders.items()},
         unreadable=[pair for dataset in datasets for pair in dataset.unreadable],
         notes=[note for dataset in datasets for note in dataset.notes],
         remarks=list(dict.fromkeys(it for dataset in datasets for it in dataset.remarks)),

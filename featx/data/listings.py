@@ -35,7 +35,6 @@ from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import printable
 from featx.data.manifest_paths import say_where
 from featx.data.manifests import MANIFEST_SUFFIXES, Manifest, read_manifest, read_metadata
-from featx.data.splits import find_split
 from featx.errors import DatasetError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ def list_sources(
     DatasetError
         If there is no such source, or it is no manifest and a column is asked for.
     """
-    sources, left_out = _without_notes(sources)
+    sources, notes = _without_notes(sources)
     named = {i: _list_named(source, meaning, root) for i, source in enumerate(sources)}
     paths = [os.fspath(source) for i, source in enumerate(sources) if named[i] is None]
     found = [dataset for dataset in named.values() if dataset is not None]
@@ -100,7 +99,7 @@ def list_sources(
         first = next(i for i, dataset in named.items() if dataset is None)
         found.insert(first, _list_paths(paths, meaning))
     joined = join_datasets(found)
-    return replace(joined, left_out=joined.left_out + left_out) if left_out else joined
+    return replace(joined, ignored=joined.ignored + notes) if notes else joined
 
 
 def _without_notes(sources: Sequence[Source]) -> tuple[Sequence[Source], Counter[str]]:
@@ -265,26 +264,29 @@ def _list_roots(roots: list[_Root], prefixes: list[Parts], meaning: Meaning) -> 
             for name in names
         }
         for file in root.tree.metadata:
-            _apply_metadata(os.path.join(root.folder, *file), rows, meaning)
+            if not _apply_metadata(os.path.join(root.folder, *file), rows, meaning):
+                tree.other[os.path.splitext(file[-1])[1]] += 1
         found += sorted(rows.items(), key=itemgetter(0)) if root.is_folder else rows.items()
+    left_out = [os.path.join(root.folder, *parts) for root in roots for parts in root.tree.skipped]
     domains = known_column(printable(it.domain) for _, it in found)
     return make_dataset(
         [path for path, _ in found],
         labels=known_column(printable(it.label) for _, it in found),
         splits=known_column(it.split for _, it in found),
         domains=domains if meaning.has_domains else None,
-        left_out=tree.other,
+        ignored=tree.other,
+        left_out=[name_of(folder) for folder in left_out],
+        split_folders={it.folder: it.split for it in placements.values() if it.split},
         unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
         notes=[_nothing_in(root.folder, root.tree) for root in roots if not root.tree.images],
-        remarks=list(_remarks(tree, placements)),
     )
 
 
-def _apply_metadata(file: str, rows: dict[str, Placement], meaning: Meaning) -> None:
-    """Let a folder's own manifest, where it names classes, say what its images are."""
+def _apply_metadata(file: str, rows: dict[str, Placement], meaning: Meaning) -> bool:
+    """Let a folder's own manifest say what its images are; False where it names no classes."""
     manifest = read_metadata(file)
     if manifest is None:
-        return
+        return False
     folder = os.path.join(os.path.dirname(file), "")
     rows |= {
         path: replace(placement, label="")
@@ -301,6 +303,7 @@ def _apply_metadata(file: str, rows: dict[str, Placement], meaning: Meaning) -> 
         }
         values = {name: column[index] for name, column in said.items() if column is not None}
         rows[path] = replace(rows.get(path, Placement()), **values)
+    return True
 
 
 def _joined_tree(roots: list[_Root], prefixes: list[Parts]) -> Tree:
@@ -316,21 +319,6 @@ def _joined_tree(roots: list[_Root], prefixes: list[Parts]) -> Tree:
         joined.unreadable += tree.unreadable
         joined.other += tree.other
     return joined
-
-
-def _remarks(tree: Tree, placements: dict[Parts, Placement]) -> Iterator[str]:
-    """Which folders were taken for splits by a name of their own, and which were not read."""
-    splits = {
-        name
-        for parts, placement in placements.items()
-        for name in parts
-        if placement.split and find_split(name) == placement.split != name.lower()
-    }
-    if splits:
-        yield f"splits from {', '.join(sorted(map(printable, splits)))}"
-    if tree.skipped:
-        names = sorted({printable(parts[-1]) for parts in tree.skipped})
-        yield f"folders not read: {', '.join(names)}"
 
 
 def _refuse_vanished(roots: list[_Root], tree: Tree) -> None:

@@ -7,9 +7,10 @@ import re
 _SPLITS = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation"), "test"),
+    **dict.fromkeys(("eval", "evaluation"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Words that name a split, as in Hugging Face's `datasets`, and what featx calls it."""
+"""Words that name a split, and what featx calls it."""
 
 _FILLERS = frozenset(
     {"data", "dataset", "folder", "full", "image", "images", "img", "imgs", "jpg", "original"}

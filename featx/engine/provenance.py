@@ -15,9 +15,11 @@ import featx
 from featx._files import to_plain
 from featx._fingerprints import fingerprint
 from featx.data.image_dataset import ImageDataset
+from featx.data.reading import Reading
 from featx.engine.jobs import Job
 from featx.engine.specs import spec_of
 from featx.store.shards import PRODUCERS
+from featx.streaming.chunks import row_settings
 
 
 def provenance_of(jobs: list[Job], dataset: ImageDataset, learned_on: str | None) -> dict[str, Any]:
@@ -27,6 +29,7 @@ def provenance_of(jobs: list[Job], dataset: ImageDataset, learned_on: str | None
     ----------
     jobs : list of Job
     dataset : ImageDataset
+        The images, and how they are read.
     learned_on : str or None
         ``train`` or ``all``, where an extractor learned from pictures.
 
@@ -35,22 +38,25 @@ def provenance_of(jobs: list[Job], dataset: ImageDataset, learned_on: str | None
     dict
         Plain values only, as JSON has them.
     """
+    reading = dataset.images.reading
     return {
         "featx": featx.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv if sys.argv and sys.argv[0].endswith("featx") else None,
         "data": dataset.source,
         "n_ignored": dataset.n_ignored,
-        "extractors": [entry for job in jobs for entry in _entries(job)],
+        "extractors": [entry for job in jobs for entry in _entries(job, reading)],
         "learned_on": learned_on,
+        "reading": to_plain(reading.settings())
+        | ({"measured": reading.measured} if reading.measured else {}),
         "versions": {"python": platform.python_version(), **dict(_versions())},
         "platform": platform.platform(),
     }
 
 
-def _entries(job: Job) -> Iterable[dict[str, Any]]:
+def _entries(job: Job, reading: Reading) -> Iterable[dict[str, Any]]:
     for layer, name in job.names.items():
-        settings = job.extractor.settings(layer)
+        settings = row_settings(job.extractor, layer, reading)
         yield {
             "name": name,
             "spec": spec_of(job.extractor) if layer == "" else name,

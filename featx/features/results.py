@@ -72,7 +72,7 @@ class Result:
 
     @property
     def n_ignored(self) -> int:
-        """How many files in the folders given are no pictures."""
+        """How many files in the folders given are no images."""
         return int(self.provenance.get("n_ignored", 0))
 
     def to_dict(self) -> dict[str, Any]:

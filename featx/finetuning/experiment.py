@@ -19,6 +19,7 @@ from featx.finetuning.checkpoints import remove_checkpoints
 from featx.finetuning.classifier import (
     SCRATCH_LR,
     FineTunedClassifier,
+    check_bands,
     what_trains,
 )
 from featx.finetuning.experiment_results import make_result
@@ -58,7 +59,7 @@ def finetune(
     seeds: int = 1,
     random_state: int = 0,
     class_weight: str | None = None,
-    splits: str | None = None,
+    splits: str = "auto",
     groups: str | bool | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -132,7 +133,8 @@ def finetune(
         progress=progress,
         **parameters,
     )
-    base["store"] = cache
+    check_bands(dataset.images.reading)
+    base |= {"store": cache, **dataset.images.reading.settings()}
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
     if output is not None:
@@ -171,7 +173,7 @@ def summarize_training(
     model: Any = "featxnet",
     *,
     domains: Any = None,
-    splits: str | None = None,
+    splits: str = "auto",
     compare: Sequence[str] | None = None,
     **parameters: Any,
 ) -> list[StageSummary]:
@@ -184,7 +186,7 @@ def summarize_training(
     data : str, path, list of these, or ImageDataset
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
-    splits : "none", optional
+    splits : {"auto", "none"}, default="auto"
     compare : sequence of str, optional
         As in `finetune`, where each strategy says what it trains.
     **parameters

@@ -24,16 +24,16 @@ def task(*choices: str, **more: Any) -> dict[str, Any]:
 
 def test_coco_gives_each_image_its_categories() -> None:
     assert [(it["path"], it["label"]) for it in read_records(COCO)] == [
-        ("0.jpg", ["cat"]),
-        ("1.jpg", ["cat", "dog"]),
-        ("2.jpg", []),
+        ("0.jpg", "cat"),
+        ("1.jpg", None),
+        ("2.jpg", None),
     ]
 
 
 def test_label_studio_gives_each_image_its_choices() -> None:
     tasks = [task("cat", "cat"), task("cat", "dog"), task(), task("cat", was_cancelled=True)]
     labels = [it["label"] for it in read_records(tasks)]
-    assert labels == [["cat"], ["cat", "dog"], [], []]
+    assert labels == ["cat", None, None, None]
 
 
 def test_list_of_objects_is_taken_as_it_is() -> None:

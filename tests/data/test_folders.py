@@ -296,3 +296,10 @@ def test_splits_may_be_refused() -> None:
     folders = [("train", "cat"), ("test",)]
     found = place_folders(folders, has_splits=False)
     assert [(it.label, it.split) for it in found.values()] == [("cat", ""), ("test", "")]
+
+
+def test_lists_of_dicoms_and_features_of_featx_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in ("DICOMDIR", "features.npy", "IM0001", "a.npy"):
+        (tmp_path / "cat" / name).write_bytes(bytes(128) + b"DICM")
+    assert read_tree(str(tmp_path)).images == {("cat",): ["IM0001", "a.npy"]}

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from featx.data.datasets import load_dataset
-from featx.errors import DatasetError, SpecError
+from featx.errors import DatasetError
 
 
 @pytest.fixture
@@ -131,16 +131,15 @@ def test_splits_are_refused_on_demand(tmp_path: Path, monkeypatch: pytest.Monkey
     assert understood("data", splits="none") == [("cat", "-"), ("cat", "-"), ("dog", "-")]
     (tmp_path / "m.csv").write_text("path,split\nm/1.jpg,train\n")
     assert understood("m.csv", splits="none") == [("-", "-")]
-    with pytest.raises(SpecError, match=r"splits must be 'none'.* got 'no'"):
+    with pytest.raises(DatasetError, match=r"splits must be one of auto, none; got 'no'"):
         load_dataset("data", splits="no")
 
 
-def test_splits_under_names_of_their_own_are_said(tmp_path: Path) -> None:
+def test_split_folders_and_folders_left_out_are_known(tmp_path: Path) -> None:
     lay(tmp_path, "train2017/cat/1.jpg", "val2017/cat/1.jpg", "thumbnails/1.jpg")
-    assert load_dataset(tmp_path).remarks == [
-        "splits from train2017, val2017",
-        "folders not read: thumbnails",
-    ]
+    dataset = load_dataset(tmp_path)
+    assert dataset.split_folders == {"train2017": "train", "val2017": "val"}
+    assert dataset.left_out == [f"{tmp_path}/thumbnails"]
 
 
 def test_class_that_would_vanish_is_refused(tmp_path: Path) -> None:

@@ -61,14 +61,6 @@ def test_rows_carry_paths_labels_splits_and_failures(folder: Path) -> None:
     assert "not an image" in reason
 
 
-def test_class_of_which_no_image_can_be_read_is_noted(folder: Path) -> None:
-    (folder / "train/green").mkdir()
-    (folder / "train/green/0.png").write_bytes(b"not a picture")
-    listener = Listener()
-    extract(folder, "mean_color", progress=listener, store=None)
-    assert "note: no image can be read of class green" in listener.notes
-
-
 def test_each_row_belongs_to_its_image(folder: Path) -> None:
     features = extract(folder, "mean_color")
     assert features.labels is not None
@@ -114,7 +106,7 @@ def test_codebooks_learn_on_the_train_split(shared: Callable[[str], Path]) -> No
         "bovw:orb,n_words=8",
         progress=listener,
     )
-    assert "no train split" in listener.notes[1]
+    assert any("no train split" in note for note in listener.notes)
     assert features.provenance["learned_on"] == "all"
 
 

@@ -496,7 +496,7 @@ class PrintOptions(OptionGroup):
     ] = False
 
     @property
-    def formats(self) -> dict[str, bool]:
+    def formats(self) -> dict[str, Any]:
         """How the table is printed."""
         return {name: getattr(self, name) for name in _FORMATS}
 

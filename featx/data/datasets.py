@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -112,6 +113,7 @@ def load_dataset(
         max_pixels=max_pixels,
     )
     dataset = replace(dataset, images=images, names=names, source=_describe(given))
+    dataset = replace(dataset, words=_quote(given))
     return group_images(dataset, groups)
 
 
@@ -241,6 +243,12 @@ def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> Image
             )
     is_wanted = np.isin(dataset.domains, wanted)
     return dataset if is_wanted.all() else dataset.take(np.flatnonzero(is_wanted))
+
+
+def _quote(given: Sequence[Source]) -> str:
+    """Sources as a command line has them; of many, the first three."""
+    words = [shlex.quote(name_of(os.fspath(source))) for source in given[:3]]
+    return " ".join([*words, *(["…"] if len(given) > 3 else [])])
 
 
 def _describe(given: Sequence[Source]) -> str:

@@ -145,7 +145,7 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
 
     A folder without folders of classes in it is a split only beside one that has them, beside
     splits alone, or where there are both ``train`` and another: a class may be called "train".
-    Beside ``train`` and another split, only folders of the classes in these name a class.
+    Beside ``train`` and another split, a folder names classes only if it has one of theirs.
 
     Parameters
     ----------
@@ -179,9 +179,9 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
         for parts in folders
     }
     classes = {names[-1] for p, names in named.items() if names and _STRAY not in above[p]}
-    for parts in folders:
-        if _STRAY in above[parts] and named[parts][-1] not in classes:
-            named[parts] = ()
+    strays = {p: p[: above[p].index(_STRAY) + 1] for p in folders if _STRAY in above[p]}
+    with_classes = {top for parts, top in strays.items() if named[parts][-1] in classes}
+    named |= {parts: () for parts, top in strays.items() if top not in with_classes}
     lasts = {names[-1] for names in named.values() if names}
     if len(lasts) == 1 and is_filler(*lasts):
         named = {parts: names[:-1] for parts, names in named.items()}

@@ -41,6 +41,8 @@ class ImageDataset:
         Folders that could not be read, and why.
     source : str
         What was given.
+    words : str
+        The same as a command line has it.
     notes : list of str
         Why a source has no images.
     remarks : list of str
@@ -65,6 +67,7 @@ class ImageDataset:
     split_folders: dict[str, str] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
+    words: str = ""
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 

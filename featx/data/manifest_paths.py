@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from featx.data.folders import read_tree
 from featx.data.image_formats import IMAGE_SUFFIXES
 
-_MAX_SEARCHED = 100_000
+_MAX_SEARCHED = 1000
+"""Folders that are searched for a file of the same name."""
 
 
 def resolve_paths(folder: str, names: Sequence[str]) -> list[str]:
@@ -45,12 +46,13 @@ def resolve_paths(folder: str, names: Sequence[str]) -> list[str]:
 
 
 def say_where(folder: str, path: str) -> str:
-    """Hint for a file that is not there: one of its name that is, under the manifest's folder."""
+    """Hint for a file that is not there: one of its name under the manifest's folder or parent."""
     name = os.path.basename(path)
-    inner = os.walk(folder or ".")
-    for place, _, files in islice(inner, _MAX_SEARCHED):
+    here = folder or os.curdir
+    walks = (os.walk(top) for top in (here, os.path.join(here, os.pardir)))
+    for place, _, files in chain(*(islice(walk, _MAX_SEARCHED) for walk in walks)):
         if name in files:
-            found = os.path.relpath(os.path.join(place, name), folder or ".")
+            found = os.path.relpath(os.path.join(place, name), here)
             return f" There is {found}: write paths so, or move the manifest."
     return ""
 

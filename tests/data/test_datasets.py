@@ -148,6 +148,13 @@ def test_manifest_gives_groups_by_itself_by_column_or_not_at_all(tmp_path: Path)
     assert groups_of(False) is None
 
 
+def test_sources_are_known_as_a_command_line_has_them(tmp_path: Path) -> None:
+    lay(tmp_path, "my cats/1.jpg", "dogs/1.jpg", "owls/1.jpg", "ants/1.jpg")
+    names = [str(tmp_path / name) for name in ("my cats", "dogs", "owls", "ants")]
+    assert load_dataset(names[:2]).words == f"'{names[0]}' {names[1]}"
+    assert load_dataset(names).words.endswith("owls …")
+
+
 def test_groups_by_column_need_a_manifest(tmp_path: Path) -> None:
     lay(tmp_path, "cat/1.jpg")
     with pytest.raises(DatasetError, match=r"'patient' name a column of a manifest.*re:PATTERN"):

@@ -150,6 +150,8 @@ LAYOUTS = {
     "{images,sketches}/2": "2 classes (images, sketches), 4 images",
     "{car,bus}/2 train/{steam,diesel}/1": "4 classes (bus, car, diesel, steam), train 2, 4 "
     "outside the splits",
+    "{train,test}/{cat,dog}/2 extra/{cat,yak}/1": "3 classes (cat, dog, yak), train 4, test 4, 2 "
+    "outside the splits",
     "{train,test}/3 figures/1": "train 3, test 3, 1 outside the splits",
     "train/{cat,dog}/3 test/4 figures/2026/1": "2 classes (cat, dog), train 6, test 4 "
     "(unlabelled), 1 outside the splits (unlabelled)",

@@ -51,4 +51,5 @@ def test_hint_names_a_file_that_is_elsewhere_in_the_folder(folder: str) -> None:
     assert (
         say_where(folder, "m/1.jpg") == " There is cat/1.jpg: write paths so, or move the manifest."
     )
+    assert say_where(folder, "m/x.jpg").startswith(" There is ../b/x.jpg: ")
     assert say_where(folder, "m/nowhere.jpg") == ""

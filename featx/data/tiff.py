@@ -133,15 +133,15 @@ def _page_values(page: Any, n_bytes: int) -> Array:
     """Values of a page as (h, w, c)."""
     if any(o + n > n_bytes for o, n in zip(page.dataoffsets, page.databytecounts)):
         raise ValueError("image file is truncated")
+    axes = page.axes
+    if not set(axes) <= set("YXS") or not {"Y", "X"} <= set(axes):
+        raise ValueError(f"expected rows and columns; got the axes {axes}")
     try:
         values = page.asarray()
     except ValueError as error:
         if "imagecodecs" in str(error):
             raise ModuleNotFoundError("imagecodecs") from error
         raise
-    axes = page.axes
-    if not set(axes) <= set("YXS") or not {"Y", "X"} <= set(axes):
-        raise ValueError(f"expected rows and columns; got the axes {axes}")
     values = np.moveaxis(values, [axes.index("Y"), axes.index("X")], [0, 1])
     values = values.reshape(*values.shape[:2], -1)
     if int(page.photometric) != _PALETTE:

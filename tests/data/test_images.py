@@ -265,7 +265,15 @@ def test_garbage_never_ends_in_another_error() -> None:
         b"\xff\xd8\xff",
         b"BM",
         b"II*\0",
+        b"II+\0\x08\0\0\0",
         b"RIFF",
+        b"\x93NUMPY\x01\0",
+        b"P5 99 99 4095\n",
+        b"\xff\x0a",
+        b"\xff\x4f\xff\x51",
+        b"\0\0\0\x18ftypavif",
+        b"\0\0\0\x18ftypheic",
+        bytes(128) + b"DICM",
     ]
     for head in heads:
         for length in (4, 40, 400):

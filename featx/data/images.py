@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
+from featx.data.decode_budget import decoding
 from featx.data.image_formats import open_image, orientation_of, without_notes
 from featx.data.jpeg import decode_jpeg, reduction
 from featx.data.readers import find_plug_in, find_reader, missing_package
@@ -321,9 +322,10 @@ def decode(
 
 
 def _guarded(read: Callable[[], Read], name: str) -> Read:
-    """What `read` returns; whatever it raises as an `ImageError`."""
+    """What `read` returns, within the memory for images; what it raises as an `ImageError`."""
     try:
-        return read()
+        with decoding():
+            return read()
     except (ImageError, FeatxWarning):
         raise
     except MemoryError as error:

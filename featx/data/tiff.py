@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.decode_budget import reserve_values
 from featx.data.reading import Reading
 from featx.data.stored_image import Limits, StoredImage, split_alpha, type_limits
 
@@ -72,7 +73,9 @@ def read_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
 
 
 def check_size(width: int, height: int, n_values: int, max_pixels: int) -> None:
-    """Refuse an image before it is decoded whose values are more than pixels may have.
+    """Refuse an image whose values are more than pixels may have, and wait for room for others.
+
+    To be called before an image is decoded.
 
     Raises
     ------
@@ -84,6 +87,7 @@ def check_size(width: int, height: int, n_values: int, max_pixels: int) -> None:
             f"{width}x{height} px{many} is over max_pixels={max_pixels}; "
             "raise max_pixels if you trust the file"
         )
+    reserve_values(width * height * max(3, n_values))
 
 
 def join_pages(pages: list[Array], how: str | None) -> Array:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from featx.streaming.chunks import (
 
 _CHUNKS_AHEAD = 2
 
+_N_PER_CALL = 8
+"""Images that a decoding thread takes at a time: each call costs the interpreter's one lock."""
 
 _N_WRITERS = 2
 """Threads that write shards: while one waits for the disk, the other copies."""
@@ -171,8 +173,9 @@ def _in_parent(
     decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
     writer = ThreadPoolExecutor(1, "featx-write")
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    calls = (partial(prepare, index) for part in parts for index in part)
-    decoded = run_ahead(decoders, calls, n_ahead)
+    groups = (group for part in parts for group in batches(part, _N_PER_CALL))
+    calls = (partial(_call_all, prepare, group) for group in groups)
+    decoded = chain.from_iterable(run_ahead(decoders, calls, n_ahead // _N_PER_CALL))
     extract = partial(extract_chunk, producer._extract_layers, fingerprints=fingerprints)
     chunks = (extract(part, islice(decoded, len(part))) for part in parts)
     try:
@@ -182,6 +185,10 @@ def _in_parent(
     finally:
         decoders.shutdown(cancel_futures=True)
         writer.shutdown()
+
+
+def _call_all(call: Callable[[int], Any], indices: Sequence[int]) -> list[Any]:
+    return [call(index) for index in indices]
 
 
 def _work(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from featx.errors import DatasetError, one_line
+
+logger = logging.getLogger(__name__)
 
 Records: TypeAlias = list[Mapping[str, Any]]
 
@@ -42,11 +45,11 @@ def read_records(content: Any) -> Records:
     """
     try:
         if isinstance(content, dict) and "images" in content:
-            return list(_coco(content))
+            return _with_one_label(_coco(content))
         if not isinstance(content, list) or not all(isinstance(it, dict) for it in content):
             raise DatasetError(_EXPECTED)
         if any("data" in it and ("annotations" in it or "completions" in it) for it in content):
-            return list(_label_studio(content))
+            return _with_one_label(_label_studio(content))
     except (AttributeError, KeyError, TypeError) as error:
         raise DatasetError(f"{_EXPECTED}; {type(error).__name__} {one_line(error)}") from error
     return content
@@ -59,7 +62,7 @@ def _coco(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if "category_id" in it:
             labels[it["image_id"]].append(names.get(it["category_id"], it["category_id"]))
     for it in content["images"]:
-        yield {"path": it["file_name"], "label": _one_of(labels[it["id"]])}
+        yield {"path": it["file_name"], "label": set(labels[it["id"]])}
 
 
 def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -72,9 +75,17 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, A
             for result in annotation.get("result", ())
             for choice in result.get("value", {}).get("choices", ())
         ]
-        yield {**task["data"], "label": _one_of(choices)}
+        yield {**task["data"], "label": set(choices)}
 
 
-def _one_of(labels: Sequence[Any]) -> Any:
-    """The class that all annotations name; None where they name several, or none."""
-    return labels[0] if len(set(labels)) == 1 else None
+def _with_one_label(records: Iterable[Mapping[str, Any]]) -> Records:
+    """Records with the class that all annotations of an image name; none where there are more."""
+    listed = list(records)
+    if n_several := sum(len(it["label"]) > 1 for it in listed):
+        logger.warning(
+            "%d of %d images have annotations of several classes; they have none here.",
+            *(n_several, len(listed)),
+        )
+    return [
+        {**it, "label": next(iter(it["label"])) if len(it["label"]) == 1 else None} for it in listed
+    ]

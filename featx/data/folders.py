@@ -164,32 +164,13 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
     >>> place_folders([("train2017", "cat"), ("test", "cat"), ("figures",)])["train2017", "cat"]
     Placement(label='cat', split='train', domain='', folder='train2017')
     """
-    inner: dict[Parts, set[str]] = defaultdict(set)
-    for parts in folders:
-        for depth in range(len(parts)):
-            inner[parts[:depth]].add(parts[depth])
-    roles: dict[Parts, str] = {}
-    for parent in list(inner):
-        roles |= _roles_of(parent, inner)
-    if not has_splits:  # A folder of images is then its class, whatever it is called.
-        roles = {p: role for p, role in roles.items() if role != _STRAY and inner.get(p)}
-    above = {p: [roles.get(p[: i + 1], "") for i in range(len(p))] for p in folders}
-    named = {
-        parts: tuple(name for name, role in zip(parts, above[parts]) if role in ("", _STRAY))
-        for parts in folders
-    }
-    classes = {names[-1] for p, names in named.items() if names and _STRAY not in above[p]}
-    strays = {p: p[: above[p].index(_STRAY) + 1] for p in folders if _STRAY in above[p]}
-    with_classes = {top for parts, top in strays.items() if named[parts][-1] in classes}
-    named |= {parts: () for parts, top in strays.items() if top not in with_classes}
-    lasts = {names[-1] for names in named.values() if names}
-    if len(lasts) == 1 and is_filler(*lasts):
-        named = {parts: names[:-1] for parts, names in named.items()}
+    above = _roles_above(folders, has_splits=has_splits)
+    named = _telling_names(above)
     height = _domain_height(list(named.values()))
     placements = {}
     for parts, names in named.items():
-        splits = [(name, role) for name, role in zip(parts, above[parts]) if role]
-        folder, split = splits[-1] if has_splits and splits else ("", "")
+        roles = [(name, role) for name, role in zip(parts, above[parts]) if role]
+        folder, split = roles[-1] if has_splits and roles else ("", "")
         placements[parts] = Placement(
             label=unicodedata.normalize("NFC", names[-1]) if names else "",
             split="" if split == _STRAY else split,
@@ -340,6 +321,36 @@ def _looks_like_image(path: str) -> bool:
     is_bmp = head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"
     is_netpbm = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
     return is_webp or is_bmp or is_netpbm or is_dicom(head)
+
+
+def _roles_above(folders: Collection[Parts], *, has_splits: bool) -> dict[Parts, list[str]]:
+    """Role of each part of each folder; see `_roles_of`."""
+    inner: dict[Parts, set[str]] = defaultdict(set)
+    for parts in folders:
+        for depth in range(len(parts)):
+            inner[parts[:depth]].add(parts[depth])
+    roles: dict[Parts, str] = {}
+    for parent in list(inner):
+        roles |= _roles_of(parent, inner)
+    if not has_splits:  # A folder of images is then its class, whatever it is called.
+        roles = {p: role for p, role in roles.items() if role != _STRAY and inner.get(p)}
+    return {p: [roles.get(p[: i + 1], "") for i in range(len(p))] for p in folders}
+
+
+def _telling_names(above: dict[Parts, list[str]]) -> dict[Parts, Parts]:
+    """Parts of each folder that may be its class or domain, by the roles of its parts."""
+    named = {
+        parts: tuple(name for name, role in zip(parts, roles) if role in ("", _STRAY))
+        for parts, roles in above.items()
+    }
+    strays = {p: p[: roles.index(_STRAY) + 1] for p, roles in above.items() if _STRAY in roles}
+    classes = {names[-1] for parts, names in named.items() if names and parts not in strays}
+    with_classes = {top for parts, top in strays.items() if named[parts][-1] in classes}
+    named |= {parts: () for parts, top in strays.items() if top not in with_classes}
+    lasts = {names[-1] for names in named.values() if names}
+    if len(lasts) == 1 and is_filler(*lasts):
+        return {parts: names[:-1] for parts, names in named.items()}
+    return named
 
 
 def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:

@@ -76,7 +76,7 @@ def find_columns(
         for rank in own:
             indices = [i for i, name in enumerate(squashed) if name in rank.split()]
             if len(indices) > 1:
-                raise DatasetError(_say_ambiguous(column, [names[i] for i in indices], where))
+                raise DatasetError(_say_ambiguous(column, indices, names, where))
             if indices:
                 found[column] = indices[0]
                 break
@@ -99,12 +99,16 @@ def known_names(names: Sequence[str], group_column: str | None = None) -> list[s
     return [name for name in names if _squash(name) in known]
 
 
-def _say_ambiguous(column: str, names: Sequence[str], where: str) -> str:
+def _say_ambiguous(column: str, indices: Sequence[int], names: Sequence[str], where: str) -> str:
     """Message about several columns that may be the same one."""
-    if len(set(names)) == 1:
-        return f"{where}: column {names[0]!r} is there twice."
-    listed = " and ".join(map(repr, names))
-    return f"{where}: columns {listed} may each be the {column}; call the right one {column!r}."
+    same = [names[i] for i in indices]
+    if len(set(same)) == 1:
+        return f"{where}: column {same[0]!r} is there twice."
+    listed = " and ".join(map(repr, same))
+    return (
+        f"{where}: columns {listed} may each be the {column}; call the right one {column!r}. There "
+        f"are: {', '.join(names)}."
+    )
 
 
 def _squash(name: str) -> str:

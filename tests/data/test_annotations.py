@@ -22,12 +22,13 @@ def task(*choices: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_coco_gives_each_image_its_categories() -> None:
+def test_coco_gives_each_image_its_category(caplog: pytest.LogCaptureFixture) -> None:
     assert [(it["path"], it["label"]) for it in read_records(COCO)] == [
         ("0.jpg", "cat"),
         ("1.jpg", None),
         ("2.jpg", None),
     ]
+    assert "1 of 3 images have annotations of several classes" in caplog.text
 
 
 def test_label_studio_gives_each_image_its_choices() -> None:

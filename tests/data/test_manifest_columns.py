@@ -31,7 +31,11 @@ def test_columns_are_known_by_the_names_that_people_give_them(header: str, meani
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("image,file,label", "M: columns 'image' and 'file' may each be the path; call .* 'path'"),
+        (
+            "image,file,label",
+            "M: columns 'image' and 'file' may each be the path; call the right "
+            "one 'path'. There are: image, file, label.",
+        ),
         ("path,class,species", "M: columns 'class' and 'species' may each be the label"),
         ("path,path", "M: column 'path' is there twice"),
         ("caption,label", "M: no column 'path'; expected path,label.* got 'caption', 'label'"),

@@ -59,7 +59,8 @@ def test_commands_are_one_line_and_short(file: Path) -> None:
     code = b"import featx\n\x1b[31m" + b"x = 1;" * 99
     (file.parent / "4711" / "cmdline").write_bytes(b"python\0-c\0" + code)
     found = find_lock_holder(file)
-    assert found.isprintable() and len(found) < 150
+    assert found.isprintable()
+    assert len(found) < 150
 
 
 def test_reader_is_named_where_nobody_writes(file: Path) -> None:

@@ -34,7 +34,7 @@ from sklearn.pipeline import Pipeline
 
 from featx._files import atomic_write
 from featx.engine.registry import registered_class
-from featx.errors import FeatureFileError, one_line
+from featx.errors import FeatureFileError, one_line, visible
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 from featx.trust.callables import Trust, check_trusted
@@ -292,8 +292,9 @@ def _load(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
             f"{path}: not {what} saved by featx ({one_line(error)[:200]})."
         ) from error
     raise FeatureFileError(
-        f"{path}: refused, it holds types that featx does not trust: {', '.join(strangers)}. "
-        "Install the package that brings the extractor, or write the file again."
+        f"{path}: refused, it holds types that featx does not trust: "
+        f"{visible(', '.join(strangers))}. Install the package that brings the "
+        "extractor, or write the file again."
     )
 
 
@@ -330,7 +331,8 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 def _hide_classes(schema: Any, classes: Mapping[str, type[Any]]) -> None:
     """Put registered names in place of our modules and classes."""
     names = {_path_of(cls): name for name, cls in classes.items()}
-    hidden, others = set(), set()
+    hidden: set[str] = set()
+    others: set[str] = set()
     for node in _nodes(schema):
         path = _named(node)
         name = names.get(path) or _extractor_name(node)

@@ -164,7 +164,8 @@ def advise(
     )
     evidence = _measure(gathered, rules, layers, distance)
     rows = _rows(evidence)
-    words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
+    asked = [_data_words(data, dataset, domains), *dataset.images.reading.to_options()]
+    words = _advice(evidence, " ".join(asked), model, weights, size)
     return Result(
         "advise",
         dataset.source,

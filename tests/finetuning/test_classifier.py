@@ -320,7 +320,7 @@ def test_one_class_is_not_enough(photos: list[str]) -> None:
 def test_batches_larger_than_memory_are_refused_before_training(
     photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 500 << 20)
+    monkeypatch.setattr("featx.process.memory.available_bytes", lambda: 500 << 20)
     classifier = FineTunedClassifier(train="all", head_epochs=1, epochs=1, batch_size=5000)
     with pytest.raises(NotEnoughMemoryError, match="batches of 5000 images needs about"):
         classifier.fit(photos, LABELS)

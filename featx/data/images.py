@@ -643,13 +643,14 @@ def _is_gray_by_pillow(image: Any) -> bool:
 def _stored_by_pillow(image: Image.Image, reading: Reading, max_pixels: int) -> StoredImage:
     """An image of Pillow's: 8 bits of red, green and blue, or what is deeper as it is."""
     n_frames = getattr(image, "n_frames", 1) if reading.pages not in (None, "first") else 1
-    check_size(*image.size, n_frames, max_pixels)
+    check_size(*image.size, 3 * n_frames, max_pixels)
     if n_frames == 1:
         return _stored_frame(image, reading)
-    frames = []
+    position, frames = image.tell(), []
     for index in range(n_frames):
         image.seek(index)
         frames.append(_stored_frame(image, reading).values)
+    image.seek(position)
     joined = join_pages(frames, reading.pages)
     return StoredImage(joined, n_pages=n_frames, stored_type=frames[0].dtype)
 

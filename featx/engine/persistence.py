@@ -222,9 +222,15 @@ def _read(path: Path, what: str, classes: Mapping[str, type[Any]], trust: Trust)
 
 
 def _check_attributes(extractor: Extractor, path: Path) -> None:
-    """Refuse an extractor that has more than its parameters and what it learned."""
+    """Refuse an extractor that has other than its parameters and what it learned."""
     cls = type(extractor)
-    known = _SKLEARN_ATTRIBUTES.union(cls._get_param_names())
+    parameters = cls._get_param_names()
+    for name in parameters:
+        if name not in vars(extractor):
+            raise FeatureFileError(
+                f"{path}: refused, it lacks {name!r} of {cls.__name__}; write the file again."
+            )
+    known = _SKLEARN_ATTRIBUTES.union(parameters)
     strange = [name for name in vars(extractor) if name not in known and not _is_learned(cls, name)]
     if strange:
         raise FeatureFileError(

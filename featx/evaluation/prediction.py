@@ -88,7 +88,9 @@ def _probabilities(
         if shares.shape == (len(X), len(classes)):
             return shares, classes
         reason = f"it names {len(classes)} classes"
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Attributes of any value may raise anything inside scikit-learn.
         reason = one_line(error)
     raise FeatureFileError(f"{model} is damaged: {reason}.")
 

@@ -161,6 +161,18 @@ def test_a_file_sets_no_attribute_but_parameters_and_learned_ones(
         load_extractor(path)
 
 
+def test_an_extractor_without_one_of_its_parameters_is_refused(tmp_path: Path) -> None:
+    extractor = ColorHistogram()
+    path = save_extractor(extractor, tmp_path / "a.skops")
+
+    def drop(schema: dict[str, Any]) -> None:
+        del schema["content"]["content"]["n_bins"]
+        schema["content"]["key_types"]["content"].pop()
+
+    with pytest.raises(FeatureFileError, match="lacks 'n_bins' of ColorHistogram"):
+        load_extractor(rewritten(path, drop))
+
+
 def test_the_output_set_by_scikit_learn_stays(tmp_path: Path) -> None:
     extractor = ColorHistogram().set_output(transform="pandas")
     loaded = load_extractor(save_extractor(extractor, tmp_path / "a.skops"))

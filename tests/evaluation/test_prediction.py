@@ -82,6 +82,7 @@ def test_type_that_is_not_trusted_is_refused(saved: Path, tmp_path: Path) -> Non
         ("coef_", None),
         ("classes_", np.array(["a", "b"])),
         ("classes_", 3),
+        ("classes_", np.full(5, 2**31, np.uint32).view("<U1")),
     ],
 )
 def test_damaged_probe_is_one_line(saved: Path, tmp_path: Path, name: str, value: object) -> None:

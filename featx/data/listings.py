@@ -175,7 +175,8 @@ def list_sources(
     if not listed:
         note = "No names on standard input; expected one path a line, or separated by NUL."
         return replace(_named([], []), notes=[note])
-    dataset = _join(listed)
+    # The scan of one folder meets each image once.
+    dataset = listed[0] if len(listed) == len(paths) == 1 else _join(listed)
     return dataset if has_splits else replace(dataset, splits=None)
 
 
@@ -212,7 +213,12 @@ def _list_metadata(folder: str) -> ImageDataset | None:
     """
     found: list[ImageDataset] = []
     try:
-        inner = sorted(name for name in os.listdir(folder) if normalize_split(name))
+        with os.scandir(folder) as entries:  # No files, of which there may be millions.
+            inner = sorted(
+                it.name
+                for it in entries
+                if not it.is_file(follow_symlinks=False) and normalize_split(it.name)
+            )
     except OSError:
         return None
     for name in ["", *inner]:

@@ -56,5 +56,5 @@ class HookedNetwork:
         return tuple(found[i] for i in range(len(self.taps)))
 
 
-class _DeepestReachedError(Exception):
-    """Raised through the network's forward to leave it."""
+class _DeepestReachedError(BaseException):
+    """Raised through the network's forward to leave it: no ``except Exception`` in it stops it."""

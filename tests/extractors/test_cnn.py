@@ -226,7 +226,7 @@ def test_pickle_holds_no_network(images: np.ndarray) -> None:
         ({"crop": 99}, ValueError, "larger than the resized picture"),
         ({"precision": "fp8"}, ValueError, "precision"),
         ({"resize": "torch", "interpolation": "lanczos"}, ValueError, "lanczos"),
-        ({"size": 2}, ModelError, "does not take pictures of 2x2 px"),
+        ({"size": 2}, ModelError, "does not take images of 2x2 px"),
     ],
 )
 def test_a_wrong_parameter_is_refused_at_fit(

@@ -21,7 +21,8 @@
     FeatxWarning (UserWarning)
     ├── DamagedRowWarning       a stored row failed its check and is computed anew
     ├── UnstoredRowsWarning     rows are not stored, for their fingerprint lacks a part
-    ├── ValueRangeWarning       values of arrays are cut off at black or white
+    ├── ValueRangeWarning       nobody said which stored values are black and white
+    ├── PagesWarning            one page is read of a file that has several
     ├── NonFiniteRowsWarning    features are NaN or infinite
     └── EmptyRowsWarning        pictures without any key point got rows of zeros
 
@@ -191,7 +192,11 @@ class UnstoredRowsWarning(FeatxWarning):
 
 
 class ValueRangeWarning(FeatxWarning):
-    """Values of arrays lie outside of black and white, and nobody said what these are."""
+    """Values leave black and white or fill little between, and nobody said what these are."""
+
+
+class PagesWarning(FeatxWarning):
+    """One page is read of a file that has several, and nobody said which."""
 
 
 class NonFiniteRowsWarning(FeatxWarning):

@@ -239,6 +239,16 @@ def _check_gray(case: Case) -> None:
     case.require_same(mixed[1:], case.rows[1:], "rows of colour beside grey")
 
 
+def _check_deep(case: Case) -> None:
+    """Pixels deeper than 8 bits come as float32, from 0 to 255 like others."""
+    deep = [image.astype(np.uint16) * 257 for image in case.images]
+    rows = case.fitted.transform(deep)
+    _require(rows.shape == case.rows.shape, f"rows {case.rows.shape} of deep images", rows.shape)
+    _require(bool(np.isfinite(rows).all()), "finite rows of deep images", rows)
+    mixed = case.fitted.transform([deep[0], *case.images[1:]])
+    case.require_same(mixed[1:], case.rows[1:], "rows of 8 bits beside 16")
+
+
 def _check_inputs(case: Case) -> None:
     images = [image.copy() for image in case.images]
     for image in images:
@@ -342,6 +352,7 @@ LAWS: dict[str, Callable[[Case], None]] = {
     "rows do not depend on the number of jobs": _check_jobs,
     "paths, bytes, PIL images and arrays agree": _check_kinds,
     "grey and colour are both taken": _check_gray,
+    "images deeper than 8 bits are taken": _check_deep,
     "inputs and parameters stay untouched": _check_inputs,
     "a clone gives identical rows": _check_clone,
     "a pickled copy gives identical rows": _check_pickle,

@@ -119,6 +119,12 @@ class ColorOnly(MeanColor):
         return super().transform(X)
 
 
+class ShallowOnly(MeanColor):
+    def _prepare(self, pixels: Any) -> Any:
+        mean = super()._prepare(pixels)
+        return mean if pixels.dtype == np.uint8 else mean * np.nan
+
+
 class WritingOnInputs(MeanColor):
     def _prepare(self, pixels: Any) -> Any:
         row = super()._prepare(pixels)
@@ -187,6 +193,7 @@ FAULTS = {
     "rows do not depend on the number of jobs": CountingJobs(),
     "paths, bytes, PIL images and arrays agree": ReadingPathsOtherwise(),
     "grey and colour are both taken": ColorOnly(),
+    "images deeper than 8 bits are taken": ShallowOnly(),
     "inputs and parameters stay untouched": WritingOnInputs(),
     "a clone gives identical rows": Restless(),
     "a pickled copy gives identical rows": Forgetful(),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from featx.analysis.embedding import find_distinct
 from featx.data.datasets import ImageDataset
-from featx.data.images import Pixels
+from featx.data.images import Pixels, round_pixels
 from featx.engine.extraction import extract
 from featx.engine.session import open_session
 from featx.engine.specs import make_extractor, spec_of
@@ -251,7 +251,7 @@ def _cut(
                     label="" if features.labels is None else str(features.labels[row]),
                     activation=float(features.X[row, channel]),
                     box=box,
-                    crop=prepared[i][box],
+                    crop=round_pixels(prepared[i][box]),
                 )
             )
     return found, peaks.field_px

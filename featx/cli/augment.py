@@ -18,6 +18,7 @@ def augment_command(
     augmentation: options.AugmentationOptions,
     network: Annotated[options.FeatureOptions, options.Only("model", "size", "trust")],
     rules: options.Seed,
+    reading: options.Reading,
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="The grid, a .png or .jpg.")
     ] = "augmented.png",
@@ -47,6 +48,7 @@ def augment_command(
         flip=not augmentation.no_flip,
         **network.given(),
         **rules.given(),
+        **reading.reading(),
         **views,
     )
     try:

@@ -362,7 +362,7 @@ class AugmentationOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class RunOptions(OptionGroup):
-    """Which domains and splits, the store, and how many jobs."""
+    """Which domains and splits, how images are read, the store, and how many jobs."""
 
     domains: Annotated[
         list[str] | None,
@@ -378,6 +378,34 @@ class RunOptions(OptionGroup):
             metavar="auto|none",
             help="With none, neither folders called train, val, test or the like nor a manifest's "
             "column split the images.",
+        ),
+    ] = None
+    value_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE",
+            help="Stored values that are black and white: LOW,HIGH; p1,p99 for these percentiles "
+            "of the training images; dtype for the range of the type; file for what files note.",
+        ),
+    ] = None
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL,WIDTH", help="Black and white by their middle and their distance."
+        ),
+    ] = None
+    pages: Annotated[
+        str | None,
+        typer.Option(
+            help="Of files with several pages: first, max, mean, or all, each a band of its own."
+        ),
+    ] = None
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,…|each",
+            help="Bands to read, counted from 1, such as 4,3,2; each: every band as an image of "
+            "its own, features side by side.",
         ),
     ] = None
     store: Annotated[
@@ -410,6 +438,11 @@ class RunOptions(OptionGroup):
         if self.domains == ["all"]:
             values["domains"] = True
         return values
+
+    def reading(self) -> dict[str, Any]:
+        """Options that were given of how stored values become pixels."""
+        names = ("value_range", "window", "pages", "bands")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
     def chosen_store(self) -> str | FeatureStore:
@@ -468,6 +501,7 @@ Features = Annotated[
 ]
 Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]
+Reading = Annotated[RunOptions, Only("value_range", "window", "pages", "bands")]
 Cache = Annotated[RunOptions, Only("store", "shared_store")]
 StoredOnly = Annotated[RunOptions, Only("store", "shared_store", "no_store", "n_jobs")]
 Printed = Annotated[PrintOptions, Only("as_json", "strict", "quiet")]

@@ -65,6 +65,7 @@ def _autoencoder_command(
     ],
     training: options.TrainingOptions,
     rules: options.Seed,
+    reading: options.Reading,
     printed: Annotated[options.PrintOptions, options.Only("as_json", "quiet")],
 ) -> None:
     """A convolutional autoencoder: images to a short code and back, without labels.
@@ -89,6 +90,7 @@ def _autoencoder_command(
             **network.given(),
             **training.given(),
             **rules.given(),
+            **reading.reading(),
         )
     file, image = files_of(output)
     if printed.as_json:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,10 @@ def load_dataset(
     groups: str | bool | None = None,
     splits: str = "auto",
     root: Source | None = None,
+    value_range: Any = None,
+    window: Any = None,
+    pages: str | None = None,
+    bands: Any = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageDataset:
     """Pictures of folders, files, manifests or a data set by name, not decoded yet.
@@ -65,6 +69,8 @@ def load_dataset(
         images itself is a class.
     root : path, optional
         Where torchvision's data sets lie or are downloaded to; by default the user's cache.
+    value_range, window, pages, bands
+        How stored values become pixels, as in `featx.Images`.
     max_pixels : int, default=89478485
         Pictures with more pixels are refused before they are decoded.
 
@@ -104,7 +110,15 @@ def load_dataset(
     for folder, reason in dataset.unreadable:
         logger.warning("Folder %s cannot be read: %s.", folder, reason)
     names = _unique(dataset.names)
-    images = Images(dataset.images, names=names, max_pixels=max_pixels)
+    images = Images(
+        dataset.images,
+        names=names,
+        value_range=value_range,
+        window=window,
+        pages=pages,
+        bands=bands,
+        max_pixels=max_pixels,
+    )
     dataset = replace(dataset, images=images, names=names, source=_describe(given))
     return group_images(dataset, groups)
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from featx.data.dicom import is_dicom
 from featx.data.image_formats import IMAGE_SUFFIXES
+from featx.data.readers import plug_in_suffixes
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -52,7 +54,10 @@ _FOREIGN_SUFFIXES = frozenset(
 )
 """Suffixes of images that featx may not read: a class of such files must not vanish."""
 
-_N_SNIFFED_BYTES = 16
+_NO_IMAGES = ("features.npy", "DICOMDIR")
+"""Features that featx wrote, and lists of DICOMs: by suffix or content they would be images."""
+
+_N_SNIFFED_BYTES = 132
 _MAGIC = (
     b"\xff\xd8\xff",
     b"\x89PNG\r\n\x1a\n",
@@ -228,7 +233,9 @@ def find_vanishing(tree: Tree, placements: Mapping[Parts, Placement]) -> tuple[s
 def _is_image(path: str) -> bool:
     """Whether a file is a picture by its suffix or, if it has none, by its first bytes."""
     suffix = _suffix_of(path)
-    return suffix in IMAGE_SUFFIXES or (not suffix and _looks_like_image(path))
+    if not suffix:
+        return _looks_like_image(path)
+    return suffix in IMAGE_SUFFIXES or suffix in plug_in_suffixes()
 
 
 def _suffix_of(path: str) -> str:
@@ -289,6 +296,8 @@ def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
 
 
 def _is_image_entry(entry: os.DirEntry[str]) -> bool:
+    if entry.name in _NO_IMAGES:
+        return False
     # A link that leads nowhere is taken by its name, to be reported; a pipe would block.
     if not _leads(entry.is_file) and not entry.is_symlink():
         return False
@@ -317,7 +326,7 @@ def _looks_like_image(path: str) -> bool:
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     is_bmp = head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"
     is_netpbm = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
-    return is_webp or is_bmp or is_netpbm
+    return is_webp or is_bmp or is_netpbm or is_dicom(head)
 
 
 class _Siblings:

@@ -1,36 +1,43 @@
 """Name, read and decode pictures: the only decoder, so that every extractor sees the same pixels.
 
 Whatever a picture comes as (a path, bytes, a PIL image, an array), it leaves here as one
-``(h, w, 3)`` uint8 array in RGB: upright (EXIF orientation applied), composited on white
-where it was transparent, grey repeated in three channels, 16 bits scaled to 8.
+``(h, w, 3)`` array in RGB from 0, black, to 255, white: upright (EXIF orientation applied),
+composited on white where it was transparent, grey repeated in three channels. It is uint8 where
+that loses nothing, else float32: nothing deeper is rounded to 8 bits.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
-from featx.data.image_formats import open_image
+from featx.data.image_formats import open_image, orientation_of, without_notes
 from featx.data.jpeg import decode_jpeg, reduction
-from featx.errors import ImageError, ValueRangeWarning, one_line
+from featx.data.readers import find_plug_in, find_reader, missing_package
+from featx.data.reading import Reading, make_reading
+from featx.data.stored_image import StoredImage, split_alpha, to_pixels
+from featx.data.tiff import TooLargeError, check_size, is_tiff, join_pages, read_tiff, upright
+from featx.errors import FeatxWarning, ImageError, one_line
 
-Pixels: TypeAlias = npt.NDArray[np.uint8]
+Pixels: TypeAlias = npt.NDArray[Any]
+"""0 to 255, of shape (h, w, 3): uint8, or float32 where more than 8 bits are stored."""
+
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
 
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 """Raised whenever the same picture would decode to other pixels."""
 
 MAX_PIXELS = 89_478_485
@@ -39,22 +46,18 @@ MAX_PIXELS = 89_478_485
 GRAY_WEIGHTS = (2125, 7154, 721)
 """Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
 
-_ROUNDING = 0.01
-"""By which computed values may leave black and white, in 1/255 of the range."""
-
 _MAX_FILE_BYTES = 2**30
 """Largest file that is read: four times as many bytes as the largest image decoded by default."""
 
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
+Read = TypeVar("Read")
+
+_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 254, 258, 262, 338
 _GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
-for _message in ("Corrupt EXIF data", "Image appears to be a malformed MPO file"):
-    # Once, not around each picture: filters are the process's, and pictures decode in threads.
-    warnings.filterwarnings("ignore", _message, UserWarning)
-
-_OPENING = threading.Lock()
+_PLAIN = Reading()
 _READING = [threading.Lock() for _ in range(64)]
 
 
@@ -72,17 +75,31 @@ class Images(Sequence["ImageLike"]):
     image_shape : tuple of int, optional
         Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row; by default a row is a grey
         ``(p, 1)`` picture.
-    value_range : tuple of float, optional
-        The values of black and white in arrays. By default 0 to 65,535 for uint16, 0 to 255 for
-        other integers, 0 to 1 for floats and booleans. Values outside are clipped, by default
-        with a `ValueRangeWarning`.
+    value_range : tuple of float or str, optional
+        The values of black and white, in files and arrays: two numbers; ``"dtype"``, the range of
+        their type; ``"file"``, what each file notes of itself. By default 0 to 65,535 for
+        uint16, 0 to 255 for other integers, 0 to 1 for floats, and what files say of their
+        bits; a DICOM has its own window. Values outside are cut off, by default with a
+        `ValueRangeWarning`.
+    window : tuple of float, optional
+        Black and white by their middle and their distance, in place of `value_range`.
+    pages : {"first", "all", "max", "mean"}, optional
+        Which pages of files with several are read; by default the first, with a `PagesWarning`.
+    bands : sequence of int or "each", optional
+        Bands that are read, counted from 1; ``"each"``: every one as an image of its own.
     max_pixels : int, default=89478485
         Pictures with more pixels are refused before they are decoded.
+
+    Attributes
+    ----------
+    reading : Reading
+        What `value_range`, `window`, `pages` and `bands` say.
 
     Raises
     ------
     ValueError
-        If `X` is not a sequence of pictures or its rows do not fit `image_shape`.
+        If `X` is not a sequence of pictures, its rows do not fit `image_shape`, or a parameter
+        cannot be understood.
 
     Examples
     --------
@@ -97,13 +114,19 @@ class Images(Sequence["ImageLike"]):
         *,
         names: Sequence[str] | None = None,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: Any = None,
+        window: Any = None,
+        pages: str | None = None,
+        bands: Any = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.items = _items(X, image_shape)
         self.names = list(names) if names is not None else _Names(self.items)
-        self.value_range = value_range
+        reading = make_reading(value_range=value_range, window=window, pages=pages, bands=bands)
+        is_open = isinstance(X, Images)
+        self.reading = replace(X.reading, **reading.settings()) if is_open else reading
         self.max_pixels = max_pixels
+        self._told: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -119,12 +142,49 @@ class Images(Sequence["ImageLike"]):
 
     def take(self, indices: Sequence[int]) -> Images:
         """Pictures at `indices`, in that order, under the names they have here."""
-        return Images(
+        taken = Images(
             [self.items[i] for i in indices],
             names=[self.names[i] for i in indices],
-            value_range=self.value_range,
             max_pixels=self.max_pixels,
         )
+        taken.reading, taken._told = self.reading, self._told
+        return taken
+
+    def read_as(self, reading: Reading) -> Images:
+        """The same pictures, their stored values read another way."""
+        images = Images(self.items, names=self.names, max_pixels=self.max_pixels)
+        images.reading, images._told = reading, self._told
+        return images
+
+    def count_bands(self) -> int:
+        """How many images of their own the bands of a picture are: of the first that can be read.
+
+        Raises
+        ------
+        ImageError
+            If none can be read.
+        """
+        if not self.reading.is_each:
+            return 1
+        errors = []
+        for index in range(len(self)):
+            try:
+                return self.stored(index).values.shape[2]
+            except ImageError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def stored(self, index: int) -> StoredImage:
+        """One picture as it is stored, its values not scaled.
+
+        Raises
+        ------
+        ImageError
+            If the picture cannot be read.
+        """
+        name = self.names[index]
+        content = _read_content(self.items[index], name)
+        return _guarded(lambda: _stored(content, self.reading, name, self.max_pixels), name)
 
     def path(self, index: int) -> str | None:
         """Path of a picture that is a file, None of one that is not."""
@@ -143,8 +203,8 @@ class Images(Sequence["ImageLike"]):
 
         Returns
         -------
-        ndarray of shape (h, w, 3), uint8
-            RGB, 0 to 255.
+        ndarray of shape (h, w, 3), uint8 or float32
+            RGB, 0 to 255; where other bands than one or three were asked for, these.
 
         Raises
         ------
@@ -190,9 +250,10 @@ class Images(Sequence["ImageLike"]):
         return decode(
             content,
             name=self.names[index],
-            value_range=self.value_range,
+            **self.reading.settings(),
             max_pixels=self.max_pixels,
             least_px=least_px,
+            told=self._told,
         )
 
     def __iter__(self) -> Iterator[ImageLike]:
@@ -203,29 +264,35 @@ def decode(
     image: ImageLike,
     *,
     name: str | None = None,
-    value_range: tuple[float, float] | None = None,
+    value_range: Any = None,
+    window: Any = None,
+    pages: str | None = None,
+    bands: Any = None,
     max_pixels: int = MAX_PIXELS,
     least_px: int | None = None,
+    told: set[str] | None = None,
 ) -> Pixels:
     """Pixels of one picture, upright, opaque and in RGB.
 
     Parameters
     ----------
-    image : path, bytes, PIL image or array of shape (h, w), (h, w, 1), (h, w, 3), (h, w, 4)
+    image : path, bytes, PIL image or array of shape (h, w) or (h, w, n_bands)
         A file in one of the `featx.data.image_formats`; of a GIF, its first frame.
     name : str, optional
         The picture's name in an error; by default its path, or ``image``.
-    value_range : tuple of float, optional
-        The values of black and white in an array; see `Images`.
+    value_range, window, pages, bands
+        As in `Images`.
     max_pixels : int, default=89478485
         Larger pictures are refused before they are decoded.
     least_px : int, optional
         As in `Images.pixels`.
+    told : set of str, optional
+        Kinds of warnings given already, each of which is given once.
 
     Returns
     -------
-    ndarray of shape (h, w, 3), uint8
-        RGB, 0 to 255.
+    ndarray of shape (h, w, 3), uint8 or float32
+        RGB, 0 to 255; where other bands than one or three were asked for, these.
 
     Raises
     ------
@@ -235,24 +302,60 @@ def decode(
     Examples
     --------
     >>> decode(np.array([[0.0, 1.0]]))[0, :, 0]
-    array([  0, 255], dtype=uint8)
+    array([  0., 255.], dtype=float32)
     """
     name = name if name is not None else _name(image, "image")
+    reading = make_reading(value_range=value_range, window=window, pages=pages, bands=bands)
     content = _read_content(image, name)
-    if isinstance(content, np.ndarray):
-        return _array_pixels(content, name, value_range)
+
+    def read() -> Pixels:
+        is_plain = reading.limits is None and reading.bands is None and reading.pages is None
+        if isinstance(content, bytes) and is_plain:  # Values of 8 bits are pixels as they are.
+            pixels = decode_jpeg(content, max_pixels, least_px)
+            if pixels is not None:
+                return pixels
+        stored = _stored(content, reading, name, max_pixels, least_px)
+        return to_pixels(stored, reading, name, told)
+
+    return _guarded(read, name)
+
+
+def _guarded(read: Callable[[], Read], name: str) -> Read:
+    """What `read` returns; whatever it raises as an `ImageError`."""
     try:
-        if isinstance(content, Image.Image):
-            # The same image may be given twice, and Pillow loads it when it is first looked at.
-            with _READING[id(content) // 64 % len(_READING)]:
-                return _pil_pixels(content, name, max_pixels)
-        return _file_pixels(content, name, max_pixels, least_px)
-    except ImageError:
+        return read()
+    except (ImageError, FeatxWarning):
         raise
     except MemoryError as error:
         raise ImageError(name, "does not fit in memory; lower max_pixels") from error
     except Exception as error:  # A broken file may raise anything inside a codec; it is data.
         raise ImageError(name, _reason(error)) from error
+
+
+def _stored(
+    content: ImageLike,
+    reading: Reading,
+    name: str,
+    max_pixels: int,
+    least_px: int | None = None,
+) -> StoredImage:
+    """Stored values of a picture, whatever it is."""
+    if isinstance(content, np.ndarray):
+        return _stored_array(content, name, reading)
+    if isinstance(content, Image.Image):
+        # The same image may be given twice, and Pillow loads it when it is first looked at.
+        with _READING[id(content) // 64 % len(_READING)]:
+            return _stored_by_pillow(content, reading, max_pixels)
+    assert isinstance(content, bytes)
+    try:
+        return _stored_file(content, reading, max_pixels, least_px)
+    except (TooLargeError, MemoryError):
+        raise
+    except Exception:
+        plain = without_notes(content)
+        if len(plain) == len(content):
+            raise
+        return _stored_file(plain, reading, max_pixels, least_px)
 
 
 def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[Any]:
@@ -307,25 +410,27 @@ def _too_large(n_bytes: int) -> str:
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Picture brought to `size` for the classical extractors.
 
-    Shrinks by area averaging, which does not alias, and grows bilinearly (OpenCV).
+    Shrinks by area averaging, which does not alias, and grows bilinearly (OpenCV); where one
+    side shrinks and the other grows, first the one, then the other.
 
     Parameters
     ----------
-    pixels : ndarray of shape (h, w, 3), uint8
+    pixels : ndarray of shape (h, w, 3), uint8 or float32
     size : tuple of int
         Height and width in pixels.
 
     Returns
     -------
-    ndarray of shape (size[0], size[1], 3), uint8
+    ndarray of shape (size[0], size[1], 3), of the type it had
     """
     cv2 = load_opencv()
     height, width = size
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    is_shrunk = height * width < pixels.shape[0] * pixels.shape[1]
-    how = cv2.INTER_AREA if is_shrunk else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (width, height), interpolation=how)
+    least = min(height, pixels.shape[0]), min(width, pixels.shape[1])
+    if least != pixels.shape[:2]:  # OpenCV's area averaging aliases as soon as one side grows.
+        pixels = cv2.resize(pixels, least[::-1], interpolation=cv2.INTER_AREA)
+    if least != (height, width):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return pixels
 
 
 def gray(pixels: Pixels) -> npt.NDArray[np.float64]:
@@ -333,7 +438,7 @@ def gray(pixels: Pixels) -> npt.NDArray[np.float64]:
 
     Parameters
     ----------
-    pixels : ndarray of shape (h, w, 3), uint8
+    pixels : ndarray of shape (h, w, 3), uint8 or float32
 
     Returns
     -------
@@ -345,9 +450,22 @@ def gray(pixels: Pixels) -> npt.NDArray[np.float64]:
     >>> gray(np.array([[[255, 0, 0], [7, 7, 7]]], np.uint8))
     array([[54.1875, 7. ]])
     """
-    # Whole numbers until the end, so that equal greys stay exactly equal.
-    red, green, blue = (pixels[:, :, c].astype(np.int32) * GRAY_WEIGHTS[c] for c in range(3))
+    # Whole weights until the end, so that equal greys stay exactly equal.
+    kind = np.int32 if pixels.dtype == np.uint8 else np.float64
+    bands: Any = pixels.astype(kind)
+    red, green, blue = (bands[:, :, c] * GRAY_WEIGHTS[c] for c in range(3))
     return (red + green + blue) / sum(GRAY_WEIGHTS)
+
+
+def round_pixels(pixels: Pixels) -> npt.NDArray[np.uint8]:
+    """Pixels in 8 bits, for what takes no others: key points, and images to look at.
+
+    Examples
+    --------
+    >>> round_pixels(np.array([[0.2, 127.6]], np.float32))
+    array([[  0, 128]], dtype=uint8)
+    """
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
 def size_pair(image_size: Any) -> tuple[int, int]:
@@ -440,132 +558,124 @@ def _array_items(X: npt.NDArray[Any], image_shape: tuple[int, ...] | None) -> An
     return X.reshape(len(X), *shape)
 
 
-def _array_pixels(
-    array: npt.NDArray[Any], name: str, value_range: tuple[float, float] | None
-) -> Pixels:
-    """Pixels of an array, grey or colour, in any number type."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ImageError(name, f"expected an array of shape (h, w) or (h, w, 3); got {array.shape}")
+def _stored_array(array: npt.NDArray[Any], name: str, reading: Reading) -> StoredImage:
+    """An array, grey or of several bands, in any number type."""
+    if array.ndim not in (2, 3):
+        raise ImageError(name, f"expected an array of shape (h, w) or (h, w, n); got {array.shape}")
     if not array.size:
         raise ImageError(name, f"the array has no pixels; its shape is {array.shape}")
-    array = array if array.ndim == 3 else array[:, :, None]
-    pixels = _to_uint8(array, name, value_range)
-    if pixels.shape[2] == 4:
-        return _rgb(Image.fromarray(pixels))
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    return np.ascontiguousarray(pixels)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    is_rgba = array.shape[2] == 4 and reading.bands is None
+    if is_rgba and array.dtype == np.uint8 and reading.limits is None:
+        return StoredImage(_on_white(Image.fromarray(array)))
+    stored = StoredImage(array)
+    return split_alpha(stored, reading) if is_rgba else stored
 
 
-def _to_uint8(
-    array: npt.NDArray[Any], name: str, value_range: tuple[float, float] | None
-) -> Pixels:
-    """Values between black and white as 0 to 255, rounded to the nearest."""
-    if array.dtype == np.uint8 and value_range is None:
-        return array
-    if array.dtype.kind not in "buif":
-        raise ImageError(name, f"expected an array of numbers; got {array.dtype}")
-    low, high = value_range or _default_range(array.dtype)
-    scaled = (array.astype(np.float64) - low) * (255 / (high - low))
-    if not np.isfinite(scaled).all():
-        raise ImageError(name, "the array holds NaN or infinity")
-    if value_range is None and not -_ROUNDING <= scaled.min() <= scaled.max() <= 255 + _ROUNDING:
-        warnings.warn(
-            f"{array.dtype} values outside {low:g} to {high:g} are cut off: say what is black and "
-            "white by value_range=(LOW, HIGH).",
-            ValueRangeWarning,
-            stacklevel=2,
-        )
-    return np.rint(scaled.clip(0, 255)).astype(np.uint8)
-
-
-def _default_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Black and white where nothing is said: as files of this depth have them."""
-    if dtype.kind not in "ui":
-        return 0, 1
-    return (0, 65_535) if dtype == np.uint16 else (0, 255)
-
-
-def _file_pixels(data: bytes, name: str, max_pixels: int, least_px: int | None) -> Pixels:
-    pixels = decode_jpeg(data, max_pixels, least_px)
-    if pixels is not None:
-        return pixels
+def _stored_file(
+    data: bytes, reading: Reading, max_pixels: int, least_px: int | None
+) -> StoredImage:
+    """Stored values of a file: by a reader of its own where Pillow would round or refuse it."""
+    reader = find_reader(data)
     try:
-        with _open(data) as image:
+        if reader is not None:
+            return reader.read(data, reading, max_pixels)
+        if is_tiff(data):
+            return _stored_tiff(data, reading, max_pixels)
+        with open_image(data) as image:
             width, height = image.size
             if width * height <= max_pixels and (f := reduction(height, width, least_px)) > 1:
                 image.draft(None, (width // f, height // f))  # Of a JPEG; others stay as they are.
-            return _pil_pixels(image, name, max_pixels)
-    except UnidentifiedImageError as error:
-        raise ImageError(name, str(error)) from error
+            return _stored_by_pillow(image, reading, max_pixels)
+    except ImportError as error:
+        raise ValueError(missing_package(error, reader.name if reader else "TIFF")) from error
+    except UnidentifiedImageError:
+        plug_in = find_plug_in(data)
+        if plug_in is None:
+            raise
+        return plug_in.read(data, reading, max_pixels)
 
 
-def _open(data: bytes) -> Image.Image:
-    """Picture whose header has been read, whatever its size: `max_pixels` is the limit here."""
-    with _OPENING:
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            return _calmly(lambda: open_image(data))
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def _calmly(call: Callable[[], Image.Image]) -> Image.Image:
-    """Result of `call`, even where the user has made an error of every warning."""
+def _stored_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """A TIFF by Pillow where it has 8 bits and nothing special is asked for, else by tifffile."""
+    image = None
+    with suppress(UnidentifiedImageError):  # Bands or types that Pillow does not know.
+        image = open_image(data)
+    is_plain = reading.pages in (None, "first") and reading.bands is None
+    if image is not None and is_plain and not _is_special_tiff(image):
+        return _first_by_pillow(image, reading, max_pixels)
     try:
-        return call()
-    except UserWarning:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return call()
+        return read_tiff(data, reading, max_pixels)
+    except ModuleNotFoundError:  # Pillow knows more compressions than tifffile does alone.
+        if image is None or not is_plain or not _is_gray_by_pillow(image):
+            raise
+        return _first_by_pillow(image, reading, max_pixels)
 
 
-def _pil_pixels(image: Image.Image, name: str, max_pixels: int) -> Pixels:
-    if image.width * image.height > max_pixels:
-        raise ImageError(
-            name,
-            f"{image.width}x{image.height} px is over max_pixels={max_pixels}; "
-            "raise max_pixels if you trust the file",
-        )
+def _first_by_pillow(image: Any, reading: Reading, max_pixels: int) -> StoredImage:
+    """The first page of a TIFF; previews of it are no pages."""
+    n_pages = 0
+    for index in range(getattr(image, "n_frames", 1)):
+        image.seek(index)
+        n_pages += not image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
+    image.seek(0)
+    return replace(_stored_by_pillow(image, reading, max_pixels), n_pages=n_pages)
+
+
+def _is_special_tiff(image: Any) -> bool:
+    """Whether Pillow would round values, or drop bands that it does not know."""
+    bits, extra = image.tag_v2.get(_BITS_PER_SAMPLE, (1,)), image.tag_v2.get(_EXTRA_SAMPLES, ())
+    is_deep = image.mode in (*_GRAY_16_BIT_MODES, "I", "F") or max(bits) > 8
+    return is_deep or 0 in extra
+
+
+def _is_gray_by_pillow(image: Any) -> bool:
+    """Whether Pillow reads a deep TIFF as it is: others it inverts, or takes planes for rows."""
+    is_min_white = image.tag_v2.get(_PHOTOMETRIC) == 0
+    return image.mode in (*_GRAY_16_BIT_MODES, "F") and not is_min_white
+
+
+def _stored_by_pillow(image: Image.Image, reading: Reading, max_pixels: int) -> StoredImage:
+    """An image of Pillow's: 8 bits of red, green and blue, or what is deeper as it is."""
+    n_frames = getattr(image, "n_frames", 1) if reading.pages not in (None, "first") else 1
+    check_size(*image.size, n_frames, max_pixels)
+    if n_frames == 1:
+        return _stored_frame(image, reading)
+    frames = []
+    for index in range(n_frames):
+        image.seek(index)
+        frames.append(_stored_frame(image, reading).values)
+    joined = join_pages(frames, reading.pages)
+    return StoredImage(joined, n_pages=n_frames, stored_type=frames[0].dtype)
+
+
+def _stored_frame(image: Image.Image, reading: Reading) -> StoredImage:
     image.load()  # First of all: what fails from here on is its EXIF, not the picture.
-    return _rgb(_upright(image))
+    is_sixteen = image.mode in _GRAY_16_BIT_MODES or (image.mode, image.format) == ("I", "PNG")
+    if is_sixteen or image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.uint16) if is_sixteen else np.asarray(image)
+        return StoredImage(upright(values[:, :, None], orientation_of(image)))
+    return StoredImage(upright(_rgb(image, reading), orientation_of(image)))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Picture turned as its EXIF says; one whose EXIF is broken stays as it is."""
-    try:
-        return _calmly(lambda: ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
-        return image
+def _rgb(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
+    """RGB pixels of any of Pillow's modes, composited on white where transparent.
 
-
-def _rgb(image: Image.Image) -> Pixels:
-    """RGB pixels of any of Pillow's modes, composited on white where transparent."""
-    if image.mode in (*_GRAY_16_BIT_MODES, "I", "F"):
-        return _deep_gray(image)
+    Where bands are asked for by number, grey and opacity are bands of their own.
+    """
+    if reading.bands is not None or reading.pages == "all":
+        image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
+        return np.array(image).reshape(image.height, image.width, -1)
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         return _on_white(image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _on_white(image: Image.Image) -> Pixels:
+def _on_white(image: Image.Image) -> npt.NDArray[np.uint8]:
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return np.array(Image.alpha_composite(white, image).convert("RGB"))
-
-
-def _deep_gray(image: Image.Image) -> Pixels:
-    """Grey of more than 8 bits: 16 bits scaled by 257, floats of 0 to 1 by 255."""
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("the picture holds NaN or infinity")
-    # Pillow reads 16-bit PNG and TIFF as "I" in some versions: both have 65,535 as white.
-    scale = 255.0 if image.mode == "F" and values.max(initial=0) <= 1 else 1.0
-    if image.mode != "F":
-        scale = 1 / 257
-    gray = np.rint((values * scale).clip(0, 255)).astype(np.uint8)
-    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def _reason(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from featx._linalg import allocate
 from featx.data.datasets import ImageDataset
 from featx.engine.fitting import fit_extractor, must_learn
 from featx.engine.jobs import Job, plan_jobs
+from featx.engine.persistence import portable
 from featx.engine.persistence import save_extractor as write_extractor
 from featx.engine.provenance import provenance_of
 from featx.engine.session import open_session
@@ -73,8 +74,9 @@ def extract(
     **parameters
         Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
         ``trust`` names files and folders that may name code, as in `featx.CNNFeatures`.
-        ``max_pixels`` and, of arrays, ``image_shape`` and ``value_range`` say how the images are
-        read, as in `featx.Images`.
+        ``value_range``, ``window``, ``pages``, ``bands``, ``max_pixels`` and, of arrays,
+        ``image_shape`` say how the images are read, as in `featx.Images`; ``value_range="p1,p99"``
+        is measured on the train split, or on all images where there is none.
 
     Returns
     -------
@@ -100,11 +102,16 @@ def extract(
         images, domains=domains, store=store, progress=progress, **parameters
     )
     jobs = plan_jobs(extractors, model=model, layer=layer, store=cache, **parameters)
+    reading = dataset.images.reading
+    for job in jobs:
+        job.read_as(reading, dataset.images.count_bands())
     if save_extractor is not None and len(jobs) > 1:
         raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
     folder = None if cache is None else cache.folder
     if output is not None:
-        target = check_output(output, provenance_of(jobs, dataset.source, None), force=force)
+        target = check_output(
+            output, provenance_of(jobs, dataset.source, None, reading), force=force
+        )
         folder = target.parent
     learned_on = _fit(jobs, dataset, progress)
     n_columns = sum(sum(job.widths.values()) for job in jobs)
@@ -112,11 +119,12 @@ def extract(
         find_format(target).check_size(target, len(dataset), n_columns)
     for warning in _warnings_of_size(jobs, len(dataset), folder):
         progress.note(warning)
-    provenance = provenance_of(jobs, dataset.source, learned_on)
+    provenance = provenance_of(jobs, dataset.source, learned_on, reading)
     provenance["n_ignored"] = dataset.n_ignored
     features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
-        write_extractor(jobs[0].extractor, save_extractor)
+        saved = portable(jobs[0].extractor).set_params(**reading.settings())
+        write_extractor(saved, save_extractor)
     if output is not None:
         features.save(output, force=force)
     return features
@@ -208,7 +216,7 @@ def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:
     columns, start = {}, 0
     for job in jobs:
         for layer, name in job.names.items():
-            stop = start + job.extractor.n_features(layer)
+            stop = start + job.widths[layer]
             columns[name] = (start, stop)
             start = stop
     return columns

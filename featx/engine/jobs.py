@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from featx.data.reading import Reading, make_reading
 from featx.engine.persistence import portable
 from featx.engine.specs import make_extractor, spec_of
 from featx.errors import SpecError
-from featx.extractors.base import INPUT_PARAMETERS
+from featx.extractors.base import INPUT_PARAMETERS, READING_PARAMETERS, reading_of
 
 _DEFAULT_MODEL = "featxnet"
 _FOR_READING = {"trust"}
@@ -26,15 +27,45 @@ class Job:
     extractor : Extractor
     names : dict
         Layer of the extractor -> name of its block of columns.
+    n_bands : int, default=1
+        Images that one is: more where every band is an image of its own.
     """
 
     extractor: Any
     names: dict[str, str]
+    n_bands: int = 1
+
+    def read_as(self, reading: Reading, n_bands: int) -> None:
+        """Fit the job to images that are read so.
+
+        Parameters
+        ----------
+        reading : Reading
+            A network is adapted to its bands.
+        n_bands : int
+            Images that one is.
+
+        Raises
+        ------
+        SpecError
+            If the extractor says that images are read another way.
+        """
+        own = reading_of(self.extractor)
+        if own and make_reading(**own) != reading:
+            name, value = next(iter(own.items()))
+            raise SpecError(
+                f"{type(self.extractor).__name__}: {name}={value!r} describes the images, not the "
+                "features; give it to extract(...) or load_dataset (on the command line "
+                f"--{name.replace('_', '-')}), so that these images are read so."
+            )
+        self.n_bands = n_bands
+        if hasattr(self.extractor, "layer") and reading.n_bands != self.extractor.n_bands:
+            self.extractor.set_params(bands=reading.bands)
 
     @property
     def widths(self) -> dict[str, int]:
         """Layer -> number of columns."""
-        return {layer: self.extractor.n_features(layer) for layer in self.names}
+        return {layer: self.n_bands * self.extractor.n_features(layer) for layer in self.names}
 
 
 def plan_jobs(
@@ -161,7 +192,7 @@ def _check_parameters(jobs: list[Job], parameters: dict[str, Any]) -> None:
 def _check_reading(extractor: Any) -> None:
     """Refuse an extractor that says how images are read: theirs are open, so it changes nothing."""
     default = type(extractor)().get_params(deep=False)
-    for key in sorted(INPUT_PARAMETERS & default.keys()):
+    for key in sorted(INPUT_PARAMETERS & default.keys() - set(READING_PARAMETERS)):
         if getattr(extractor, key) != default[key]:
             raise SpecError(
                 f"{type(extractor).__name__}: {key} describes the images, not the features, and "

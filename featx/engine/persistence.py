@@ -33,7 +33,7 @@ from sklearn.pipeline import Pipeline
 
 from featx._files import atomic_write
 from featx.engine.registry import registered_class
-from featx.errors import FeatureFileError, one_line
+from featx.errors import FeatureFileError, one_line, visible
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 from featx.trust.callables import Trust, check_trusted
@@ -291,8 +291,9 @@ def _load(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
             f"{path}: not {what} saved by featx ({one_line(error)[:200]})."
         ) from error
     raise FeatureFileError(
-        f"{path}: refused, it holds types that featx does not trust: {', '.join(strangers)}. "
-        "Install the package that brings the extractor, or write the file again."
+        f"{path}: refused, it holds types that featx does not trust: "
+        f"{visible(', '.join(strangers))}. Install the package that brings the "
+        "extractor, or write the file again."
     )
 
 

@@ -14,12 +14,16 @@ import numpy.typing as npt
 import featx
 from featx._files import to_plain
 from featx._fingerprints import fingerprint
+from featx.data.reading import Reading
 from featx.engine.jobs import Job
 from featx.engine.specs import spec_of
 from featx.store.shards import PRODUCERS
+from featx.streaming.chunks import row_settings
 
 
-def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[str, Any]:
+def provenance_of(
+    jobs: list[Job], source: str, learned_on: str | None, reading: Reading
+) -> dict[str, Any]:
     """What made a result: extractors, data, versions, command.
 
     Parameters
@@ -29,6 +33,8 @@ def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[
         What the pictures were named as.
     learned_on : str or None
         ``train`` or ``all``, where an extractor learned from pictures.
+    reading : Reading
+        How the pictures were read.
 
     Returns
     -------
@@ -40,16 +46,18 @@ def provenance_of(jobs: list[Job], source: str, learned_on: str | None) -> dict[
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv if sys.argv and sys.argv[0].endswith("featx") else None,
         "data": source,
-        "extractors": [entry for job in jobs for entry in _entries(job)],
+        "extractors": [entry for job in jobs for entry in _entries(job, reading)],
         "learned_on": learned_on,
+        "reading": to_plain(reading.settings())
+        | ({"measured": reading.measured} if reading.measured else {}),
         "versions": {"python": platform.python_version(), **dict(_versions())},
         "platform": platform.platform(),
     }
 
 
-def _entries(job: Job) -> Iterable[dict[str, Any]]:
+def _entries(job: Job, reading: Reading) -> Iterable[dict[str, Any]]:
     for layer, name in job.names.items():
-        settings = job.extractor.settings(layer)
+        settings = row_settings(job.extractor, layer, reading)
         yield {
             "name": name,
             "spec": spec_of(job.extractor) if layer == "" else name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from featx.data.datasets import ImageDataset, load_dataset
 from featx.data.descriptions import describe_dataset
 from featx.data.groups import column_of_groups, group_images
 from featx.data.images import MAX_PIXELS, Images
+from featx.data.percentiles import measure_range
+from featx.data.reading import Reading, make_reading
 from featx.errors import DatasetError, SpecError
 from featx.extractors.base import INPUT_PARAMETERS
 from featx.store.feature_store import FeatureStore, open_usable_store
@@ -57,8 +60,8 @@ def open_session(
     progress : ProgressCallback, optional
         By default one that does nothing.
     **parameters
-        ``image_shape``, ``value_range`` and ``max_pixels`` go to `_open_data`; all others are
-        left to the extractors.
+        ``image_shape``, ``value_range``, ``window``, ``pages``, ``bands`` and ``max_pixels`` go
+        to `_open_data`; all others are left to the extractors.
 
     Returns
     -------
@@ -70,12 +73,26 @@ def open_session(
     >>> session.dataset.images.max_pixels, session.store, session.parameters
     (100, None, {'n_jobs': 2})
     """
-    reading = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
+    options = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     progress = progress or ProgressCallback()
-    dataset = _open_data(data, domains=domains, groups=groups, splits=splits, **reading)
+    dataset = _open_data(data, domains=domains, groups=groups, splits=splits, **options)
     if _is_named(data):
         progress.note(f"{dataset.source}: {describe_dataset(dataset)}")
+    dataset = _measure(dataset, progress)
     return Session(dataset, open_usable_store(store), progress, parameters)
+
+
+def _measure(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:
+    """Data set whose value range is known as numbers, measured on images that may be seen."""
+    if dataset.images.reading.percentiles is None:
+        return dataset
+    train = dataset.split("train").tolist()
+    reading = measure_range(dataset.images, train or None)
+    which = "of the train split" if train else "there are (no train split)"
+    reading = replace(reading, measured=f"{reading.measured} {which}")
+    low, high = reading.limits or (0, 0)
+    progress.note(f"value range {reading.measured}: {low:g} to {high:g}")
+    return replace(dataset, images=dataset.images.read_as(reading))
 
 
 def _open_data(
@@ -85,8 +102,8 @@ def _open_data(
     groups: str | bool | None = None,
     splits: str = "auto",
     image_shape: tuple[int, ...] | None = None,
-    value_range: tuple[float, float] | None = None,
     max_pixels: int | None = None,
+    **reading: Any,
 ) -> ImageDataset:
     """Data set of whatever names images or holds them.
 
@@ -101,11 +118,14 @@ def _open_data(
         As in `featx.data.datasets.load_dataset`; a manifest's column only of data given by name.
     splits : {"auto", "none"}, default="auto"
         As in `featx.data.datasets.load_dataset`; with ``none`` open data lose their splits.
-    image_shape, value_range
+    image_shape
         As in `featx.data.images.Images`, of arrays.
     max_pixels : int, optional
         Images with more pixels are refused before they are decoded; by default the limit that
         opened images have, else 89478485.
+    **reading
+        ``value_range``, ``window``, ``pages`` and ``bands``, as in `featx.data.images.Images`; by
+        default those that opened images have.
 
     Returns
     -------
@@ -116,28 +136,28 @@ def _open_data(
     DatasetError
         If there are no images.
     SpecError
-        If `image_shape` or `value_range` is given and would change nothing, or `groups` names a
-        column of data that is open already.
+        If `image_shape` is given and would change nothing, or `groups` names a column of data
+        that is open already.
 
     Examples
     --------
     >>> import numpy as np
     >>> _open_data(np.array([[[0, 4095]]]), value_range=(0, 4095)).images.pixels(0)[0, :, 0]
-    array([  0, 255], dtype=uint8)
+    array([  0., 255.], dtype=float32)
     """
     data = list(data) if isinstance(data, Iterator) else data
     limit = MAX_PIXELS if max_pixels is None else max_pixels
-    arrays: dict[str, Any] = {"image_shape": image_shape, "value_range": value_range}
     if isinstance(data, ImageDataset | Images):
-        _refuse(arrays, "these are open already: give it to featx.Images with the arrays")
+        _refuse(image_shape, "these are open already: give it to featx.Images with the arrays")
         dataset = _limit(data if isinstance(data, ImageDataset) else _wrap(data), max_pixels)
     elif _is_named(data):
-        _refuse(arrays, "images given by name need none: leave it out")
+        _refuse(image_shape, "images given by name need none: leave it out")
         dataset = load_dataset(
             data, domains=domains, groups=groups, splits=splits, max_pixels=limit
         )
     else:
-        dataset = _wrap(Images(data, **arrays, max_pixels=limit))
+        dataset = _wrap(Images(data, image_shape=image_shape, max_pixels=limit))
+    dataset = _read_as(dataset, make_reading(**reading))
     if not _is_named(data):
         dataset = _regroup(dataset, groups)
         dataset = replace(dataset, splits=None) if splits == "none" else dataset
@@ -146,11 +166,18 @@ def _open_data(
     return dataset
 
 
-def _refuse(parameters: dict[str, Any], reason: str) -> None:
-    """Refuse parameters that say how arrays are read where there are none to read."""
-    for name, value in parameters.items():
-        if value is not None:
-            raise SpecError(f"{name} says how arrays are read as images; {reason}.")
+def _refuse(image_shape: Any, reason: str) -> None:
+    """Refuse a parameter that says how arrays are read where there are none to read."""
+    if image_shape is not None:
+        raise SpecError(f"image_shape says how arrays are read as images; {reason}.")
+
+
+def _read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
+    """Data set whose images are read as asked; what is not asked for stays as it is."""
+    if not reading.settings():
+        return dataset
+    changed = replace(dataset.images.reading, **reading.settings())
+    return replace(dataset, images=dataset.images.read_as(changed))
 
 
 def _regroup(dataset: ImageDataset, groups: str | bool | None) -> ImageDataset:
@@ -172,12 +199,8 @@ def _limit(dataset: ImageDataset, max_pixels: int | None) -> ImageDataset:
     """Data set whose images are refused above so many pixels."""
     if max_pixels is None:
         return dataset
-    images = Images(
-        dataset.images,
-        names=dataset.images.names,
-        value_range=dataset.images.value_range,
-        max_pixels=max_pixels,
-    )
+    images = copy(dataset.images)
+    images.max_pixels = max_pixels
     return replace(dataset, images=images)
 
 

@@ -21,6 +21,7 @@ from featx.engine.specs import spec_of
 from featx.errors import DatasetError
 from featx.evaluation.protocols import Indices, Protocol, Split
 from featx.evaluation.split_checks import find_copies, split_readable
+from featx.extractors.base import Producer
 from featx.features.feature_set import FeatureSet
 from featx.store.feature_store import FeatureStore, find_digests
 from featx.streaming.progress import ProgressCallback
@@ -185,7 +186,10 @@ def gather_candidates(
     split_readable(protocol, dataset, ())  # Says what is wrong before anything is computed.
     speed: dict[str, Any] = {"n_jobs": parameters.get("n_jobs")}
     asked = [found for job in plan_jobs(extractors, **parameters) for found in _candidates_of(job)]
-    candidates = [*asked, *(_controls(asked, speed) if has_controls else [])]
+    controls = _controls(asked, speed) if has_controls else []
+    if dataset.images.reading.n_bands != Producer.n_bands:  # Only networks take so many bands.
+        controls = [control for control in controls if control.layer]
+    candidates = [*asked, *controls]
     steady = [
         candidate.extractor for candidate in candidates if not must_learn(candidate.extractor)
     ]

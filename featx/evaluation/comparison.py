@@ -392,6 +392,7 @@ def _table(
                 gathered.dataset.source,
                 rules,
                 networks,
+                reading=gathered.dataset.images.reading,
                 has_copies=len(gathered.copies) > 0,
             ),
         ],

@@ -13,6 +13,7 @@ from featx.engine.extraction import extract
 from featx.engine.persistence import load_pipeline
 from featx.errors import FeatureFileError
 from featx.evaluation.split_scores import probe_classes
+from featx.extractors.base import READING_PARAMETERS, reading_of
 from featx.extractors.cnn import CNNFeatures
 from featx.features.results import Result
 from featx.networks.sources.saved_folder import check_unchanged, read_card
@@ -64,7 +65,7 @@ def predict(
         return _predict_folder(model, images, **parameters)
     pipeline = load_pipeline(model, classes=probe_classes(), trust=trust)
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
-    features = extract(images, extractor, **parameters)
+    features = extract(images, extractor, **(reading_of(extractor) | parameters))
     shares = probe.predict_proba(np.asarray(features.X))
     if shares.shape[1] != len(probe.classes_):
         raise FeatureFileError(f"{model} is damaged: it names {len(probe.classes_)} classes.")
@@ -140,6 +141,9 @@ def _predict_folder(
     """
     card = read_card(folder)
     extractor = CNNFeatures(os.fspath(folder), "logits")
+    settings = card.get("settings", {})
+    trained = {name: settings[name] for name in READING_PARAMETERS if settings.get(name)}
+    parameters = trained | parameters
     found = extract(images, extractor, store=store, progress=progress, **parameters)
     check_unchanged(folder, card)
     shares = softmax(np.asarray(found.X, np.float64), axis=1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx._lists import shorten_names
+from featx.data.reading import Reading
 from featx.evaluation.protocols import Protocol
 from featx.evaluation.split_checks import describe_splits
 
@@ -22,6 +23,7 @@ def advise_features(
     rules: Protocol,
     networks: Mapping[str, Any] | None = None,
     *,
+    reading: Reading | None = None,
     has_copies: bool = False,
 ) -> list[str]:
     """The winner, the controls, and the cheapest features that are no worse than the best.
@@ -35,6 +37,8 @@ def advise_features(
     rules : Protocol
     networks : dict of str to FineTunedClassifier, optional
         Those that were fine-tuned, by the names of their rows.
+    reading : Reading, optional
+        How the images were read.
     has_copies : bool, default=False
         Whether test images are among the training images: then nothing is advised.
 
@@ -64,7 +68,7 @@ def advise_features(
     network = (networks or {}).get(cheapest["spec"])
     if network is not None:
         return [*said, _choice(best, cheapest), *_how_to_train(network, source)]
-    return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source)]
+    return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source, reading or Reading())]
 
 
 def list_warnings(gathered: Any, rows: Sequence[Row], rules: Protocol) -> list[str]:
@@ -142,11 +146,13 @@ def _choice(best: Row, cheapest: Row) -> str:
     )
 
 
-def _how_to_use(row: Row, source: str) -> list[str]:
+def _how_to_use(row: Row, source: str, reading: Reading) -> list[str]:
     spec = row["spec"]
+    words = [shlex.quote(source), "-e", shlex.quote(spec), *reading.to_options()]
+    given = "".join(f", {name}={value!r}" for name, value in reading.settings().items())
     return [
-        f"Command: featx probe {shlex.quote(source)} -e {shlex.quote(spec)} --save probe.skops",
-        f"Python: make_pipeline(featx.make_extractor({spec!r}), featx.LinearProbe())",
+        f"Command: featx probe {' '.join(words)} --save probe.skops",
+        f"Python: make_pipeline(featx.make_extractor({spec!r}{given}), featx.LinearProbe())",
     ]
 
 

@@ -78,5 +78,6 @@ def save_probe(
     probe = make_probe(protocol, C=C)
     groups = None if rows.groups is None else rows.groups[is_known]
     fit_probe(probe, np.asarray(rows.X[is_known]), rows.labels[is_known], groups=groups)
+    learner.set_params(**dataset.images.reading.settings())  # What it predicts is read alike.
     pipeline = Pipeline([("features", learner), ("probe", probe)])
     return save_pipeline(pipeline, path, classes=probe_classes())

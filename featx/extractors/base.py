@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import wraps
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,12 +29,17 @@ from featx.data.images import (
     Images,
     Pixels,
 )
+from featx.data.percentiles import measure_range
+from featx.data.reading import make_reading
 from featx.extractors.names import registered_name
 from featx.store.feature_store import FeatureStore
 from featx.streaming.rows import Matrix, stream_inputs, stream_rows
 
-INPUT_PARAMETERS = frozenset({"image_shape", "value_range", "max_pixels"})
-"""How images are read: part of each image's digest, not of the extractor's fingerprint."""
+READING_PARAMETERS = ("value_range", "window", "pages", "bands")
+"""How stored values become pixels."""
+
+INPUT_PARAMETERS = frozenset({"image_shape", "max_pixels", *READING_PARAMETERS})
+"""How images are read: part of the rows' fingerprint by what is read, not by the extractor."""
 
 SPEED_PARAMETERS = frozenset(
     {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error", "trust"}
@@ -62,6 +69,9 @@ class Producer:
 
     least_px: int | None = None
     """Short side that large JPEGs may be reduced to while they are decoded; None: they are not."""
+
+    n_bands: int = 3
+    """Channels of the images that it takes."""
 
     batch_length: ClassVar[int] = 64
     """How many images `_extract` gets at a time."""
@@ -145,9 +155,16 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     image_shape : tuple of int, optional
         Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row in a 2-D `X`; by default a row is
         a grey ``(p, 1)`` image.
-    value_range : tuple of float, optional
-        The values of black and white in arrays; by default 0 to 255 for integers and 0 to 1
-        for floats.
+    value_range : tuple of float or str, optional
+        The values of black and white; ``"dtype"``, ``"file"``, or percentiles of the images that
+        `fit` gets, such as ``"p1,p99"``. See `featx.Images`, also for what holds by default.
+    window : tuple of float, optional
+        Black and white by their middle and their distance, in place of `value_range`.
+    pages : {"first", "all", "max", "mean"}, optional
+        Which pages of files with several are read; by default the first, with a `PagesWarning`.
+    bands : sequence of int or "each", optional
+        Bands that are read, counted from 1. ``"each"``: every band as an image of its own, their
+        features side by side; `fit` sees how many there are.
     max_pixels : int, default=89478485
         Images with more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
@@ -162,6 +179,10 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ----------
     n_features_in_ : int
         Length of a flattened image; set only when `fit` got a 2-D array.
+    value_range_ : tuple of float
+        Black and white, where `value_range` names percentiles.
+    n_bands_ : int
+        Bands of the images, where each is an image of its own.
     """
 
     spec_name: ClassVar[str] = ""
@@ -172,7 +193,10 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [tuple, list, None],
-        "value_range": [tuple, list, None],
+        "value_range": [tuple, list, str, None],
+        "window": [tuple, list, str, None],
+        "pages": [StrOptions({"first", "all", "max", "mean"}), None],
+        "bands": [tuple, list, str, None],
         "max_pixels": [Interval(numbers.Integral, 1, None, closed="left")],
         "on_error": [StrOptions({"raise", "nan"})],
         "n_jobs": [numbers.Integral, None],
@@ -183,7 +207,10 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self,
         *,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -191,6 +218,9 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     ) -> None:
         self.image_shape = image_shape
         self.value_range = value_range
+        self.window = window
+        self.pages = pages
+        self.bands = bands
         self.max_pixels = max_pixels
         self.on_error = on_error
         self.n_jobs = n_jobs
@@ -249,6 +279,15 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         matrix = rows.matrix()
         self._check_rows(matrix)
         return matrix
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "get_feature_names_out" in vars(cls):
+            cls.get_feature_names_out = _by_band(cls.get_feature_names_out)  # type: ignore[method-assign]
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Names of the columns, those of each band where every band is an image of its own."""
+        return _by_band(super().get_feature_names_out.__func__)(self, input_features)
 
     def settings(self, layer: str = "") -> dict[str, Any]:
         """What the fingerprint is taken of, as plain values and arrays.
@@ -313,24 +352,71 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         elif reset:
             for name in ("n_features_in_", "feature_names_in_"):
                 self.__dict__.pop(name, None)
-        if isinstance(X, Images):
-            return X
-        return Images(
-            X,
-            image_shape=self.image_shape,
-            value_range=self.value_range,
-            max_pixels=self.max_pixels,
-        )
+        if not isinstance(X, Images):
+            X = Images(
+                X,
+                image_shape=self.image_shape,
+                value_range=self.value_range,
+                window=self.window,
+                pages=self.pages,
+                bands=self.bands,
+                max_pixels=self.max_pixels,
+            )
+        return self._measured(X, reset=reset)
+
+    def _measured(self, images: Images, *, reset: bool) -> Images:
+        """Images whose range and number of bands are those that `fit` saw."""
+        if images.reading.percentiles is not None:
+            if reset:
+                self.value_range_ = measure_range(images).limits
+            check_is_fitted(self, "value_range_")
+            images = images.read_as(replace(images.reading, value_range=self.value_range_))
+        if images.reading.is_each:
+            n_bands = images.count_bands()
+            if reset:
+                self.n_bands_ = n_bands
+            elif n_bands != getattr(self, "n_bands_", n_bands):
+                raise ValueError(f"Expected images of {self.n_bands_} bands; got {n_bands}.")
+        elif reset:
+            self.__dict__.pop("n_bands_", None)
+        return images
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.requires_fit = type(self)._learn is not Extractor._learn
+        is_measured = make_reading(value_range=self.value_range).percentiles is not None
+        tags.requires_fit = is_measured or type(self)._learn is not Extractor._learn
         tags.transformer_tags.preserves_dtype = []
         return tags
 
 
-NOT_STATE = frozenset({"n_features_in_", "feature_names_in_"})
+NOT_STATE = frozenset({"n_features_in_", "feature_names_in_", "value_range_", "n_bands_"})
+
+
+def _by_band(names_of: Callable[..., npt.NDArray[np.object_]]) -> Callable[..., Any]:
+    """Method for the names of columns that repeats those of each layer for every band."""
+
+    @wraps(names_of)
+    def names_by_band(self: Any, input_features: Any = None) -> npt.NDArray[np.object_]:
+        names = names_of(self, input_features)
+        if not hasattr(self, "n_bands_"):
+            return names
+        widths = [self.n_features(layer) for layer in self.layers]
+        parts = np.split(names, np.cumsum(widths)[:-1])
+        bands = range(1, self.n_bands_ + 1)
+        return np.array(
+            [f"band{b}_{name}" for part in parts for b in bands for name in part], object
+        )
+
+    return names_by_band
+
+
+def reading_of(extractor: Any) -> dict[str, Any]:
+    """Parameters by which an extractor says how stored values become pixels, those given."""
+    given = {name: getattr(extractor, name, None) for name in READING_PARAMETERS}
+    if hasattr(extractor, "value_range_"):
+        given["value_range"] = extractor.value_range_
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _is_table(X: Any) -> bool:

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from featx._linalg import rows_per_chunk
 from featx.data.images import MAX_PIXELS, PIXELS_VERSION, Pixels
+from featx.data.reading import make_reading
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 from featx.streaming.rows import Matrix
@@ -91,7 +92,7 @@ class CNNFeatures(Extractor):
     trust : path, str, or sequence of these, optional
         Folders whose ``model.json`` may name code (``package.module:callable``), which is imported
         and called, or the callables that any folder may name. By default only `model` itself may.
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -173,7 +174,10 @@ class CNNFeatures(Extractor):
         tap: str = "auto",
         trust: Trust = None,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -182,6 +186,9 @@ class CNNFeatures(Extractor):
         super().__init__(
             image_shape=image_shape,
             value_range=value_range,
+            window=window,
+            pages=pages,
+            bands=bands,
             max_pixels=max_pixels,
             on_error=on_error,
             n_jobs=n_jobs,
@@ -212,6 +219,11 @@ class CNNFeatures(Extractor):
         """Names of the layers, as they were asked for."""
         names = [self.layer] if isinstance(self.layer, str | numbers.Integral) else self.layer
         return list(dict.fromkeys(map(str, names)))
+
+    @property
+    def n_bands(self) -> int:  # type: ignore[override]
+        """Channels that the network gets; its first convolution is adapted to other than 3."""
+        return make_reading(bands=self.bands).n_bands
 
     @property
     def least_px(self) -> int | None:  # type: ignore[override]
@@ -345,10 +357,11 @@ class CNNFeatures(Extractor):
         n_added = -len(batch) % n_batch if self.reproducible else 0
         whole = [*batch, *[batch[-1]] * n_added]
         rows = empty_rows(len(whole), given)
-        first = np.stack(whole[:n_batch])  # (n, h, w, 3)
+        dtype = np.result_type(*{item.dtype for item in whole})  # A deep image makes all deep.
+        first = np.stack(whole[:n_batch], dtype=dtype)  # (n, h, w, 3)
         fill = find_filler(plan, given, chosen, first, must_be=self.reproducible)
         for start in range(0, len(whole), n_batch):
-            pixels = np.stack(whole[start : start + n_batch]) if start else first
+            pixels = np.stack(whole[start : start + n_batch], dtype=dtype) if start else first
             fill(pixels, [values[start : start + n_batch] for values in rows])
         blocks = {node: values[: len(batch)] for node, values in zip(taps, rows)}
         return {name: blocks[self._find(name).node] for name in layers}
@@ -383,7 +396,9 @@ class CNNFeatures(Extractor):
 
         parameters = self.get_params(deep=False)
         return find_config(
-            is_checked=is_checked, **{name: parameters[name] for name in _PLAN_PARAMETERS}
+            is_checked=is_checked,
+            n_bands=self.n_bands,
+            **{name: parameters[name] for name in _PLAN_PARAMETERS},
         )
 
     def _find(self, layer: str) -> Layer:

@@ -26,7 +26,7 @@ class ColorHistogram(Extractor):
     ----------
     n_bins : int, default=32
         Bins per channel, equal in width over intensities 0 to 255.
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -67,7 +67,10 @@ class ColorHistogram(Extractor):
         n_bins: int = 32,
         *,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -76,6 +79,9 @@ class ColorHistogram(Extractor):
         super().__init__(
             image_shape=image_shape,
             value_range=value_range,
+            window=window,
+            pages=pages,
+            bands=bands,
             max_pixels=max_pixels,
             on_error=on_error,
             n_jobs=n_jobs,
@@ -93,11 +99,18 @@ class ColorHistogram(Extractor):
         return np.array(names, dtype=object)
 
     def _prepare(self, pixels: Pixels) -> Matrix:
-        counts = [np.bincount(pixels[:, :, c].ravel(), minlength=256) for c in range(3)]
-        bins = np.arange(256) * self.n_bins // 256
-        sums = [np.bincount(bins, weights=count, minlength=self.n_bins) for count in counts]
+        sums = [self._count(pixels[:, :, c].ravel()) for c in range(3)]
         histogram = np.concatenate(sums) / (pixels.shape[0] * pixels.shape[1])  # (3 * n_bins,)
         return histogram.astype(np.float32)
+
+    def _count(self, intensities: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Pixels in each bin."""
+        if intensities.dtype == np.uint8:
+            bins = np.arange(256) * self.n_bins // 256
+            counts = np.bincount(intensities, minlength=256)
+            return np.bincount(bins, weights=counts, minlength=self.n_bins)
+        bins = (intensities * (self.n_bins / 256)).astype(np.intp)
+        return np.bincount(bins, minlength=self.n_bins)
 
     def _extract(self, batch: Sequence[Matrix]) -> Matrix:
         return np.stack(batch)
@@ -111,7 +124,7 @@ class MeanColor(Extractor):
 
     Parameters
     ----------
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Examples

@@ -47,7 +47,7 @@ class HOG(Extractor):
     color : bool, default=True
         Take the gradient of the strongest channel at each pixel; False takes that of the
         luminance ``0.2125 red + 0.7154 green + 0.0721 blue``.
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -64,7 +64,8 @@ class HOG(Extractor):
 
     Notes
     -----
-    Intensities are 0 to 255, in colour and in grey, and rows equal
+    Intensities are 0 to 255, in colour and in grey, not rounded where images are deeper than 8
+    bits, and rows equal
     ``skimage.feature.hog(image, orientations, (cell_px, cell_px), (block_cells, block_cells),
     channel_axis=-1)`` on an image of the same size; in grey, those of
     ``skimage.feature.hog(featx.data.images.gray(image), ...)``. That is ``255 *
@@ -111,7 +112,10 @@ class HOG(Extractor):
         transform_sqrt: bool = False,
         color: bool = True,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -120,6 +124,9 @@ class HOG(Extractor):
         super().__init__(
             image_shape=image_shape,
             value_range=value_range,
+            window=window,
+            pages=pages,
+            bands=bands,
             max_pixels=max_pixels,
             on_error=on_error,
             n_jobs=n_jobs,
@@ -185,7 +192,7 @@ class HOG(Extractor):
         for pixels, row in zip(batch, rows):
             # Writable, since numba compiles once more for an array that is not.
             image = np.require(pixels, requirements=["C", "W"]).reshape(height, 3 * width)
-            if kind == (True, False):
+            if kind == (True, False) and image.dtype == np.uint8:
                 kernel.hog_of_integers(image, _bin_table(self.orientations), *shape, norm, row)
                 continue
             kernel.gradients_of(image, *kind, down, right)

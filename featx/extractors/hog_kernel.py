@@ -130,17 +130,17 @@ def hog_of_integers(
 
 @_outer
 def gradients_of(
-    image: npt.NDArray[np.uint8],
+    image: npt.NDArray[Any],
     is_color: bool,
     is_root: bool,
     down: npt.NDArray[np.float64],
     right: npt.NDArray[np.float64],
 ) -> None:
-    """Gradients of an image in grey, or of square roots of intensities.
+    """Gradients of an image in grey, in more than 8 bits, or of square roots of intensities.
 
     Parameters
     ----------
-    image : ndarray of shape (h, 3 * w), uint8
+    image : ndarray of shape (h, 3 * w), uint8 or float32
         Image, the channels of a pixel side by side.
     is_color : bool
         Whether to take the strongest of three channels, rather than luminance.
@@ -209,9 +209,9 @@ def _fill_values(pixels: Any, is_color: bool, is_root: bool, values: Any) -> Non
             values[j] = pixels[j]
     else:
         for x in range(len(values)):
-            # Whole numbers until the end, so that equal greys stay exactly equal.
-            total = _RED * np.int32(pixels[3 * x]) + _GREEN * np.int32(pixels[3 * x + 1])
-            values[x] = (total + _BLUE * np.int32(pixels[3 * x + 2])) / _WEIGHT_SUM
+            # Whole weights until the end, so that equal greys stay exactly equal.
+            total = _RED * np.float64(pixels[3 * x]) + _GREEN * np.float64(pixels[3 * x + 1])
+            values[x] = (total + _BLUE * np.float64(pixels[3 * x + 2])) / _WEIGHT_SUM
     if is_root:
         for j in range(len(values)):
             values[j] = math.sqrt(values[j])

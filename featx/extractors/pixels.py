@@ -33,7 +33,7 @@ class RawPixels(Extractor):
     color : bool, default=True
         Three values a pixel, red, green, blue; or one, its luminance
         ``0.2125 red + 0.7154 green + 0.0721 blue``.
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -72,7 +72,10 @@ class RawPixels(Extractor):
         *,
         color: bool = True,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -81,6 +84,9 @@ class RawPixels(Extractor):
         super().__init__(
             image_shape=image_shape,
             value_range=value_range,
+            window=window,
+            pages=pages,
+            bands=bands,
             max_pixels=max_pixels,
             on_error=on_error,
             n_jobs=n_jobs,

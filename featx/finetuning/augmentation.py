@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from featx.data.images import Images, Pixels
+from featx.data.images import Images, Pixels, round_pixels
+from featx.data.percentiles import measure_range
 from featx.errors import SpecError
 from featx.networks.preprocessing import Preprocessing, resized_shape
 from featx.networks.sources.finding import find_source
@@ -138,8 +139,16 @@ class Augmentation:
         """Whether nothing changes."""
         return not any(asdict(self).values())
 
-    def pixels(self, crop: tuple[int, int]) -> v2.Transform:
-        """What each picture goes through: uint8 tensors to uint8 tensors of the crop's size."""
+    def pixels(self, crop: tuple[int, int], *, is_deep: bool = False) -> v2.Transform:
+        """What each picture goes through: tensors to tensors of the crop's size.
+
+        Parameters
+        ----------
+        crop : tuple of int
+        is_deep : bool, default=False
+            Whether they are float32 from 0 to 1, torchvision's range of floats, rather than uint8.
+        """
+        gray = 127 / 255 if is_deep else 127
         steps: list[v2.Transform] = []
         if self.rotation or self.zoom or self.shear or self.shift:
             steps.append(
@@ -149,7 +158,7 @@ class Augmentation:
                     (1 - self.zoom, 1 + self.zoom),
                     (-self.shear, self.shear, -self.shear, self.shear) if self.shear else None,
                     v2.InterpolationMode.BILINEAR,
-                    fill=127,
+                    fill=gray,
                 )
             )
         steps.append(v2.RandomCrop(crop) if self.shift else v2.CenterCrop(crop))
@@ -159,9 +168,9 @@ class Augmentation:
             hue = min(0.5, self.jitter / 4)
             steps.append(v2.ColorJitter(self.brightness, self.jitter, self.jitter, hue))
         if self.channel_shift:
-            steps.append(_ChannelShift(self.channel_shift))
+            steps.append(_ChannelShift(self.channel_shift, 1 if is_deep else 255))
         if self.erasing:
-            steps.append(v2.RandomErasing(self.erasing, value=127))
+            steps.append(v2.RandomErasing(self.erasing, value=gray))
         return v2.Compose(steps)
 
     def batches(self, n_classes: int) -> v2.Transform | None:
@@ -179,7 +188,7 @@ def prepare_whole(pixels: Pixels, preprocessing: Preprocessing) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (3, h, w), uint8
+    Tensor of shape (3, h, w), uint8 or float32
     """
     shape = resized_shape(pixels.shape[:2], preprocessing.resize)
     prepared = replace(preprocessing, crop=shape).prepare(pixels)
@@ -196,6 +205,7 @@ def preview_augmentations(
     n_views: int = 8,
     random_state: int = 0,
     trust: Trust = None,
+    **reading: Any,
 ) -> Pixels:
     """Grid of images as a network would see them in training: a row for each augmentation.
 
@@ -215,6 +225,8 @@ def preview_augmentations(
     random_state : int, default=0
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
+    **reading
+        ``value_range``, ``window``, ``pages`` and ``bands``, as in `featx.Images`.
 
     Returns
     -------
@@ -225,9 +237,11 @@ def preview_augmentations(
     SpecError
         If an augmentation is not known.
     """
-    decoded = Images(images)
+    decoded = Images(images, **reading)
+    if decoded.reading.percentiles is not None:
+        decoded = decoded.read_as(measure_range(decoded))
     return _draw_grid(
-        [decoded.pixels(i) for i in range(len(decoded))],
+        [round_pixels(decoded.pixels(i)) for i in range(len(decoded))],
         [Augmentation.parse(text, flip=flip) for text in presets],
         find_source(model, trust=trust).preprocessing().override(size=size),
         n_views=n_views,
@@ -278,17 +292,19 @@ def _draw_grid(
 class _ChannelShift(v2.Transform):
     """Adds a number at random to each colour channel."""
 
-    def __init__(self, most: float) -> None:
+    def __init__(self, most: float, white: float) -> None:
         super().__init__()
         self.most = most
+        self.white = white
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """The three numbers, on the scale of 0 to 255."""
-        return {"shift": (torch.rand(3, 1, 1) * 2 - 1) * self.most * 255}
+        """The three numbers, on the scale of black to white."""
+        return {"shift": (torch.rand(3, 1, 1) * 2 - 1) * self.most * self.white}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """Shift one picture."""
-        return (inpt + params["shift"]).clamp(0, 255).round().to(inpt.dtype)
+        shifted = (inpt + params["shift"]).clamp(0, self.white)
+        return shifted if inpt.dtype.is_floating_point else shifted.round().to(inpt.dtype)
 
 
 def _read_change(text: str) -> tuple[str, float]:

@@ -21,6 +21,7 @@ from featx.data.images import Images, Pixels
 from featx.engine.session import open_session
 from featx.errors import DatasetError, TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch
+from featx.finetuning.classifier import check_bands
 from featx.finetuning.heads import build_network, last_maps
 from featx.finetuning.trainer import (
     LoopSettings,
@@ -171,6 +172,7 @@ def pretrain(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
     trust: Trust = None,
+    **reading: Any,
 ) -> Pretrained:
     """Train a convolutional autoencoder on pictures without labels.
 
@@ -206,6 +208,8 @@ def pretrain(
     progress : ProgressCallback, optional
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
+    **reading
+        ``value_range``, ``window``, ``pages`` and ``bands``, as in `featx.Images`.
 
     Raises
     ------
@@ -240,7 +244,8 @@ def pretrain(
         raise TrainingError(f"epochs must be 1 or more; got {epochs}.")
     if output is not None:
         files_of(output)
-    dataset, _, progress, _ = open_session(data, progress=progress)
+    dataset, _, progress, _ = open_session(data, progress=progress, **reading)
+    check_bands(dataset.images.reading)
     images = _choose(dataset, max_images, random_state)
     settings = {k: str(v) for k, v in locals().items() if k in SETTINGS}
     n_left = max(n_shown, len(images) // 20)
@@ -351,7 +356,8 @@ def _checkpointer(
         return None
     digests = [images.digest(i) for i in range(len(images))]
     structure = [repr(autoencoder), asdict(autoencoder.preprocessing), state_digest(autoencoder)]
-    return Checkpointer(folder, fingerprint([settings, structure, digests]))
+    reading = images.reading.settings()
+    return Checkpointer(folder, fingerprint([settings, structure, digests, reading]))
 
 
 def _state_of(autoencoder: _Autoencoder, network: nn.Module) -> dict[str, Tensor]:

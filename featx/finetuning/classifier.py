@@ -6,7 +6,7 @@ import numbers
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,7 +22,9 @@ from featx._fingerprints import fingerprint
 from featx._lists import parse_names
 from featx.data.datasets import train_test_indices
 from featx.data.images import MAX_PIXELS, Images
-from featx.errors import DatasetError, TrainingError
+from featx.data.percentiles import measure_range
+from featx.data.reading import N_RGB, Reading
+from featx.errors import DatasetError, SpecError, TrainingError
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import Checkpointer
@@ -135,7 +137,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         Where features of frozen layers are kept.
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
-    image_shape, value_range, max_pixels
+    image_shape, value_range, window, pages, bands, max_pixels
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -249,7 +251,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         store: Any = None,
         trust: Trust = None,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.model = model
@@ -288,6 +293,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.trust = trust
         self.image_shape = image_shape
         self.value_range = value_range
+        self.window = window
+        self.pages = pages
+        self.bands = bands
         self.max_pixels = max_pixels
 
     def fit(
@@ -421,18 +429,26 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         left_out = {"prepared_": None, "_cut": None}
         return {k: left_out.get(k, v) for k, v in super().__getstate__().items()}
 
-    def _images(self, X: Any) -> Images:
-        if isinstance(X, Images):
+    def _images(self, X: Any, *, reset: bool = False) -> Images:
+        if not isinstance(X, Images):
+            X = Images(
+                X,
+                image_shape=self.image_shape,
+                value_range=self.value_range,
+                window=self.window,
+                pages=self.pages,
+                bands=self.bands,
+                max_pixels=self.max_pixels,
+            )
+        check_bands(X.reading)
+        if X.reading.percentiles is None:
             return X
-        return Images(
-            X,
-            image_shape=self.image_shape,
-            value_range=self.value_range,
-            max_pixels=self.max_pixels,
-        )
+        if reset:
+            self.value_range_ = measure_range(X).limits
+        return X.read_as(replace(X.reading, value_range=self.value_range_))
 
     def _read(self, X: Any, y: Any) -> tuple[Images, npt.NDArray[np.int64]]:
-        images, labels = self._images(X), np.asarray(y)
+        images, labels = self._images(X, reset=True), np.asarray(y)
         if len(images) != len(labels):
             raise DatasetError(f"Got {len(images)} images but {len(labels)} labels.")
         self.classes_, targets = np.unique(labels, return_inverse=True)
@@ -471,7 +487,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         nodes = [(node.name, node.kind, node.source) for node in prepared.table.recording.nodes]
         structure = [prepared.plan.source.identity, nodes, asdict(prepared.plan.preprocessing)]
         images = [part for part in parts if isinstance(part, Images)]
-        digests = [part.digest(i) for part in images for i in range(len(part))]
+        digests: list[Any] = [part.digest(i) for part in images for i in range(len(part))]
+        digests += [part.reading.settings() for part in images]
         targets = [part.tolist() for part in parts if not isinstance(part, Images)]
         return Checkpointer(
             self.checkpoint, fingerprint([settings, network, structure, digests, targets])
@@ -635,6 +652,17 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             return None
         names = np.arange(len(self.classes_))
         return tuple(compute_class_weight(self.class_weight, classes=names, y=targets).tolist())
+
+
+def check_bands(reading: Reading) -> None:
+    """Refuse images of other than one or three bands.
+
+    Raises
+    ------
+    SpecError
+    """
+    if reading.n_bands != N_RGB or reading.is_each:
+        raise SpecError("Training takes gray or RGB: one band or three (--bands 4,3,2).")
 
 
 def what_trains(weights: Any) -> str:

@@ -19,6 +19,7 @@ from featx.finetuning.checkpoints import remove_checkpoints
 from featx.finetuning.classifier import (
     SCRATCH_LR,
     FineTunedClassifier,
+    check_bands,
     what_trains,
 )
 from featx.finetuning.experiment_results import make_result
@@ -125,7 +126,8 @@ def finetune(
     dataset, cache, progress, _ = open_session(
         data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
-    base["store"] = cache
+    check_bands(dataset.images.reading)
+    base |= {"store": cache, **dataset.images.reading.settings()}
     chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
     settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
     if output is not None:

@@ -65,7 +65,10 @@ def make_result(runs: Sequence[StrategyRun], gathered: Candidates, rules: Protoc
             "No gains over scratch by epoch: no images were held out for early stopping."
         )
     source = gathered.dataset.source
-    provenance = {**provenance_of([], source, None), "extractors": list(map(_settings, runs))}
+    provenance = {
+        **provenance_of([], source, None, gathered.dataset.images.reading),
+        "extractors": list(map(_settings, runs)),
+    }
     return Result(
         "finetune",
         source,

@@ -44,8 +44,10 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
         self.targets = [int(target) for target in targets]
         self.preprocessing = preprocessing
         self.change: v2.Transform | None = None
+        self._change_deep: v2.Transform | None = None
         if augmentation is not None and not augmentation.is_none:
             self.change = augmentation.pixels(preprocessing.crop)
+            self._change_deep = augmentation.pixels(preprocessing.crop, is_deep=True)
         self._kept: dict[int, Tensor] = {}
         self._n_bytes = 0
 
@@ -54,7 +56,9 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         prepared = self._prepared(index)
-        if self.change is not None:
+        if prepared.dtype.is_floating_point and self._change_deep is not None:
+            prepared = self._change_deep(prepared / 255) * 255
+        elif self.change is not None:
             prepared = self.change(prepared)
         return prepared, self.targets[index]
 

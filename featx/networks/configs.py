@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from featx.data.reading import N_RGB
+from featx.networks.input_bands import adapt_preprocessing
 from featx.networks.module_state import state_stamp
 from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
@@ -33,6 +35,7 @@ def find_config(
     precision: str = "fp32",
     tap: str = "auto",
     trust: Trust = None,
+    n_bands: int = N_RGB,
     is_checked: bool = True,
 ) -> NetworkConfig:
     """Plan for a network, the last one made where the same is asked for.
@@ -42,6 +45,8 @@ def find_config(
     model : str, path or torch.nn.Module
     weights, load, size, crop, interpolation, mean, std, device, precision, tap, trust
         As in `featx.extractors.cnn.CNNFeatures`.
+    n_bands : int, default=3
+        Channels of the images, to which the first convolution is adapted.
     is_checked : bool, default=True
         Whether to see first if a weights file or a module's values have changed meanwhile.
 
@@ -52,7 +57,7 @@ def find_config(
     """
     named = model if isinstance(model, nn.Module) else os.fspath(model)
     which = id(model) if isinstance(model, nn.Module) else named
-    how = (load, size, crop, interpolation, mean, std, device, precision, tap, trust)
+    how = (load, size, crop, interpolation, mean, std, device, precision, tap, trust, n_bands)
     # A relative name means another folder or file elsewhere.
     key = repr((which, os.fspath(weights), how, os.getcwd()))
 
@@ -62,9 +67,10 @@ def find_config(
         preprocessing = chosen.preprocessing.override(
             size=size, crop=crop, interpolation=interpolation, mean=mean, std=std
         )
+        preprocessing = adapt_preprocessing(preprocessing, n_bands)
         if preprocessing.crop != chosen.preprocessing.crop:
             chosen = replace(chosen, options=source.resized(chosen.options, preprocessing))
-        plan = NetworkConfig(source, chosen, preprocessing, load, device, precision, tap)
+        plan = NetworkConfig(source, chosen, preprocessing, load, device, precision, tap, n_bands)
         return _stamp(named, weights), plan
 
     stamp, plan = _PLANS.get(key, make)

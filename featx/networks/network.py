@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from featx._imports import skip_initialization
+from featx.data.reading import N_RGB
 from featx.errors import ModelError, one_line
 from featx.networks.completeness import check_complete, needed_tensors
 from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
+from featx.networks.input_bands import adapt_first_convolution
 from featx.networks.layers import Layer, LayerTable
 from featx.networks.module_state import copy_module
 from featx.networks.network_errors import explain, name_network
@@ -66,6 +68,8 @@ class NetworkConfig:
     device : str, default="auto"
     precision : str, default="fp32"
     tap : {"auto", "graph", "hooks"}, default="auto"
+    n_bands : int, default=3
+        Channels of the images, to which the first convolution is adapted.
     """
 
     source: Source = field(compare=False)
@@ -75,6 +79,7 @@ class NetworkConfig:
     device: str = "auto"
     precision: str = "fp32"
     tap: str = "auto"
+    n_bands: int = N_RGB
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -87,12 +92,14 @@ class NetworkConfig:
             str(find_device(self.device)),
             self.precision,
             self.tap,
+            self.n_bands,
         )
 
     @property
     def table(self) -> LayerTable:
         """Layers of the network, seen in a run, or on a copy without values if it is large."""
-        key = (self.source.identity, self.preprocessing.crop, str(self.weights.options))
+        crop = self.preprocessing.crop
+        key = (self.source.identity, crop, str(self.weights.options), self.n_bands)
         return _TABLES.get(key, self._record)
 
     def network(self) -> Network:
@@ -116,6 +123,7 @@ class NetworkConfig:
 
     def _recorded(self, module: nn.Module) -> LayerTable:
         switch_off_in_place(module)
+        adapt_first_convolution(module, self.n_bands, self.source.name)
         return record_layers(self.source.name, module, self.preprocessing.crop)
 
 
@@ -167,6 +175,7 @@ class Network:
             logger.info("%s into %s: %s", *names, self.report)
             if self.report.skipped and not plan.load:
                 logger.info("%s, left over: %s", names[0], ", ".join(self.report.skipped))
+        adapt_first_convolution(module, plan.n_bands, plan.source.name)
         switch_off_in_place(module)
         with name_network(plan.source.name, f"cannot be moved to {self.device}"):
             module = module.eval().requires_grad_(False).to(self.device)
@@ -184,7 +193,7 @@ class Network:
 
         Parameters
         ----------
-        batch : Tensor of shape (n, 3, h, w), uint8
+        batch : Tensor of shape (n, 3, h, w), uint8 or float32
         taps : sequence of Tap
             Each layer once.
         """
@@ -216,12 +225,12 @@ class Network:
         ----------
         taps : sequence of Tap
         precision : {"fp32", "bf16", "fp16"}
-        pixels : ndarray of shape (n, h, w, 3), uint8
-            A first batch, on which it is checked.
+        pixels : ndarray of shape (n, h, w, 3), uint8 or float32
+            A first batch, on which it is checked; later ones are of its type.
         """
         from featx.networks.openvino_backend import compile_network
 
-        key = (precision, *_key(taps))
+        key = (precision, pixels.dtype.str, *_key(taps))
         with self._lock:
             if key not in self._compiled:
                 self.runner(taps)  # Raises if weights are lacking, whatever computes.
@@ -235,13 +244,17 @@ class Network:
 
     def has_refused(self, taps: Sequence[Tap], precision: str) -> bool:
         """Whether OpenVINO was tried and does not run the network."""
-        return self._compiled.get((precision, *_key(taps)), self) is None
+        return any(
+            compiled is None
+            for key, compiled in self._compiled.items()
+            if (key[0], *key[2:]) == (precision, *_key(taps))
+        )
 
     def release(self, taps: Sequence[Tap], precision: str) -> None:
         """Let go of the pictures and rows that OpenVINO saw last."""
-        compiled = self._compiled.get((precision, *_key(taps)))
-        if compiled is not None:
-            compiled.release()
+        for key, compiled in list(self._compiled.items()):
+            if compiled is not None and (key[0], *key[2:]) == (precision, *_key(taps)):
+                compiled.release()
 
     def n_weights(self, layer: Layer) -> int:
         """Values of all parameters and buffers up to a layer."""
@@ -253,10 +266,16 @@ class Network:
         return self._n_weights[layer.node]
 
     def normalize(self, batch: Tensor) -> Tensor:
-        """Pixels 0 to 255 as the network expects them."""
+        """Pixels 0 to 255, in 8 bits or float32, as the network expects them."""
         mean = torch.tensor(self.plan.preprocessing.mean, device=self.device)[:, None, None]
         std = torch.tensor(self.plan.preprocessing.std, device=self.device)[:, None, None]
-        maps = batch.to(self.device, torch.float32, memory_format=torch.channels_last)
+        # As bytes first: torch would convert on the processor, and send four times as much.
+        on_device = batch.to(self.device)
+        maps = on_device.to(
+            torch.float32,
+            memory_format=torch.channels_last,
+            copy=batch.dtype == torch.float32,  # What follows is done in place.
+        )
         return maps.mul_(1 / (255 * std)).sub_(mean / std)
 
     def runner(self, taps: Sequence[Tap]) -> Callable[[Tensor], Any]:

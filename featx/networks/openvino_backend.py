@@ -35,6 +35,8 @@ class CompiledNetwork:
     precision : {"fp32", "bf16", "fp16"}
     n_streams : int
         How many batches are computed at once, each by one core.
+    is_deep : bool, default=False
+        Whether pixels are float32 rather than uint8.
 
     Raises
     ------
@@ -49,6 +51,7 @@ class CompiledNetwork:
         *,
         precision: str,
         n_streams: int,
+        is_deep: bool = False,
     ) -> None:
         self._ov = load_openvino()
         options = {
@@ -57,7 +60,8 @@ class CompiledNetwork:
             "INFERENCE_NUM_THREADS": n_streams,
             "ENABLE_CPU_PINNING": False,  # The threads that decode move about, too.
         }
-        model = self._with_pixels(self._converted(module, preprocessing.crop), preprocessing)
+        model = self._converted(module, preprocessing)
+        model = self._with_pixels(model, preprocessing, is_deep=is_deep)
         self._compiled = self._ov.Core().compile_model(model, "CPU", options)
         self._idle: list[Any] = []
 
@@ -66,7 +70,7 @@ class CompiledNetwork:
 
         Parameters
         ----------
-        pixels : ndarray of shape (n, h, w, 3), uint8
+        pixels : ndarray of shape (n, h, w, 3), uint8 or float32
         out : sequence of ndarray of shape (n, d), float32, C-contiguous
             Written to, one for each tap.
         """
@@ -83,21 +87,22 @@ class CompiledNetwork:
         """Let go of the last pictures and rows, which are kept until the next come."""
         self._idle.clear()
 
-    def _converted(self, module: fx.GraphModule, crop: tuple[int, int]) -> Any:
-        batch = torch.zeros(2, 3, *crop)
+    def _converted(self, module: fx.GraphModule, preprocessing: Preprocessing) -> Any:
+        batch = torch.zeros(2, len(preprocessing.mean), *preprocessing.crop)
         with torch.no_grad():
             exported = torch.export.export(
                 module, (batch,), dynamic_shapes=({0: torch.export.Dim("n")},)
             )
         return self._ov.convert_model(exported)
 
-    def _with_pixels(self, model: Any, preprocessing: Preprocessing) -> Any:
+    def _with_pixels(self, model: Any, preprocessing: Preprocessing, *, is_deep: bool) -> Any:
         """The same taking pixels as they are; channels move and are scaled within."""
         ov = self._ov
         steps = ov.preprocess.PrePostProcessor(model)
         tensor = steps.input(0).tensor()
-        tensor.set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        tensor.set_shape([-1, *preprocessing.crop, 3])
+        tensor.set_element_type(ov.Type.f32 if is_deep else ov.Type.u8)
+        tensor.set_layout(ov.Layout("NHWC"))
+        tensor.set_shape([-1, *preprocessing.crop, len(preprocessing.mean)])
         steps.input(0).preprocess().convert_element_type(ov.Type.f32).mean(
             [255 * value for value in preprocessing.mean]
         ).scale([255 * value for value in preprocessing.std])
@@ -114,7 +119,7 @@ def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: A
         In fp32 on the processor.
     taps : sequence of Tap
     precision : {"fp32", "bf16", "fp16"}
-    pixels : ndarray of shape (n, h, w, 3), uint8
+    pixels : ndarray of shape (n, h, w, 3), uint8 or float32
 
     Returns
     -------
@@ -137,8 +142,9 @@ def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: A
             network.plan.preprocessing,
             precision=precision,
             n_streams=joblib.cpu_count(),
+            is_deep=pixels.dtype != np.uint8,
         )
-        pixels = np.concatenate([_noise(pixels.shape[1:]), pixels])
+        pixels = np.concatenate([_noise(pixels.shape[1:]).astype(pixels.dtype), pixels])
         rows = [np.empty((len(pixels), tap.width), np.float32) for tap in taps]
         compiled.fill(pixels, rows)
     except Exception as error:  # Each of two compilers fails in its own ways.

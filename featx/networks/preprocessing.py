@@ -93,14 +93,14 @@ class Preprocessing:
 
         Parameters
         ----------
-        pixels : ndarray of shape (h, w, 3), uint8
+        pixels : ndarray of shape (h, w, 3), uint8 or float32
         by_torch : bool, default=False
             Resize as torch does a uint8 tensor, instead of as Pillow does: one value in some
             hundred differs by 1 in 255, which moves deep layers by up to 1 %.
 
         Returns
         -------
-        ndarray of shape (*crop, 3), uint8
+        ndarray of shape (*crop, 3), of the type it had
         """
         height, width = resized_shape(pixels.shape[:2], self.resize)
         if height * width > MAX_PIXELS:
@@ -113,7 +113,9 @@ class Preprocessing:
         if by_torch:
             return _resize_tensor(pixels, (height, width), self.interpolation)[window]
         is_narrow = height * width > _MOST_BY_PILLOW * self.crop[0] * self.crop[1]
-        if self.interpolation == "nearest" or (not is_narrow and next(_resized) < _N_BY_PILLOW):
+        is_deep = pixels.dtype != np.uint8 or pixels.shape[2] != 3
+        is_first = not is_narrow and next(_resized) < _N_BY_PILLOW
+        if is_deep or is_first or self.interpolation == "nearest":
             resized = _resize_pillow(pixels, (height, width), self.interpolation)
             return np.ascontiguousarray(resized[window])
         from featx.data.resizing import resize_crop
@@ -201,7 +203,13 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
 
 def _resize_pillow(pixels: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
     how = Image.Resampling[interpolation.upper()]
-    return np.array(Image.fromarray(pixels).resize(size[::-1], how))
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return np.array(Image.fromarray(pixels).resize(size[::-1], how))
+    bands = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(pixels[:, :, c])).resize(size[::-1], how))
+        for c in range(pixels.shape[2])
+    ]
+    return np.stack(bands, axis=2).clip(0, 255)  # Cubics overshoot, and 8 bits cut that off.
 
 
 def _resize_tensor(pixels: Pixels, size: tuple[int, int], interpolation: str) -> npt.NDArray[Any]:
@@ -211,4 +219,4 @@ def _resize_tensor(pixels: Pixels, size: tuple[int, int], interpolation: str) ->
 
     image = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, h, w)
     resized = resize(image, list(size), InterpolationMode(interpolation), antialias=True)
-    return resized.permute(1, 2, 0).numpy()
+    return resized.clamp(0, 255).permute(1, 2, 0).numpy()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from featx.networks.input_bands import count_input_bands
 from featx.networks.layers import Layer
 from featx.networks.tracing import Trace, function_name
 
@@ -97,7 +98,8 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
         found.setdefault(name, value)
 
     parameter = next(network.parameters(), torch.zeros(0))
-    batch = torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
+    shape = 1, count_input_bands(network), *size
+    batch = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
     setattr(batch, _FIELD, Field(*(_pixels(length) for length in size)))
     with torch.no_grad(), _Following(size):
         Trace(network, see).run(batch)

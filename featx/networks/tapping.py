@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from featx.errors import ModelError
 from featx.networks.hooks import HookedNetwork
+from featx.networks.input_bands import count_input_bands
 from featx.networks.pooling import Tap, tap_rows
 from featx.networks.tracing import (
     MARK,
@@ -123,7 +124,9 @@ def noise(network: nn.Module, size: tuple[int, int]) -> Tensor:
     is not that of the images shows itself by its shape.
     """
     parameter = next(network.parameters(), torch.zeros(0))
-    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(
+        2, count_input_bands(network), *size, generator=torch.Generator().manual_seed(0)
+    )
     return images.to(parameter.device)
 
 

@@ -33,6 +33,7 @@ from featx.networks.axes import (
     note_axes,
     settle_axes,
 )
+from featx.networks.input_bands import count_input_bands
 from featx.networks.layers import Container, Node, Recording
 
 _PROBE_BATCH = 3
@@ -348,7 +349,13 @@ def record(network: nn.Module, size: tuple[int, int]) -> Recording:
         Height and width of a picture.
     """
     parameter = next(network.parameters(), torch.zeros(0))
-    batch = torch.zeros(_PROBE_BATCH, 3, *size, device=parameter.device, dtype=parameter.dtype)
+    batch = torch.zeros(
+        _PROBE_BATCH,
+        count_input_bands(network),
+        *size,
+        device=parameter.device,
+        dtype=parameter.dtype,
+    )
     counter = _MacCounter()
     recorder = _Recorder(network, counter, _PROBE_BATCH)
     walk = Trace(network, recorder, recorder.enter)

@@ -29,7 +29,10 @@ from featx.data.images import (
     Images,
     Pixels,
     decode,
+    round_pixels,
 )
+from featx.data.reading import N_RGB, Reading, make_reading
+from featx.data.stored_image import WARNINGS
 from featx.errors import FeatxError, ImageError
 from featx.features.results import Result
 
@@ -59,6 +62,8 @@ class Thumbnails:
         Gives the images of some names, without those that are not there.
     why_missing : str
         Why there may be none at all.
+    reading : mapping, optional
+        How the images were read, as in `featx.Images`.
 
     Examples
     --------
@@ -66,8 +71,11 @@ class Thumbnails:
     'data:image/webp;base64,'
     """
 
-    def __init__(self, find: Find, why_missing: str) -> None:
+    def __init__(
+        self, find: Find, why_missing: str, reading: Mapping[str, Any] | None = None
+    ) -> None:
         self._find = find
+        self._reading = _shown(make_reading(**(reading or {})))
         self._images: dict[str, ImageLike | None] = {}
         self._made: dict[str, str] = {}
         self.why_missing = why_missing
@@ -93,7 +101,7 @@ class Thumbnails:
         if image is None:
             return None
         try:
-            pixels = decode(image, name=name)
+            pixels = decode(image, name=name, **self._reading.settings(), told=set(WARNINGS))
         except ImageError:
             return None
         if _is_webp(image) and max(pixels.shape[:2]) <= side_px:
@@ -148,13 +156,15 @@ def thumbnails_of(result: Result) -> Thumbnails:
     """
     if result.loaded_from is not None:
         return _read_thumbnails(result.loaded_from)
-    return _open_thumbnails(result.data)
+    reading = (result.provenance or {}).get("reading") or {}
+    return _open_thumbnails(result.data, {k: v for k, v in reading.items() if k != "measured"})
 
 
-def _open_thumbnails(data: str) -> Thumbnails:
-    """Thumbnails made from the images of a data set, as the user named it."""
+def _open_thumbnails(data: str, reading: Mapping[str, Any] | None = None) -> Thumbnails:
+    """Thumbnails made from the images of a data set, as the user named it, read as it was."""
     load = cache(partial(_load, data))
-    return Thumbnails(partial(_find_images, load), "they are no longer where they were")
+    find = partial(_find_images, load)
+    return Thumbnails(find, "they are no longer where they were", reading)
 
 
 def _read_thumbnails(folder: str | os.PathLike[str]) -> Thumbnails:
@@ -205,7 +215,7 @@ def shrink(pixels: Pixels, side_px: int) -> str:
     pixels : ndarray of shape (h, w, 3), uint8
     side_px : int
     """
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(round_pixels(pixels))
     scale = side_px / max(image.size)
     if scale < 1:
         kernel = Image.Resampling.BOX if scale < 0.25 else Image.Resampling.LANCZOS
@@ -220,6 +230,12 @@ def shrink(pixels: Pixels, side_px: int) -> str:
 
 def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+
+
+def _shown(reading: Reading) -> Reading:
+    """The same with bands that can be looked at: the first of several that are none of a color."""
+    is_image = not reading.is_each and reading.n_bands == N_RGB
+    return reading if is_image else reading.of_band(1)
 
 
 def _find_images(

@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from featx._fingerprints import fingerprint
 from featx._linalg import rows_per_chunk
 from featx.data.images import Images
+from featx.data.reading import Reading
 from featx.errors import ImageError
 from featx.store.shards import Shard, write_shard
 
@@ -40,10 +42,42 @@ def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) 
         digest, pixels = (  # A digest of an array takes as long as its features may.
             images.read(index, least_px) if has_digest else ("", images.pixels(index, least_px))
         )
+        _check_bands(producer, pixels)
         return digest, producer._prepare(pixels)
     except ImageError as error:
         name = images.names[index]
         return "", error if error.name == name else ImageError(name, error.reason)
+
+
+def _check_bands(producer: Any, pixels: Any) -> None:
+    """Refuse images of other bands than an extractor takes."""
+    expected, n_bands = getattr(producer, "n_bands", 3), pixels.shape[2]
+    if n_bands != expected:
+        raise ImageError(
+            "",
+            f"{n_bands} bands; expected {expected}: take one or three by bands (--bands 4,3,2), "
+            "or each as an image of its own (--bands each)",
+        )
+
+
+def row_settings(producer: Any, layer: str, reading: Reading) -> dict[str, Any]:
+    """What the fingerprint of rows is taken of: the extractor's settings, and how images are read.
+
+    Parameters
+    ----------
+    producer : Producer
+    layer : str
+    reading : Reading
+    """
+    settings: dict[str, Any] = producer.settings(layer)
+    return settings | ({"reading": reading.settings()} if reading.settings() else {})
+
+
+def row_fingerprint(producer: Any, layer: str, reading: Reading) -> str:
+    """Digest of `row_settings`: the extractor's own where images are read as by default."""
+    if not reading.settings():
+        return str(producer.fingerprint(layer))
+    return fingerprint(row_settings(producer, layer, reading))
 
 
 def extract_chunk(
@@ -71,6 +105,7 @@ def to_shards(
     chunk: Chunk,
     fingerprints: Mapping[str, str],
     folder: Path | None,
+    reading: Reading,
     **speed: str,
 ) -> Chunk:
     """Write a chunk's rows under `folder`, if there is one, and let go of them."""
@@ -78,7 +113,7 @@ def to_shards(
         return chunk
     speed = {name: str(getattr(producer, name, None)) for name in _RECORDED} | speed
     for layer, rows in chunk.blocks.items():
-        settings = producer.settings(layer)
+        settings = row_settings(producer, layer, reading)
         chunk.shards.append(
             write_shard(folder, fingerprints[layer], chunk.digests, rows, speed, settings)
         )

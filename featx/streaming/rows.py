@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import joblib
@@ -23,6 +24,7 @@ import numpy.typing as npt
 
 from featx._linalg import find_not_finite
 from featx.data.images import Images
+from featx.data.reading import Reading
 from featx.errors import (
     ImageError,
     NonFiniteRowsWarning,
@@ -32,6 +34,8 @@ from featx.store.feature_store import FeatureStore, open_usable_store
 from featx.streaming.chunks import (
     Chunk,
     batches,
+    row_fingerprint,
+    row_settings,
     to_shards,
     try_prepare,
 )
@@ -91,11 +95,14 @@ def stream_rows(
     Rows
     """
     progress = progress or ProgressCallback()
+    if images.reading.is_each:
+        return _rows_of_bands(extractor, images, progress, dict(blocks or {}), collect=collect)
     store = _store_of(extractor)
     if store is None:
         return _rows_without_store(extractor, images, progress, dict(blocks or {}))
     run = _Run(store, images, progress)
-    return run.rows(_Stage(extractor), dict(blocks or {}), collect=collect)
+    stage = _Stage(extractor, images.reading)
+    return run.rows(stage, dict(blocks or {}), collect=collect)
 
 
 def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
@@ -105,12 +112,14 @@ def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
     ------
     prepared image, row or ragged rows of the base, or ImageError for an image that failed
     """
+    if images.reading.is_each:
+        return chain.from_iterable(stream_inputs(extractor, band) for band in _bands_of(images))
     base, store = extractor._base(), _store_of(extractor)
     if base is None:
         return _prepared(extractor, images)
     if store is None:
         return _inputs_without_store(base, images)
-    return _Run(store, images, ProgressCallback()).inputs(_Stage(base))
+    return _Run(store, images, ProgressCallback()).inputs(_Stage(base, images.reading))
 
 
 def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) -> None:
@@ -120,7 +129,70 @@ def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) 
     """
     base, store = extractor._base(), _store_of(extractor)
     if base is not None and store is not None:
-        _Run(store, images, progress).rows(_Stage(base), {}, collect=False)
+        for band in _bands_of(images):
+            stage = _Stage(base, band.reading)
+            _Run(store, band, progress).rows(stage, {}, collect=False)
+
+
+def _bands_of(images: Images) -> list[Images]:
+    """Images by band, where each band is an image of its own; otherwise as they are."""
+    reading = images.reading
+    if not reading.is_each:
+        return [images]
+    n_bands = images.count_bands()
+    return [images.read_as(reading.of_band(band)) for band in range(1, n_bands + 1)]
+
+
+def _rows_of_bands(
+    extractor: Any,
+    images: Images,
+    progress: ProgressCallback,
+    blocks: dict[str, Matrix],
+    *,
+    collect: bool,
+) -> Rows:
+    """Rows of each band as an image of its own, side by side within each layer."""
+    bands = _bands_of(images)
+    progress = _BandProgress(progress, len(bands))
+    failures: dict[int, Failure] = {}
+    n_cached = len(images)
+    for k, band in enumerate(bands):
+        views = {}
+        for layer in extractor.layers if collect else ():
+            width = extractor.n_features(layer)
+            block = _block(blocks, layer, (len(images), len(bands) * width))
+            views[layer] = block[:, k * width : (k + 1) * width]
+        rows = stream_rows(extractor, band, progress=progress, blocks=views, collect=collect)
+        failures |= {failure.index: failure for failure in rows.failures}
+        n_cached = min(n_cached, rows.n_cached)
+    for block in blocks.values():
+        block[sorted(failures)] = np.nan
+    return Rows(blocks, [failures[index] for index in sorted(failures)], n_cached)
+
+
+class _BandProgress(ProgressCallback):
+    """Progress of several bands as that of one image: planned once, done with the last band."""
+
+    def __init__(self, inner: ProgressCallback, n_bands: int) -> None:
+        self.inner = inner
+        self.n_bands = n_bands
+        self.n_planned = self.n_done = 0
+
+    def plan(self, n_images: int, n_cached: int) -> None:
+        """Tell of the first band alone."""
+        if not self.n_planned:
+            self.inner.plan(n_images, n_cached)
+        self.n_planned += 1
+
+    def advance(self, n_images: int) -> None:
+        """Tell of an image for every `n_bands`."""
+        before = self.n_done // self.n_bands
+        self.n_done += n_images
+        self.inner.advance(self.n_done // self.n_bands - before)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self.inner.note(text)
 
 
 def _store_of(extractor: Any) -> FeatureStore | None:
@@ -139,11 +211,18 @@ def _store_of(extractor: Any) -> FeatureStore | None:
 class _Stage:
     """An extractor of a run, what its rows are stored under, and the stage of its base."""
 
-    def __init__(self, producer: Any) -> None:
+    def __init__(self, producer: Any, reading: Reading) -> None:
         base = producer._base()
         self.producer = producer
-        self.base = None if base is None else _Stage(base)
-        self.fingerprints = {layer: producer.fingerprint(layer) for layer in producer.layers}
+        self.reading = reading
+        self.base = None if base is None else _Stage(base, reading)
+        self.fingerprints = {
+            layer: row_fingerprint(producer, layer, reading) for layer in producer.layers
+        }
+
+    def settings(self, layer: str) -> dict[str, Any]:
+        """What the fingerprint of a layer's rows is taken of."""
+        return row_settings(self.producer, layer, self.reading)
 
 
 class _Whole:
@@ -153,6 +232,7 @@ class _Whole:
         self.producer, self.base = producer, base
         self.layers = producer.layers
         self.least_px = base.least_px
+        self.n_bands = getattr(base, "n_bands", 3)
         self.n_jobs = producer.n_jobs
         self.batch_length = min(producer.batch_length, base.batch_length)
         self.runs_in_parent = producer.runs_in_parent or base.runs_in_parent
@@ -304,7 +384,7 @@ class _Run:
             for chunk in self._chunks(stage, layers, self._once(indices)):
                 for shard in chunk.shards:
                     layer = layer_of[shard.fingerprint]
-                    self.store.commit(shard, stage.producer.settings(layer))
+                    self.store.commit(shard, stage.settings(layer))
                 self.failures |= chunk.failures
                 self._report(chunk.indices)
         self._fail_copies()
@@ -328,7 +408,8 @@ class _Run:
             indices, rows = map(list, zip(*batch))
             chunk = Chunk(indices, [self.digests[index] for index in indices])
             chunk.blocks = producer._extract_layers(rows, list(fingerprints))
-            yield to_shards(producer, chunk, fingerprints, self.store.folder)
+            folder = self.store.folder
+            yield to_shards(producer, chunk, fingerprints, folder, self.images.reading)
 
     def _read(self, stage: _Stage, indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
         """Index and stored rows of each image; without those that failed or are damaged."""

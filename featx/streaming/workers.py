@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from featx.streaming.chunks import (
 
 _CHUNKS_AHEAD = 2
 
+_N_PER_CALL = 8
+"""Images that a decoding thread takes at a time: each call costs the interpreter's one lock."""
 
 _N_WRITERS = 2
 """Threads that write shards: while one waits for the disk, the other copies."""
@@ -145,7 +147,8 @@ def _in_worker_threads(
             return extract_chunk(threads.extract, indices, map(prepare, indices), fingerprints)
 
         def write(chunk: Chunk) -> Chunk:
-            return to_shards(producer, chunk, fingerprints, folder, backend=threads.backend())
+            speed = {"backend": threads.backend()}
+            return to_shards(producer, chunk, fingerprints, folder, images.reading, **speed)
 
         pool = ThreadPoolExecutor(n_jobs, "featx-worker", threads.begin)
         writers = ThreadPoolExecutor(_N_WRITERS, "featx-write")
@@ -170,16 +173,22 @@ def _in_parent(
     decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
     writer = ThreadPoolExecutor(1, "featx-write")
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    calls = (partial(prepare, index) for part in parts for index in part)
-    decoded = run_ahead(decoders, calls, n_ahead)
+    groups = (group for part in parts for group in batches(part, _N_PER_CALL))
+    calls = (partial(_call_all, prepare, group) for group in groups)
+    decoded = chain.from_iterable(run_ahead(decoders, calls, n_ahead // _N_PER_CALL))
     extract = partial(extract_chunk, producer._extract_layers, fingerprints=fingerprints)
     chunks = (extract(part, islice(decoded, len(part))) for part in parts)
     try:
-        writes = (partial(to_shards, producer, chunk, fingerprints, folder) for chunk in chunks)
+        write = partial(to_shards, producer)
+        writes = (partial(write, chunk, fingerprints, folder, images.reading) for chunk in chunks)
         yield from run_ahead(writer, writes, 1)
     finally:
         decoders.shutdown(cancel_futures=True)
         writer.shutdown()
+
+
+def _call_all(call: Callable[[int], Any], indices: Sequence[int]) -> list[Any]:
+    return [call(index) for index in indices]
 
 
 def _work(
@@ -193,7 +202,7 @@ def _work(
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
     chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
-    return to_shards(producer, chunk, fingerprints, folder)
+    return to_shards(producer, chunk, fingerprints, folder, images.reading)
 
 
 def run_ahead(

@@ -132,3 +132,64 @@ def test_names_come_from_stdin(folder: Path) -> None:
     subprocess.run(command, input=names, text=True, check=True, capture_output=True)
     with np.load("features.npz") as file:
         assert file["paths"].tolist() == names.split()
+
+
+@pytest.fixture
+def scans(folder: Path) -> Path:
+    """``scans/<split>/<class>``: twelve bits in sixteen."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (folder / "scans" / split / label).mkdir(parents=True)
+            for i in range(2):
+                values = rng.integers(0, 4096, (9, 9)).astype(np.uint16)
+                Image.fromarray(values).save(folder / "scans" / split / label / f"{i}.png")
+    return folder
+
+
+@pytest.mark.filterwarnings("always::featx.errors.ValueRangeWarning")
+def test_a_range_that_nobody_said_is_one_line_for_all_images(
+    scans: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "extract", "scans", "-e", "mean_color", "-e", "color", "-q") == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: scans/")
+    assert "--value-range=0,4095" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "low", "high"),
+    [
+        (["--value-range", "0,4095"], 100, 155),
+        (["--value-range=-4096,4096"], 170, 215),
+        (["--window", "2048,1000"], 90, 165),
+        (["--value-range", "dtype"], 5, 10),
+    ],
+)
+def test_options_say_what_is_black_and_white(
+    scans: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], low: float, high: float
+) -> None:
+    assert run(monkeypatch, "extract", "scans", "-e", "mean_color", "-q", *options) == 0
+    with np.load("features.npz", allow_pickle=False) as file:
+        assert low < file["X"].min() <= file["X"].max() < high
+
+
+def test_percentiles_are_measured_on_train_and_printed(
+    scans: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "extract", "scans", "-e", "color", "--value-range", "p1,p99") == 0
+    assert "value range p1,p99 of 4 images of the train split: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["--value-range", "5"], ["--window", "x"], ["--bands", "0"], ["--pages", "last"]]
+)
+def test_a_reading_that_means_nothing_is_one_line(
+    scans: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+) -> None:
+    assert run(monkeypatch, "extract", "scans", "-e", "color", *options) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "expected" in line or "must be" in line or "LEVEL,WIDTH" in line

@@ -193,3 +193,10 @@ def test_class_folders_in_two_unicode_forms_are_one_class(tmp_path: Path) -> Non
     other = unicodedata.normalize("NFD", "café")
     root = lay(tmp_path, "train/café/1.jpg", "train/dog/1.jpg", f"test/{other}/2.jpg")
     assert {it.label for it in placed(root).values()} == {"café", "dog"}
+
+
+def test_lists_of_dicoms_and_features_of_featx_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in ("DICOMDIR", "features.npy", "IM0001", "a.npy"):
+        (tmp_path / "cat" / name).write_bytes(bytes(128) + b"DICM")
+    assert read_tree(str(tmp_path)).images == {("cat",): ["IM0001", "a.npy"]}

@@ -23,6 +23,7 @@ from featx.data.images import (
     gray,
     printable,
     resize,
+    round_pixels,
     size_pair,
 )
 from featx.errors import ImageError, ValueRangeWarning
@@ -69,7 +70,7 @@ def test_the_first_of_several_frames_counts(kind: str) -> None:
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-    assert decode(data)[0, 0].tolist() == [255, 0, 0]
+    assert decode(data, pages="first")[0, 0].tolist() == [255, 0, 0]
 
 
 # --- modes ---------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def test_lab_is_brought_to_rgb() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_are_scaled_to_eight(kind: str) -> None:
+def test_sixteen_bits_are_scaled_to_eights_range(kind: str) -> None:
     values = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
     assert decode(encoded(Image.fromarray(values), kind))[0, :, 0].tolist() == [0, 1, 128, 255]
 
@@ -162,7 +163,7 @@ def test_sixteen_bits_of_other_byte_order_are_scaled_too() -> None:
 
 def test_float_tiff_from_zero_to_one() -> None:
     values = np.array([[0, 0.5, 1]], np.float32)
-    assert decode(encoded(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 128, 255]
+    assert decode(encoded(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 127.5, 255]
 
 
 def test_float_tiff_with_nan_is_refused() -> None:
@@ -378,8 +379,8 @@ def test_arrays_are_not_changed(colors: Pixels) -> None:
     ("array", "value"),
     [
         (np.full((2, 2), True), 255),
-        (np.full((2, 2), 0.5), 128),
-        (np.full((2, 2), 0.5, np.float16), 128),
+        (np.full((2, 2), 0.5), 127.5),
+        (np.full((2, 2), 0.5, np.float16), 127.5),
         (np.full((2, 2), 200, np.int64), 200),
         (np.full((2, 2), 300, np.int32), 255),
         (np.full((2, 2), -3, np.int8), 0),
@@ -387,19 +388,23 @@ def test_arrays_are_not_changed(colors: Pixels) -> None:
         (np.full((2, 2, 1), 7, np.uint8), 7),
     ],
 )
-def test_numbers_of_every_type_are_read(array: Any, value: int) -> None:
+def test_numbers_of_every_type_are_read(array: Any, value: float) -> None:
     assert (decode(array) == value).all()
 
 
 def test_the_range_of_values_can_be_told() -> None:
-    assert decode(np.array([[0.0, 8, 16]]), value_range=(0, 16))[0, :, 0].tolist() == [0, 128, 255]
+    assert decode(np.array([[0.0, 8, 16]]), value_range=(0, 16))[0, :, 0].tolist() == [
+        0,
+        127.5,
+        255,
+    ]
 
 
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
         (np.zeros(4), "shape"),
-        (np.zeros((2, 2, 2)), "shape"),
+        (np.zeros((2, 2, 2)), "2 bands: take one or three"),
         (np.zeros((0, 4), np.uint8), "no pixels"),
         (np.full((2, 2), np.nan), "NaN"),
         (np.full((2, 2), np.inf), "infinity"),
@@ -469,7 +474,7 @@ def test_digests_are_of_bytes_and_the_same_for_files(photos: list[str]) -> None:
 
 
 def test_digests_of_arrays_follow_their_pixels(colors: Pixels) -> None:
-    images = Images([colors, colors.astype(float) / 255, colors[::-1]])
+    images = Images([colors, colors.astype(np.int64), colors[::-1]])
     assert images.digest(0) == images.digest(1) == images.read(0)[0]
     assert images.digest(0) != images.digest(2)
 
@@ -584,3 +589,65 @@ def test_values_that_are_cut_off_are_told(values: np.ndarray) -> None:
 def test_values_within_the_range_of_their_type_are_not_told() -> None:
     for values in (np.array([[0, 255]]), np.array([[0.0, 1.0]]), np.array([[True, False]])):
         assert decode(values).max() == 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_image_of_which_one_side_grows_does_not_alias(dtype: Any) -> None:
+    stripes = np.zeros((100, 800, 3), dtype)
+    stripes[:, ::2] = 254
+    resized = resize(stripes, (128, 128))
+    assert resized.shape == (128, 128, 3)
+    assert np.abs(resized.astype(float) - 127).max() <= 6  # It is 6.25 stripes to a pixel.
+
+
+@pytest.mark.parametrize("n_bands", [1, 3, 5, 12])
+def test_any_number_of_bands_is_resized(n_bands: int) -> None:
+    pixels = np.random.default_rng(0).random((12, 18, n_bands)).astype(np.float32)
+    resized = resize(pixels, (6, 24))
+    alone = [resize(np.ascontiguousarray(pixels[:, :, b]), (6, 24)) for b in range(n_bands)]
+    np.testing.assert_allclose(resized.reshape(6, 24, n_bands), np.stack(alone, 2), atol=1e-6)
+
+
+def test_gray_of_deep_pixels_is_skimages(photos: list[str]) -> None:
+    pixels = decode(photos[0]).astype(np.float32) * np.float32(0.777)
+    np.testing.assert_allclose(gray(pixels), 255 * rgb2gray(pixels / 255), rtol=1e-5)
+    flat = np.full((1, 1, 3), 0.1, np.float32)
+    assert gray(flat)[0, 0] == flat[0, 0, 0]
+
+
+def test_rounding_is_to_the_nearest_of_8_bits(colors: Pixels) -> None:
+    assert round_pixels(colors) is colors
+    assert round_pixels(np.array([[-1, 0.6, 254.6, 300]])).tolist() == [[0, 1, 255, 255]]
+
+
+def test_a_jpeg_is_read_in_the_range_asked_for(photos: list[str]) -> None:
+    plain = decode(photos[0])
+    assert (decode(photos[0], value_range="dtype") == plain).all()
+    half = decode(photos[0], value_range=(0, 510))
+    np.testing.assert_allclose(half, plain / np.float32(2), atol=1e-4)
+
+
+def test_a_gray_image_has_one_band_and_a_color_image_three(colors: Pixels) -> None:
+    for values, n_bands in ((colors, 3), (colors[:, :, 0], 1)):
+        data = encoded(Image.fromarray(values), "PNG")
+        assert Images([data], bands="each").count_bands() == n_bands
+        assert Images([values], bands="each").count_bands() == n_bands
+    assert Images([colors]).count_bands() == 1
+
+
+def test_frames_of_a_gif_are_joined_where_that_is_asked_for() -> None:
+    frames = [Image.new("L", (4, 4), value) for value in (0, 100, 250)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode(data)[0, 0, 0] == 0
+    assert decode(data, pages="max")[0, 0, 0] == 250
+    assert decode(data, pages="mean")[0, 0, 0] == pytest.approx(350 / 3, abs=1e-3)
+
+
+def test_what_is_read_keeps_its_reading_and_says_a_thing_once() -> None:
+    images = Images(np.full((3, 4, 4), 4000, np.uint16), value_range=(0, 8000))
+    assert Images(images).take([1]).pixels(0).max() == 127.5
+    values = np.tile(np.arange(4, dtype=np.uint16) * 1000, (3, 4, 1))
+    images = Images(values)
+    with pytest.warns(ValueRangeWarning, match="image 2"):
+        images.take([2]).pixels(0)
+    images.pixels(0)  # A second warning would be an error here.

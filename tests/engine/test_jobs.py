@@ -36,7 +36,7 @@ def test_one_network_names_its_blocks_by_layer() -> None:
         ({"extractors": "hog", "polling": "gap"}, "no parameter 'polling'"),
         ({"extractors": "hgo"}, "Did you mean 'hog'"),
         ({"extractors": "hog,max_pixels=9"}, "max_pixels describes the images"),
-        ({"extractors": HOG(value_range=(0, 9))}, "HOG: value_range describes the images"),
+        ({"extractors": HOG(max_pixels=9)}, "HOG: max_pixels describes the images"),
         ({"extractors": "hog", "image_shape": (8, 8)}, "Give it to extract"),
     ],
 )

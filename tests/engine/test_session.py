@@ -28,6 +28,7 @@ from featx.errors import DatasetError, SpecError
 from featx.extractors.color import MeanColor
 from featx.finetuning.autoencoder import pretrain
 from featx.store.feature_store import FeatureStore
+from featx.streaming.progress import ProgressCallback
 
 SPEC = "cnn:featxnet:pool1,pooling=gap"
 N_LARGE = 4
@@ -110,12 +111,18 @@ def test_open_images_keep_their_value_range() -> None:
     assert dataset.images.pixels(0)[0, :, 0].tolist() == [0, 255]
 
 
-@pytest.mark.parametrize("name", ["image_shape", "value_range"])
-def test_reading_of_arrays_is_refused_where_there_are_none(name: str, folder: Path) -> None:
-    with pytest.raises(SpecError, match=f"{name} says how arrays are read as images; images given"):
-        compare(folder, "hog", **{name: (0, 1)})
+def test_a_shape_of_arrays_is_refused_where_there_are_none(folder: Path) -> None:
+    with pytest.raises(SpecError, match="image_shape says how arrays are read as images; images"):
+        compare(folder, "hog", image_shape=(8, 8))
     with pytest.raises(SpecError, match=r"open already: give it to featx\.Images"):
-        _open_data(load_dataset(folder), **{name: (0, 1)})
+        _open_data(load_dataset(folder), image_shape=(8, 8))
+
+
+def test_a_value_range_acts_on_files_and_on_what_is_open(folder: Path) -> None:
+    for data in (folder, load_dataset(folder)):
+        images = _open_data(data, value_range=(0, 510)).images
+        half = _open_data(data).images.pixels(0).astype(np.float32) / 2
+        np.testing.assert_allclose(images.pixels(0), half, rtol=1e-6)
 
 
 def test_names_may_come_from_an_iterator(folder: Path) -> None:
@@ -162,3 +169,64 @@ def test_functions_with_a_store_open_no_other(name: str, folder: Path, tmp_path:
 def test_estimator_that_says_how_images_are_read_is_refused(folder: Path) -> None:
     with pytest.raises(SpecError, match="MeanColor: max_pixels describes the images"):
         extract(folder, MeanColor(max_pixels=1000), store=None)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Twelve bits in sixteen; those to test on are darker."""
+    rng = np.random.default_rng(0)
+    for split, white in (("train", 4096), ("test", 1000)):
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for i in range(3):
+                values = rng.integers(0, white, (16, 16)).astype(np.uint16)
+                Image.fromarray(values).save(tmp_path / split / label / f"{i}.png")
+    return tmp_path
+
+
+def test_percentiles_are_measured_on_the_training_images_and_said(scans: Path) -> None:
+    notes: list[str] = []
+    progress = type("Listener", (ProgressCallback,), {"note": lambda _, text: notes.append(text)})()
+    features = extract(scans, "pixels", value_range="p1,p99", store=None, progress=progress)
+    dataset = load_dataset(scans)
+    train = dataset.images.take(dataset.split("train").tolist())
+    values = np.concatenate([train.stored(i).values.ravel() for i in range(len(train))])
+    low, high = np.percentile(values, [1, 99], method="inverted_cdf")
+    reading = features.provenance["reading"]
+    assert reading["value_range"] == [low, high]
+    assert reading["measured"] == "p1,p99 of 6 images of the train split"
+    assert notes[1] == f"value range {reading['measured']}: {low:g} to {high:g}"
+
+
+@pytest.mark.filterwarnings("ignore::featx.errors.ValueRangeWarning")
+def test_the_range_is_part_of_the_fingerprint(scans: Path) -> None:
+    prints = {
+        extract(scans, "mean_color", store=None, **given).provenance["extractors"][0]["fingerprint"]
+        for given in ({"value_range": "dtype"}, {"window": (1, 2)}, {"value_range": (0, 3)}, {})
+    }
+    assert len(prints) == 4
+
+
+def test_saved_extractors_read_as_they_learned(scans: Path, tmp_path: Path) -> None:
+    file = tmp_path / "words.skops"
+    spec = "bovw:dense_sift,n_words=2,image_size=64"
+    given = {"value_range": (0, 4095), "store": None}
+    rows = extract(scans, spec, save_extractor=file, **given).X
+    np.testing.assert_array_equal(extract(scans, str(file), **given).X, rows)
+    with pytest.raises(SpecError, match=r"value_range=.*--value-range.*so that these images"):
+        extract(scans, str(file), value_range=(0, 100), store=None)
+
+
+def test_all_bands_go_to_a_network_and_three_to_others(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (4, 24, 24, 5)).astype(np.uint16)
+    labels = np.array(["a", "b"] * 2)
+    dataset = ImageDataset(Images(values), [str(i) for i in range(4)], labels=labels)
+    bands = {"bands": (1, 2, 3, 4, 5), "store": None}
+    found = extract(dataset, SPEC, **bands)
+    assert found.X.shape == (4, 32)
+    assert not found.failures
+    with pytest.raises(DatasetError, match="5 bands; expected 3"):
+        extract(dataset, "color", **bands)
+    assert extract(dataset, "color", bands="each", store=None).X.shape == (4, 5 * 96)
+    result = compare(dataset, SPEC, n_splits=2, **bands)
+    assert {row["spec"] for row in result.rows} >= {SPEC, "shuffled labels"}

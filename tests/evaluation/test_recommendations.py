@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from featx import FineTunedClassifier, load_dataset, probe
+from featx.data.reading import make_reading
 from featx.evaluation.protocols import find_protocol
 from featx.evaluation.recommendations import (
     _count_training_images,
@@ -114,3 +115,12 @@ def test_probe_warns_of_them(shared: Callable[[str], Path], tmp_path: Path) -> N
     result = probe(tmp_path, "cnn:featxnet:pool1,pooling=gap", n_splits=2, store=None)
 
     assert result.sentences[0].startswith("Beware: featxnet was trained on")
+
+
+def test_commands_say_how_the_images_were_read() -> None:
+    reading = make_reading(value_range=(0, 4095), bands=(4, 3, 2))
+    said = advise_features([row("hog", 0.9, 1)], "photos", RULES, reading=reading)
+    assert said[-2] == (
+        "Command: featx probe photos -e hog --value-range=0,4095 --bands=4,3,2 --save probe.skops"
+    )
+    assert "make_extractor('hog', value_range=(0.0, 4095.0), bands=(4, 3, 2))" in said[-1]

@@ -9,9 +9,11 @@ import pytest
 
 from featx import load_dataset
 from featx.data.datasets import ImageDataset
+from featx.data.images import Images
 from featx.engine.persistence import load_pipeline
 from featx.engine.specs import make_extractor
 from featx.errors import SpecError
+from featx.evaluation.prediction import predict
 from featx.evaluation.protocols import find_protocol
 from featx.evaluation.saved_probe import save_probe
 from featx.evaluation.split_scores import make_probe, probe_classes
@@ -66,3 +68,16 @@ def test_several_extractors_are_refused(samples: ImageDataset, tmp_path: Path) -
     with pytest.raises(SpecError, match="one extractor; 2"):
         save_probe(samples, ["color", "pixels"], tmp_path / "a.skops", protocol=RULES)
     assert not list(tmp_path.glob("*.skops"))
+
+
+def test_a_saved_probe_reads_new_images_as_it_learned(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2000, (24, 16, 16)) + 1500 * (np.arange(24) % 2)[:, None, None]
+    labels = np.array(["dark", "light"] * 12)
+    images = Images(values.astype(np.uint16), value_range=(0, 4095))
+    dataset = ImageDataset(images, [str(i) for i in range(24)], labels=labels)
+    rules = find_protocol("cv")
+    path = save_probe(dataset, "mean_color", tmp_path / "a.skops", protocol=rules)
+    found = predict(path, Images(values.astype(np.uint16)), store=None)
+    assert [row["predicted"] for row in found.rows] == labels.tolist()
+    assert found.provenance["reading"] == {"value_range": [0, 4095]}

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -20,13 +22,15 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
+from featx.data.images import Images
 from featx.errors import ImageError
-from featx.extractors.base import Extractor
+from featx.extractors.base import Extractor, reading_of
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.cnn import CNNFeatures
 from featx.extractors.color import ColorHistogram, MeanColor
 from featx.extractors.hog import HOG
 from featx.extractors.pixels import RawPixels
+from featx.store.feature_store import FeatureStore
 
 ALL_WHITE = (
     "its pictures have values around 100, which are all white in the value range that lets the "
@@ -217,3 +221,105 @@ def test_several_columns_with_paths_are_refused_by_name(photos: list[str]) -> No
     frame = pd.DataFrame({"path": photos, "label": "a"})
     with pytest.raises(ValueError, match="one column of paths or images; got 2: path, label"):
         MeanColor().fit_transform(frame)
+
+
+DEEP = [
+    RawPixels(8),
+    MeanColor(),
+    ColorHistogram(8),
+    HOG(32),
+    HOG(32, color=False, transform_sqrt=True),
+    CNNFeatures("squeezenet1_1", "pool1", weights="random", size=32, pooling="gap"),
+]
+
+
+@pytest.mark.parametrize("extractor", DEEP)
+def test_an_image_in_16_bits_has_the_rows_of_the_same_in_8(extractor: Any) -> None:
+    shallow = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    deep = shallow.astype(np.uint16) * 257
+    expected = extractor.fit_transform(list(shallow))
+    rows = extractor.fit_transform(list(deep))
+    assert np.linalg.norm(rows - expected) < 0.02 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("extractor", [*DEEP[:4], DEEP[-1]])
+def test_what_eight_bits_would_round_away_is_seen(extractor: Any) -> None:
+    low = np.random.default_rng(0).integers(0, 60, (1, 32, 32)).astype(np.uint16)
+    images = np.concatenate([low, low[:, ::-1, ::-1]]) + 1000  # One gray level of 8 bits.
+    rows = extractor.fit_transform(Images(images, value_range="dtype"))
+    flat = extractor.fit_transform(np.full((2, 32, 32), 4, np.uint8))
+    is_histogram = isinstance(extractor, ColorHistogram)  # Its bins are wider than that.
+    assert np.allclose(rows, flat) == is_histogram
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> list[str]:
+    """Scans of 12 bits in files of 16."""
+    values = np.random.default_rng(0).integers(0, 4096, (4, 20, 20)).astype(np.uint16)
+    paths = [str(tmp_path / f"{index}.png") for index in range(4)]
+    for path, scan in zip(paths, values):
+        Image.fromarray(scan).save(path)
+    return paths
+
+
+def test_a_range_is_honoured_for_files_as_for_arrays(scans: list[str]) -> None:
+    arrays = [np.asarray(Image.open(path)) for path in scans]
+    for given in ({"value_range": (0, 4095)}, {"window": (2047.5, 4095)}):
+        rows = RawPixels(8, **given).transform(scans)
+        np.testing.assert_array_equal(rows, RawPixels(8, **given).transform(arrays))
+        assert rows.max() > 0.5
+
+
+def test_percentiles_are_those_of_the_images_that_fit_gets(scans: list[str]) -> None:
+    extractor = RawPixels(8, value_range="p1,p99")
+    with pytest.raises(NotFittedError):
+        extractor.transform(scans)
+    extractor.fit(scans[:2])
+    low, high = extractor.value_range_
+    wanted = RawPixels(8, value_range=(low, high)).transform(scans)
+    np.testing.assert_array_equal(extractor.transform(scans), wanted)
+    assert clone(extractor).fit(scans[2:]).value_range_ != (low, high)
+
+
+def test_every_band_goes_through_as_a_gray_image(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (3, 20, 20, 5)).astype(np.uint16)
+    extractor = HOG(16, bands="each").set_output(transform="pandas")
+    rows = extractor.fit_transform(values)
+    alone = [HOG(16).transform(values[..., band]) for band in range(5)]
+    np.testing.assert_array_equal(rows.to_numpy(), np.concatenate(alone, axis=1))
+    assert rows.columns[0].startswith("band1_")
+    assert rows.columns[-1].startswith("band5_")
+    with pytest.raises(ValueError, match="Expected images of 5 bands; got 4"):
+        extractor.transform(values[..., :4])
+
+
+def test_bands_of_several_layers_stand_by_layer(store: FeatureStore) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (2, 32, 32, 2)).astype(np.uint16)
+    common = {"model": "squeezenet1_1", "weights": "random", "size": 32, "pooling": "gap"}
+    network = CNNFeatures(layer=["pool1", "pool3"], bands="each", store=store, **common)
+    names = network.fit(values).get_feature_names_out()
+    rows = network.transform(values)
+    band = [CNNFeatures(layer="pool3", **common).transform(values[..., b]) for b in range(2)]
+    at = [list(names).index(f"band{b + 1}_pool3_0") for b in range(2)]
+    for start, wanted in zip(at, band):
+        np.testing.assert_allclose(
+            rows[:, start : start + wanted.shape[1]], wanted, rtol=1e-3, atol=1e-5
+        )
+
+
+def test_a_codebook_is_learned_from_every_band(store: FeatureStore) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 2), dtype=np.uint8)
+    bag = BagOfVisualWords("dense_sift", n_words=3, patch_px=(16,), bands="each", store=store)
+    grays = [image[..., band] for band in range(2) for image in values]
+    both = BagOfVisualWords("dense_sift", n_words=3, patch_px=(16,)).fit(grays)
+    rows = bag.fit_transform(values)
+    np.testing.assert_allclose(bag.codebook_, both.codebook_)
+    np.testing.assert_allclose(
+        rows, np.hstack([both.transform(grays[:3]), both.transform(grays[3:])])
+    )
+
+
+def test_the_range_of_a_fitted_extractor_is_known() -> None:
+    assert reading_of(HOG(window=(1, 2), pages="max")) == {"window": (1, 2), "pages": "max"}
+    fitted = RawPixels(2, value_range="p0,p100").fit(np.array([[[0, 7]]]))
+    assert reading_of(fitted) == {"value_range": (0, 7)}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import torchvision
 from PIL import Image
@@ -305,3 +306,55 @@ def test_scaled_decoding_is_on_wish_near_and_kept_apart(tmp_path: Path, photos: 
         assert min(image.size) < 2 * 192
     np.testing.assert_array_equal(full[1], scaled[1])
     assert 0 < np.linalg.norm(full[0] - scaled[0]) < 0.1 * np.linalg.norm(full[0])
+
+
+def as_png(values: np.ndarray, path: Path) -> Any:
+    Image.fromarray(values).save(path.with_suffix(".png"))
+    return path.with_suffix(".png")
+
+
+def as_tiff(values: np.ndarray, path: Path) -> Any:
+    tifffile.imwrite(path.with_suffix(".tif"), values)
+    return path.with_suffix(".tif")
+
+
+def as_dicom(values: np.ndarray, path: Path) -> Any:
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    dataset = pydicom.dcmread(pydicom.data.get_testdata_file("MR_small.dcm"))
+    dataset.PixelData, dataset.PixelRepresentation = values.tobytes(), 0
+    dataset.save_as(path.with_suffix(".dcm"))
+    return path.with_suffix(".dcm")
+
+
+@pytest.mark.parametrize("write", [as_png, as_tiff, as_dicom, lambda values, path: values])
+def test_4096_gray_values_are_4096_at_the_input(
+    write: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    seen = []
+    normalize = Network.normalize
+    monkeypatch.setattr(
+        Network, "normalize", lambda *given: seen.append(normalize(*given)) or seen[-1]
+    )
+    options = {"weights": "random", "size": 64, "backend": "torch", "value_range": (0, 4095)}
+    CNNFeatures("alexnet", "pool1", **options).transform([write(values, tmp_path / "a")])
+    assert len(torch.unique(seen[-1][0, 0])) == 4096
+
+
+def test_deep_images_among_others_have_the_rows_they_have_alone() -> None:
+    shallow = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    deep = shallow[::-1].astype(np.uint16) * 257 + 9
+    network = CNNFeatures("alexnet", "pool1", weights="random", size=64, backend="torch")
+    together = network.transform([shallow, deep, shallow])
+    for image, row in zip([shallow, deep, shallow], together):
+        np.testing.assert_allclose(network.transform([image])[0], row, rtol=1e-4, atol=1e-5)
+
+
+def test_openvino_takes_deep_images() -> None:
+    pytest.importorskip("openvino")
+    deep = np.random.default_rng(0).integers(0, 65536, (5, 40, 40, 3)).astype(np.uint16)
+    torch_rows, rows = (
+        CNNFeatures("alexnet", "pool1", weights="random", size=64, backend=backend).transform(deep)
+        for backend in ("torch", "openvino")
+    )
+    np.testing.assert_allclose(rows, torch_rows, rtol=1e-3, atol=1e-4)

@@ -85,3 +85,21 @@ def test_grid_has_a_row_for_each_augmentation(photos: list[str]) -> None:
 def test_wrong_words_are_refused(text: str) -> None:
     with pytest.raises(SpecError, match="Augmentation"):
         Augmentation.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["none,flip=1", "none,rotation=30", "none,brightness=0.4", "none,channel_shift=0.2"]
+)
+def test_deep_pixels_change_as_shallow_ones_do(text: str, image: torch.Tensor) -> None:
+    shallow = changed(text, image)
+    torch.manual_seed(0)
+    deep = Augmentation.parse(text).pixels((32, 32), is_deep=True)(image / 255)
+    assert deep.is_floating_point()
+    assert (deep * 255 - shallow).abs().max() <= 1.5
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_deep_pixels_stay_between_black_and_white(preset: str, image: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    deep = Augmentation.parse(preset).pixels((32, 32), is_deep=True)(image / 255)
+    assert 0 <= deep.min() <= deep.max() <= 1

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from featx.data.datasets import load_dataset
+from featx.data.datasets import ImageDataset, load_dataset
+from featx.data.images import Images
 from featx.errors import (
     DatasetError,
     FeatxError,
@@ -18,6 +19,7 @@ from featx.errors import (
     SpecError,
 )
 from featx.evaluation.comparison import compare
+from featx.evaluation.prediction import predict
 from featx.finetuning.classifier import FineTunedClassifier, hold_out
 from featx.finetuning.experiment import (
     _check_parameters,
@@ -296,3 +298,23 @@ def test_a_rate_that_concerns_no_stage_is_noted() -> None:
     (note,) = _say_what_trains(given, given)
     assert "lr, rates concern what trains after the head" in note
     assert not list(_say_what_trains({**given, "train": "all"}, {**given, "train": "all"}))
+
+
+def test_a_fine_tuned_network_reads_new_images_as_it_learned(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 2000, (12, 32, 32)).astype(np.uint16)
+    values[1::2] += 2000
+    images = Images(values, value_range=(0, 4095))
+    names, labels = [str(i) for i in range(12)], np.array(["dark", "light"] * 6)
+    dataset = ImageDataset(images, names, labels=labels)
+    how = {"size": 32, "head_epochs": 1, "n_splits": 2, "store": None}
+    finetune(dataset, output=tmp_path / "net", **how)
+
+    found = predict(tmp_path / "net", Images(values), store=None)
+
+    assert found.provenance["reading"] == {"value_range": [0, 4095]}
+
+
+@pytest.mark.parametrize("bands", ["each", (1, 2)])
+def test_other_than_gray_and_rgb_is_refused_before_training(bands: object) -> None:
+    with pytest.raises(SpecError, match="one band or three"):
+        finetune("digits", bands=bands, store=None)

@@ -84,3 +84,22 @@ def test_rows_take_the_shape_of_the_layer() -> None:
     batch, targets = next(iter(DataLoader(data, batch_size=2)))
     assert torch.equal(batch, maps)
     assert targets.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("preset", ["none", "strong"])
+def test_deep_images_are_trained_on_at_their_depth(preset: str) -> None:
+    values = np.random.default_rng(0).integers(0, 4096, (3, 24, 30)).astype(np.uint16)
+    images = Images(values, value_range=(0, 4095))
+    data = TrainingImages(images, TARGETS, HOW, Augmentation.parse(preset))
+    torch.manual_seed(0)
+    batch, _ = next(iter(DataLoader(data, batch_size=3)))
+    assert batch.dtype == torch.float32
+    assert 100 < batch.max() <= 255
+    assert (batch != batch.round()).float().mean() > 0.5
+
+
+def test_deep_and_shallow_images_make_one_batch() -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.integers(0, 256, (24, 24), np.uint8), rng.random((24, 24)), rng.random((24, 24))]
+    batch, _ = next(iter(DataLoader(TrainingImages(Images(values), TARGETS, HOW), batch_size=3)))
+    assert batch.dtype == torch.float32

@@ -122,3 +122,28 @@ def test_values_of_a_file_are_checked_before_they_are_used(
 def test_all_that_networks_need_is_allowed() -> None:
     check_values(Preprocessing(resize=(240, 320), crop=(240, 320)).settings())
     check_values({"resize": 32, "mean": (0, 0, 0), "std": (1, 1, 1)})
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("by_torch", [False, True])
+def test_deep_pixels_are_resized_as_shallow_ones_but_for_rounding(
+    photos: list[str], interpolation: str, by_torch: bool
+) -> None:
+    if by_torch and interpolation == "lanczos":
+        pytest.skip("torch has none")
+    pixels = decode(photos[0])
+    how = Preprocessing(resize=64, crop=(48, 48), interpolation=interpolation)
+    shallow = how.prepare(pixels, by_torch=by_torch)
+    deep = how.prepare(pixels.astype(np.float32), by_torch=by_torch)
+    assert deep.dtype == np.float32
+    # Cubics have weights below zero, by which they enlarge the rounding between rows and columns.
+    assert np.abs(deep - shallow).max() <= (4 if interpolation in ("bicubic", "lanczos") else 1.01)
+    assert 0 <= deep.min() <= deep.max() <= 255
+
+
+def test_any_number_of_bands_is_resized() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 5), dtype=np.uint8)
+    how = Preprocessing(resize=16, crop=(16, 16))
+    prepared = how.prepare(pixels)
+    assert prepared.shape == (16, 16, 5)
+    np.testing.assert_array_equal(prepared[..., :3], how.prepare(pixels[..., :3].copy()))

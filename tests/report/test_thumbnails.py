@@ -132,3 +132,21 @@ def test_a_link_out_of_the_folder_is_not_followed(photos: list[str], tmp_path: P
     (tmp_path / "inside" / _THUMBNAILS_FILE).symlink_to(tmp_path / "outside" / _THUMBNAILS_FILE)
 
     assert _read_thumbnails(tmp_path / "inside").make_all(photos[:1], 10**6) == [None]
+
+
+def test_thumbnail_is_read_as_the_images_were(tmp_path: Path) -> None:
+    path = str(tmp_path / "scan.png")
+    Image.fromarray(np.full((80, 80), 2047, np.uint16)).save(path)
+    result = Result("probe", str(tmp_path), [], provenance={"reading": {"value_range": [0, 4095]}})
+    thumbnail = opened(thumbnails_of(result).make_all([path], 10**6)[0])
+    assert abs(np.asarray(thumbnail.convert("L")).mean() - 127) < 3
+
+
+@pytest.mark.parametrize("bands", ["each", [1, 2, 3, 4, 5]])
+def test_thumbnail_of_many_bands_is_the_first(tmp_path: Path, bands: object) -> None:
+    values = np.zeros((80, 80, 5), np.uint8)
+    values[:, :, 0] = 200
+    np.save(tmp_path / "a.npy", values)
+    path = str(tmp_path / "a.npy")
+    thumbnail = opened(_open_thumbnails("", {"bands": bands}).make_all([path], 10**6)[0])
+    assert abs(np.asarray(thumbnail.convert("L")).mean() - 200) < 3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from featx.data.images import Images
+from featx.data.reading import Reading
 from featx.errors import ImageError
 from featx.extractors.color import ColorHistogram
 from featx.store.shards import open_shard
@@ -77,7 +78,9 @@ def test_an_image_is_digested_only_where_its_rows_are_stored() -> None:
 
 
 def test_rows_are_read_back_from_the_shards_and_not_held(tmp_path: Path) -> None:
-    chunk = to_shards(ColorHistogram(n_jobs=3), chunk_of_two(), {"a": "f"}, tmp_path, backend="own")
+    chunk = to_shards(
+        ColorHistogram(n_jobs=3), chunk_of_two(), {"a": "f"}, tmp_path, Reading(), backend="own"
+    )
     [shard] = chunk.shards
     rows = open_shard(tmp_path, shard.file, shard.layout)
     assert rows is not None
@@ -87,5 +90,5 @@ def test_rows_are_read_back_from_the_shards_and_not_held(tmp_path: Path) -> None
 
 
 def test_rows_without_a_folder_stay_in_memory() -> None:
-    chunk = to_shards(ColorHistogram(), chunk_of_two(), {"a": "f"}, None)
+    chunk = to_shards(ColorHistogram(), chunk_of_two(), {"a": "f"}, None, Reading())
     assert (list(chunk.blocks), chunk.shards) == (["a"], [])

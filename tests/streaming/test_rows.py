@@ -543,3 +543,48 @@ def test_features_that_are_not_finite_are_told_cold_and_warm(
     for _ in range(2):
         with pytest.warns(NonFiniteRowsWarning, match=f"for 1 of {len(photos)} images"):
             extractor.transform(photos)
+
+
+def test_rows_of_another_value_range_are_other_rows(
+    store: FeatureStore, photos: list[str], n_decoded: Counter[str]
+) -> None:
+    extractor = MeanColor(store=store)
+    plain = stream_rows(extractor, Images(photos)).matrix()
+    for _ in range(2):
+        rows = stream_rows(extractor, Images(photos, value_range=(0, 510))).matrix()
+        np.testing.assert_allclose(rows, plain / 2, rtol=1e-5)
+    assert set(n_decoded.values()) == {2}
+    np.testing.assert_array_equal(stream_rows(extractor, Images(photos)).matrix(), plain)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_each_band_has_rows_of_its_own_side_by_side(store: FeatureStore, is_stored: bool) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 4), dtype=np.uint8)
+    extractor = MeanColor(store=store if is_stored else None)
+    rows = stream_rows(extractor, Images(values, bands="each")).matrix()
+    wanted = values.mean((1, 2))  # (3, 4)
+    np.testing.assert_allclose(rows, np.repeat(wanted, 3, axis=1), rtol=1e-6)
+
+
+def test_an_image_that_lacks_a_band_is_one_failure() -> None:
+    images = [np.zeros((8, 8, 5), np.uint8), np.zeros((8, 8), np.uint8)]
+    rows = stream_rows(MeanColor(), Images(images, bands="each"))
+    assert [failure.index for failure in rows.failures] == [1]
+    assert np.isnan(rows.matrix()[1]).all()
+    assert not np.isnan(rows.matrix()[0]).any()
+
+
+def test_progress_of_bands_is_that_of_their_images() -> None:
+    class Listener(ProgressCallback):
+        n_planned = n_done = 0
+
+        def plan(self, n_images: int, n_cached: int) -> None:
+            self.n_planned += n_images
+
+        def advance(self, n_images: int) -> None:
+            self.n_done += n_images
+
+    listener = Listener()
+    images = Images(np.zeros((7, 8, 8, 5), np.uint8), bands="each")
+    stream_rows(MeanColor(), images, progress=listener)
+    assert (listener.n_planned, listener.n_done) == (7, 7)

@@ -78,7 +78,7 @@ class BagOfVisualWords(Extractor):
         Descriptors in the sample that the codebook is learned from.
     random_state : int, optional, default=0
         Of the sample and the codebook.
-    image_shape, value_range, max_pixels, on_error, n_jobs, store
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
     Attributes
@@ -115,6 +115,10 @@ class BagOfVisualWords(Extractor):
     pyramid; with ``"vlad"`` and ``"fisher"`` each cell is normalised alone and not weighted.
     Departs from [7]_ and [8]_: one codebook, no reduction of the finished row. Words for ORB
     are learned as bits [9]_.
+
+    Descriptors are of OpenCV's gray in 8 bits, ``0.299 red + 0.587 green + 0.114 blue`` (ITU-R
+    BT.601), which the papers' programs use; `HOG` and `RawPixels` have scikit-image's, BT.709.
+    Deeper images are rounded to 8 bits last, after `value_range`.
 
     The same `random_state` gives the same bytes for any number of jobs. Where words are
     weighted by ``"tfidf"``, document frequencies are those of a sample of whole images that
@@ -186,7 +190,10 @@ class BagOfVisualWords(Extractor):
         n_descriptors: int = 100_000,
         random_state: int | None = 0,
         image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | None = None,
+        value_range: tuple[float, float] | str | None = None,
+        window: tuple[float, float] | None = None,
+        pages: str | None = None,
+        bands: Sequence[int] | str | None = None,
         max_pixels: int = MAX_PIXELS,
         on_error: str = "raise",
         n_jobs: int | None = None,
@@ -195,6 +202,9 @@ class BagOfVisualWords(Extractor):
         super().__init__(
             image_shape=image_shape,
             value_range=value_range,
+            window=window,
+            pages=pages,
+            bands=bands,
             max_pixels=max_pixels,
             on_error=on_error,
             n_jobs=n_jobs,

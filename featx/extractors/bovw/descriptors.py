@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx._imports import load_opencv, single_threaded_opencv
-from featx.data.images import PIXELS_VERSION, Pixels, resize
+from featx.data.images import PIXELS_VERSION, Pixels, resize, round_pixels
 from featx.extractors.base import Producer
 from featx.extractors.bovw.surf_descriptors import describe, keep_inner, orient
 from featx.extractors.bovw.surf_points import find_points
@@ -99,7 +99,7 @@ class LocalDescriptors(Producer):
         height, width = pixels.shape[:2]
         scale = self.image_size / max(height, width)
         size = max(1, round(height * scale)), max(1, round(width * scale))
-        return resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size)
+        return resize(cv2.cvtColor(round_pixels(pixels), cv2.COLOR_RGB2GRAY), size)
 
     def _parameters(self) -> dict[str, Any]:
         return {"image_size": self.image_size}

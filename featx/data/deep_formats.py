@@ -1,0 +1,214 @@
+"""PNG, PNM, JPEG 2000, AVIF, HEIF and JPEG XL of more than 8 bits, and NumPy's arrays.
+
+Pillow reads most of these in 8 bits only, and keeps silent about it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featx._imports import load_opencv
+from featx.data.image_formats import open_image, orientation_of
+from featx.data.reading import Reading
+from featx.data.stored_image import StoredImage, split_alpha
+from featx.data.tiff import check_size, upright
+
+Array = npt.NDArray[Any]
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = ">II2B"  # width, height, bits, kind of color, from byte 16 on
+_PNG_GRAY = 0
+_NPY_MAGIC = b"\x93NUMPY"
+_J2K_START = b"\xff\x4f\xff\x51"
+_J2K_BITS_AT = 42
+_JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_PNM_NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)+(\d+)")
+_PNM_PLAIN, _PNM_COLOR = b"23", b"36"
+_HEIF_BRANDS = (b"avif", b"avis")
+
+
+def is_deep_png(data: bytes) -> bool:
+    """Whether a file is a PNG of 16 bits."""
+    return data.startswith(_PNG_MAGIC) and data[24:25] == b"\x10"
+
+
+def read_png(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of a PNG of 16 bits: Pillow checks the file, OpenCV reads its colors."""
+    width, height, _, kind = struct.unpack_from(_PNG_HEADER, data, 16)
+    check_size(width, height, 1, max_pixels)
+    with open_image(data) as image:
+        image.load()
+        orientation = orientation_of(image)
+        key = image.info.get("transparency")
+        values = np.asarray(image) if kind == _PNG_GRAY else _by_opencv(data)
+    values = values.reshape(height, width, -1).astype(np.uint16, copy=False)
+    stored = split_alpha(StoredImage(upright(values, orientation)), reading)
+    if key is None or isinstance(key, bytes) or reading.bands is not None:
+        return stored
+    alpha = (stored.values != np.asarray(key)).any(axis=2).astype(np.float64)
+    return StoredImage(stored.values, alpha=alpha)
+
+
+def is_deep_pnm(data: bytes) -> bool:
+    """Whether a file is a PGM or PPM whose white is above 255."""
+    return data[:1] == b"P" and data[1:2] in b"2356" and (_pnm_header(data) or [0])[2:3] > [255]
+
+
+def read_pnm(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of a PGM or PPM of more than 8 bits; its header says what is white."""
+    width, height, white, start = _pnm_header(data)
+    n_bands = 3 if data[1:2] in _PNM_COLOR else 1
+    check_size(width, height, n_bands, max_pixels)
+    n_values = width * height * n_bands
+    if data[1:2] in _PNM_PLAIN:
+        values = np.array(data[start:].split()[:n_values], dtype=np.uint16)
+    else:
+        values = np.frombuffer(data, ">u2", min(n_values, (len(data) - start) // 2), start)
+    if len(values) < n_values:
+        raise ValueError("image file is truncated")
+    return StoredImage(values.reshape(height, width, n_bands), (0.0, float(white)))
+
+
+def is_deep_jpeg_2000(data: bytes) -> bool:
+    """Whether a file is a JPEG 2000 of more than 8 bits."""
+    return _jpeg_2000_bits(data) > 8
+
+
+def read_jpeg_2000(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of a JPEG 2000 of more than 8 bits, by imagecodecs."""
+    with open_image(data) as image:
+        check_size(*image.size, len(image.getbands()), max_pixels)
+    import imagecodecs
+
+    return _deep(imagecodecs.jpeg2k_decode(data), _jpeg_2000_bits(data), reading)
+
+
+def is_deep_avif(data: bytes) -> bool:
+    """Whether a file is an AVIF of more than 8 bits."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and _heif_bits(data) > 8
+
+
+def read_avif(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of an AVIF of more than 8 bits, by imagecodecs."""
+    with open_image(data) as image:
+        check_size(*image.size, len(image.getbands()), max_pixels)
+        orientation = orientation_of(image)
+    import imagecodecs
+
+    stored = _deep(imagecodecs.avif_decode(data), _heif_bits(data), reading)
+    return stored if orientation == 1 else _turned(stored, orientation)
+
+
+def is_deep_heif(data: bytes) -> bool:
+    """Whether a file is a HEIF other than AVIF, of more than 8 bits."""
+    return data[4:8] == b"ftyp" and data[8:12] not in _HEIF_BRANDS and _heif_bits(data) > 8
+
+
+def read_heif(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of a HEIF of more than 8 bits, by pi-heif; it is upright as it comes."""
+    import pi_heif
+
+    image = pi_heif.open_heif(
+        io.BytesIO(data), convert_hdr_to_8bit=False, bgr_mode=False, hdr_to_16bit=False
+    )
+    width, height = image.size
+    check_size(width, height, 3, max_pixels)
+    values = np.array(image)  # Its memory goes with it.
+    return _deep(values, _heif_bits(data), reading)
+
+
+def is_jpeg_xl(data: bytes) -> bool:
+    """Whether a file is a JPEG XL, of any depth: Pillow reads none."""
+    return data.startswith(_JXL_MAGIC)
+
+
+def read_jpeg_xl(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of a JPEG XL, by imagecodecs; it is upright as it comes."""
+    import imagecodecs
+
+    values = imagecodecs.jpegxl_decode(data)
+    values = values.reshape(*values.shape[-3 if values.ndim > 2 else -2 :])
+    check_size(values.shape[1], values.shape[0], 3, max_pixels)
+    return _deep(values, 8 * values.dtype.itemsize, reading)
+
+
+def is_npy(data: bytes) -> bool:
+    """Whether a file is an array of NumPy."""
+    return data.startswith(_NPY_MAGIC)
+
+
+def read_npy(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
+    """Values of an array of shape (h, w) or (h, w, n_bands) in NumPy's format."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read_header = np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read_header(file)
+    if len(shape) not in (2, 3) or 0 in shape or dtype.kind not in "buif":
+        raise ValueError(f"expected numbers of shape (h, w) or (h, w, n); got {dtype} {shape}")
+    check_size(shape[1], shape[0], shape[2] if len(shape) == 3 else 1, max_pixels)
+    if len(data) - file.tell() < int(np.prod(shape)) * dtype.itemsize:
+        raise ValueError("image file is truncated")
+    values = np.frombuffer(data, dtype, int(np.prod(shape)), file.tell())
+    values = values.reshape(shape, order="F" if is_fortran else "C")
+    values = values.astype(dtype.newbyteorder("="), copy=False)
+    return split_alpha(StoredImage(values.reshape(*shape[:2], -1)), reading)
+
+
+def _by_opencv(data: bytes) -> Array:
+    """Values of a file with red, green, blue and opacity in this order."""
+    cv2 = load_opencv()
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16:
+        raise ValueError("OpenCV cannot read it")
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
+    return values if values.ndim == 2 else values[:, :, order[values.shape[2]]]
+
+
+def _pnm_header(data: bytes) -> list[int]:
+    """Width, height, white, and where the values start; empty where there is no header."""
+    numbers, end = [], 2
+    for _ in range(3):
+        found = _PNM_NUMBER.match(data, end)
+        if found is None:
+            return []
+        numbers.append(int(found[1]))
+        end = found.end()
+    return [*numbers, end + 1]
+
+
+def _jpeg_2000_bits(data: bytes) -> int:
+    """Bits of the first band; 0 of what is no JPEG 2000."""
+    if data[:4] != _J2K_START and data[4:8] != b"jP  ":
+        return 0
+    start = data.find(_J2K_START)
+    sizes = data[start + _J2K_BITS_AT : start + _J2K_BITS_AT + 1] if start >= 0 else b""
+    return (sizes[0] & 0x7F) + 1 if sizes else 0
+
+
+def _heif_bits(data: bytes) -> int:
+    """Bits of the deepest band, as the first box of properties says; 8 where none does."""
+    start = data.find(b"pixi")
+    n_bands = data[start + 8] if 0 <= start < len(data) - 9 else 0
+    return max(data[start + 9 : start + 9 + n_bands], default=8) if n_bands else 8
+
+
+def _deep(values: Array, bits: int, reading: Reading) -> StoredImage:
+    """Decoded values, whose white is known where they have fewer bits than their type."""
+    values = values.reshape(*values.shape[:2], -1)
+    is_known = values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize
+    limits = (0.0, float(2**bits - 1)) if is_known else None
+    return split_alpha(StoredImage(values, limits), reading)
+
+
+def _turned(stored: StoredImage, orientation: int) -> StoredImage:
+    values = upright(stored.values, orientation)
+    alpha = stored.alpha if stored.alpha is None else upright(stored.alpha, orientation)
+    return StoredImage(values, stored.limits, alpha=alpha)

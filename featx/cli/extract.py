@@ -65,7 +65,7 @@ def extract_command(
     features: Annotated[
         options.FeatureOptions,
         options.Only(
-            *("extractor", "model", "layer", "weights", "pooling", "size"),
+            *("extractor", "model", "layer", "last_blocks", "weights", "pooling", "size"),
             *("precision", "device", "trust"),
         ),
     ],

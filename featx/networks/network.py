@@ -182,7 +182,7 @@ class Network:
             self.module = module.to(memory_format=torch.channels_last)
         _cast_weights(self.module, self.dtype)
         self.n_passes = 0
-        self._runners: dict[tuple[tuple[str, str], ...], Callable[[Tensor], Any]] = {}
+        self._runners: dict[tuple[tuple[str, str, str], ...], Callable[[Tensor], Any]] = {}
         self._traced: Traced | None = None
         self._compiled: dict[tuple[Any, ...], CompiledNetwork | None] = {}
         self._n_weights: dict[str, int] = {}
@@ -343,8 +343,8 @@ class Network:
         return self._traced.cut(taps)
 
 
-def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:
-    return tuple((tap.layer.node, tap.pooling) for tap in taps)
+def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str, str], ...]:
+    return tuple((tap.layer.node, tap.pooling, tap.norm) for tap in taps)
 
 
 def switch_off_in_place(module: nn.Module) -> None:

@@ -314,7 +314,7 @@ def _classified(recording: Recording, indices: Mapping[str, int]) -> int | None:
 
 _AFTER = re.compile(
     r"Identity|(Log)?[sS]oftmax|log_softmax|Dropout\d?d?|dropout|Flatten|flatten|squeeze|getitem|"
-    r"view|reshape|mean|clone|contiguous|float|(Adaptive)?\w*(Max|Avg)Pool2d|\w*(max|avg)_pool2d|"
+    r"view|reshape|mean|clone|contiguous|float|interpolate|(Adaptive)?\w*(Max|Avg)Pool2d|\w*(max|avg)_pool2d|"
     + "|".join(sorted(RECTIFIERS))
 )
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from featx.networks.layers import Layer
-from featx.networks.pooling import choose_pooling, pool, _pooled_width, tap_rows
+from featx.networks.pooling import _pooled_width, choose_pooling, pool, tap_rows
 
 
 def layer(shape: tuple[int, ...], axes: str, n_prefix: int = 0) -> Layer:

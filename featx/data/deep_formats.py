@@ -28,6 +28,9 @@ _NPY_MAGIC = b"\x93NUMPY"
 _J2K_START = b"\xff\x4f\xff\x51"
 _J2K_BITS_AT = 42
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_JXL_BOXES = ((b"jxlc", 4), (b"jxlp", 8))
+_JXL_SIDE_BITS = (9, 13, 18, 30)
+_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _PNM_NUMBER = re.compile(rb"(?:\s|#[^\n]*\n)+(\d+)")
 _PNM_PLAIN, _PNM_COLOR = b"23", b"36"
 _HEIF_BRANDS = (b"avif", b"avis")
@@ -130,11 +133,11 @@ def is_jpeg_xl(data: bytes) -> bool:
 
 def read_jpeg_xl(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     """Values of a JPEG XL, by imagecodecs; it is upright as it comes."""
+    check_size(*_jpeg_xl_size(data), 3, max_pixels)
     import imagecodecs
 
     values = imagecodecs.jpegxl_decode(data)
     values = values.reshape(*values.shape[-3 if values.ndim > 2 else -2 :])
-    check_size(values.shape[1], values.shape[0], 3, max_pixels)
     return _deep(values, 8 * values.dtype.itemsize, reading)
 
 
@@ -198,6 +201,28 @@ def _heif_bits(data: bytes) -> int:
     start = data.find(b"pixi")
     n_bands = data[start + 8] if 0 <= start < len(data) - 9 else 0
     return max(data[start + 9 : start + 9 + n_bands], default=8) if n_bands else 8
+
+
+def _jpeg_xl_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the first bits of a JPEG XL (ISO/IEC 18181-1, SizeHeader)."""
+    starts = [at + skip for box, skip in _JXL_BOXES if (at := data.find(box, 0, 4096)) >= 0]
+    start = min(starts, default=0) + 2
+    bits = int.from_bytes(data[start : start + 16], "little")
+
+    def take(n: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << n) - 1), bits >> n
+        return value
+
+    def side(*, is_small: int) -> int:
+        return 8 * (take(5) + 1) if is_small else take(_JXL_SIDE_BITS[take(2)]) + 1
+
+    is_small = take(1)
+    height, ratio = side(is_small=is_small), take(3)
+    if not ratio:
+        return side(is_small=is_small), height
+    across, down = _JXL_RATIOS[ratio - 1]
+    return height * across // down, height
 
 
 def _deep(values: Array, bits: int, reading: Reading) -> StoredImage:

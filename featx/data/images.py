@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
+from featx.data.decode_budget import decoding
 from featx.data.image_formats import open_image, orientation_of, without_notes
 from featx.data.jpeg import decode_jpeg, reduction
 from featx.data.readers import find_plug_in, find_reader, missing_package
@@ -321,9 +322,10 @@ def decode(
 
 
 def _guarded(read: Callable[[], Read], name: str) -> Read:
-    """What `read` returns; whatever it raises as an `ImageError`."""
+    """What `read` returns, within the memory for images; what it raises as an `ImageError`."""
     try:
-        return read()
+        with decoding():
+            return read()
     except (ImageError, FeatxWarning):
         raise
     except MemoryError as error:
@@ -639,13 +641,14 @@ def _is_gray_by_pillow(image: Any) -> bool:
 def _stored_by_pillow(image: Image.Image, reading: Reading, max_pixels: int) -> StoredImage:
     """An image of Pillow's: 8 bits of red, green and blue, or what is deeper as it is."""
     n_frames = getattr(image, "n_frames", 1) if reading.pages not in (None, "first") else 1
-    check_size(*image.size, n_frames, max_pixels)
+    check_size(*image.size, 3 * n_frames, max_pixels)
     if n_frames == 1:
         return _stored_frame(image, reading)
-    frames = []
+    position, frames = image.tell(), []
     for index in range(n_frames):
         image.seek(index)
         frames.append(_stored_frame(image, reading).values)
+    image.seek(position)
     joined = join_pages(frames, reading.pages)
     return StoredImage(joined, n_pages=n_frames, stored_type=frames[0].dtype)
 

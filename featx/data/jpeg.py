@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.decode_budget import reserve_values
 from featx.data.image_formats import open_image
 
 _START = b"\xff\xd8\xff"
@@ -57,6 +58,7 @@ def decode_jpeg(
             return None
         factor = reduction(height, width, least_px)
         least = (-(-height // factor), -(-width // factor)) if factor > 1 else (0, 0)
+        reserve_values(3 * height * width // factor**2)
         pixels: npt.NDArray[np.uint8]
         pixels = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1])
         return pixels

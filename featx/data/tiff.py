@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.decode_budget import reserve_values
 from featx.data.reading import Reading
 from featx.data.stored_image import Limits, StoredImage, split_alpha, type_limits
 
@@ -72,7 +73,9 @@ def read_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
 
 
 def check_size(width: int, height: int, n_values: int, max_pixels: int) -> None:
-    """Refuse an image before it is decoded whose values are more than pixels may have.
+    """Refuse an image whose values are more than pixels may have, and wait for room for others.
+
+    To be called before an image is decoded.
 
     Raises
     ------
@@ -84,6 +87,7 @@ def check_size(width: int, height: int, n_values: int, max_pixels: int) -> None:
             f"{width}x{height} px{many} is over max_pixels={max_pixels}; "
             "raise max_pixels if you trust the file"
         )
+    reserve_values(width * height * max(3, n_values))
 
 
 def join_pages(pages: list[Array], how: str | None) -> Array:
@@ -133,15 +137,15 @@ def _page_values(page: Any, n_bytes: int) -> Array:
     """Values of a page as (h, w, c)."""
     if any(o + n > n_bytes for o, n in zip(page.dataoffsets, page.databytecounts)):
         raise ValueError("image file is truncated")
+    axes = page.axes
+    if not set(axes) <= set("YXS") or not {"Y", "X"} <= set(axes):
+        raise ValueError(f"expected rows and columns; got the axes {axes}")
     try:
         values = page.asarray()
     except ValueError as error:
         if "imagecodecs" in str(error):
             raise ModuleNotFoundError("imagecodecs") from error
         raise
-    axes = page.axes
-    if not set(axes) <= set("YXS") or not {"Y", "X"} <= set(axes):
-        raise ValueError(f"expected rows and columns; got the axes {axes}")
     values = np.moveaxis(values, [axes.index("Y"), axes.index("X")], [0, 1])
     values = values.reshape(*values.shape[:2], -1)
     if int(page.photometric) != _PALETTE:

@@ -15,6 +15,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,7 +25,7 @@ from featx.data.datasets import train_test_indices
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.percentiles import measure_range
 from featx.data.reading import N_RGB, Reading
-from featx.errors import DatasetError, SpecError, TrainingError
+from featx.errors import DatasetError, SpecError, TrainingError, one_line
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import Checkpointer
@@ -448,7 +449,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return X.read_as(replace(X.reading, value_range=self.value_range_))
 
     def _read(self, X: Any, y: Any) -> tuple[Images, npt.NDArray[np.int64]]:
-        images, labels = self._images(X, reset=True), np.asarray(y)
+        images, labels = self._images(X, reset=True), _checked_labels(y)
         if len(images) != len(labels):
             raise DatasetError(f"Got {len(images)} images but {len(labels)} labels.")
         self.classes_, targets = np.unique(labels, return_inverse=True)
@@ -663,6 +664,29 @@ def check_bands(reading: Reading) -> None:
     """
     if reading.n_bands != N_RGB or reading.is_each:
         raise SpecError("Training takes gray or RGB: one band or three (--bands 4,3,2).")
+
+
+def _checked_labels(y: Any) -> npt.NDArray[Any]:
+    """Labels as one column of classes, as scikit-learn's classifiers take them."""
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DatasetError(
+            f"Expected one label for each image; got an array of shape {labels.shape}. Of classes "
+            "that are one-hot, give y.argmax(axis=1)."
+        )
+    is_missing = np.array([value is None or value != value for value in labels.tolist()], bool)
+    if is_missing.any():
+        raise DatasetError(
+            f"{is_missing.sum():,} of {len(labels):,} labels are missing or NaN, the first at "
+            f"index {is_missing.argmax()}; leave these images out."
+        )
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise DatasetError(f"Labels are no classes: {one_line(error)}") from error
+    return labels
 
 
 def what_trains(weights: Any) -> str:

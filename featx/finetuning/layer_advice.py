@@ -164,7 +164,8 @@ def advise(
     )
     evidence = _measure(gathered, rules, layers, distance)
     rows = _rows(evidence)
-    words = _advice(evidence, _data_words(data, dataset, domains), model, weights, size)
+    asked = [_data_words(data, dataset, domains), *dataset.images.reading.to_options()]
+    words = _advice(evidence, " ".join(asked), model, weights, size)
     return Result(
         "advise",
         dataset.source,
@@ -237,7 +238,6 @@ def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
     given = data if isinstance(data, list | tuple) else [data]
     is_named = all(isinstance(item, str | os.PathLike) for item in given)
     words = shlex.join(map(str, given)) if is_named else shlex.quote(dataset.source)
-    words = " ".join([words, *dataset.images.reading.to_options()])
     if not domains or isinstance(data, ImageDataset):
         return words
     names = [domains] if isinstance(domains, str) else domains

@@ -10,12 +10,12 @@ _CGROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use, and uses."""
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
     """Memory that this process can still take: of the machine, or of its container if less.
 
     Examples
     --------
-    >>> _available_bytes() > 2**20
+    >>> available_bytes() > 2**20
     True
     """
     import psutil
@@ -46,7 +46,7 @@ def require_memory(n_bytes: int, task: str, cure: str) -> None:
     NotEnoughMemoryError
         It has both figures and the cure.
     """
-    available = _available_bytes()
+    available = available_bytes()
     if n_bytes > available:
         raise NotEnoughMemoryError(
             f"{task} needs about {n_bytes / 1e9:.1f} GB of memory; {available / 1e9:.1f} GB are "

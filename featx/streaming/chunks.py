@@ -10,6 +10,7 @@ from typing import Any
 
 from featx._fingerprints import fingerprint
 from featx._linalg import rows_per_chunk
+from featx.data.decode_budget import decoding
 from featx.data.images import Images
 from featx.data.reading import Reading
 from featx.errors import ImageError
@@ -38,12 +39,13 @@ class Chunk:
 def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
     """Digest, if it is wanted, and prepared image, or the error where it failed."""
     try:
-        least_px = producer.least_px
-        digest, pixels = (  # A digest of an array takes as long as its features may.
-            images.read(index, least_px) if has_digest else ("", images.pixels(index, least_px))
-        )
-        _check_bands(producer, pixels)
-        return digest, producer._prepare(pixels)
+        with decoding():
+            least_px = producer.least_px
+            digest, pixels = (  # A digest of an array takes as long as its features may.
+                images.read(index, least_px) if has_digest else ("", images.pixels(index, least_px))
+            )
+            _check_bands(producer, pixels)
+            return digest, producer._prepare(pixels)
     except ImageError as error:
         name = images.names[index]
         return "", error if error.name == name else ImageError(name, error.reason)

@@ -65,6 +65,6 @@ def test_two_rows_are_refused() -> None:
 def test_more_pairs_than_memory_are_refused_with_the_figure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 1_000)
+    monkeypatch.setattr("featx.process.memory.available_bytes", lambda: 1_000)
     with pytest.raises(NotEnoughMemoryError, match="Comparing 9 images in pairs needs"):
         Space(np.eye(9)).neighbors(2)

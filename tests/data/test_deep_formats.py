@@ -174,7 +174,7 @@ def test_arrays_of_objects_are_never_unpickled() -> None:
         decode(npy(np.array([[{}]], dtype=object)))
 
 
-@pytest.mark.parametrize("write", [png, npy, jpeg_2000, lambda values: pgm(values, 4095)])
+@pytest.mark.parametrize("write", [png, npy, jpeg_2000, jpeg_xl, lambda it: pgm(it, 4095)])
 def test_the_limit_on_pixels_holds(write: Callable[[Any], bytes]) -> None:
     with pytest.raises(ImageError, match="4096x2 px is over max_pixels=99"):
         decode(write(RAMP), max_pixels=99)
@@ -213,3 +213,14 @@ def test_eight_bits_are_left_to_pillow() -> None:
         Image.new("RGB", (20, 20)).save(file, kind)
         tests = [getattr(deep_formats, it) for it in dir(deep_formats) if it.startswith("is_")]
         assert not any(test(file.getvalue()) for test in tests)
+
+
+@pytest.mark.parametrize(
+    "size", [(8, 8), (256, 256), (48, 40), (30, 20), (40, 30), (1000, 999), (9000, 3), (1, 1)]
+)
+def test_the_size_of_a_jpeg_xl_is_known_before_it_is_decoded(size: tuple[int, int]) -> None:
+    data = jpeg_xl(np.zeros(size[::-1], np.uint8))
+    assert deep_formats._jpeg_xl_size(data) == size
+    codestream = data[data.index(b"\xff\x0a") :]
+    box = b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20) + b"\0\0\0\0jxlc" + codestream
+    assert deep_formats._jpeg_xl_size(box) == size

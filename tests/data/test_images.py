@@ -265,7 +265,15 @@ def test_garbage_never_ends_in_another_error() -> None:
         b"\xff\xd8\xff",
         b"BM",
         b"II*\0",
+        b"II+\0\x08\0\0\0",
         b"RIFF",
+        b"\x93NUMPY\x01\0",
+        b"P5 99 99 4095\n",
+        b"\xff\x0a",
+        b"\xff\x4f\xff\x51",
+        b"\0\0\0\x18ftypavif",
+        b"\0\0\0\x18ftypheic",
+        bytes(128) + b"DICM",
     ]
     for head in heads:
         for length in (4, 40, 400):
@@ -651,3 +659,14 @@ def test_what_is_read_keeps_its_reading_and_says_a_thing_once() -> None:
     with pytest.warns(ValueRangeWarning, match="image 2"):
         images.take([2]).pixels(0)
     images.pixels(0)  # A second warning would be an error here.
+
+
+def test_frames_count_against_the_limit_and_an_open_image_stays_at_its_frame() -> None:
+    frames = [Image.new("L", (10, 10), value) for value in (0, 100, 250)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="max_pixels=299"):
+        decode(data, pages="max", max_pixels=299)
+    with Image.open(io.BytesIO(data)) as image:
+        image.seek(1)
+        assert decode(image, pages="max", max_pixels=300).max() == 250
+        assert image.tell() == 1

@@ -71,7 +71,7 @@ def test_scaler_is_scikit_learns() -> None:
 def test_more_features_than_memory_are_refused_with_the_figure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 4_000)
+    monkeypatch.setattr("featx.process.memory.available_bytes", lambda: 4_000)
     RowSpace.fit(np.eye(10, 500))
     with pytest.raises(NotEnoughMemoryError, match=r"12 images by 500 features needs .* GB"):
         RowSpace.fit(np.eye(12, 500))

@@ -320,7 +320,25 @@ def test_one_class_is_not_enough(photos: list[str]) -> None:
 def test_batches_larger_than_memory_are_refused_before_training(
     photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.process.memory._available_bytes", lambda: 500 << 20)
+    monkeypatch.setattr("featx.process.memory.available_bytes", lambda: 500 << 20)
     classifier = FineTunedClassifier(train="all", head_epochs=1, epochs=1, batch_size=5000)
     with pytest.raises(NotEnoughMemoryError, match="batches of 5000 images needs about"):
         classifier.fit(photos, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.eye(2)[[0, 1] * 6], r"one label for each image; got an array of shape \(12, 2\)"),
+        ([0.5, *range(11)], "Labels are no classes: .*continuous"),
+        (
+            [np.nan, *[0.0] * 5, *[1.0] * 6],
+            "1 of 12 labels .* NaN, the first at index 0",
+        ),
+        (["ant", None, *["bee"] * 10], "1 of 12 labels are missing or NaN, the first at index 1"),
+    ],
+    ids=["one-hot", "continuous", "NaN", "None"],
+)
+def test_labels_that_are_no_classes_are_refused(photos: list[str], y: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        FineTunedClassifier().fit(photos, y)

@@ -114,3 +114,13 @@ def test_every_network_of_torchvision(model: str, monkeypatch: pytest.MonkeyPatc
     for graph, hooks, wanted in zip(by_graph, by_hooks, taps, strict=True):
         assert graph.shape == hooks.shape == (1, wanted.width)
         assert torch.allclose(graph, hooks, rtol=1e-4, atol=1e-5 * float(graph.abs().max()))
+
+
+def test_normalizing_leaves_deep_pixels_as_they_are() -> None:
+    network = find_config("alexnet", weights="random", size=64).network()
+    pixels = torch.rand(2, 3, 64, 64) * 255
+    before = pixels.clone()
+    deep = network.normalize(pixels)
+    assert torch.equal(pixels, before)
+    shallow = network.normalize(pixels.round().to(torch.uint8))
+    assert (deep - shallow).abs().max() < 0.5 / 255 / 0.22

@@ -195,6 +195,15 @@ class FeatureOptions(OptionGroup):
             help="Layers of the network, see `featx layers MODEL`: several with commas, or repeat.",
         ),
     ] = None
+    last_blocks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Take the last N blocks of a vision transformer side by side, each pooled; short "
+            "for --layer lastN.",
+            min=1,
+        ),
+    ] = None
     weights: Annotated[
         str | None, typer.Option(help="Weights of the network: default, a name, a file, or random.")
     ] = None
@@ -229,7 +238,10 @@ class FeatureOptions(OptionGroup):
 
     def given(self) -> dict[str, Any]:
         """Options of the network that were given; extractors are an argument of their own."""
-        return {name: value for name, value in super().given().items() if name != "extractor"}
+        values = {name: value for name, value in super().given().items() if name != "extractor"}
+        if n_blocks := values.pop("last_blocks", None):
+            values["layer"] = [*values.get("layer", ()), f"last{n_blocks}"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -504,7 +516,7 @@ class PrintOptions(OptionGroup):
 Features = Annotated[
     FeatureOptions,
     Only(
-        *("extractor", "model", "layer", "weights", "pooling", "size"),
+        *("extractor", "model", "layer", "last_blocks", "weights", "pooling", "size"),
         *("decode", "precision", "device", "trust"),
     ),
 ]

@@ -22,11 +22,11 @@ from featx.networks.layers import (
     LayerTable,
     Node,
 )
-from featx.networks.network import NetworkConfig, switch_off_in_place
+from featx.networks.network import NetworkConfig, record_layers, switch_off_in_place
+from featx.networks.network_errors import name_network
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.saved_folder import FolderSource
 from featx.networks.tapping import Traced
-from featx.networks.tracing import record
 from featx.networks.weights import LoadReport, fit_state
 
 WEIGHTED = CONVOLUTIONS | LINEARS
@@ -179,7 +179,7 @@ def prepare_network(
     report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
     report.new = {name: why for name, why in report.new.items() if name in own}
     report.new |= {name: "the new head" for name in own if name.startswith(heads)}
-    table = LayerTable(plan.source.name, record(network, plan.preprocessing.crop))
+    table = record_layers(plan.source.name, network, plan.preprocessing.crop)
     prepared = Prepared(network, table, plan, report, [*_earlier_surgeries(plan), surgery], places)
     _check_output(prepared, n_classes)
     return prepared
@@ -196,7 +196,8 @@ def _start_small(head: nn.Module) -> None:
 def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
     """The network of a plan with its weights, and what became of each of their tensors."""
     source, weights = plan.source, plan.weights
-    network = source.build(weights)
+    with name_network(source.name, "cannot be built"):
+        network = source.build(weights)
     if weights.read is not None:
         report = fit_state(network, weights.read(), load=plan.load)
     elif weights.name == RANDOM:

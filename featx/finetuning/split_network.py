@@ -32,13 +32,13 @@ def find_tail(prepared: Prepared, boundary: int) -> tuple[Layer, nn.Module] | No
         its parts with the network. None where the network cannot be cut before `boundary`.
     """
     try:
-        traced = prepared.trace()
+        nodes = (traced := prepared.trace()).nodes
     except Exception:  # torch.fx fails in as many ways as networks are written.
         return None
     original = {node.name for node in prepared.plan.table.recording.nodes}
     for layer in reversed(list(prepared.table)[:boundary]):
         names = prepared.table.recording.nodes[layer.index].names
-        node = next((traced.nodes[name] for name in names if name in traced.nodes), None)
+        node = next((nodes[name] for name in names if name in nodes), None)
         if layer.node in original and node is not None and layer.axes in ("c", "chw"):
             tail = _after(prepared.network, traced.graph, node)
             if tail is not None:

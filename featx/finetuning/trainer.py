@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 from featx.errors import TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch, scalars
 from featx.finetuning.freezing import TrainingPlan
+from featx.networks.network_errors import name_network
 from featx.networks.preprocessing import Preprocessing
 from featx.streaming.progress import ProgressCallback
 
@@ -135,7 +136,8 @@ class StagedNetwork(nn.Module):
             logits: Tensor = tail(batch)
             return logits
         maps = (batch.float() - self.offset) / self.scale  # (n, 3, h, w)
-        logits = self.network(maps)
+        with name_network(type(self.network).__name__, "does not run", self.network):
+            logits = self.network(maps)
         return logits
 
     def train(self, mode: bool = True) -> StagedNetwork:

@@ -29,16 +29,19 @@ class Tap:
         As `featx.networks.pooling.choose_pooling` gave it.
     names : tuple of str
         Every name that the layer goes by in the network.
+    norm : str, default=""
+        Path of a module that the layer's values go through before they are pooled.
     """
 
     layer: Layer
     pooling: str
     names: tuple[str, ...]
+    norm: str = ""
 
     @property
     def width(self) -> int:
         """Columns of its rows."""
-        return pooled_width(self.pooling, self.layer)
+        return _pooled_width(self.pooling, self.layer)
 
 
 def choose_pooling(pooling: str, layer: Layer) -> str:
@@ -80,7 +83,7 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
     return "gap" if pooling == "mean" else pooling
 
 
-def pooled_width(pooling: str, layer: Layer) -> int:
+def _pooled_width(pooling: str, layer: Layer) -> int:
     """Columns of a row of `layer` under a pooling that `choose_pooling` gave."""
     if pooling == "flatten":
         return layer.n_features

@@ -161,3 +161,9 @@ def test_one_number_of_training_images_is_no_curve() -> None:
 def test_groups_none_ignores_the_column_of_the_manifest() -> None:
     assert options.ProtocolOptions(groups="none").given() == {"groups": False}
     assert options.ProtocolOptions(groups="site").given() == {"groups": "site"}
+
+
+def test_last_blocks_are_a_layer_beside_those_named() -> None:
+    assert options.FeatureOptions(last_blocks=4).given() == {"layer": ["last4"]}
+    both = options.FeatureOptions(model="m", layer=["block1"], last_blocks=2).given()
+    assert both == {"model": "m", "layer": ["block1", "last2"]}

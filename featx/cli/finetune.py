@@ -131,7 +131,7 @@ def finetune_command(
     data: options.Data,
     network: Annotated[
         options.FeatureOptions,
-        options.Only("model", "weights", "size", "precision", "device", "trust"),
+        options.Only("model", "weights", "pooling", "size", "precision", "device", "trust"),
     ],
     tuning: FineTuneOptions,
     training: options.TrainingOptions,

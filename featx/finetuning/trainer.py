@@ -132,13 +132,12 @@ class StagedNetwork(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Logits ``(n, n_classes)`` of uint8 pictures, or of the cached features of a layer."""
         tail = self._tail[0]
-        if tail is not None:
-            logits: Tensor = tail(batch)
-            return logits
-        maps = (batch.float() - self.offset) / self.scale  # (n, 3, h, w)
         with name_network(type(self.network).__name__, "does not run", self.network):
-            logits = self.network(maps)
-        return logits
+            if tail is not None:  # Called, a graph prints an error of its own.
+                logits: Tensor = tail.forward(batch)
+                return logits
+            logits = self.network((batch.float() - self.offset) / self.scale)
+            return logits
 
     def train(self, mode: bool = True) -> StagedNetwork:
         """Set the modes of the stage rather than one for all modules."""

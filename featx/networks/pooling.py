@@ -41,7 +41,7 @@ class Tap:
     @property
     def width(self) -> int:
         """Columns of its rows."""
-        return _pooled_width(self.pooling, self.layer)
+        return pooled_width(self.pooling, self.layer)
 
 
 def choose_pooling(pooling: str, layer: Layer) -> str:
@@ -83,7 +83,7 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
     return "gap" if pooling == "mean" else pooling
 
 
-def _pooled_width(pooling: str, layer: Layer) -> int:
+def pooled_width(pooling: str, layer: Layer) -> int:
     """Columns of a row of `layer` under a pooling that `choose_pooling` gave."""
     if pooling == "flatten":
         return layer.n_features

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from featx.networks.layers import Layer
-from featx.networks.pooling import _pooled_width, choose_pooling, pool, tap_rows
+from featx.networks.pooling import choose_pooling, pool, pooled_width, tap_rows
 
 
 def layer(shape: tuple[int, ...], axes: str, n_prefix: int = 0) -> Layer:
@@ -30,7 +30,7 @@ def maps() -> torch.Tensor:
 def test_both_orders_of_axes_give_the_same(pooling: str, maps: torch.Tensor) -> None:
     rows = pool(maps, pooling, "chw", 0)
     assert torch.allclose(pool(maps.permute(0, 2, 3, 1), pooling, "hwc", 0), rows)
-    assert rows.shape == (2, _pooled_width(pooling, MAPS)) == (2, _pooled_width(pooling, LAST))
+    assert rows.shape == (2, pooled_width(pooling, MAPS)) == (2, pooled_width(pooling, LAST))
 
 
 def test_gap_is_the_mean_over_places(maps: torch.Tensor) -> None:

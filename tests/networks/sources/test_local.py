@@ -258,3 +258,14 @@ def test_attention_is_drawn_anew() -> None:
 def test_callable_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         CNNFeatures(name).fit(IMAGES)
+
+
+def test_an_object_of_timm_has_timms_preprocessing() -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("vit_small_patch14_dinov2", img_size=28)
+    how = find_config(network).preprocessing
+    data = timm.data.resolve_data_config(model=network)
+    assert (how.crop, how.interpolation) == (data["input_size"][1:], "bicubic")
+    assert how == find_config("timm/vit_small_patch14_dinov2", weights="random").preprocessing
+    network.preprocessing = {"resize": 28, "crop": 28}
+    assert find_config(network).preprocessing.crop == (28, 28)

@@ -396,6 +396,8 @@ def _file_bytes(path: Path, name: str) -> bytes:
             if status.st_size > _MAX_FILE_BYTES:
                 raise ImageError(name, _too_large(status.st_size))
             content = file.read(_MAX_FILE_BYTES + 1)  # It may have grown, or not know its size.
+        if content is None:
+            raise ImageError(name, "has no content yet; expected a file")
         if len(content) > _MAX_FILE_BYTES:
             raise ImageError(name, _too_large(len(content)))
         return content

@@ -2,9 +2,10 @@
 
 A skops file names the class of each object in it, and skops can be told to trust names. A name
 of featx that is trusted can be misused: skops also has nodes that call what they name. So a file
-holds *registered names* (``hog``) in place of our modules and classes. They are replaced by the
-classes on reading, in nodes that make an object without calling anything; all that skops does
-not trust by itself is refused. A class that moves to another module keeps its files.
+holds *registered names* (``hog``) in place of modules and classes: those of extractors, and a
+closed set of what probes are made of. They are replaced by the classes on reading, in nodes that
+make an object without calling anything; any other estimator is refused, though skops trusts all of
+scikit-learn. A class that moves to another module keeps its files.
 
 An extractor's attributes are its parameters and what it learned, as its fingerprint knows them. A
 file that holds others is refused: they could stand in for methods, and put rows of other values
@@ -126,7 +127,7 @@ def save_pipeline(
     path : path
         A file that ends in ``.skops``; replaced atomically if it is there.
     classes : iterable of type
-        Classes of featx other than extractors that the pipeline may hold.
+        Classes other than extractors that the pipeline may hold.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def save_pipeline(
     """
     (name, extractor), *rest = pipeline.steps
     whole = Pipeline([(name, _storable(extractor)), *rest])
-    return _write(whole, Path(path), "a probe", _by_name(classes))
+    return _write(whole, Path(path), "a probe", _by_name([Pipeline, *classes]))
 
 
 def load_pipeline(
@@ -147,7 +148,7 @@ def load_pipeline(
     ----------
     path : path
     classes : iterable of type
-        Classes of featx other than extractors that the file may hold.
+        Classes other than extractors that the file may hold; one with others is refused.
     trust : path, str, or sequence of these, optional
         As in `load_extractor`.
 
@@ -156,7 +157,7 @@ def load_pipeline(
     FeatureFileError, ModelError
         As of `load_extractor`.
     """
-    model = _read(Path(path), "a probe", _by_name(classes), trust)
+    model = _read(Path(path), "a probe", _by_name([Pipeline, *classes]), trust)
     if not _is_probe(model):
         raise _not_that(path, "a probe", model)
     return model
@@ -221,9 +222,15 @@ def _read(path: Path, what: str, classes: Mapping[str, type[Any]], trust: Trust)
 
 
 def _check_attributes(extractor: Extractor, path: Path) -> None:
-    """Refuse an extractor that has more than its parameters and what it learned."""
+    """Refuse an extractor that has other than its parameters and what it learned."""
     cls = type(extractor)
-    known = _SKLEARN_ATTRIBUTES.union(cls._get_param_names())
+    parameters = cls._get_param_names()
+    for name in parameters:
+        if name not in vars(extractor):
+            raise FeatureFileError(
+                f"{path}: refused, it lacks {name!r} of {cls.__name__}; write the file again."
+            )
+    known = _SKLEARN_ATTRIBUTES.union(parameters)
     strange = [name for name in vars(extractor) if name not in known and not _is_learned(cls, name)]
     if strange:
         raise FeatureFileError(
@@ -330,15 +337,18 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 def _hide_classes(schema: Any, classes: Mapping[str, type[Any]]) -> None:
     """Put registered names in place of our modules and classes."""
     names = {_path_of(cls): name for name, cls in classes.items()}
+    hidden: set[str] = set()
+    others: set[str] = set()
     for node in _nodes(schema):
         path = _named(node)
         name = names.get(path) or _extractor_name(node)
         if not _is_plain(node):
             raise FeatureFileError(f"A {path} cannot be saved: {node['__loader__']} is not read.")
+        (others if name is None else hidden).add(path)
         if name is not None:
             node["__module__"], node["__class__"] = _PACKAGE, name
-        elif _is_ours(path):
-            raise FeatureFileError(f"A {path} cannot be saved: it has no registered name.")
+    for path in _strangers(others, hidden):
+        raise FeatureFileError(f"A {path} cannot be saved: it has no registered name.")
 
 
 def _extractor_name(node: Mapping[str, Any]) -> str | None:
@@ -368,10 +378,19 @@ def _show_classes(schema: Any, classes: Mapping[str, type[Any]]) -> set[str]:
             raise _UntrustedError(_named(node))
         node["__module__"], node["__class__"] = cls.__module__, cls.__qualname__
         trusted.add(_path_of(cls))
-    for path in others:
-        if path in trusted or _is_ours(path):
-            raise _UntrustedError(path)
+    for path in _strangers(others, trusted):
+        raise _UntrustedError(path)
     return trusted
+
+
+def _strangers(others: set[str], registered: set[str]) -> list[str]:
+    """What a file must not name by its module: our classes, and estimators of scikit-learn.
+
+    Of these skops trusts all. Only what an extractor of another package has learned may hold some.
+    """
+    is_foreign = any(not _is_of(path, _PACKAGE, "sklearn") for path in registered)
+    refused = (_PACKAGE,) if is_foreign else (_PACKAGE, "sklearn")
+    return sorted(path for path in others if path in registered or _is_of(path, *refused))
 
 
 def _is_plain(node: Mapping[str, Any]) -> bool:
@@ -393,8 +412,8 @@ def _named(node: Mapping[str, Any]) -> str:
     return f"{node.get('__module__')}.{node.get('__class__')}"
 
 
-def _is_ours(path: str) -> bool:
-    return path.partition(".")[0] == _PACKAGE
+def _is_of(path: str, *packages: str) -> bool:
+    return path.partition(".")[0] in packages
 
 
 def _path_of(cls: type[Any]) -> str:

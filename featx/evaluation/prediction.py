@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import softmax
 
 from featx.engine.extraction import extract
 from featx.engine.persistence import load_pipeline
-from featx.errors import FeatureFileError
+from featx.errors import FeatureFileError, one_line
 from featx.evaluation.split_scores import probe_classes
 from featx.extractors.base import READING_PARAMETERS, reading_of
 from featx.extractors.cnn import CNNFeatures
@@ -66,16 +68,31 @@ def predict(
     pipeline = load_pipeline(model, classes=probe_classes(), trust=trust)
     extractor, probe = pipeline.steps[0][1], pipeline[1:]
     features = extract(images, extractor, **(reading_of(extractor) | parameters))
-    shares = probe.predict_proba(np.asarray(features.X))
-    if shares.shape[1] != len(probe.classes_):
-        raise FeatureFileError(f"{model} is damaged: it names {len(probe.classes_)} classes.")
+    features.check_finite()
+    shares, classes = _probabilities(probe, np.asarray(features.X), model)
     return Result(
         "predict",
         str(features.provenance["data"]),
-        _prediction_rows(features.paths, shares, probe.classes_, features.labels),
+        _prediction_rows(features.paths, shares, classes, features.labels),
         failures=features.failures,
         provenance=features.provenance | {"model": os.fspath(model)},
     )
+
+
+def _probabilities(
+    probe: Any, X: npt.NDArray[Any], model: str | os.PathLike[str]
+) -> tuple[npt.NDArray[Any], Sequence[Any]]:
+    """Probabilities of each row's classes, and their names, by a probe that may be damaged."""
+    try:
+        shares, classes = probe.predict_proba(X), list(probe.classes_)
+        if shares.shape == (len(X), len(classes)):
+            return shares, classes
+        reason = f"it names {len(classes)} classes"
+    except MemoryError:
+        raise
+    except Exception as error:  # Attributes of any value may raise anything inside scikit-learn.
+        reason = one_line(error)
+    raise FeatureFileError(f"{model} is damaged: {reason}.")
 
 
 def _prediction_rows(

@@ -451,11 +451,15 @@ def fit_probe(
 
 
 def probe_classes() -> tuple[type[Any], ...]:
-    """Classifiers of featx that `make_probe` makes, which a saved probe may hold."""
+    """All that `make_probe` makes classifiers of: what a saved probe may hold, and nothing else."""
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import Normalizer, StandardScaler
+
     from featx.evaluation.linear_probe import LinearProbe
     from featx.evaluation.nearest_neighbors import MeanProbe, NeighborProbe
 
-    return LinearProbe, MeanProbe, NeighborProbe
+    probes = LinearProbe, MeanProbe, NeighborProbe
+    return *probes, KNeighborsClassifier, Normalizer, StandardScaler
 
 
 def _take_rows(X: Any, indices: Column) -> Any:

@@ -56,7 +56,6 @@ from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
 from featx.process.memory import require_memory
-from featx.store.feature_store import open_store
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
@@ -637,7 +636,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             self.model,
             weights=self.weights,
             load=self.load,
-            store=open_store(self.store),
+            store=self.store,
             trust=self.trust,
             **common,
         )

@@ -15,6 +15,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -40,6 +41,7 @@ _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """At the end of a journal only where it names a file for SQLite to delete."""
 
 _SCHEMA_VERSION = 2
+_VERSION_QUERY = "PRAGMA user_version"
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"})
 _SILENT_S, _WAIT_S = 5.0, 60.0
 """How long a lock is waited for without a word, and at all."""
@@ -375,44 +377,41 @@ class Index:
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it, or nothing."""
-        with self._read() as db:
-            self._begin(db)
-            with db:
-                yield db
+        with self._read() as db:  # What is not committed when it is closed is undone.
+            self._patiently(db, "BEGIN IMMEDIATE")
+            yield db
+            self._patiently(db, "COMMIT")
 
     def _note(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
-        """Write what the store is as good without, unless it is read-only or full."""
+        """Write what the store is as good without, unless it is read-only, full or in use."""
         try:
             with self._write() as db:
                 db.executemany(statement, values)
         except StoreError as error:
-            if not (_is_full(error.__cause__) or _is_read_only(error.__cause__)):
+            if not any(it(error.__cause__) for it in (_is_full, _is_read_only, _is_busy)):
                 raise
             logger.info("The store in %s takes no notes: %s.", self.folder, error.__cause__)
 
-    def _begin(self, db: sqlite3.Connection) -> None:
-        """Begin to write; if another process takes long, say which."""
+    def _patiently(self, db: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Execute what may have to wait for a lock; if it takes long, say once whose it is."""
         db.execute(f"PRAGMA busy_timeout = {1000 * _SILENT_S:.0f}")
         try:
-            db.execute("BEGIN IMMEDIATE")
+            return db.execute(statement)
         except sqlite3.OperationalError as error:
             if not _is_busy(error):
                 raise
-            logger.warning(
-                "Waiting for %s, which is writing to the store in %s.",
-                find_lock_holder(self.folder / INDEX_FILE),
-                self.folder,
-            )
+        finally:
             db.execute(f"PRAGMA busy_timeout = {1000 * _WAIT_S:.0f}")
-            db.execute("BEGIN IMMEDIATE")
+        _say_who_is_waited_for(self.folder, find_lock_holder(self.folder / INDEX_FILE))
+        return db.execute(statement)
 
     def _connect(self) -> sqlite3.Connection:
         # Never opened but by SQLite: closing another handle would end the locks it holds.
-        db = sqlite3.connect(self.folder / INDEX_FILE, timeout=_WAIT_S, isolation_level=None)
+        db = sqlite3.connect(self.folder / INDEX_FILE, timeout=_SILENT_S, isolation_level=None)
         try:
             db.execute("PRAGMA trusted_schema = OFF")  # The file may be somebody else's.
             db.create_function("is_sound", 1 + len(ShardLayout._fields), is_sound)
-            if _schema_version(db) != _SCHEMA_VERSION:
+            if self._patiently(db, _VERSION_QUERY).fetchone() != (_SCHEMA_VERSION,):
                 self._create(db)
             if not _has_our_tables(db):
                 raise self._foreign(f"The index of the store in {self.folder}")
@@ -441,7 +440,7 @@ class Index:
         mode = 0o660 if self.shared else 0o600
         (self.folder / INDEX_FILE).chmod(mode)  # SQLite goes by the user's umask.
         db.execute("PRAGMA auto_vacuum = FULL")
-        db.execute("BEGIN IMMEDIATE")
+        self._patiently(db, "BEGIN IMMEDIATE")
         with db:
             version = _schema_version(db)
             if version > _SCHEMA_VERSION:
@@ -470,6 +469,16 @@ class Index:
                 db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
+@cache
+def _say_who_is_waited_for(folder: Path, holder: str) -> None:
+    """Log it once; a run takes many a lock, which the same process may hold."""
+    logger.warning(
+        "Waiting for %s, which has locked the store in %s; this run goes on when it is done.",
+        holder,
+        folder,
+    )
+
+
 @contextmanager
 def _sqlite_errors(folder: Path) -> Iterator[None]:
     """SQLite's errors as a `StoreError` of one line."""
@@ -481,8 +490,8 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
         if _is_busy(error):
             raise StoreError(
                 f"The store in {folder} has been locked by {find_lock_holder(folder / INDEX_FILE)} "
-                f"for {_WAIT_S:.0f} s. Run this again when that process has ended: what is stored "
-                "stays good."
+                f"for over {_WAIT_S:.0f} s. Run this again when that process has ended: what is "
+                "stored stays good."
             ) from error
         if _is_damaged(error):
             raise StoreError(
@@ -516,7 +525,7 @@ def _is_damaged(error: BaseException | None) -> bool:
 
 
 def _schema_version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
+    return int(db.execute(_VERSION_QUERY).fetchone()[0])
 
 
 def _has_our_tables(db: sqlite3.Connection) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx._files import TEMPORARY_SUFFIX
 from featx.store.index import (
     INDEX_FILE,
     Entry,
@@ -27,6 +26,7 @@ from featx.store.shards import (
     SHARD_SUFFIX,
     describe,
     is_orphan,
+    is_shard_name,
     open_shard,
     row_crc,
 )
@@ -254,8 +254,7 @@ class Maintenance:
         -------
         Pruned
         """
-        if (self.folder / INDEX_FILE).exists():
-            self.rebuild()
+        self.rebuild()
         orphans = self._orphans()
         shards = set(self._unused(unused_days) + self._over(max_bytes))
         before = self._index.counts()
@@ -349,11 +348,10 @@ class Maintenance:
 
     def _files(self) -> list[str]:
         """Every file of rows that is there, entered or not, relative to the folder."""
-        suffixes = (SHARD_SUFFIX, SHARD_SUFFIX + TEMPORARY_SUFFIX)
         with store_errors(self.folder):
             paths = (self.folder / SHARD_FOLDER).glob("*")
             names = [it.name for it in paths if it.is_symlink() or not it.is_dir()]
-            return [f"{SHARD_FOLDER}/{name}" for name in names if name.endswith(suffixes)]
+            return [f"{SHARD_FOLDER}/{name}" for name in names if is_shard_name(name)]
 
     def _remove(self, files: Iterable[str]) -> int:
         """Remove files of the folder of shards, never others; their size in bytes."""

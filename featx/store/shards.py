@@ -53,6 +53,12 @@ PRODUCERS = {
 _FILE = re.compile(rf"{SHARD_FOLDER}/[\w.-]+{re.escape(SHARD_SUFFIX)}", re.ASCII)
 """A plain name in the folder of shards."""
 
+_NAME = re.compile(
+    rf"[0-9a-f]{{32}}\.\w{{8}}-\d+-\w{{12}}{re.escape(SHARD_SUFFIX)}({re.escape(TEMPORARY_SUFFIX)})?",
+    re.ASCII,
+)
+"""Name that a writer gives, as `_new_name` does; others' files in the folder stay."""
+
 _DTYPES = frozenset(
     np.dtype(code).newbyteorder(order).str
     for code in ("?", *np.typecodes["AllInteger"], *np.typecodes["Float"])
@@ -321,6 +327,17 @@ def is_sound(file: Any, *layout: Any) -> bool:
     shard = ShardLayout(*layout)
     is_aligned = shard.offset % _ALIGNMENT == 0 and shard.offset <= _MAX_HEADER_BYTES
     return is_aligned and shard.stop + len(_STOP) <= shard.n_bytes
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file in the folder of shards was written by `write_shard`, whole or in part.
+
+    Examples
+    --------
+    >>> is_shard_name("classifier.joblib")
+    False
+    """
+    return _NAME.fullmatch(name) is not None
 
 
 def row_crc(digest: str, row: npt.NDArray[Any]) -> int:

@@ -14,8 +14,9 @@ import hashlib
 import logging
 import os
 import pickle
-import shutil
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,17 @@ from numba.core.caching import (
 )
 from numba.core.dispatcher import Dispatcher
 
-from featx._files import atomic_write
+import featx
+from featx._files import TEMPORARY_SUFFIX, atomic_write
 from featx.errors import UnsafeFolderError
 from featx.trust.safe_folders import make_safe
 
 logger = logging.getLogger(__name__)
+
+_VERSIONS = f"numba-{numba.__version__}-featx-{featx.__version__}"
+_OURS = re.compile(r"numba-\d+\.\d+[^-]*(-featx-.*)?")
+_SUFFIXES = (".nbi", ".nbc", TEMPORARY_SUFFIX)
+"""Of numba's indices and data, and of what a killed process was writing."""
 
 _N_DIGEST_BYTES = 32
 _said: set[str] = set()
@@ -103,15 +110,13 @@ class _SafeFile(IndexDataCacheFile):
 
 
 class _SafeLocator(_SourceFileBackedLocatorMixin, _CacheLocator):
-    """A folder of its own for the functions of one source file and one version of numba."""
+    """A folder of its own for the functions of one folder of sources, of these versions."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
         self._function = function
         self._py_file = file
         self._lineno = function.__code__.co_firstlineno
-        self._folder = (
-            _root() / f"numba-{numba.__version__}" / self.get_suitable_cache_subpath(file)
-        )
+        self._folder = _root() / _VERSIONS / self.get_suitable_cache_subpath(file)
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], file: str) -> _SafeLocator | None:
@@ -172,12 +177,21 @@ class _SafeCache(FunctionCache):
 
 
 def prune_machine_code() -> int:
-    """Remove the machine code of other versions of numba; the bytes that were gained."""
-    current, n_bytes = f"numba-{numba.__version__}", 0
+    """Remove the machine code of other versions of featx and numba; the bytes that were gained.
+
+    In a folder of numba's own there may be other files, which stay.
+    """
+    n_bytes = 0
     for folder in _root().glob("numba-*"):
-        if folder.name != current and folder.is_dir() and not folder.is_symlink():
-            n_bytes += sum(it.lstat().st_size for it in folder.rglob("*") if not it.is_dir())
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.name == _VERSIONS or not _OURS.fullmatch(folder.name) or folder.is_symlink():
+            continue
+        for parent, _, names in os.walk(folder, topdown=False):
+            for path in (Path(parent, name) for name in names if name.endswith(_SUFFIXES)):
+                with suppress(OSError):
+                    n_bytes += path.lstat().st_size
+                    path.unlink()
+            with suppress(OSError):  # It holds something else.
+                os.rmdir(parent)
     return n_bytes
 
 

@@ -38,19 +38,19 @@ QUIET_S = 0.15
 def run(plan: Plan) -> list[Tally]:
     """Commands and signals in turn, at moments spread over the time that each takes."""
     images = make_images(plan, "some", 0, 4)
-    chosen = [name for name in COMMANDS if plan.takes(name)]
-    tallies = {name: Tally(name) for name in chosen}
+    cases = {f"{sign} {name}": (sign, name) for sign in SIGNALS for name in COMMANDS}
+    chosen = [case for case in cases if plan.takes(case)]
+    tallies = {case: Tally(case) for case in chosen}
     seconds: dict[str, float] = {}
     for number in plan.numbers():
-        name = chosen[number % len(chosen)]
+        case = chosen[number % len(chosen)]
+        sign, name = cases[case]
         if name not in seconds:
             seconds[name] = _rehearse(name, images, plan)
-        signs = list(SIGNALS)
-        sign = signs[number // len(chosen) % len(signs)]
         moment = QUIET_S + plan.rng("signal", number).random() * 0.8 * (seconds[name] - QUIET_S)
-        tallies[name].rounds += 1
+        tallies[case].rounds += 1
         for fault, note in _round(name, sign, moment, images, plan):
-            tallies[name].add(fault, f"{sign} after {moment:.2f} s: {note} {plan.options(number)}")
+            tallies[case].add(fault, f"after {moment:.2f} s: {note} {plan.options(number)}")
     return list(tallies.values())
 
 

@@ -42,7 +42,7 @@ CAMPAIGNS = {
     "kills": Size(600, 2400, 22, 20),
     "torn_reads": Size(1000, 1200, 60, 12),
     "mutated_files": Size(10_000, 1200, 800, 12),
-    "interruptions": Size(300, 1500, 6, 14),
+    "interruptions": Size(360, 2400, 6, 14),
     "full_disk": Size(60, 600, 2, 10),
 }
 """Rounds are kills, whole reads per format, files, attacks, signals, commands."""

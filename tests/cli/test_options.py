@@ -78,6 +78,24 @@ def test_no_command_declares_a_shared_option_again() -> None:
         assert again == set(), name
 
 
+READING = {"max_pixels": set(), "decode": {"finetune", "autoencoder", "augment"}}
+READING["precision"] = {"augment"}
+"""How images are read and computed, and the commands that do without it: they train, or draw."""
+
+CACHE = {"info", "ls", "verify", "prune", "clear", "rebuild", "merge"}
+IMAGELESS = {"report", "layers", "models", "extractors"}
+
+
+@pytest.mark.parametrize("option", READING)
+def test_every_command_that_reads_images_has_the_options_of_reading(option: str) -> None:
+    lacking = {
+        name
+        for name, function in commands()
+        if "debug" in (names := inspect.signature(function).parameters) and option not in names
+    }
+    assert lacking - IMAGELESS - CACHE == READING[option]
+
+
 def test_an_option_has_the_same_help_and_default_in_every_command() -> None:
     found: dict[str, set[Any]] = defaultdict(set)
     for _, function in commands():

@@ -562,6 +562,20 @@ def test_a_file_that_does_not_know_its_size_is_read_within_the_limit(
         Images([link]).digest(0)
 
 
+def test_a_file_that_has_content_only_once_something_happens_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.jpg"
+    os.mkfifo(file)  # As /proc/kmsg, but that one says that it is a file.
+    monkeypatch.setattr("featx.data.images.stat.S_ISREG", lambda mode: True)
+    reader = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(file, os.O_WRONLY)
+    with pytest.raises(ImageError, match="has no content yet"):
+        Images([file]).digest(0)
+    os.close(reader)
+    os.close(writer)
+
+
 @pytest.mark.parametrize("target", ["/dev/zero", "fifo"])
 def test_a_link_to_a_device_or_pipe_is_refused_at_once(tmp_path: Path, target: str) -> None:
     os.mkfifo(tmp_path / "fifo")

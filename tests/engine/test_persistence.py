@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from featx.engine.persistence import load_extractor, load_pipeline, save_extractor
+from featx.engine.persistence import (
+    load_extractor,
+    load_pipeline,
+    save_extractor,
+    save_pipeline,
+)
 from featx.errors import FeatureFileError
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.color import ColorHistogram
@@ -154,6 +161,18 @@ def test_a_file_sets_no_attribute_but_parameters_and_learned_ones(
         load_extractor(path)
 
 
+def test_an_extractor_without_one_of_its_parameters_is_refused(tmp_path: Path) -> None:
+    extractor = ColorHistogram()
+    path = save_extractor(extractor, tmp_path / "a.skops")
+
+    def drop(schema: dict[str, Any]) -> None:
+        del schema["content"]["content"]["n_bins"]
+        schema["content"]["key_types"]["content"].pop()
+
+    with pytest.raises(FeatureFileError, match="lacks 'n_bins' of ColorHistogram"):
+        load_extractor(rewritten(path, drop))
+
+
 def test_the_output_set_by_scikit_learn_stays(tmp_path: Path) -> None:
     extractor = ColorHistogram().set_output(transform="pandas")
     loaded = load_extractor(save_extractor(extractor, tmp_path / "a.skops"))
@@ -208,6 +227,12 @@ def test_an_archive_in_place_of_an_array_stays_closed(tmp_path: Path) -> None:
     assert type(load_extractor(change).n_bins).__name__ == "NpzFile"
 
 
+def schema_of(model: Any) -> Any:
+    """How skops describes an object."""
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as file:
+        return json.loads(file.read("schema.json"))
+
+
 def archive_of_objects() -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, np.array([object], dtype=object))
@@ -216,7 +241,65 @@ def archive_of_objects() -> bytes:
 
 @pytest.mark.parametrize("steps", [[], [("features", None)], "ab"])
 def test_a_probe_without_steps_is_none(tmp_path: Path, steps: Any) -> None:
-    path = tmp_path / "a.skops"
-    skops.io.dump(Pipeline(steps), path)
+    path = save_pipeline(Pipeline([("features", ColorHistogram())]), tmp_path / "a.skops")
+    node = schema_of(steps)
+    change = rewritten(path, lambda schema: schema["content"]["content"].update(steps=node))
     with pytest.raises(FeatureFileError, match="expected a probe"):
+        load_pipeline(change)
+
+
+ESTIMATORS = [DummyClassifier(), GridSearchCV(StandardScaler(), {}), FunctionTransformer(str)]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda it: type(it).__name__)
+def test_a_probe_holds_no_estimator_but_those_of_a_closed_set(
+    tmp_path: Path, estimator: Any
+) -> None:
+    name = f"{type(estimator).__module__}.{type(estimator).__name__}"
+    pipeline = Pipeline([("features", ColorHistogram()), ("probe", estimator)])
+    with pytest.raises(FeatureFileError, match=rf"A {name} cannot be saved"):
+        save_pipeline(pipeline, tmp_path / "a.skops", classes=[StandardScaler])
+    assert not (tmp_path / "a.skops").exists()
+
+    scaled = Pipeline([("features", ColorHistogram()), ("probe", StandardScaler())])
+    path = save_pipeline(scaled, tmp_path / "b.skops", classes=[StandardScaler])
+    node = schema_of(estimator)
+
+    def put_in(schema: dict[str, Any]) -> None:
+        steps = schema["content"]["content"]["steps"]
+        steps["content"][1]["content"][1] = node
+
+    assert type(load_pipeline(path, classes=[StandardScaler]).steps[1][1]) is StandardScaler
+    with pytest.raises(FeatureFileError, match=rf"types that featx does not trust: {name}"):
+        load_pipeline(rewritten(path, put_in), classes=[StandardScaler])
+
+
+def test_a_class_is_made_under_its_registered_name_alone(tmp_path: Path) -> None:
+    pipeline = Pipeline([("features", ColorHistogram()), ("probe", StandardScaler())])
+    path = save_pipeline(pipeline, tmp_path / "a.skops", classes=[StandardScaler])
+    assert "sklearn." not in zipfile.ZipFile(path).read("schema.json").decode()
+    with pytest.raises(FeatureFileError, match=r"does not trust: featx\.StandardScaler"):
         load_pipeline(path)
+    with pytest.raises(FeatureFileError, match=r"does not trust: featx\.Pipeline"):
+        load_extractor(path)
+
+
+def test_an_extractor_of_another_package_may_learn_by_scikit_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Foreign(ColorHistogram):
+        """Of a package called foreign."""
+
+        spec_name = "foreign"
+        __module__ = "foreign"
+        __qualname__ = "Foreign"
+
+    module = type(zipfile)("foreign")
+    module.Foreign = Foreign
+    monkeypatch.setitem(sys.modules, "foreign", module)
+    monkeypatch.setattr("featx.engine.persistence.registered_class", {"foreign": Foreign}.get)
+    monkeypatch.setattr("featx.engine.persistence.registered_name", lambda cls: cls.spec_name)
+    extractor = Foreign()
+    extractor.scaler_ = StandardScaler(with_mean=False)
+    loaded = load_extractor(save_extractor(extractor, tmp_path / "a.skops"))
+    assert loaded.scaler_.with_mean is False

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx import load_dataset, predict, probe
-from featx.engine.persistence import load_pipeline, save_extractor
+from featx.engine.persistence import load_pipeline, save_extractor, save_pipeline
 from featx.engine.specs import make_extractor
 from featx.errors import FeatureFileError
 from featx.evaluation.split_scores import probe_classes
@@ -72,6 +72,26 @@ def test_type_that_is_not_trusted_is_refused(saved: Path, tmp_path: Path) -> Non
 
     with pytest.raises(FeatureFileError, match=r"refused.*subprocess\.Popen"):
         predict(bad, SAMPLES, store=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_features_in_", str),
+        ("n_features_in_", 5),
+        ("coef_", None),
+        ("classes_", np.array(["a", "b"])),
+        ("classes_", 3),
+        ("classes_", np.full(5, 2**31, np.uint32).view("<U1")),
+    ],
+)
+def test_damaged_probe_is_one_line(saved: Path, tmp_path: Path, name: str, value: object) -> None:
+    pipeline = load_pipeline(saved, classes=probe_classes())
+    setattr(pipeline[-1], name, value)
+    path = save_pipeline(pipeline, tmp_path / "bad.skops", classes=probe_classes())
+
+    with pytest.raises(FeatureFileError, match=r"bad\.skops is damaged: [^\n]+$"):
+        predict(path, SAMPLES, store=None)
 
 
 def test_extractor_alone_is_no_probe(tmp_path: Path) -> None:

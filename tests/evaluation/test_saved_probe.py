@@ -43,6 +43,20 @@ def test_the_recipe_of_the_protocol_is_fitted_to_all_images(
     assert features.store is None
 
 
+@pytest.mark.parametrize("scale", ["standard", "l2", "none"])
+@pytest.mark.parametrize("classifier", ["logistic", "svm", "ridge", "knn", "nearest_mean"])
+def test_every_classifier_comes_back_as_it_was(
+    samples: ImageDataset, store: FeatureStore, tmp_path: Path, classifier: str, scale: str
+) -> None:
+    protocol = find_protocol("cv", classifier=classifier, scale=scale)
+    C = None if classifier in ("knn", "nearest_mean") else 0.3
+    path = save_probe(samples, "color", tmp_path / "a.skops", protocol=protocol, C=C, store=store)
+    X = make_extractor("color").transform(samples.images)
+    expected = make_probe(protocol, C=C).fit(X, samples.labels)
+    probe = pipeline_of(path).steps[1][1]
+    np.testing.assert_allclose(probe.predict_proba(X), expected.predict_proba(X), atol=1e-9)
+
+
 def test_images_without_a_class_teach_the_probe_nothing(
     samples: ImageDataset, tmp_path: Path
 ) -> None:

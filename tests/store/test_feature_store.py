@@ -7,7 +7,7 @@ import os
 import pickle
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -418,23 +418,60 @@ def test_threads_share_one_store(store: FeatureStore) -> None:
     assert store.verify().n_rows == 160
 
 
+def _open_to_all(store: Path) -> None:
+    store.chmod(0o777)
+
+
+def _shards_open_to_all(store: Path) -> None:
+    (store / "shards").mkdir()
+    (store / "shards").chmod(0o777)
+
+
+def _shards_elsewhere(store: Path) -> None:
+    (store.parent / "open").mkdir()
+    (store.parent / "open").chmod(0o777)
+    (store / "shards").symlink_to("../open")
+
+
+def _index_elsewhere(store: Path) -> None:
+    (store.parent / "index").touch()
+    (store / INDEX_FILE).symlink_to("../index")
+
+
+def _shards_are_a_file(store: Path) -> None:
+    (store / "shards").touch()
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has no modes")
-def test_users_own_store_that_others_can_change_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _open_to_all,
+        _shards_open_to_all,
+        _shards_elsewhere,
+        _index_elsewhere,
+        _shards_are_a_file,
+        lambda store: os.chown(store, 12345, -1) if os.getuid() == 0 else pytest.skip("not root"),
+    ],
+)
+def test_users_own_store_that_is_unsafe_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "featx"
-    folder.mkdir()
-    folder.chmod(0o777)
+    folder.mkdir(mode=0o700)
+    spoil(folder)
+    before = sorted(tmp_path.rglob("*"))
     monkeypatch.delenv("FEATX_STORE", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
-    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images = np.arange(384, dtype=np.uint8).reshape(2, 8, 8, 3)
 
-    with pytest.warns(UnstoredRowsWarning, match=r"not stored\..*could be changed by others"):
+    with pytest.warns(UnstoredRowsWarning, match=r"not stored\. The store in [^\n]*\.$") as said:
         rows = MeanColor(store="default").fit_transform(images)
 
-    assert rows.shape == (2, 3)
-    assert list(folder.iterdir()) == []
-    with pytest.raises(StoreError, match="could be changed by others"):
+    assert len(said) == 1
+    np.testing.assert_array_equal(rows, MeanColor().fit_transform(images))
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(StoreError):
         MeanColor(store=folder).fit_transform(images)
 
 

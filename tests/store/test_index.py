@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,6 +207,7 @@ def test_an_index_in_use_elsewhere_is_waited_for(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.counts()
+    monkeypatch.setattr("featx.store.index._SILENT_S", 0.1)
     monkeypatch.setattr("featx.store.index._WAIT_S", 0.1)
     other = sqlite3.connect(index.folder / INDEX_FILE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -214,31 +217,75 @@ def test_an_index_in_use_elsewhere_is_waited_for(
     assert index.counts()["n_rows"] == 0
 
 
-def test_a_writer_that_is_waited_for_is_named(
-    index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+LOCKS = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute(sys.argv[2])
+db.execute("SELECT * FROM sqlite_master").fetchone()
+print(flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def held(index: Index, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
+    """Let another process lock the index, and wait for it but a moment; its number."""
     index.counts()
     monkeypatch.setattr("featx.store.index._SILENT_S", 0.05)
     monkeypatch.setattr("featx.store.index._WAIT_S", 0.05)
-    code = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
-        "db.execute('BEGIN IMMEDIATE'); print(flush=True); input()"
-    )
-    writer = subprocess.Popen(
-        [sys.executable, "-c", code, str(index.folder / INDEX_FILE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert writer.stdout is not None
-    writer.stdout.readline()
-    try:
-        with pytest.raises(StoreError, match=r"locked by .* Run this again when") as raised:
-            index.forget_files([b"x"])
-    finally:
-        writer.communicate(b"\n")
-    name = f"process {writer.pid} (python" if sys.platform == "linux" else "another process"
-    assert name in str(raised.value)
-    assert f"Waiting for {name}" in caplog.text
+    holders = []
+
+    def hold(statement: str) -> int:
+        holders.append(
+            subprocess.Popen(
+                [sys.executable, "-c", LOCKS, str(index.folder / INDEX_FILE), statement],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        )
+        assert holders[-1].stdout is not None
+        holders[-1].stdout.readline()
+        return holders[-1].pid
+
+    yield hold
+    for holder in holders:
+        holder.communicate(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("statement", "act"),
+    [
+        ("BEGIN IMMEDIATE", lambda index: index.forget_files([b"x"])),
+        ("BEGIN EXCLUSIVE", lambda index: index.counts()),
+        ("BEGIN", lambda index: index.forget_files([b"x"])),
+    ],
+    ids=["a writer waits for a writer", "a reader for a writer", "a writer for a reader"],
+)
+def test_who_holds_a_lock_is_named_once(
+    index: Index,
+    held: Callable[[str], int],
+    caplog: pytest.LogCaptureFixture,
+    statement: str,
+    act: Callable[[Index], object],
+) -> None:
+    entered(index, DIGESTS)
+    index.remember_files([(b"x", (1, 2, 3, 4), DIGESTS[0])])
+    name = rf"process {held(statement)} on \S+ \(python.*running since .*\)"
+    if sys.platform != "linux":
+        name = "another process"
+    for _ in range(2):
+        with pytest.raises(StoreError, match=rf"locked by {name}.* Run this again when"):
+            act(index)
+    [said] = caplog.messages
+    assert re.search(rf"^Waiting for {name}.*; this run goes on when it is done\.$", said)
+
+
+def test_notes_are_done_without_while_the_store_is_in_use(
+    index: Index, held: Callable[[str], int]
+) -> None:
+    held("BEGIN IMMEDIATE")
+    index.remember_files([(b"a.png", (1, 2, 3, 4), DIGESTS[0])])
+    assert index.known_files([b"a.png"]) == {}
 
 
 def test_a_read_only_store_is_read_after_two_hours_too(

@@ -137,8 +137,9 @@ def test_prune_removes_what_killed_runs_left(full: FeatureStore) -> None:
     assert full.verify().n_damaged == 0
 
 
-def test_prune_leaves_strangers_files_alone(full: FeatureStore) -> None:
-    stranger = full.folder / "shards" / "notes.txt"
+@pytest.mark.parametrize("name", ["notes.txt", "classifier.joblib", "a.joblib.tmp"])
+def test_strangers_files_are_left_alone(full: FeatureStore, name: str) -> None:
+    stranger = full.folder / "shards" / name
     stranger.touch()
     os.utime(stranger, (0, 0))
     full.prune()
@@ -267,6 +268,18 @@ def test_rebuild_does_not_advise_to_rebuild(
 ) -> None:
     (full.folder / INDEX_FILE).unlink()
     assert full.rebuild().n_rows == 8
+    assert not caplog.messages
+
+
+def test_prune_removes_no_row_of_a_lost_index(
+    full: FeatureStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = rows_of(full)
+    (full.folder / INDEX_FILE).unlink()
+    for path in files(full):
+        os.utime(path, (0, 0))
+    assert full.prune().n_orphans == 0
+    np.testing.assert_equal(rows_of(full), before)
     assert not caplog.messages
 
 

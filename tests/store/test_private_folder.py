@@ -123,6 +123,20 @@ def test_what_a_link_leads_through_is_checked(index: Index, tmp_path: Path) -> N
 
 
 @needs_posix
+def test_a_link_in_the_place_of_the_shards_is_followed_as_far_as_nobody_else_can_write(
+    index: Index, tmp_path: Path
+) -> None:
+    index.counts()
+    (index.folder / SHARD_FOLDER).rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (index.folder / SHARD_FOLDER).symlink_to(tmp_path / "elsewhere")
+    assert index.counts()["n_rows"] == 0
+    (tmp_path / "elsewhere").chmod(0o770)
+    with pytest.raises(StoreError, match=f"{tmp_path / 'elsewhere'} can be written"):
+        index.counts()
+
+
+@needs_posix
 def test_links_in_a_circle_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "store").symlink_to("store")
     with pytest.raises(StoreError, match="cannot be used: too many levels of symbolic links"):

@@ -241,14 +241,37 @@ def test_machine_code_of_other_versions_is_pruned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine_code.config, "CACHE_DIR", str(tmp_path))
-    for name in ("numba-0.1.0/a.nbc", f"numba-{numba.__version__}/a.nbc", "mine/a.nbc"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_bytes(b"12345")
+    monkeypatch.setattr(machine_code, "_VERSIONS", "numba-0.1.0-featx-0.0.1")
+    compiled()(double)(4)
+    n_bytes = sum(it.stat().st_size for it in tmp_path.rglob("*.nb?"))
+    monkeypatch.setattr(machine_code, "_VERSIONS", "numba-0.1.0-featx-0.0.2")
+    compiled()(double)(4)
+    files = set(tmp_path.glob("numba-0.1.0-featx-0.0.2/*/*"))
 
-    assert machine_code.prune_machine_code() == 5
+    assert machine_code.prune_machine_code() == n_bytes > 0
 
-    left = sorted(it.name for it in tmp_path.iterdir())
-    assert left == ["mine", f"numba-{numba.__version__}"]
+    assert {it for it in tmp_path.rglob("*") if it.is_file()} == files
+    assert [it.name for it in tmp_path.iterdir()] == ["numba-0.1.0-featx-0.0.2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mine/a.nbc", "numba-examples/a.nbc", "numba-0.1.0/a.py", "numba-0.1.0/inner/a.txt"],
+)
+def test_files_of_others_are_not_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(machine_code.config, "CACHE_DIR", str(tmp_path / "chosen"))
+    (tmp_path / "chosen" / name).parent.mkdir(parents=True)
+    (tmp_path / "chosen" / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.nbc").touch()
+    (tmp_path / "chosen" / "numba-0.2.0").symlink_to(tmp_path / "elsewhere")
+
+    assert machine_code.prune_machine_code() == 0
+
+    assert (tmp_path / "chosen" / name).exists()
+    assert (tmp_path / "elsewhere" / "a.nbc").exists()
 
 
 @needs_posix

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,26 @@ from featx.features.formats.content import Content
 
 _MAX_MAT_BYTES = 2**31 - 2**20
 """What MATLAB's format 5 holds in one variable: 2 GB with its header."""
+
+_N_HEADER_BYTES, _N_TAG_BYTES = 128, 8
+_MATRIX, _COMPRESSED = 14, 15
+_COMPLEX = 0x0800
+_NUMERIC = range(6, 16)
+"""Classes of arrays from double to uint64; before them are cells, structures, texts."""
+
+_TYPES = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
+"""Types of values, which MATLAB may make smaller than their class where nothing is lost."""
 
 
 def check_mat_size(path: Path, n_rows: int, n_columns: int) -> None:
@@ -47,19 +70,72 @@ def write_mat(content: Content, path: Path) -> None:
 
 
 def read_mat(path: Path) -> Content:
-    """Read what `write_mat` wrote."""
-    from scipy.io import loadmat
-
-    held = loadmat(path, variable_names=["X", "meta", "columns"])
-    X = np.ascontiguousarray(held["X"], np.float32)
+    """Read what `write_mat` wrote, or MATLAB after it."""
+    held = _read_variables(path, {"X", "meta", "columns"})
+    X = np.array(held["X"], np.float32, order="C")
     return Content.of(X, _json(held["columns"]), _json(held["meta"]))
 
 
 def read_mat_meta(path: Path) -> dict[str, Any]:
     """Meta of a ``.mat`` file."""
-    from scipy.io import loadmat
+    return _json(_read_variables(path, {"meta"})["meta"])
 
-    return _json(loadmat(path, variable_names=["meta"])["meta"])
+
+def _read_variables(path: Path, names: set[str]) -> dict[str, npt.NDArray[Any]]:
+    """Real numeric matrices of a file of MATLAB's format 5, by name.
+
+    SciPy reads more, and ends the process where a damaged header leads it astray.
+    """
+    content = np.memmap(path, np.uint8, "r")
+    order = {b"IM": "<", b"MI": ">"}.get(content[126:_N_HEADER_BYTES].tobytes())
+    if order is None:
+        raise ValueError("it is no file of MATLAB's format 5")
+    found = {}
+    for kind, element in _elements(content[_N_HEADER_BYTES:], order):
+        if kind == _COMPRESSED:
+            kind, element = next(_elements(_decompressed(element), order))
+        if kind != _MATRIX:
+            continue
+        name, parts = _header(element, order)
+        if name in names:
+            found[name] = _matrix(parts, order)
+    return found
+
+
+def _elements(content: npt.NDArray[np.uint8], order: str) -> Iterator[tuple[int, Any]]:
+    """Kind and content of each element; what claims more bytes than there are is cut off."""
+    while len(content) >= _N_TAG_BYTES:
+        kind, n_bytes = content[:_N_TAG_BYTES].view(f"{order}u4").tolist()
+        start, step = _N_TAG_BYTES, _N_TAG_BYTES + n_bytes
+        if kind >> 16:  # A small element: both in four bytes, and at most four after them.
+            kind, n_bytes, start, step = kind & 0xFFFF, kind >> 16, 4, _N_TAG_BYTES
+        yield kind, content[start : start + n_bytes]
+        content = content[step if kind == _COMPRESSED else -(-step // 8) * 8 :]
+
+
+def _header(
+    matrix: npt.NDArray[np.uint8], order: str
+) -> tuple[str, list[tuple[int, npt.NDArray[np.uint8]]]]:
+    """Name of a variable, and its flags, shape and values, if these are real numbers."""
+    parts = list(islice(_elements(matrix, order), 4))
+    if len(parts) < 4:
+        return "", []
+    return parts[2][1].tobytes().decode("latin-1"), [*parts[:2], parts[3]]
+
+
+def _matrix(parts: list[tuple[int, npt.NDArray[np.uint8]]], order: str) -> npt.NDArray[Any]:
+    """A matrix of real numbers."""
+    (_, flags), (_, sizes), (kind, values) = parts
+    (bits,) = flags[:4].view(f"{order}u4").tolist()
+    if bits & 0xFF not in _NUMERIC or bits & _COMPLEX or kind not in _TYPES:
+        raise ValueError("it holds other variables than numbers")
+    shape = sizes.view(f"{order}i4").tolist()
+    return values.view(order + _TYPES[kind]).reshape(shape, order="F")
+
+
+def _decompressed(element: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    content = zlib.decompressobj().decompress(element.data, _MAX_MAT_BYTES)
+    return np.frombuffer(content, np.uint8)
 
 
 def _cells(values: Any) -> npt.NDArray[np.object_]:

@@ -199,6 +199,9 @@ def read_csv(path: Path) -> Content:
     # One file from the digest to the rows, whatever takes its place meanwhile.
     file, held = read_together(path, _open_signed, sidecar_of(path))
     columns = {name: pa.string() for name in held["columns"]}
+    # Before names are made of numbers that may be anything.
+    n_columns = sum(stop - start for start, stop in held["meta"]["blocks"].values())
+    check_csv_size(path, len(held["columns"]["path"]), n_columns)
     features = dict.fromkeys(_feature_names(held["meta"]["blocks"]), pa.float32())
     reader = csv.open_csv(
         file,

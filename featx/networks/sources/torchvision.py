@@ -147,7 +147,7 @@ class _Backbone(nn.Module):
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
-        self.backbone = detector.backbone
+        self.backbone: nn.Module = detector.get_submodule("backbone")
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``(n, c, h, w)`` of the deepest level."""

@@ -58,6 +58,14 @@ def test_csv_refuses_more_columns_than_it_can_hold(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_csv_whose_meta_makes_up_columns_is_refused_before_they_are_named(tmp_path: Path) -> None:
+    features().save(tmp_path / "f.csv")
+    meta = tmp_path / "f.csv.json"
+    meta.write_text(meta.read_text().replace("[2, 3]", f"[2, {2**62}]"))
+    with pytest.raises(FeatureFileError, match="CSV takes at most"):
+        FeatureSet.load(tmp_path / "f.csv")
+
+
 def test_hdf5_without_its_package_names_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

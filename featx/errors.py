@@ -23,6 +23,7 @@
     ├── UnstoredRowsWarning     rows are not stored, for their fingerprint lacks a part
     ├── ValueRangeWarning       nobody said which stored values are black and white
     ├── PagesWarning            one page is read of a file that has several
+    ├── SeveralWeightsWarning   a checkpoint holds weights of several networks
     ├── NonFiniteRowsWarning    features are NaN or infinite
     └── EmptyRowsWarning        pictures without any key point got rows of zeros
 
@@ -197,6 +198,10 @@ class ValueRangeWarning(FeatxWarning):
 
 class PagesWarning(FeatxWarning):
     """One page is read of a file that has several, and nobody said which."""
+
+
+class SeveralWeightsWarning(FeatxWarning):
+    """A checkpoint holds weights of several networks, such as averaged ones beside the last."""
 
 
 class NonFiniteRowsWarning(FeatxWarning):

@@ -5,7 +5,8 @@ Only what a centre crop keeps is computed, in 32-bit integers that the compiler 
 References
 ----------
 .. [1] Pillow, ``src/libImaging/Resample.c``: a separable filter, its width scaled by the
-   reduction, in fixed point with 22 bits; first along rows, rounded, then along columns.
+   reduction, in fixed point with 22 bits; first along rows, rounded, then along columns. Since
+   version 13 the other way round where the height shrinks much more than the width.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 
 from featx._imports import compiled, load_opencv
 from featx.data.images import Pixels
 
 _PRECISION_BITS = 32 - 8 - 2
 HALF = 1 << (_PRECISION_BITS - 1)
+_HAS_ORDERS = int(PIL.__version__.partition(".")[0]) >= 13
 _Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
 
@@ -56,10 +59,19 @@ def resize_crop(
     high = window[0] if is_as_high else _span(down, pixels.shape[0])
     wide = window[1] if is_as_wide else _span(across, pixels.shape[1])
     part = pixels[high, wide]
-    # Along rows first, as Pillow does: they are columns of the transposed picture.
-    if not is_as_wide:
+    is_down_first = _is_down_first(pixels.shape[:2], size)
+    if is_down_first:
+        part = _filtered(part, down)
+    if not is_as_wide:  # Rows are columns of the transposed picture.
         part = _transposed(_filtered(_transposed(part), across))
-    return np.ascontiguousarray(part) if is_as_high else _filtered(part, down)
+    is_done = is_as_high or is_down_first
+    return np.ascontiguousarray(part) if is_done else _filtered(part, down)
+
+
+def _is_down_first(shape: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether Pillow filters along columns before rows."""
+    removed = [have - want for have, want in zip(shape, size)]
+    return _HAS_ORDERS and removed[0] > max(0, 2 * removed[1])
 
 
 def _within(given: _Taps, kept: slice) -> _Taps:

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from featx.data.images import Images, Pixels, round_pixels
 from featx.data.percentiles import measure_range
 from featx.errors import SpecError
-from featx.networks.preprocessing import Preprocessing, resized_shape
+from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.finding import find_source
 from featx.trust.callables import Trust
 
@@ -190,8 +190,9 @@ def prepare_whole(pixels: Pixels, preprocessing: Preprocessing) -> Tensor:
     -------
     Tensor of shape (3, h, w), uint8 or float32
     """
-    shape = resized_shape(pixels.shape[:2], preprocessing.resize)
-    prepared = replace(preprocessing, crop=shape).prepare(pixels)
+    height, width = preprocessing.resized_shape(pixels.shape[:2])
+    whole = max(height, preprocessing.crop[0]), max(width, preprocessing.crop[1])
+    prepared = replace(preprocessing, crop=whole).prepare(pixels)
     return torch.from_numpy(np.ascontiguousarray(prepared)).permute(2, 0, 1)  # (3, h, w)
 
 

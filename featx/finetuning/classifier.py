@@ -629,6 +629,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             self.prepared_.network, self.prepared_.table.recording.entered, layer.index
         )
         if plan.weights.name == RANDOM or not self.prepared_.new_tensors.isdisjoint(needed):
+            self.prepared_.network.preprocessing = how  # type: ignore[assignment]
             return CNNFeatures(self.prepared_.network, **common)
         common["layer"] = self.prepared_.original(layer)
         return CNNFeatures(

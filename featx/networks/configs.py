@@ -83,7 +83,8 @@ def find_config(
 def _stamp(model: Any, weights: str | os.PathLike[str]) -> Any:
     """What changes when a module's values, a model's folder or a weights file do."""
     if isinstance(model, nn.Module):
-        return [state_stamp(model), _file_stamp(weights)]
+        how = getattr(model, "preprocessing", None)  # In no identity: it is in keys by its effect.
+        return [state_stamp(model), repr(how), _file_stamp(weights)]
     return [_file_stamp(os.path.join(model, name)) for name in FOLDER_FILES] + [
         _file_stamp(weights)
     ]

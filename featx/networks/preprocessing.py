@@ -17,6 +17,7 @@ from featx.errors import ImageError, ModelError
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_FITS = ("exact", "cover", "border")
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 _MAX_SIDE = 16_384
@@ -43,6 +44,10 @@ class Preprocessing:
     mean, std : tuple of float
         Of each channel, in 0 to 1.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, default="bilinear"
+    fit : {"exact", "cover", "border"}, default="exact"
+        What height and width in `resize` mean: the picture has exactly these, whatever its own
+        proportions (timm's crop mode ``squash``); it keeps its proportions and covers them; or it
+        keeps them and lies within, with a border of the mean around it (timm's ``border``).
     """
 
     resize: int | tuple[int, int] = 256
@@ -50,6 +55,7 @@ class Preprocessing:
     mean: tuple[float, ...] = _IMAGENET_MEAN
     std: tuple[float, ...] = _IMAGENET_STD
     interpolation: str = "bilinear"
+    fit: str = "exact"
 
     def override(
         self,
@@ -102,11 +108,14 @@ class Preprocessing:
         -------
         ndarray of shape (*crop, 3), of the type it had
         """
-        height, width = resized_shape(pixels.shape[:2], self.resize)
+        height, width = self.resized_shape(pixels.shape[:2])
         if height * width > MAX_PIXELS:
             raise ImageError(
                 "", f"{pixels.shape[1]}x{pixels.shape[0]} px is too long and narrow to resize"
             )
+        if height < self.crop[0] or width < self.crop[1]:
+            inner = replace(self, crop=(min(height, self.crop[0]), min(width, self.crop[1])))
+            return self._with_border(inner.prepare(pixels, by_torch=by_torch))
         window = _center_window((height, width), self.crop)
         if (height, width) == pixels.shape[:2]:
             return np.ascontiguousarray(pixels[window])
@@ -122,9 +131,38 @@ class Preprocessing:
 
         return resize_crop(pixels, (height, width), self.interpolation, window)
 
+    def resized_shape(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Height and width of a picture after it is resized, before it is cropped.
+
+        Examples
+        --------
+        >>> Preprocessing(resize=(200, 100), fit="border").resized_shape((50, 50))
+        (100, 100)
+        >>> Preprocessing(resize=(200, 100), fit="cover").resized_shape((50, 50))
+        (200, 200)
+        """
+        if self.fit == "exact":
+            return resized_shape(shape, self.resize)
+        ratios = [have / want for have, want in zip(shape, _pair(self.resize))]
+        ratio = max(ratios) if self.fit == "border" else min(ratios)
+        height, width = (max(1, round(side / ratio)) for side in shape)
+        return height, width
+
     def settings(self) -> dict[str, Any]:
         """All of it as plain values, for a fingerprint."""
-        return asdict(self)
+        values = asdict(self)
+        if self.fit == "exact":
+            del values["fit"]
+        return values
+
+    def _with_border(self, pixels: Pixels) -> Pixels:
+        """A picture smaller than the crop in the middle of the mean, as timm has it."""
+        missing = [want - have for have, want in zip(pixels.shape, self.crop)]
+        (top, left), fill = (n // 2 for n in missing), [round(255 * mean) for mean in self.mean]
+        canvas = np.empty((*self.crop, pixels.shape[2]), pixels.dtype)
+        canvas[:] = fill if len(fill) == pixels.shape[2] else fill[0]
+        canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        return canvas
 
 
 def check_values(values: Mapping[str, Any]) -> None:
@@ -154,6 +192,8 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise ModelError(f"{name} must be three numbers; got {value!r}.")
     if not all(values.get("std", (1.0,))):
         raise ModelError("std must not be zero.")
+    if values.get("fit", "exact") not in _FITS:
+        raise ModelError(f"fit must be one of {', '.join(_FITS)}; got {values['fit']!r}.")
     if values.get("interpolation", "bilinear") not in _INTERPOLATIONS:
         raise ModelError(
             f"interpolation must be one of {', '.join(_INTERPOLATIONS)}; got "

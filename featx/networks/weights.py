@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 import urllib.error
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from featx._fingerprints import DIGEST_BYTES
-from featx.errors import WeightsError, did_you_mean, one_line
+from featx.errors import SeveralWeightsWarning, WeightsError, did_you_mean, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +184,11 @@ def _unnest(content: Any, path: Path, nest: str = "") -> State:
                 return tensors
             break
         if others := nests[1:]:
-            logger.info(
-                "%s: %s is taken; weights=%s#%s takes the other", path, nests[0], path, others[0]
+            warnings.warn(
+                f"Weights file {path} holds {' and '.join(map(repr, nests))}: {nests[0]!r} is "
+                f"taken; weights={path}#{others[0]} takes another.",
+                SeveralWeightsWarning,
+                stacklevel=2,
             )
         content = content[nests[0]]
     raise WeightsError(f"Weights file {path} holds no dictionary of tensors.")

@@ -36,6 +36,18 @@ def test_equals_pillow_on_noise_of_odd_sizes(shape: tuple[int, int], size: tuple
     assert np.array_equal(resize_crop(pixels, size, "bilinear", window), wanted)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("shape", [(100, 37), (100, 38), (60, 50), (131, 109), (50, 60), (100, 90)])
+@pytest.mark.parametrize("size", [(97, 36), (36, 36), (23, 51), (40, 40), (40, 60), (80, 80)])
+def test_passes_are_in_pillows_order(
+    shape: tuple[int, int], size: tuple[int, int], interpolation: str
+) -> None:
+    pixels = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (*shape, 3))
+    window = (slice(2, size[0] - 1), slice(3, size[1]))
+    wanted = by_pillow(pixels, size, interpolation)[window]
+    assert np.array_equal(resize_crop(pixels, size, interpolation, window), wanted)
+
+
 def test_a_window_is_a_part_of_the_whole(photos: list[str]) -> None:
     pixels = decode(photos[0])
     whole = resize_crop(pixels, (100, 120), "bicubic", (slice(0, 100), slice(0, 120)))

@@ -15,6 +15,7 @@ from featx.data.images import decode
 from featx.errors import ImageError, ModelError
 from featx.networks import preprocessing
 from featx.networks.preprocessing import Preprocessing, check_values
+from featx.networks.sources.timm import timm_preprocessing
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +148,30 @@ def test_any_number_of_bands_is_resized() -> None:
     prepared = how.prepare(pixels)
     assert prepared.shape == (16, 16, 5)
     np.testing.assert_array_equal(prepared[..., :3], how.prepare(pixels[..., :3].copy()))
+
+
+@pytest.mark.parametrize("shape", [(100, 37), (37, 100), (64, 64), (9, 200), (300, 250)])
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize(
+    ("size", "share"), [((32, 32), 0.875), ((40, 24), 0.9), ((32, 32), 1.0), ((31, 45), 1.0)]
+)
+def test_crop_modes_are_timms(
+    mode: str, shape: tuple[int, int], size: tuple[int, int], share: float
+) -> None:
+    timm = pytest.importorskip("timm")
+    config = {"input_size": (3, *size), "crop_pct": share, "crop_mode": mode, "mean": (0.9, 0.4, 0)}
+    how = timm_preprocessing({**config, "interpolation": "bicubic", "std": (1, 1, 1)})
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    settings = {**config, "interpolation": "bicubic", "normalize": False}
+    expected = timm.data.create_transform(**settings)(Image.fromarray(pixels))
+    assert np.array_equal(how.prepare(pixels), np.asarray(expected).transpose(1, 2, 0))
+
+
+def test_fingerprints_of_an_exact_fit_do_not_name_it() -> None:
+    assert "fit" not in Preprocessing().settings()
+    assert Preprocessing(fit="border").settings()["fit"] == "border"
+
+
+def test_a_fit_that_is_none_is_refused() -> None:
+    with pytest.raises(ModelError, match="fit must be one of exact, cover, border; got 'x'"):
+        check_values({"fit": "x"})

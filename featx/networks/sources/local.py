@@ -23,13 +23,14 @@ from featx.networks.sources.base import (
     Weights,
     _preprocessing,
 )
+from featx.networks.sources.timm import timm_preprocessing
 
 
 class ModuleSource(Source):
     """A module object: featx works on a copy and leaves the object alone.
 
     Its preprocessing is that of ImageNet unless it has an attribute ``preprocessing``, a
-    dictionary or a `Preprocessing`.
+    dictionary or a `Preprocessing`, or timm's ``pretrained_cfg``.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -108,4 +109,8 @@ def _call(name: str) -> nn.Module:
 
 def _preprocessing_of(module: nn.Module) -> Preprocessing:
     with name_network(type(module).__name__, "does not give its preprocessing"):
-        return _preprocessing(getattr(module, "preprocessing", None))
+        own = getattr(module, "preprocessing", None)
+        config = getattr(module, "pretrained_cfg", None)
+        if own is None and isinstance(config, dict) and "input_size" in config:
+            return timm_preprocessing(config)
+        return _preprocessing(own)

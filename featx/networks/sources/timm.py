@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,14 +70,15 @@ class TimmSource(Source):
         return Weights(
             name=f"timm/{config.architecture}.{config.tag}",
             digest=f"timm:{config.architecture}.{config.tag}",
-            preprocessing=_timm_preprocessing(self._timm, config),
+            preprocessing=timm_preprocessing(config.to_dict()),
             read=lambda: self._download(name, config),
             url=config.url or f"https://huggingface.co/{config.hf_hub_id}",
         )
 
     def preprocessing(self) -> Preprocessing:
         """What timm's default weights expect."""
-        return _timm_preprocessing(self._timm, self._timm.get_pretrained_cfg(self._timm_name))
+        config = self._timm.get_pretrained_cfg(self._timm_name)
+        return timm_preprocessing(config.to_dict() if config else {})
 
     def _download(self, name: str, config: Any) -> dict[str, torch.Tensor]:
         try:
@@ -106,17 +108,19 @@ def import_timm(name: str) -> Any:
         ) from error
 
 
-def _timm_preprocessing(timm: Any, config: Any) -> Preprocessing:
-    data = timm.data.resolve_data_config(pretrained_cfg=config.to_dict() if config else {})
+def timm_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+    """What timm puts pictures through for a network with such a ``pretrained_cfg``."""
+    data = import_timm("timm").data.resolve_data_config(pretrained_cfg=dict(config))
     height, width = data["input_size"][1:]
-    scale = 1 / data["crop_pct"]
-    resize: Any = (int(height * scale), int(width * scale))
-    if height == width and data.get("crop_mode") != "squash":
-        resize = resize[0]
+    resize: Any = tuple(math.floor(side / data["crop_pct"]) for side in (height, width))
+    fit = {"squash": "exact", "border": "border"}.get(data["crop_mode"], "cover")
+    if fit == "cover" and resize[0] == resize[1]:
+        resize, fit = resize[0], "exact"
     return Preprocessing(
         resize=resize,
         crop=(height, width),
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
         interpolation=data["interpolation"],
+        fit=fit,
     )

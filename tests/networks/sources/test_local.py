@@ -258,3 +258,30 @@ def test_attention_is_drawn_anew() -> None:
 def test_callable_that_is_not_there(name: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         CNNFeatures(name).fit(IMAGES)
+
+
+def test_an_object_of_timm_has_timms_preprocessing() -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("vit_small_patch14_dinov2", img_size=28)
+    how = find_config(network).preprocessing
+    data = timm.data.resolve_data_config(model=network)
+    assert (how.crop, how.interpolation) == (data["input_size"][1:], "bicubic")
+    assert how == find_config("timm/vit_small_patch14_dinov2", weights="random").preprocessing
+    network.preprocessing = {"resize": 28, "crop": 28}
+    assert find_config(network).preprocessing.crop == (28, 28)
+
+
+@pytest.mark.parametrize("precision", [torch.half, torch.double, torch.bfloat16])
+def test_modules_of_another_precision_are_cast(precision: torch.dtype) -> None:
+    network = ResNet20().to(precision)
+    features = CNNFeatures(network, "logits", size=32).fit_transform(IMAGES)
+    wanted = CNNFeatures(ResNet20().to(precision), "logits", size=32)
+    wanted.model.load_state_dict(network.float().state_dict())
+    assert features.dtype == np.float32
+    assert np.allclose(features, wanted.fit_transform(IMAGES), rtol=1e-3, atol=1e-4)
+
+
+def test_a_module_of_half_precision_stays_as_it_is() -> None:
+    network = ResNet20().half()
+    CNNFeatures(network, "logits", size=32).fit_transform(IMAGES)
+    assert {it.dtype for it in network.parameters()} == {torch.half}

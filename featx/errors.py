@@ -272,7 +272,11 @@ def one_line(error: BaseException) -> str:
     >>> one_line(ValueError("two\n  lines")), one_line(KeyError())
     ('two lines', 'KeyError')
     """
-    return " ".join(str(error).split()) or type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # An exception of the user's own may fail at this, too.
+        said = ""
+    return " ".join(said.split()) or type(error).__name__
 
 
 def _question(names: Sequence[str]) -> str:

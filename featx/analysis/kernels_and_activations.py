@@ -20,6 +20,7 @@ from featx.errors import ProjectionError
 from featx.features.feature_set import FeatureSet
 from featx.features.results import Result
 from featx.networks.layers import CONVOLUTIONS, Layer
+from featx.networks.network_errors import name_network
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
@@ -273,7 +274,8 @@ class _Peaks:
             )
             self.maps = flat.transform(images).reshape(len(images), *self.layer.shape)
             network = plan.network().module
-            self.field: Field = receptive_field(network, self.layer, self.size)
+            with name_network(plan.source.name, "does not run", network):
+                self.field: Field = receptive_field(network, self.layer, self.size)
             self.field_px = list(self.field.size)
 
     def box(self, image: int, channel: int) -> tuple[slice, slice]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -91,7 +90,9 @@ def choose_apart(values: Sequence[float], n_wanted: int = N_MAPS) -> list[int]:
 def _steps(table: LayerTable) -> list[str]:
     last = table.find("penultimate")
     aliases = {layer.alias for layer in table}
-    insides = tuple(f"{name}." for name in _block_names(table))
+    insides = tuple(
+        f"{path}." for alias, path in table.containers.items() if not alias.startswith("stage")
+    )
     names = [
         layer.alias
         for layer in table
@@ -122,14 +123,3 @@ def _is_inside(table: LayerTable, layer: Layer, insides: tuple[str, ...]) -> boo
     is_own = re.fullmatch(r"(?:block|fire|stage)\d+", layer.alias)
     names = table.recording.nodes[layer.index].names
     return not is_own and any(name.startswith(insides) for name in names)
-
-
-def _block_names(table: LayerTable) -> Iterator[str]:
-    modules = {c.name for c in table.recording.containers if not c.is_sequence}
-    for word in ("block", "fire"):
-        for number in count(1):
-            try:
-                layer = table.find(f"{word}{number}")
-            except LayerError:
-                break
-            yield from modules.intersection(table.recording.nodes[layer.index].names)

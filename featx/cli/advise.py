@@ -12,7 +12,8 @@ from featx.cli.console import conclude, print_result, reporting
 def advise_command(
     data: options.Data,
     network: Annotated[
-        options.FeatureOptions, options.Only("model", "weights", "size", "device", "trust")
+        options.FeatureOptions,
+        options.Only("model", "weights", "size", "decode", "precision", "device", "trust"),
     ],
     rules: Annotated[options.ProtocolOptions, options.Only("random_state", "groups")],
     run: options.RunOptions,
@@ -28,5 +29,5 @@ def advise_command(
 
     with reporting(quiet=printed.quiet) as reporter:
         result = advise(data, **network.given(), **rules.given(), **run.given(), progress=reporter)
-    print_result(result, **printed.formats)
-    conclude(result, printed.report, strict=printed.strict)
+    print_result(result, report=printed.report, **printed.formats)
+    conclude(result, strict=printed.strict)

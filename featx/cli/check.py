@@ -17,7 +17,8 @@ def check_command(
     network: Annotated[
         options.FeatureOptions,
         options.Only(
-            "model", "layer", "weights", "pooling", "size", "precision", "device", "trust"
+            *("model", "layer", "weights", "pooling", "size"),
+            *("decode", "precision", "device", "trust"),
         ),
     ],
     only: Annotated[
@@ -64,7 +65,7 @@ def check_command(
     formats = printed.formats
     is_for_programs = any(formats[name] for name in ("as_json", "as_csv", "safe_csv"))
     shown = result if is_for_programs else replace(result, rows=result.details["summary"])
-    print_result(shown, **formats)
+    print_result(result, shown=shown, report=printed.report, **formats)
     if not is_for_programs and shown.rows and printed.report is None:
         print("--report DIR shows the images; --csv and --json list them.")
-    conclude(result, printed.report, strict=printed.strict)
+    conclude(result, strict=printed.strict)

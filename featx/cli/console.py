@@ -185,6 +185,8 @@ def _cell(value: Any) -> str:
 def print_result(
     result: Result,
     *,
+    shown: Result | None = None,
+    report: str | None = None,
     as_json: bool = False,
     as_csv: bool = False,
     safe_csv: bool = False,
@@ -192,41 +194,55 @@ def print_result(
 ) -> None:
     """What a command found: the table on stdout, then its sentences; failures on stderr.
 
+    The report is written before anything is printed, for a console may refuse what it gets; what
+    was found is printed even where the report cannot be written.
+
     Parameters
     ----------
     result : Result
         Those of its columns are shown that `featx.features.columns` names for the command.
+    shown : Result, optional
+        What is printed in its place.
+    report : str, optional
+        Folder of the report, where one is wanted.
     as_json, as_csv, safe_csv, as_markdown : bool, default=False
         The whole result for other programs, rather than a table for people.
     """
-    if as_json:
-        print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
-    elif as_csv or safe_csv:
-        print(result.to_csv(is_safe=safe_csv), end="")
-    else:
-        columns = _columns_with_values(result)
-        if as_markdown:
-            print(result.to_markdown([column.name for column in columns]), end="")
+    shown = shown or result
+    page = None
+    try:
+        if report is not None:
+            from featx.report.writing import write_report
+
+            page = write_report([result], report)
+    finally:
+        if as_json:
+            print(json.dumps(shown.to_dict(), indent=2, ensure_ascii=False))
+        elif as_csv or safe_csv:
+            print(shown.to_csv(is_safe=safe_csv), end="")
         else:
-            _print_rows(result, columns)
-        if result.sentences:
-            print("\n" + "\n".join(map(visible, result.sentences)))
-    print_failures(result.failures)
+            _print_table_of(shown, as_markdown=as_markdown)
+        sys.stdout.flush()
+        print_failures(result.failures)
+    if page is not None:
+        print(f"report: {page}", file=sys.stderr)
 
 
-def conclude(result: Result, report: str | None = None, *, strict: bool = False) -> None:
-    """End a command: its report where one is wanted, and exit code 3 for failures if strict."""
-    if report is not None:
-        _print_report(result, report)
+def conclude(result: Result, *, strict: bool = False) -> None:
+    """End a command: with exit code 3 for failures if strict."""
     if strict and result.failures:
         raise typer.Exit(STRICT_EXIT)
 
 
-def _print_report(result: Result, folder: str) -> None:
-    """Write the report of a result, and say where it is."""
-    from featx.report.writing import write_report
-
-    print(f"report: {write_report([result], folder)}", file=sys.stderr)
+def _print_table_of(result: Result, *, as_markdown: bool) -> None:
+    """The table for people, and the sentences."""
+    columns = _columns_with_values(result)
+    if as_markdown:
+        print(result.to_markdown([column.name for column in columns]), end="")
+    else:
+        _print_rows(result, columns)
+    if result.sentences:
+        print("\n" + "\n".join(map(visible, result.sentences)))
 
 
 def _columns_with_values(result: Result) -> list[Column]:

@@ -17,7 +17,9 @@ def demo_command(
         typer.Argument(metavar="[DATA]", help="A folder of your own; by default the digits."),
     ] = "digits",
     *,
-    network: Annotated[options.FeatureOptions, options.Only("model", "weights", "trust")],
+    network: Annotated[
+        options.FeatureOptions, options.Only("model", "weights", "decode", "precision", "trust")
+    ],
     printed: Annotated[options.PrintOptions, options.Only("report")],
     online: Annotated[
         bool,

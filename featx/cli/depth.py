@@ -16,7 +16,8 @@ def depth_command(
     network: Annotated[
         options.FeatureOptions,
         options.Only(
-            *("model", "layer", "weights", "pooling", "size"), *("precision", "device", "trust")
+            *("model", "layer", "weights", "pooling", "size"),
+            *("decode", "precision", "device", "trust"),
         ),
     ],
     rules: Annotated[
@@ -64,5 +65,5 @@ def depth_command(
             **embedding.given(),
             **run.given(),
         )
-    print_result(result, **printed.formats)
-    conclude(result, printed.report, strict=printed.strict)
+    print_result(result, report=printed.report, **printed.formats)
+    conclude(result, strict=printed.strict)

@@ -26,21 +26,14 @@ _DEFAULT_OUTPUT = "features.npz"
 
 @dataclass(frozen=True)
 class ExtractOptions(options.OptionGroup):
-    """How images are read and computed, where only extraction has a say."""
+    """How features are computed, where only extraction has a say."""
 
     resize: Annotated[
         str | None,
         typer.Option(help="pillow (bit-identical to Pillow, default) or torch (tensor resize)."),
     ] = None
-    decode: Annotated[
-        str | None,
-        typer.Option(help="full (default) or scaled: large JPEGs reduced as they are decoded."),
-    ] = None
     backend: Annotated[
         str | None, typer.Option(help="What runs the network: auto, torch or openvino.")
-    ] = None
-    max_pixels: Annotated[
-        int | None, typer.Option(help="Refuse images of more pixels than this.", min=1)
     ] = None
     reproducible: Annotated[
         bool,
@@ -57,18 +50,12 @@ def extract_command(
         list[str] | None,
         typer.Argument(
             metavar="IMAGES",
-            help="A folder, files, a manifest (.csv .tsv .parquet), - for names on stdin, "
-            "digits, or torchvision:NAME. None: the built-in digits.",
+            help="Folders, files, a manifest (.csv .tsv .parquet .jsonl .json .txt), - for names "
+            "on stdin, digits, or torchvision:NAME. None: the built-in digits.",
         ),
     ] = None,
     *,
-    features: Annotated[
-        options.FeatureOptions,
-        options.Only(
-            *("extractor", "model", "layer", "weights", "pooling", "size"),
-            *("precision", "device", "trust"),
-        ),
-    ],
+    features: options.Features,
     extraction: ExtractOptions,
     output: Annotated[
         str | None,

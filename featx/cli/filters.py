@@ -32,7 +32,10 @@ def filters_command(
         str, typer.Option("-o", "--output", metavar="FILE", help=".png, .svg or .pdf.")
     ] = "filters.png",
     *,
-    network: Annotated[options.FeatureOptions, options.Only("layer", "weights", "device", "trust")],
+    network: Annotated[
+        options.FeatureOptions,
+        options.Only("layer", "weights", "decode", "precision", "device", "trust"),
+    ],
     channels: Annotated[
         list[int] | None,
         options.integer_list(
@@ -70,7 +73,9 @@ def filters_command(
         )
     save_figure(figure, file, [file.suffix.lower()[1:]])
     if printed.as_json:
-        print_json("filters", result.rows, data=result.data, output=output)
+        print_json(
+            "filters", result.rows, data=result.data, n_ignored=result.n_ignored, output=output
+        )
     else:
         print(f"{output}: " + "\n".join(result.sentences))
     sys.stdout.flush()

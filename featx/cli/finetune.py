@@ -131,7 +131,7 @@ def finetune_command(
     data: options.Data,
     network: Annotated[
         options.FeatureOptions,
-        options.Only("model", "weights", "size", "precision", "device", "trust"),
+        options.Only("model", "weights", "pooling", "size", "precision", "device", "trust"),
     ],
     tuning: FineTuneOptions,
     training: options.TrainingOptions,
@@ -175,8 +175,9 @@ def finetune_command(
     if summary:
         from featx.finetuning.experiment import summarize_training
 
-        domains = run.given().get("domains")
-        stages = summarize_training(data, domains=domains, compare=comparison.compare, **parameters)
+        known = run.given()
+        parameters |= {key: known[key] for key in ("domains", "splits") if key in known}
+        stages = summarize_training(data, compare=comparison.compare, **parameters)
         _print_stages(stages, as_json=printed.as_json)
         return
     from featx.finetuning.experiment import finetune
@@ -193,8 +194,8 @@ def finetune_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, **printed.formats)
-    conclude(result, printed.report, strict=printed.strict)
+    print_result(result, report=printed.report, **printed.formats)
+    conclude(result, strict=printed.strict)
 
 
 def _print_stages(stages: Sequence[StageSummary], *, as_json: bool) -> None:

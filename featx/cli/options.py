@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 DATA_HELP = (
-    "A folder (its folders name the classes; train/ val/ test/ above them the splits), files, a "
-    "manifest (.csv .tsv .parquet), digits, or torchvision:NAME."
+    "A folder (its folders name the classes; train/ val/ test/ above them the splits), several, "
+    "files, a manifest (.csv .tsv .parquet .jsonl .json .txt), digits, or torchvision:NAME."
 )
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite any existing output.")]
@@ -195,6 +195,15 @@ class FeatureOptions(OptionGroup):
             help="Layers of the network, see `featx layers MODEL`: several with commas, or repeat.",
         ),
     ] = None
+    last_blocks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Take the last N blocks of a vision transformer side by side, each pooled; short "
+            "for --layer lastN.",
+            min=1,
+        ),
+    ] = None
     weights: Annotated[
         str | None, typer.Option(help="Weights of the network: default, a name, a file, or random.")
     ] = None
@@ -207,6 +216,12 @@ class FeatureOptions(OptionGroup):
     ] = None
     size: Annotated[
         int | None, typer.Option(help="Side length of the network's input in px.", min=1)
+    ] = None
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            help="full (default) or scaled: large JPEGs reduced as they are decoded, for networks."
+        ),
     ] = None
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16, or fp16 where nothing is trained.")
@@ -223,7 +238,10 @@ class FeatureOptions(OptionGroup):
 
     def given(self) -> dict[str, Any]:
         """Options of the network that were given; extractors are an argument of their own."""
-        return {name: value for name, value in super().given().items() if name != "extractor"}
+        values = {name: value for name, value in super().given().items() if name != "extractor"}
+        if n_blocks := values.pop("last_blocks", None):
+            values["layer"] = [*values.get("layer", ()), f"last{n_blocks}"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -408,6 +426,9 @@ class RunOptions(OptionGroup):
             "its own, features side by side.",
         ),
     ] = None
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse images of more pixels than this.", min=1)
+    ] = None
     store: Annotated[
         str | None,
         typer.Option(
@@ -440,8 +461,8 @@ class RunOptions(OptionGroup):
         return values
 
     def reading(self) -> dict[str, Any]:
-        """Options that were given of how stored values become pixels."""
-        names = ("value_range", "window", "pages", "bands")
+        """Options that were given of how images are read."""
+        names = ("value_range", "window", "pages", "bands", "max_pixels")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
@@ -487,7 +508,7 @@ class PrintOptions(OptionGroup):
     ] = False
 
     @property
-    def formats(self) -> dict[str, bool]:
+    def formats(self) -> dict[str, Any]:
         """How the table is printed."""
         return {name: getattr(self, name) for name in _FORMATS}
 
@@ -495,14 +516,16 @@ class PrintOptions(OptionGroup):
 Features = Annotated[
     FeatureOptions,
     Only(
-        *("extractor", "model", "layer", "weights", "pooling", "size"),
-        *("precision", "device", "trust"),
+        *("extractor", "model", "layer", "last_blocks", "weights", "pooling", "size"),
+        *("decode", "precision", "device", "trust"),
     ),
 ]
 Trust = Annotated[FeatureOptions, Only("trust")]
 Seed = Annotated[ProtocolOptions, Only("random_state")]
-Reading = Annotated[RunOptions, Only("value_range", "window", "pages", "bands")]
+Reading = Annotated[RunOptions, Only("value_range", "window", "pages", "bands", "max_pixels")]
 Cache = Annotated[RunOptions, Only("store", "shared_store")]
-StoredOnly = Annotated[RunOptions, Only("store", "shared_store", "no_store", "n_jobs")]
+StoredOnly = Annotated[
+    RunOptions, Only("max_pixels", "store", "shared_store", "no_store", "n_jobs")
+]
 Printed = Annotated[PrintOptions, Only("as_json", "strict", "quiet")]
 Json = Annotated[PrintOptions, Only("as_json")]

@@ -64,8 +64,8 @@ def compare_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, **printed.formats)
-    conclude(result, printed.report, strict=printed.strict)
+    print_result(result, report=printed.report, **printed.formats)
+    conclude(result, strict=printed.strict)
 
 
 @options.expand_groups
@@ -103,10 +103,10 @@ def probe_command(
             **rules.given(),
             **run.given(),
         )
-    print_result(result, **printed.formats)
+    print_result(result, report=printed.report, **printed.formats)
     if not any(printed.formats.values()):
         _print_classes(result.details)
-    conclude(result, printed.report, strict=printed.strict)
+    conclude(result, strict=printed.strict)
 
 
 @options.expand_groups
@@ -122,7 +122,7 @@ def predict_command(
         list[str],
         typer.Argument(metavar="IMAGES", help="Folders, files, a manifest, - for names on stdin."),
     ],
-    network: options.Trust,
+    network: Annotated[options.FeatureOptions, options.Only("decode", "precision", "trust")],
     run: options.StoredOnly,
     printed: Annotated[
         options.PrintOptions,

@@ -69,11 +69,9 @@ def transfer_command(
             **run.given(),
         )
     for_people = not (printed.as_json or printed.as_csv or printed.safe_csv)
-    print_result(
-        _readable(result, has_pairs=pairs) if for_people else result,
-        **printed.formats,
-    )
-    conclude(result, printed.report, strict=printed.strict)
+    shown = _readable(result, has_pairs=pairs) if for_people else result
+    print_result(result, shown=shown, report=printed.report, **printed.formats)
+    conclude(result, strict=printed.strict)
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:

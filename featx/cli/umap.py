@@ -64,7 +64,14 @@ def umap_command(
         )
     _write(result, file)
     if printed.as_json:
-        print_json("umap", result.rows, data=result.data, protocol=result.protocol, output=output)
+        print_json(
+            "umap",
+            result.rows,
+            data=result.data,
+            n_ignored=result.n_ignored,
+            protocol=result.protocol,
+            output=output,
+        )
     else:
         print(f"{output}: {result.sentences[0]}")
     sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,14 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.groups import column_of_groups, deal_groups, draw_groups, group_images
+from featx.data.image_dataset import ImageDataset, Strings, name_of
 from featx.data.images import MAX_PIXELS, Images
-from featx.data.listings import (
-    ImageDataset,
-    Source,
-    Strings,
-    list_sources,
-    name_of,
-)
+from featx.data.listings import Meaning, Source, list_sources
 from featx.errors import DatasetError, did_you_mean
 
 __all__ = ["ImageDataset", "fold_numbers", "load_dataset", "train_test_indices"]
@@ -51,8 +47,10 @@ def load_dataset(
     ----------
     data : str or path, or several of them
         A folder (read recursively; the folder of a picture names its class, one called
-        ``train``, ``val`` or ``test`` above it its split), a file, a manifest (``.csv``,
-        ``.tsv`` or ``.parquet`` with the columns ``path,label[,split][,domain][,group]``),
+        ``train``, ``val`` or ``test`` above it its split), a file; several that lie side by side
+        are read as one folder that holds them; a manifest (``.csv``,
+        ``.tsv``, ``.parquet`` or ``.jsonl`` with the columns
+        ``path,label[,split][,domain][,group]``, ``.json``, ``.txt``),
         ``-`` (names on standard input, one a line or separated by NUL), ``digits``, or
         ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional
@@ -64,9 +62,9 @@ def load_dataset(
         its parentheses match is the group. By default the manifest's column ``group``; False
         takes none.
     splits : {"auto", "none"}, default="auto"
-        Whether folders called as splits are, and a manifest's column ``split``, name the images'
-        splits. With ``none`` such a folder above the classes is passed over, and one that holds
-        images itself is a class.
+        Whether folders called as splits are (`featx.data.splits.find_split`), and a manifest's
+        column ``split``, name the images' splits. With ``none`` such a folder above the classes
+        is passed over, and one that holds images itself is a class.
     root : path, optional
         Where torchvision's data sets lie or are downloaded to; by default the user's cache.
     value_range, window, pages, bands
@@ -94,13 +92,8 @@ def load_dataset(
         raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
     if splits not in _SPLITS:
         raise DatasetError(f"splits must be one of {', '.join(_SPLITS)}; got {splits!r}.")
-    dataset = list_sources(
-        given,
-        root=root,
-        has_domains=bool(domains),
-        has_splits=splits != "none",
-        group_column=column_of_groups(groups),
-    )
+    meaning = Meaning(bool(domains), splits != "none", column_of_groups(groups))
+    dataset = list_sources(given, meaning, root=root)
     if not len(dataset):
         raise DatasetError(" ".join(dataset.notes))
     if domains is False:
@@ -120,6 +113,7 @@ def load_dataset(
         max_pixels=max_pixels,
     )
     dataset = replace(dataset, images=images, names=names, source=_describe(given))
+    dataset = replace(dataset, words=_quote(given))
     return group_images(dataset, groups)
 
 
@@ -249,6 +243,12 @@ def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> Image
             )
     is_wanted = np.isin(dataset.domains, wanted)
     return dataset if is_wanted.all() else dataset.take(np.flatnonzero(is_wanted))
+
+
+def _quote(given: Sequence[Source]) -> str:
+    """Sources as a command line has them; of many, the first three."""
+    words = [shlex.quote(name_of(os.fspath(source))) for source in given[:3]]
+    return " ".join([*words, *(["…"] if len(given) > 3 else [])])
 
 
 def _describe(given: Sequence[Source]) -> str:

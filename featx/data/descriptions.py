@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featx.data.listings import ImageDataset
+from featx.data.image_dataset import ImageDataset
 from featx.errors import visible
 
 _N_CLASSES_SHOWN, _N_SUFFIXES_SHOWN = 5, 4
@@ -83,6 +83,7 @@ def _left_out(dataset: ImageDataset) -> Iterator[str]:
         yield f"{_count(dataset.n_ignored, 'file')} left out: {', '.join(shown + more)}"
     if dataset.left_out:
         yield f"folders left out: {_shorten(dataset.left_out)}"
+    yield from dataset.remarks
 
 
 def _shorten(names: list[str]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -15,44 +14,28 @@ from typing import TypeAlias
 from featx.data.dicom import is_dicom
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.readers import plug_in_suffixes
+from featx.data.splits import find_split, is_filler
 
-_SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "eval": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Words that name a split, in any case, and what featx calls it."""
-
-_FILLER_WORDS = frozenset({"set", "split", "seg", "images", "image", "img", "imgs", "data"})
-"""Words that may stand beside one of them: ``training_set``, ``seg_train``, ``test-images``."""
-
-_LEFT_OUT = frozenset(
-    {
-        "@eadir",
-        "$recycle.bin",
-        "system volume information",
-        "lost+found",
-        "thumbnails",
-        "__macosx",
-    }
+_SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "$recycle.bin", "lost+found", "thumbnails", "__macosx", "system volume information"}
 )
-"""Folders that systems make on their own, in lower case."""
+"""Folders that systems and other programs leave among images, in lower case."""
 
-_REPORT_FILES = frozenset({"report.html", "results.json"})
-"""What a folder with a report of featx holds."""
-
-_FOREIGN_SUFFIXES = frozenset(
-    {".3fr", ".ai", ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".eps", ".exr", ".hdr"}
-    | {".heic", ".heif", ".jp2", ".jxl", ".mha", ".nef", ".nii", ".npy", ".nrrd", ".orf", ".pdf"}
-    | {".psd", ".raf", ".raw", ".rw2", ".svg", ".xcf"}
+_UNREAD_SUFFIXES = frozenset(
+    {".3fr", ".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits"}
+    | {".hdr", ".ico", ".jxl", ".jxr", ".mha", ".mrxs", ".nd2", ".ndpi", ".nef", ".nii", ".nrrd"}
+    | {".orf", ".pcx", ".pef", ".psd", ".raf", ".rw2", ".scn", ".srw", ".svg", ".svs", ".tga"}
+    | {".dcm", ".pdf", ".raw", ".vsi", ".wmf", ".emf", ".xcf"}
 )
-"""Suffixes of images that featx may not read: a class of such files must not vanish."""
+"""Images by suffix that are not read, unless a reader for them is there."""
+
+_METADATA_FILES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+"""Manifests of the folder that they lie in, as in Hugging Face's `datasets`."""
+
+_RESULTS = "results.json"
+_REPORT_FILES = frozenset({_RESULTS, "table.csv", "report.html", "thumbnails.json"})
+_REPORT_FIGURES = "figures"
+"""What a report of featx is known by, and its folder that holds images."""
 
 _NO_IMAGES = ("features.npy", "DICOMDIR")
 """Features that featx wrote, and lists of DICOMs: by suffix or content they would be images."""
@@ -71,6 +54,8 @@ _MAGIC = (
 
 Parts: TypeAlias = tuple[str, ...]
 
+_STRAY = "stray"
+
 
 @dataclass
 class Tree:
@@ -82,18 +67,21 @@ class Tree:
         Names of the images in each folder, by the folder's parts relative to the root.
     other : Counter
         How many files are no pictures, by suffix; dot files are not counted.
-    foreign : dict of tuple to Counter
-        Of folders without images that hold files which look like some, how many by suffix.
-    left_out : list of str
-        Folders left out, relative to the root: reports of featx, and those that systems make.
+    unread : dict of tuple to Counter
+        Of `other`, those in folders without pictures that are images that featx does not read.
+    metadata : list of tuple
+        Files that say what the images in their folder are.
+    skipped : list of tuple
+        Folders that were not read: those of systems, and the figures of featx's reports.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     """
 
     images: dict[Parts, list[str]] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
-    foreign: dict[Parts, Counter[str]] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+    unread: dict[Parts, Counter[str]] = field(default_factory=dict)
+    metadata: list[Parts] = field(default_factory=list)
+    skipped: list[Parts] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -105,15 +93,15 @@ class Placement:
     split: str = ""
     domain: str = ""
     folder: str = field(default="", compare=False)
-    """Name of the folder that names the split."""
+    """What the folder of the split is called."""
 
 
 def read_tree(root: str) -> Tree:
     """All pictures in `root` and the folders under it.
 
-    Dot files and dot folders are left out, as are folders that systems make on their own and
-    those with a report of featx. Links to folders are followed, but a folder is read
-    once however many ways lead to it, by its own path rather than by a link.
+    Dot files and dot folders are left out, and so are folders of systems and what reports of
+    featx hold. Links to folders are followed, but a folder is read once however many ways lead to
+    it, by its own path rather than by a link.
 
     Parameters
     ----------
@@ -147,25 +135,25 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(folders: Iterable[Parts], *, has_splits: bool = True) -> dict[Parts, Placement]:
-    """Class, split and domain that each image-holding folder stands for.
+def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dict[Parts, Placement]:
+    """Class, split and domain that each picture-holding folder stands for.
 
-    The folder of an image names its class, one called ``train``, ``val`` or ``test`` above that
-    its split, and the next one above (splits left out) its domain; one that is called the same
-    everywhere, as in ``amazon/images/bike`` and ``dslr/images/bike``, is passed over.
+    The folder of a picture names its class, one called as a split above that its split, and the
+    next one above (splits left out) its domain; one that is called the same everywhere, as in
+    ``amazon/images/bike`` and ``dslr/images/bike``, is passed over. So is the folder of the
+    picture where all are called "images" or the like.
 
-    A folder is judged by its siblings of its kind. One that holds images itself is a split beside
-    splits that hold classes (``test`` without labels beside ``train/cat``), or if all its
-    image-holding siblings are called as splits are: a class may be called "train". What else
-    holds images beside splits with classes is no class.
+    A folder without folders of classes in it is a split only beside one that has them, beside
+    splits alone, or where there are both ``train`` and another: a class may be called "train".
+    Beside ``train`` and another split, a folder names classes only if it has one of theirs.
 
     Parameters
     ----------
-    folders : iterable of tuple of str
-        Those that hold images, by their parts relative to the root.
+    folders : collection of tuple
+        Those that hold pictures, by their parts relative to a root.
     has_splits : bool, default=True
-        Whether folders may name splits; without, one above the classes is passed over, and one
-        that holds images itself is a class.
+        Whether folders name splits; without, one above the classes is passed over, and one that
+        holds images itself is a class.
 
     Returns
     -------
@@ -173,61 +161,56 @@ def place_folders(folders: Iterable[Parts], *, has_splits: bool = True) -> dict[
 
     Examples
     --------
-    >>> place_folders([("train", "cat"), ("test", "cat")])["test", "cat"]
-    Placement(label='cat', split='test', domain='', folder='test')
+    >>> place_folders([("train2017", "cat"), ("test", "cat"), ("figures",)])["train2017", "cat"]
+    Placement(label='cat', split='train', domain='', folder='train2017')
     """
-    siblings = _Siblings(folders)
-    splits = {parts: list(siblings.split_depths(parts)) for parts in siblings.folders}
-    if not has_splits:  # A folder of images is then its class, whatever it is called.
-        splits = {parts: [d for d in at if d < len(parts) - 1] for parts, at in splits.items()}
-    named = {
-        parts: [name for depth, name in enumerate(parts) if depth not in splits[parts]]
-        for parts in siblings.folders
-    }
+    above = _roles_above(folders, has_splits=has_splits)
+    named = _telling_names(above)
     height = _domain_height(list(named.values()))
-    return {
-        parts: Placement(
-            label=unicodedata.normalize("NFC", names[-1]) if is_class else "",
-            split=(normalize_split(folder) or "") if has_splits else "",
+    placements = {}
+    for parts, names in named.items():
+        roles = [(name, role) for name, role in zip(parts, above[parts]) if role]
+        folder, split = roles[-1] if has_splits and roles else ("", "")
+        placements[parts] = Placement(
+            label=unicodedata.normalize("NFC", names[-1]) if names else "",
+            split="" if split == _STRAY else split,
             domain=names[-height] if len(names) >= height else "",
-            folder=folder if has_splits else "",
+            folder=folder,
         )
-        for parts, names in named.items()
-        for is_class in [bool(names) and (not has_splits or not siblings.is_beside_splits(parts))]
-        for folder in [parts[splits[parts][-1]] if splits[parts] else ""]
-    }
+    return placements
 
 
-def normalize_split(name: str) -> str | None:
-    """What featx calls the split of that name, or None if it is no split.
+def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
+    """Folders that would be a class or a split, had they images that featx reads.
 
-    Examples
-    --------
-    >>> [normalize_split(name) for name in ("Validation", "train2017", "seg_test", "testset")]
-    ['val', 'train', 'test', 'test']
-    >>> normalize_split("cats"), normalize_split("test drive")
-    (None, None)
-    """
-    words = [word.removesuffix("set") for word in re.findall("[a-z]+", name.lower())]
-    found = [_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS]
-    others = {word for word in words if word and word not in _SPLIT_WORDS}
-    return found[0] if len(found) == 1 and others <= _FILLER_WORDS else None
-
-
-def find_vanishing(tree: Tree, placements: Mapping[Parts, Placement]) -> tuple[str, str] | None:
-    """A folder whose files all look like images that featx does not read, beside classes.
+    Parameters
+    ----------
+    tree : Tree
 
     Returns
     -------
-    (str, str) or None
-        Its name, and how many files it has of which suffixes.
+    dict of tuple to Counter
+        How many images of what suffix each has; empty where no image has a class or split.
+
+    Examples
+    --------
+    >>> unread = {("bird",): Counter({".psd": 3})}
+    >>> vanished_folders(Tree(images={("cat",): ["1.jpg"]}, unread=unread))
+    {('bird',): Counter({'.psd': 3})}
     """
-    with_classes = {parts[:-1] for parts, placement in placements.items() if placement.label}
-    for parts, suffixes in tree.foreign.items():
-        if parts and parts[:-1] in with_classes:
-            kinds = ", ".join(f"{n} {suffix}" for suffix, n in suffixes.most_common(4))
-            return parts[-1], kinds
-    return None
+    holding = {parts[:depth] for parts in tree.images for depth in range(len(parts) + 1)}
+    siblings = {parts[:-1] for parts in holding if parts}
+    lost: dict[Parts, Counter[str]] = {}
+    for parts, kinds in tree.unread.items():
+        depth = next((i for i in range(len(parts) + 1) if parts[:i] not in holding), 0)
+        if depth and parts[: depth - 1] in siblings:
+            lost[parts[:depth]] = lost.get(parts[:depth], Counter()) + kinds
+    if not lost:
+        return {}
+    placements = place_folders([*tree.images, *lost])
+    if not any(placements[parts].label or placements[parts].split for parts in tree.images):
+        return {}
+    return {p: kinds for p, kinds in lost.items() if placements[p].label or placements[p].split}
 
 
 def _is_image(path: str) -> bool:
@@ -262,28 +245,39 @@ def _read_folder(
     inner: list[Parts] = []
     linked: list[Parts] = []
     images = []
-    other: Counter[str] = Counter()
+    other = []
     entries = _entries(folder)
-    if parts and {entry.name for entry in entries} >= _REPORT_FILES:
-        tree.left_out.append("/".join(parts))
-        return [], []
+    reported = _REPORT_FILES & {entry.name for entry in entries}
+    is_report = _RESULTS in reported and len(reported) > 1
     for entry in entries:
         if _leads(entry.is_dir):
-            below = (*parts, entry.name)
-            if entry.name.lower() in _LEFT_OUT:
-                tree.left_out.append("/".join(below))
+            if entry.name.lower() in _SYSTEM_FOLDERS or (
+                is_report and entry.name == _REPORT_FIGURES
+            ):
+                tree.skipped.append((*parts, entry.name))
             else:
-                (linked if entry.is_symlink() else inner).append(below)
+                (linked if entry.is_symlink() else inner).append((*parts, entry.name))
         elif _is_image_entry(entry):
             images.append(entry.name)
-        else:
-            other[_suffix_of(entry.name)] += 1
-    tree.other += other
+        elif entry.name in _METADATA_FILES:
+            tree.metadata.append((*parts, entry.name))
+        elif not (is_report and entry.name in _REPORT_FILES):
+            other.append(entry)
+    tree.other.update(_suffix_of(entry.name) for entry in other)
     if images:
         tree.images[parts] = images
-    elif other and other.keys() <= _FOREIGN_SUFFIXES:
-        tree.foreign[parts] = other
+    elif unread := _unread_images(other):
+        tree.unread[parts] = unread
     return inner, linked
+
+
+def _unread_images(files: Sequence[os.DirEntry[str]]) -> Counter[str]:
+    """Files by suffix where all are images that featx does not read; the first is looked into."""
+    suffixes = [_suffix_of(file.name) for file in files]
+    known = set(_UNREAD_SUFFIXES)
+    if files and _looks_like_image(files[0].path):
+        known.add(suffixes[0])
+    return Counter(suffixes) if known.issuperset(suffixes) else Counter()
 
 
 def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
@@ -329,46 +323,56 @@ def _looks_like_image(path: str) -> bool:
     return is_webp or is_bmp or is_netpbm or is_dicom(head)
 
 
-class _Siblings:
-    """Folders that hold images, each judged by those beside it.
+def _roles_above(folders: Collection[Parts], *, has_splits: bool) -> dict[Parts, list[str]]:
+    """Role of each part of each folder; see `_roles_of`."""
+    inner: dict[Parts, set[str]] = defaultdict(set)
+    for parts in folders:
+        for depth in range(len(parts)):
+            inner[parts[:depth]].add(parts[depth])
+    roles: dict[Parts, str] = {}
+    for parent in list(inner):
+        roles |= _roles_of(parent, inner)
+    if not has_splits:  # A folder of images is then its class, whatever it is called.
+        roles = {p: role for p, role in roles.items() if role != _STRAY and inner.get(p)}
+    return {p: [roles.get(p[: i + 1], "") for i in range(len(p))] for p in folders}
 
-    Parameters
-    ----------
-    folders : iterable of tuple of str
-        By their parts relative to the root.
+
+def _telling_names(above: dict[Parts, list[str]]) -> dict[Parts, Parts]:
+    """Parts of each folder that may be its class or domain, by the roles of its parts."""
+    named = {
+        parts: tuple(name for name, role in zip(parts, roles) if role in ("", _STRAY))
+        for parts, roles in above.items()
+    }
+    strays = {p: p[: roles.index(_STRAY) + 1] for p, roles in above.items() if _STRAY in roles}
+    classes = {names[-1] for parts, names in named.items() if names and parts not in strays}
+    with_classes = {top for parts, top in strays.items() if named[parts][-1] in classes}
+    named |= {parts: () for parts, top in strays.items() if top not in with_classes}
+    lasts = {names[-1] for names in named.values() if names}
+    if len(lasts) == 1 and is_filler(*lasts):
+        return {parts: names[:-1] for parts, names in named.items()}
+    return named
+
+
+def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
+    """Which split each folder of one parent is, or `_STRAY` where it is beside splits.
+
+    Judged by siblings of its kind: a stray folder of pictures must not make a class of a split.
     """
-
-    def __init__(self, folders: Iterable[Parts]) -> None:
-        self.folders = list(folders)
-        self._holders: dict[Parts, set[str]] = defaultdict(set)
-        """Names of the folders beside each other that hold images themselves."""
-        self._splits_above: set[Parts] = set()
-        """Folders in which others that are called as splits are hold folders of images."""
-        for parts in self.folders:
-            if parts:
-                self._holders[parts[:-1]].add(parts[-1])
-            for depth, name in enumerate(parts[:-1]):
-                if normalize_split(name):
-                    self._splits_above.add(parts[:depth])
-
-    def split_depths(self, parts: Parts) -> Iterator[int]:
-        """Depths at which a folder's path names a split rather than a class or a domain."""
-        for depth, name in enumerate(parts):
-            is_above = depth < len(parts) - 1
-            if normalize_split(name) and (is_above or self._is_split(parts)):
-                yield depth
-
-    def is_beside_splits(self, parts: Parts) -> bool:
-        """Whether a folder of images lies beside splits with classes, and is none."""
-        return parts[:-1] in self._splits_above and not normalize_split(parts[-1])
-
-    def _is_split(self, parts: Parts) -> bool:
-        """Whether a folder of images that is called as a split is one."""
-        above = parts[:-1]
-        return above in self._splits_above or all(map(normalize_split, self._holders[above]))
+    names = inner[parent]
+    splits = {name: split for name in names if (split := find_split(name))}
+    with_folders = {name for name in names if inner.get((*parent, name))}
+    evals = [name for name in splits if "eval" in name.lower()]
+    others = {split for name, split in splits.items() if name not in evals}
+    if others >= {"val"} and "test" not in others:  # Beside "dev", "eval" is to test on.
+        splits |= dict.fromkeys(evals, "test")
+    is_partition = "train" in splits.values() and len(set(splits.values())) > 1
+    if not (splits.keys() & with_folders or names - with_folders <= splits.keys() or is_partition):
+        return {}
+    strays = dict.fromkeys(names - splits.keys() if is_partition else (), _STRAY)
+    return {(*parent, name): role for name, role in (splits | strays).items()}
 
 
-def _domain_height(named: list[list[str]]) -> int:
+def _domain_height(named: list[Parts]) -> int:
     """How far from the end of the folders' names the domains stand: 2, unless all agree there."""
     height = 2
     above = [names for names in named if len(names) >= height]

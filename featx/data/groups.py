@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.listings import ImageDataset
+from featx.data.image_dataset import ImageDataset
 from featx.errors import DatasetError, SpecError
 
 logger = logging.getLogger(__name__)

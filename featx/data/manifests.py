@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
+import json
 import os
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from featx._files import atomic_write
-from featx.data.folders import normalize_split
+from featx.data.annotations import Records, read_records
+from featx.data.image_dataset import identify_file
+from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import printable
-from featx.data.manifest_columns import (
-    PathResolver,
-    column_indices,
-    is_known_column,
-)
-from featx.data.manifest_tables import DELIMITERS, TABLE_SUFFIXES, read_table
+from featx.data.manifest_columns import find_columns, known_names
+from featx.data.manifest_paths import resolve_paths
+from featx.data.splits import find_split
 from featx.errors import DatasetError, did_you_mean, one_line
 
-MANIFEST_SUFFIXES = TABLE_SUFFIXES
-_WRITTEN_SUFFIXES = frozenset({*DELIMITERS, ".parquet"})
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_WRITTEN = (*_DELIMITERS, ".parquet")
+MANIFEST_SUFFIXES = frozenset({*_WRITTEN, ".jsonl", ".json", ".txt"})
+_LISTED = re.compile(
+    rf"(.*(?:{'|'.join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))}))[\t,;\s]\s*(.+)",
+    re.IGNORECASE,
+)
+"""A line of a list that names an image and its class."""
+
+Row: TypeAlias = tuple[str, Sequence[Any]]
 
 
 @dataclass
@@ -37,9 +48,11 @@ class Manifest:
     label, split, domain, group : list of str, or None
         None where the manifest has no such column.
     n_repeated : int
-        Rows left out because one before said the same.
-    n_in_other_splits : int
-        Rows left out because one before named the same image in another split.
+        Rows left out because one before named the same image.
+    n_resplit : int
+        Of these, those that gave it another split.
+    renamed : dict of str to str
+        What columns are called in the file, where that is not their own name.
     """
 
     path: list[str]
@@ -48,17 +61,18 @@ class Manifest:
     domain: list[str] | None = None
     group: list[str] | None = None
     n_repeated: int = 0
-    n_in_other_splits: int = 0
+    n_resplit: int = 0
+    renamed: dict[str, str] = field(default_factory=dict)
 
 
 def read_manifest(file: str, group_column: str | None = None) -> Manifest:
-    """Images that a file names: ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl``, ``.json``, ``.txt``.
+    """Images that a file names.
 
-    Columns are found by their names, whatever their order: ``path`` and ``label``, or what is
-    common for them (``file_name``, ``image``, ``class``, ``species``), ``split``, ``domain`` and
-    ``group``; others are ignored. Paths are relative to the manifest's folder, or where nothing is
-    there to the working folder. JSON is a list of objects, COCO's or Label Studio's; a ``.txt``
-    has one path a line, or a path and its label.
+    A ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` file has the column ``path`` and, in any
+    order, ``label``, ``split``, ``domain`` and ``group``, or others by which people call these
+    (`featx.data.manifest_columns`); all others are ignored. A ``.txt`` file has such a header, or
+    a path, or a path and a class on each line; a ``.json`` file is COCO's, Label Studio's or a
+    list of objects. What paths mean is said in `featx.data.manifest_paths`.
 
     Parameters
     ----------
@@ -76,11 +90,18 @@ def read_manifest(file: str, group_column: str | None = None) -> Manifest:
     DatasetError
         If the file cannot be read; it names the line and the column.
     """
-    try:
-        names, rows = read_table(file, partial(is_known_column, group_column=group_column))
-        return _to_manifest(file, names, rows, group_column)
-    except OSError as error:
-        raise DatasetError(f"Manifest {file} cannot be read: {one_line(error)}.") from error
+    with _reading(file):
+        names, rows = _read(file, group_column)
+        where = f"Manifest {file}, line 1" if _has_header(file) else f"Manifest {file}"
+        indices = find_columns(names, group_column, where=where)
+        return _to_manifest(file, names, rows, indices)
+
+
+def read_metadata(file: str) -> Manifest | None:
+    """What a metadata file says of the images in its folder; None if it gives them no class."""
+    with _reading(file):
+        names, _ = _read(file)
+    return read_manifest(file) if {"path", "label"} <= _known_columns(names) else None
 
 
 def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[str]]) -> None:
@@ -108,7 +129,7 @@ def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[
             if target.suffix.lower() == ".parquet":
                 _write_parquet(temporary, columns)
             else:
-                _write_text(temporary, columns, DELIMITERS[target.suffix.lower()])
+                _write_text(temporary, columns, _DELIMITERS[target.suffix.lower()])
     except OSError as error:
         raise DatasetError(f"Manifest {file} cannot be written: {error}.") from error
 
@@ -122,7 +143,7 @@ def check_manifest(file: str | os.PathLike[str], *, force: bool = False) -> None
         If its suffix is none of a manifest's, or a file is there and `force` is False.
     """
     suffix = Path(file).suffix.lower()
-    if suffix not in _WRITTEN_SUFFIXES:
+    if suffix not in _WRITTEN:
         raise DatasetError(
             f"{file}: expected a manifest's name, ending in .csv, .tsv or .parquet; got "
             f"{suffix or 'no suffix'}."
@@ -153,55 +174,208 @@ def _write_parquet(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
         ) from error
 
 
+@contextmanager
+def _reading(file: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"Manifest {file} cannot be read: {one_line(error)}.") from error
+
+
+def _read(file: str, group_column: str | None = None) -> tuple[Sequence[str], Iterable[Row]]:
+    """Column names and rows of a manifest, each with its place for messages."""
+    suffix = os.path.splitext(file)[1].lower()
+    if suffix == ".parquet":
+        return _read_parquet(file, group_column)
+    text = _read_utf8(file)
+    if suffix == ".jsonl":
+        return _to_rows(_json_lines(file, text), "line")
+    if suffix == ".json":
+        return _to_rows(_json_records(file, text), "image")
+    if suffix == ".txt" and not (delimiter := _delimiter_of(text)):
+        return _read_list(text)
+    return _read_table(file, text, _DELIMITERS.get(suffix) or delimiter)
+
+
+def _known_columns(names: Sequence[str]) -> set[str]:
+    """Columns that a header has, none where it has no path or may be read in two ways."""
+    try:
+        return set(find_columns(names))
+    except DatasetError:
+        return set()
+
+
+def _has_header(file: str) -> bool:
+    return os.path.splitext(file)[1].lower() in (*_DELIMITERS, ".txt")
+
+
+def _read_utf8(file: str) -> str:
+    """Text of a file; what is no UTF-8 goes through unchanged, for names may be any bytes."""
+    data = Path(file).read_bytes()
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise DatasetError(f"Manifest {file} is in UTF-16; expected UTF-8. Save it as UTF-8.")
+    return data.decode("utf-8-sig", errors="surrogateescape")
+
+
+def _read_table(file: str, text: str, delimiter: str) -> tuple[Sequence[str], Iterable[Row]]:
+    lines = _lines(
+        file, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    )
+    header = next(lines, None)
+    if header is None:
+        raise DatasetError(f"Manifest {file} is empty; expected a first line 'path,label'.")
+    return header[1], lines
+
+
+def _lines(file: str, reader: Any) -> Iterator[tuple[str, list[str]]]:
+    """Rows of a CSV reader that are not empty, and where they stand."""
+    first = 1
+    try:
+        for row in reader:
+            if row:
+                yield f"line {reader.line_num}", row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        is_open = any(sign in str(error) for sign in ('"', "end of data", "limit"))
+        cure = " Is a quote opened there that is not closed?" if is_open else ""
+        raise DatasetError(f"Manifest {file}, line {first}: {one_line(error)}.{cure}") from error
+
+
+def _delimiter_of(text: str) -> str:
+    """Comma or tab where a list begins with the header of a table, else the empty text."""
+    first = text.partition("\n")[0]
+    names = {it: first.split(it) for it in "\t," if it in first}
+    return next((it for it, cells in names.items() if "path" in _known_columns(cells)), "")
+
+
+def _read_list(text: str) -> tuple[Sequence[str], Iterable[Row]]:
+    """Lines that name an image each or, where all do so, an image and its class."""
+    lines = [(f"line {i}", line.strip()) for i, line in enumerate(text.splitlines(), 1)]
+    lines = [(where, line) for where, line in lines if line and not line.startswith("#")]
+    if lines and lines[0][1].lower() == "path":
+        del lines[0]
+    pairs = [(where, _pair_of(line)) for where, line in lines]
+    if lines and all(pair for _, pair in pairs):
+        return ["path", "label"], pairs
+    return ["path"], [(where, [line]) for where, line in lines]
+
+
+def _pair_of(line: str) -> tuple[str, ...]:
+    """Path and class of a line; empty where it has no class."""
+    if match := _LISTED.fullmatch(line):
+        return match.groups()
+    pair = tuple(line.split("\t"))
+    return pair if len(pair) == 2 else ()
+
+
+def _json_lines(file: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"Manifest {file}, line {number}: {one_line(error)}.") from error
+        if not isinstance(record, dict):
+            raise DatasetError(f"Manifest {file}, line {number}: expected an object in braces.")
+        yield number, record
+
+
+def _json_records(file: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    try:
+        records: Records = read_records(json.loads(text))
+    except (ValueError, RecursionError, DatasetError) as error:
+        raise DatasetError(f"Manifest {file}: {one_line(error)}.") from error
+    return enumerate(records, 1)
+
+
+def _to_rows(
+    records: Iterable[tuple[int, Mapping[str, Any]]], unit: str
+) -> tuple[Sequence[str], Iterable[Row]]:
+    """Records as rows of all columns that any has."""
+    records = list(records)
+    names = list(dict.fromkeys(str(name) for _, record in records for name in record))
+    if not records:
+        names = ["path"]
+    return names, ((f"{unit} {i}", [record.get(name) for name in names]) for i, record in records)
+
+
+def _read_parquet(file: str, group_column: str | None) -> tuple[Sequence[str], Iterable[Row]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        opened = parquet.ParquetFile(file)  # Closed with the object.
+        schema = opened.schema_arrow
+        wanted = known_names(schema.names, group_column)
+        # Hugging Face's images are read as their paths, without their bytes.
+        inner = [f"{it}.path" if _has_path(schema.field(it).type) else it for it in wanted]
+        table = opened.read(columns=inner)
+        columns = {name: table.column(name).to_pylist() for name in wanted}
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
+        raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
+    empty = [None] * table.num_rows
+    rows = zip(*(columns.get(name, empty) for name in schema.names))
+    return schema.names, ((f"row {i}", row) for i, row in enumerate(rows, 1))
+
+
+def _has_path(kind: Any) -> bool:
+    """Whether a column of parquet is one of objects that have a path."""
+    return "path" in [field.name for field in kind] if hasattr(kind, "get_field_index") else False
+
+
 def _to_manifest(
-    file: str,
-    names: Sequence[str],
-    rows: Iterable[tuple[str, Sequence[Any]]],
-    group_column: str | None,
+    file: str, names: Sequence[str], rows: Iterable[Row], indices: dict[str, int]
 ) -> Manifest:
     """Rows checked one by one, and sorted into columns."""
-    indices = column_indices(file, names, group_column)
-    resolver = PathResolver(file)
-    seen: dict[str, tuple[str, list[str]]] = {}
-    n_repeated = n_in_other_splits = 0
-    for where, row in rows:
-        values = _values(file, where, row, names, indices)
-        path = resolver.resolve(values[0])
-        one = os.path.abspath(path)  # Of an image that is spelled in two ways.
-        if one not in seen:
-            seen[one] = (where, [path, *values[1:]])
-        elif seen[one][1][1:] == values[1:]:
-            n_repeated += 1
-        elif _differ_in(list(indices), seen[one][1], values) == ["split"]:
-            n_in_other_splits += 1
-        else:
+    renamed = {it: names[i] for it, i in indices.items() if names[i].strip().lower() != it}
+    if "split" in renamed:
+        rows = list(rows)
+        named = {str(row[indices["split"]] or "") for _, row in rows if len(row) == len(names)}
+        if not all(map(find_split, named - {"", "nan"})):  # A column "set" of another meaning.
+            del indices["split"], renamed["split"]
+    read = [(where, _values(file, where, row, names, indices)) for where, row in rows]
+    paths = resolve_paths(os.path.dirname(file), [values["path"] for _, values in read])
+    seen: dict[str, tuple[str, dict[str, str]]] = {}
+    folders: dict[str, str] = {}
+    n_repeated = n_resplit = 0
+    for path, (where, values) in zip(paths, read):
+        key = identify_file(path, folders)
+        if key not in seen:
+            seen[key] = (where, values | {"path": path})
+            continue
+        before, first = seen[key]
+        changed = {name for name in values.keys() - {"path"} if values[name] != first[name]}
+        if changed - {"split"}:
             raise DatasetError(
-                f"Manifest {file}, {where}, column 'path': {values[0]!r} is there twice and "
-                f"differs from {seen[one][0]}; an image has one label, domain and group."
+                f"Manifest {file}, {where}, column 'path': {values['path']!r} is there twice and "
+                f"differs from {before}; an image has one label, domain and group."
             )
-    columns = zip(*(values for _, values in seen.values())) if seen else [[] for _ in indices]
-    found = dict(zip(indices, map(list, columns)))
-    return Manifest(
-        found.pop("path"), **found, n_repeated=n_repeated, n_in_other_splits=n_in_other_splits
-    )
-
-
-def _differ_in(names: list[str], row: list[str], other: list[str]) -> list[str]:
-    """Columns but the path in which two rows say different things."""
-    return [name for name, a, b in zip(names[1:], row[1:], other[1:]) if a != b]
+        n_repeated += 1
+        n_resplit += bool(changed)
+    columns = {name: [values[name] for _, values in seen.values()] for name in indices}
+    paths = columns.pop("path")
+    return Manifest(paths, **columns, n_repeated=n_repeated, n_resplit=n_resplit, renamed=renamed)
 
 
 def _values(
     file: str, where: str, row: Sequence[Any], names: Sequence[str], indices: dict[str, int]
-) -> list[str]:
-    """Values of one row in the order of `indices`, as text."""
+) -> dict[str, str]:
+    """Known values of one row as text."""
     if len(row) != len(names):
         column = repr(names[len(row)]) if len(row) < len(names) else str(len(names) + 1)
         raise DatasetError(
             f"Manifest {file}, {where}, column {column}: expected {len(names)} fields, got "
             f"{len(row)}; quote what holds the separator."
         )
-    values = {name: _text(file, where, name, row[index]) for name, index in indices.items()}
+    values = {}
+    for name, index in indices.items():
+        try:
+            values[name] = _text(row[index])
+        except ValueError as error:
+            raise DatasetError(f"Manifest {file}, {where}, column {name!r}: {error}.") from error
     if not values["path"]:
         raise DatasetError(f"Manifest {file}, {where}, column 'path': the path is empty.")
     if "\0" in values["path"]:
@@ -210,7 +384,7 @@ def _values(
         values[name] = _name_text(file, where, name, values[name])
     if values.get("split"):
         values["split"] = _split(file, where, values["split"])
-    return list(values.values())
+    return values
 
 
 def _name_text(file: str, where: str, column: str, text: str) -> str:
@@ -228,7 +402,7 @@ def _name_text(file: str, where: str, column: str, text: str) -> str:
 
 
 def _split(file: str, where: str, name: str) -> str:
-    split = normalize_split(name.strip())
+    split = find_split(name)
     if split is None:
         guess = did_you_mean(name, ["train", "val", "test"])
         raise DatasetError(
@@ -238,13 +412,27 @@ def _split(file: str, where: str, name: str) -> str:
     return split
 
 
-def _text(file: str, where: str, column: str, value: Any) -> str:
-    """Value of a field as text; a missing one as the empty text."""
-    if isinstance(value, list | tuple | dict):
-        kind = "several values" if not isinstance(value, dict) else "an object"
-        raise DatasetError(
-            f"Manifest {file}, {where}, column {column!r}: expected one value, got {kind}."
-        )
+def _text(value: Any) -> str:
+    """Value of a field as text; a missing one as the empty text, a list of one as that one.
+
+    Examples
+    --------
+    >>> _text(b"cat"), _text(3.0), _text(float("nan")), _text(["cat"]), _text(None)
+    ('cat', '3', '', 'cat', '')
+    """
+    if isinstance(value, list | tuple):
+        if len(value) > 1:
+            shown = ", ".join(map(str, value[:3]))
+            raise ValueError(f"{len(value)} values ({shown}); an image has one")
+        return _text(value[0]) if value else ""
+    if isinstance(value, dict):  # Label Studio's choices, or Hugging Face's image.
+        if "choices" in value:
+            return _text(value["choices"])
+        if not isinstance(value.get("path"), str):
+            raise ValueError("expected a text or a number, got an object")
+        return str(value["path"])
     if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
+        return os.fsdecode(value)
+    if isinstance(value, float) and value.is_integer():  # Whole numbers, of which some are missing.
+        return str(int(value))
     return "" if value is None or value != value else str(value)

@@ -109,9 +109,7 @@ def extract(
         raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
     folder = None if cache is None else cache.folder
     if output is not None:
-        target = check_output(
-            output, provenance_of(jobs, dataset.source, None, reading), force=force
-        )
+        target = check_output(output, provenance_of(jobs, dataset, None), force=force)
         folder = target.parent
     learned_on = _fit(jobs, dataset, progress)
     n_columns = sum(sum(job.widths.values()) for job in jobs)
@@ -119,8 +117,7 @@ def extract(
         find_format(target).check_size(target, len(dataset), n_columns)
     for warning in _warnings_of_size(jobs, len(dataset), folder):
         progress.note(warning)
-    provenance = provenance_of(jobs, dataset.source, learned_on, reading)
-    provenance["n_ignored"] = dataset.n_ignored
+    provenance = provenance_of(jobs, dataset, learned_on)
     features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
         saved = portable(jobs[0].extractor).set_params(**reading.settings())
@@ -198,6 +195,8 @@ def _gather(
         )
     kept = [index for index in range(len(dataset)) if index not in reasons]
     part = dataset.take(kept)
+    if lost := _lost_classes(dataset, part):
+        progress.note(f"note: no image can be read of class {', '.join(lost)}")
     return FeatureSet(
         X=_compacted(X, kept),
         paths=np.array(part.names, dtype=np.str_),
@@ -209,6 +208,13 @@ def _gather(
         failures=[(dataset.names[index], reasons[index]) for index in sorted(reasons)],
         provenance=provenance,
     )
+
+
+def _lost_classes(dataset: ImageDataset, part: ImageDataset) -> list[str]:
+    """Classes that have no image left in a part."""
+    if dataset.labels is None or part.labels is None:
+        return []
+    return sorted(set(dataset.labels.tolist()) - set(part.labels.tolist()))
 
 
 def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import featx
 from featx._files import to_plain
 from featx._fingerprints import fingerprint
+from featx.data.image_dataset import ImageDataset
 from featx.data.reading import Reading
 from featx.engine.jobs import Job
 from featx.engine.specs import spec_of
@@ -21,31 +22,29 @@ from featx.store.shards import PRODUCERS
 from featx.streaming.chunks import row_settings
 
 
-def provenance_of(
-    jobs: list[Job], source: str, learned_on: str | None, reading: Reading
-) -> dict[str, Any]:
+def provenance_of(jobs: list[Job], dataset: ImageDataset, learned_on: str | None) -> dict[str, Any]:
     """What made a result: extractors, data, versions, command.
 
     Parameters
     ----------
     jobs : list of Job
-    source : str
-        What the pictures were named as.
+    dataset : ImageDataset
+        The images, and how they are read.
     learned_on : str or None
         ``train`` or ``all``, where an extractor learned from pictures.
-    reading : Reading
-        How the pictures were read.
 
     Returns
     -------
     dict
         Plain values only, as JSON has them.
     """
+    reading = dataset.images.reading
     return {
         "featx": featx.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv if sys.argv and sys.argv[0].endswith("featx") else None,
-        "data": source,
+        "data": dataset.source,
+        "n_ignored": dataset.n_ignored,
         "extractors": [entry for job in jobs for entry in _entries(job, reading)],
         "learned_on": learned_on,
         "reading": to_plain(reading.settings())

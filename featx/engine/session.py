@@ -58,7 +58,7 @@ def open_session(
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_usable_store`.
     progress : ProgressCallback, optional
-        By default one that does nothing.
+        Told what was understood of data given by name; by default it does nothing.
     **parameters
         ``image_shape``, ``value_range``, ``window``, ``pages``, ``bands`` and ``max_pixels`` go
         to `_open_data`; all others are left to the extractors.
@@ -75,6 +75,7 @@ def open_session(
     """
     options = {name: parameters.pop(name) for name in INPUT_PARAMETERS & parameters.keys()}
     progress = progress or ProgressCallback()
+    data = list(data) if isinstance(data, Iterator) else data
     dataset = _open_data(data, domains=domains, groups=groups, splits=splits, **options)
     if _is_named(data):
         progress.note(f"{dataset.source}: {describe_dataset(dataset)}")
@@ -145,7 +146,6 @@ def _open_data(
     >>> _open_data(np.array([[[0, 4095]]]), value_range=(0, 4095)).images.pixels(0)[0, :, 0]
     array([  0., 255.], dtype=float32)
     """
-    data = list(data) if isinstance(data, Iterator) else data
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(data, ImageDataset | Images):
         _refuse(image_shape, "these are open already: give it to featx.Images with the arrays")

@@ -130,8 +130,8 @@ def compare(
     store : path, FeatureStore or None, default="default"
     progress : ProgressCallback, optional
     **parameters
-        Passed to each extractor that has them; ``model``, ``layer`` and ``max_pixels`` as in
-        `extract`.
+        Passed to each extractor that has them; ``model``, ``layer``, ``splits`` and
+        ``max_pixels`` as in `extract`.
 
     Returns
     -------
@@ -389,7 +389,7 @@ def _table(
             *list_warnings(gathered, rows, rules),
             *advise_features(
                 rows,
-                gathered.dataset.source,
+                gathered.dataset.words or gathered.dataset.source,
                 rules,
                 networks,
                 reading=gathered.dataset.images.reading,

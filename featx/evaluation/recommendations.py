@@ -19,7 +19,7 @@ SHUFFLED = "shuffled labels"
 
 def advise_features(
     rows: Sequence[Row],
-    source: str,
+    data: str,
     rules: Protocol,
     networks: Mapping[str, Any] | None = None,
     *,
@@ -32,8 +32,8 @@ def advise_features(
     ----------
     rows : sequence of dict
         Of `compare`, best first.
-    source : str
-        The data's name, for the command.
+    data : str
+        The images, as a command line names them.
     rules : Protocol
     networks : dict of str to FineTunedClassifier, optional
         Those that were fine-tuned, by the names of their rows.
@@ -67,8 +67,8 @@ def advise_features(
     cheapest = min(tied, key=lambda row: row["ms_per_image"])
     network = (networks or {}).get(cheapest["spec"])
     if network is not None:
-        return [*said, _choice(best, cheapest), *_how_to_train(network, source)]
-    return [*said, _choice(best, cheapest), *_how_to_use(cheapest, source, reading or Reading())]
+        return [*said, _choice(best, cheapest), *_how_to_train(network, data)]
+    return [*said, _choice(best, cheapest), *_how_to_use(cheapest, data, reading or Reading())]
 
 
 def list_warnings(gathered: Any, rows: Sequence[Row], rules: Protocol) -> list[str]:
@@ -146,9 +146,9 @@ def _choice(best: Row, cheapest: Row) -> str:
     )
 
 
-def _how_to_use(row: Row, source: str, reading: Reading) -> list[str]:
+def _how_to_use(row: Row, data: str, reading: Reading) -> list[str]:
     spec = row["spec"]
-    words = [shlex.quote(source), "-e", shlex.quote(spec), *reading.to_options()]
+    words = [data, "-e", shlex.quote(spec), *reading.to_options()]
     given = "".join(f", {name}={value!r}" for name, value in reading.settings().items())
     return [
         f"Command: featx probe {' '.join(words)} --save probe.skops",
@@ -156,7 +156,7 @@ def _how_to_use(row: Row, source: str, reading: Reading) -> list[str]:
     ]
 
 
-def _how_to_train(network: Any, source: str) -> list[str]:
+def _how_to_train(network: Any, data: str) -> list[str]:
     """The command that trains and keeps a network, where it can be typed."""
     given = network.get_params(deep=False)
     defaults = type(network)().get_params(deep=False)
@@ -165,7 +165,7 @@ def _how_to_train(network: Any, source: str) -> list[str]:
     if not all(type(value) in (str, int, float) for value in options.values()):
         return []
     words = [f"--{key.replace('_', '-')} {shlex.quote(str(v))}" for key, v in options.items()]
-    return [f"Command: featx finetune {shlex.quote(source)} {' '.join(words)} -o mine/"]
+    return [f"Command: featx finetune {data} {' '.join(words)} -o mine/"]
 
 
 def _name(row: Row) -> str:

@@ -6,6 +6,7 @@ import numbers
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,7 +48,9 @@ class CNNFeatures(Extractor):
         a folder that ``featx finetune`` wrote, or a module object, of which featx uses a copy.
     layer : str or list of str, default="-1"
         Nodes (``features.2``) or aliases (``pool1``, ``fc7``, ``-1``); see
-        `featx.networks.configs.list_layers`. All of them come out of one pass.
+        `featx.networks.configs.list_layers`. ``lastN`` is the last N blocks of a vision
+        transformer side by side, each through the network's final norm, as in the linear
+        evaluation of DINOv2. All of them come out of one pass.
     weights : str or path, default="default"
         ``default`` (the source's own), a name such as ``IMAGENET1K_V1``, a file (``.pth``,
         ``.pt``, ``.th``, ``.safetensors``), or ``random``.
@@ -286,11 +289,9 @@ class CNNFeatures(Extractor):
 
     def n_features(self, layer: str = "") -> int:
         """Columns of one layer; of all of them without a name."""
-        from featx.networks.pooling import pooled_width
-
         if not layer:
             return sum(map(self.n_features, self.layers))
-        return pooled_width(self._pooling(layer), self._find(layer))
+        return sum(tap.width for tap in self._parts(layer))
 
     def settings(self, layer: str = "") -> dict[str, Any]:
         """What decides the values of one layer, as plain values.
@@ -308,8 +309,8 @@ class CNNFeatures(Extractor):
             "load": self.load,
             "preprocessing": plan.preprocessing.settings(),
             "resize": self.resize,
-            "layer": self._find(name).node,
-            "pooling": self._pooling(name),
+            "layer": _named(self._parts(name)),
+            "pooling": self._parts(name)[0].pooling,
             "precision": self.precision,
             "reproducible": self.reproducible and self._fixed_settings(),
         }
@@ -338,7 +339,7 @@ class CNNFeatures(Extractor):
         if self.resize == "torch" and self.interpolation == "lanczos":
             raise ValueError("torch has no lanczos for tensors; use resize='pillow'.")
         for name in self.layers:
-            self._pooling(name)
+            self._parts(name)
 
     def _prepare(self, pixels: Pixels) -> Pixels:
         preprocessing = self._plan(is_checked=False).preprocessing
@@ -363,10 +364,10 @@ class CNNFeatures(Extractor):
         for start in range(0, len(whole), n_batch):
             pixels = np.stack(whole[start : start + n_batch], dtype=dtype) if start else first
             fill(pixels, [values[start : start + n_batch] for values in rows])
-        blocks = {node: values[: len(batch)] for node, values in zip(taps, rows)}
-        return {name: blocks[self._find(name).node] for name in layers}
+        blocks = {key: values[: len(batch)] for key, values in zip(taps, rows)}
+        return {name: _joined([blocks[_key(tap)] for tap in self._parts(name)]) for name in layers}
 
-    def _choose_backend(self, taps: dict[str, Tap], n_images: int, n_jobs: int) -> str:
+    def _choose_backend(self, taps: dict[tuple[str, str], Tap], n_images: int, n_jobs: int) -> str:
         from featx.networks.backends import choose_backend
 
         if self.reproducible and self.backend == "auto":
@@ -404,21 +405,43 @@ class CNNFeatures(Extractor):
     def _find(self, layer: str) -> Layer:
         return self._plan(is_checked=False).table.find(layer)
 
-    def _pooling(self, layer: str) -> str:
-        from featx.networks.pooling import choose_pooling
+    def _parts(self, name: str) -> list[Tap]:
+        """What is tapped for a name: one layer, or the last blocks."""
+        from featx.networks.pooling import Tap, choose_pooling
 
-        return choose_pooling(self.pooling, self._find(layer))
+        table = self._plan(is_checked=False).table
+        layers = table.parts(name)
+        norm = table.final_norm() if table.is_joined(name) else None
+        # Needed up to the norm: a layer's index says which weights have to be there.
+        index = None if norm is None else table.find(norm.name).index
+        return [
+            Tap(
+                layer if index is None else replace(layer, index=index),
+                choose_pooling(self.pooling, layer),
+                table.recording.nodes[layer.index].names,
+                "" if norm is None else norm.names[0],
+            )
+            for layer in layers
+        ]
 
-    def _taps(self, layers: Sequence[str]) -> dict[str, Tap]:
-        """Each layer once, by its node, however many names it was asked for by."""
-        from featx.networks.pooling import Tap
+    def _taps(self, layers: Sequence[str]) -> dict[tuple[str, str], Tap]:
+        """Each layer once, however many names it was asked for by."""
+        return {_key(tap): tap for name in layers for tap in self._parts(name)}
 
-        nodes = self._plan(is_checked=False).table.recording.nodes
-        found = {name: self._find(name) for name in layers}
-        return {
-            layer.node: Tap(layer, self._pooling(name), nodes[layer.index].names)
-            for name, layer in found.items()
-        }
+
+def _key(tap: Tap) -> tuple[str, str]:
+    return tap.layer.node, tap.norm
+
+
+def _named(parts: Sequence[Tap]) -> str:
+    """Node of a layer, or what is done to those of several, for a fingerprint."""
+    nodes = ", ".join(tap.layer.node for tap in parts)
+    norm = parts[0].norm
+    return f"{norm}({nodes})" if norm else nodes
+
+
+def _joined(parts: Sequence[Matrix]) -> Matrix:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 _PLAN_PARAMETERS = (

@@ -19,7 +19,7 @@ from featx.features.columns import Column, find_column
 RESULTS_FILE = "results.json"
 _TABLE_FILE = "table.csv"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_PUBLIC = ("command", "version", "data", "protocol", "rows", "sentences", "failures")
+_PUBLIC = ("command", "version", "data", "n_ignored", "protocol", "rows", "sentences", "failures")
 
 
 @dataclass
@@ -70,12 +70,15 @@ class Result:
     version: str = featx.__version__
     loaded_from: Path | None = field(default=None, compare=False)
 
+    @property
+    def n_ignored(self) -> int:
+        """How many files in the folders given are no images."""
+        return int(self.provenance.get("n_ignored", 0))
+
     def to_dict(self) -> dict[str, Any]:
         """The public part as plain values: what ``--json`` prints."""
-        everything = asdict(self)
-        public = {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
-        n_ignored = self.provenance.get("n_ignored")
-        return public if n_ignored is None else public | {"n_ignored": n_ignored}
+        everything = asdict(self) | {"n_ignored": self.n_ignored}
+        return {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
 
     def to_csv(self, *, is_safe: bool = False) -> str:
         """The table as comma-separated values, names first; a cell that is a dict is spread.

@@ -36,6 +36,7 @@ from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
 from featx.networks.module_state import state_digest
 from featx.networks.network import switch_off_in_place
+from featx.networks.network_errors import name_network
 from featx.networks.pooling import Tap
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.tapping import Traced
@@ -70,7 +71,9 @@ class _Autoencoder(nn.Module):
         if len(layer.shape) != 3:
             raise TrainingError(f"{table.model} has no maps to code; expected convolutions.")
         names = table.recording.nodes[layer.index].names
-        self.encoder = Traced(network, preprocessing.crop).cut([Tap(layer, "flatten", names)])
+        with name_network(table.model, "cannot be traced to a graph", network):
+            traced = Traced(network, preprocessing.crop)
+            self.encoder = traced.cut([Tap(layer, "flatten", names)])
         self.code = nn.Linear(layer.n_features, n_code)
         self.decoder = _make_decoder(n_code, preprocessing.crop)
         self.preprocessing = preprocessing

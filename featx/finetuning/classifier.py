@@ -99,6 +99,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         Before each dense layer.
     head_norm : bool, default=False
         Batch norm before each dense layer.
+    pooling : str, default="auto"
+        Of the maps or tokens that a network of timm would pool in its own way, which ``auto``
+        leaves to it: ``cls``, ``mean``, ``cls+mean``, ``gap``, ``max``, ``gem``.
     head_epochs : int, default=30
         Of the first stage; none where the network is random.
     head_lr : float, default=1e-3
@@ -192,6 +195,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         "hidden": [str, list, tuple],
         "dropout": [Interval(numbers.Real, 0, 1, closed="left")],
         "head_norm": ["boolean"],
+        "pooling": [str],
         "head_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
         "head_lr": [Interval(numbers.Real, 0, None, closed="neither")],
         "epochs": [Interval(numbers.Integral, 0, None, closed="left")],
@@ -228,6 +232,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
         head_norm: bool = False,
+        pooling: str = "auto",
         head_epochs: int = 30,
         head_lr: float = 1e-3,
         epochs: int = 15,
@@ -269,6 +274,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.hidden = hidden
         self.dropout = dropout
         self.head_norm = head_norm
+        self.pooling = pooling
         self.head_epochs = head_epochs
         self.head_lr = head_lr
         self.epochs = epochs
@@ -394,7 +400,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             trust=self.trust,
         )
         hidden = parse_sizes(self.hidden)
-        head = Head(self.head_layer, hidden, float(self.dropout), bool(self.head_norm))
+        is_normed = bool(self.head_norm)
+        head = Head(self.head_layer, hidden, float(self.dropout), is_normed, self.pooling)
         prepared = prepare_network(plan, n_classes, head, random_state=int(self.random_state))
         if not is_read and self.weights != RANDOM:
             prepared.take_as_loaded()
@@ -623,6 +630,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         )
         if plan.weights.name == RANDOM or not self.prepared_.new_tensors.isdisjoint(needed):
             return CNNFeatures(self.prepared_.network, **common)
+        common["layer"] = self.prepared_.original(layer)
         return CNNFeatures(
             self.model,
             weights=self.weights,

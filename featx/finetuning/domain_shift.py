@@ -15,6 +15,7 @@ from torch import nn
 from featx.data.images import Images
 from featx.extractors.cnn import CNNFeatures
 from featx.networks.configs import find_config
+from featx.networks.network_errors import name_network
 from featx.networks.sources.base import RANDOM
 from featx.trust.callables import Trust
 
@@ -124,7 +125,7 @@ def _by_batch_norm(
 
     hooks = [m.register_forward_pre_hook(see) for m in network.modules() if _has_statistics(m)]
     try:
-        with torch.inference_mode():
+        with name_network(plan.source.name, "does not run", network), torch.inference_mode():
             for batch in _batches(images, plan.preprocessing):
                 network(made.normalize(batch))
     finally:

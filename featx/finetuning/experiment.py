@@ -59,6 +59,7 @@ def finetune(
     seeds: int = 1,
     random_state: int = 0,
     class_weight: str | None = None,
+    splits: str = "auto",
     groups: str | bool | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -87,7 +88,7 @@ def finetune(
         weights.
     labels : sequence of int, default=()
         Numbers of training images per class for a learning curve, besides all.
-    protocol, metric, train_per_class, n_splits, class_weight, groups
+    protocol, metric, train_per_class, n_splits, class_weight, splits, groups
         As in `featx.compare`: every strategy trains a network on the training images of each
         split, and is tested on the others. Images held out for early stopping are training images:
         those in ``val/`` where there is a ``test/``, else a random fraction of each class.
@@ -124,7 +125,13 @@ def finetune(
     parameters["class_weight"] = class_weight
     base = _check_parameters(model, parameters, is_alone=not compare)
     dataset, cache, progress, _ = open_session(
-        data, domains=domains, groups=groups, store=store, progress=progress, **parameters
+        data,
+        domains=domains,
+        splits=splits,
+        groups=groups,
+        store=store,
+        progress=progress,
+        **parameters,
     )
     check_bands(dataset.images.reading)
     base |= {"store": cache, **dataset.images.reading.settings()}
@@ -166,6 +173,7 @@ def summarize_training(
     model: Any = "featxnet",
     *,
     domains: Any = None,
+    splits: str = "auto",
     compare: Sequence[str] | None = None,
     **parameters: Any,
 ) -> list[StageSummary]:
@@ -178,6 +186,7 @@ def summarize_training(
     data : str, path, list of these, or ImageDataset
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
+    splits : {"auto", "none"}, default="auto"
     compare : sequence of str, optional
         As in `finetune`, where each strategy says what it trains.
     **parameters
@@ -199,7 +208,7 @@ def summarize_training(
     ('tune', 15, 'total')
     """
     classifier = FineTunedClassifier(**_check_parameters(model, parameters, is_alone=not compare))
-    dataset = open_session(data, domains=domains).dataset
+    dataset = open_session(data, domains=domains, splits=splits).dataset
     classes = set() if dataset.labels is None else set(dataset.labels.tolist()) - {""}
     prepared = classifier.prepare(max(2, len(classes)), with_values=False)
     return [

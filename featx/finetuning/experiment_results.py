@@ -64,14 +64,13 @@ def make_result(runs: Sequence[StrategyRun], gathered: Candidates, rules: Protoc
         sentences.append(
             "No gains over scratch by epoch: no images were held out for early stopping."
         )
-    source = gathered.dataset.source
     provenance = {
-        **provenance_of([], source, None, gathered.dataset.images.reading),
+        **provenance_of([], gathered.dataset, None),
         "extractors": list(map(_settings, runs)),
     }
     return Result(
         "finetune",
-        source,
+        gathered.dataset.source,
         rows,
         describe_protocol(rules, gathered),
         sentences,

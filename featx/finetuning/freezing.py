@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +15,6 @@ from featx.finetuning.heads import WEIGHTED, Prepared
 from featx.networks.layers import NORMS, LayerTable
 
 _BATCH_NORMS = ("frozen", "adapt")
-_CONTAINER_ALIAS = re.compile(r"(stage|block|fire)\d+")
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def plan_training(prepared: Prepared, policy: Policy) -> TrainingPlan:
 
 
 def _module_of(table: LayerTable, name: str) -> str:
-    """Path of the module that a layer name means: of ``fire8`` the whole of it.
+    """Path of the module that a layer name means: of ``fire9`` the whole of it.
 
     Raises
     ------
@@ -142,17 +139,7 @@ def _module_of(table: LayerTable, name: str) -> str:
     recording = table.recording
     if name in recording.entered and name:
         return name
-    node = recording.nodes[table.find(name).index]
-    if not _CONTAINER_ALIAS.fullmatch(name):
-        return node.name
-    kinds = Counter(c.kind for c in recording.containers)
-    blocks = [
-        c.name
-        for c in recording.containers
-        if c.name in node.names and not c.is_sequence and kinds[c.kind] > 1
-    ]
-    block = min(blocks, key=len, default=node.name)
-    return block.rpartition(".")[0] if name.startswith("stage") else block
+    return table.containers.get(name) or recording.nodes[table.find(name).index].name
 
 
 class _Scope:

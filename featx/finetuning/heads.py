@@ -13,7 +13,7 @@ from torch import nn
 from featx._lists import parse_integers
 from featx.errors import ModelError, SpecError
 from featx.networks.completeness import check_complete
-from featx.networks.head_replacement import Surgery, operate
+from featx.networks.head_replacement import FeaturesOf, Surgery, operate
 from featx.networks.layers import (
     CONVOLUTIONS,
     LINEARS,
@@ -22,11 +22,12 @@ from featx.networks.layers import (
     LayerTable,
     Node,
 )
-from featx.networks.network import NetworkConfig, switch_off_in_place
+from featx.networks.network import NetworkConfig, record_layers, switch_off_in_place
+from featx.networks.network_errors import name_network
+from featx.networks.pooling import choose_pooling, pooled_width
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.saved_folder import FolderSource
 from featx.networks.tapping import Traced
-from featx.networks.tracing import record
 from featx.networks.weights import LoadReport, fit_state
 
 WEIGHTED = CONVOLUTIONS | LINEARS
@@ -47,6 +48,9 @@ class Head:
         Before each dense layer.
     batch_norm : bool, default=False
         Before each dense layer.
+    pooling : str, default="auto"
+        Of what the network gives before it pools, as in `featx.extractors.cnn.CNNFeatures`;
+        ``auto`` leaves pooling to the network where it does any.
 
     Examples
     --------
@@ -58,6 +62,7 @@ class Head:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
     batch_norm: bool = False
+    pooling: str = "auto"
 
     @property
     def is_plain(self) -> bool:
@@ -95,6 +100,8 @@ class Prepared:
         What was done to the original network.
     heads : list of str
         Paths of the new head, and of others like it.
+    body : str
+        Path of the original network where the head follows it; else empty.
     """
 
     network: nn.Module
@@ -103,6 +110,15 @@ class Prepared:
     report: LoadReport
     surgeries: list[Surgery] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
+    body: str = ""
+
+    def original(self, layer: Layer) -> str:
+        """Name that a layer has in the original network; empty where it is new."""
+        prefix = f"{self.body}." if self.body else ""
+        known = {name for node in self.plan.table.recording.nodes for name in node.names}
+        names = self.table.recording.nodes[layer.index].names
+        own = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        return next((name for name in own if name in known), "")
 
     @property
     def head(self) -> str:
@@ -163,7 +179,7 @@ def prepare_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
         network, report = build_network(plan)
-        surgery = _design_head(network, plan.table, head, n_classes)
+        surgery = _design_head(network, plan.table, head, n_classes, plan.preprocessing.crop)
         _check_weights(plan, network, report, surgery["at"])
         network = operate(network, [surgery])
         places = [surgery["at"] or "head", *surgery.get("twins", ())]
@@ -171,16 +187,17 @@ def prepare_network(
             _start_small(network.get_submodule(place))
     network = network.eval().float()
     own = network.state_dict()
-    if not surgery["at"]:
-        report = report.within("body")
+    body = "" if surgery["at"] else "body.network" if surgery.get("features") else "body"
+    report = report.within(body) if body else report
     heads = tuple(f"{place}." for place in places)
-    lost = *heads, *(f"{path}." for path in surgery["removed"])
+    lost = *heads, *(f"{body}.{path}.".lstrip(".") for path in surgery["removed"])
     report.loaded = [name for name in report.loaded if not name.startswith(lost)]
     report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
     report.new = {name: why for name, why in report.new.items() if name in own}
     report.new |= {name: "the new head" for name in own if name.startswith(heads)}
-    table = LayerTable(plan.source.name, record(network, plan.preprocessing.crop))
-    prepared = Prepared(network, table, plan, report, [*_earlier_surgeries(plan), surgery], places)
+    table = record_layers(plan.source.name, network, plan.preprocessing.crop)
+    surgeries = [*_earlier_surgeries(plan), surgery]
+    prepared = Prepared(network, table, plan, report, surgeries, places, body)
     _check_output(prepared, n_classes)
     return prepared
 
@@ -196,7 +213,8 @@ def _start_small(head: nn.Module) -> None:
 def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
     """The network of a plan with its weights, and what became of each of their tensors."""
     source, weights = plan.source, plan.weights
-    network = source.build(weights)
+    with name_network(source.name, "cannot be built"):
+        network = source.build(weights)
     if weights.read is not None:
         report = fit_state(network, weights.read(), load=plan.load)
     elif weights.name == RANDOM:
@@ -208,7 +226,7 @@ def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
 
 
 def _design_head(
-    network: nn.Module, table: LayerTable, head: Head, n_classes: int
+    network: nn.Module, table: LayerTable, head: Head, n_classes: int, size: tuple[int, int]
 ) -> dict[str, Any]:
     """Surgery that gives a network a head.
 
@@ -218,6 +236,8 @@ def _design_head(
     table : LayerTable
     head : Head
     n_classes : int
+    size : tuple of int
+        Height and width of images.
 
     Raises
     ------
@@ -226,7 +246,11 @@ def _design_head(
     """
     classifier = _weighted_after(table, table.find("penultimate").index)
     if not classifier and head.layer in (None, "output"):
-        return _follow_output(table.find("output"), head, n_classes)
+        output = table.find("output")
+        if len(output.shape) > 1 or head.pooling == "auto":
+            return _follow_output(output, head, n_classes)
+    if head.pooling != "auto":
+        return _follow_features(network, table, head, n_classes, size)
     if head.is_plain:
         last = classifier[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
@@ -271,17 +295,37 @@ def _twins(network: nn.Module, head: str) -> list[str]:
 
 def _follow_output(output: Layer, head: Head, n_classes: int) -> dict[str, Any]:
     """A head after a network that has no classifier, as self-supervised ones have none."""
-    layers: list[list[Any]] = []
-    n_features = output.n_features
-    if output.axes == "chw":
-        layers = [["gap", "gap"], ["flatten", "flatten"]]
-        n_features = output.shape[0]
-    elif output.axes == "tc":
-        layers = [["tokens", "tokens", output.n_prefix, output.has_class_token]]
-        n_features = output.shape[1]
-    elif len(output.shape) > 1:
-        layers = [["flatten", "flatten"]]
+    has_class_token = output.axes == "tc" and output.has_class_token
+    usual = "cls" if has_class_token else "flatten" if output.axes == "?" else "gap"
+    asked = usual if head.pooling == "auto" else head.pooling
+    pooling = choose_pooling(asked, output)
+    is_flat = len(output.shape) == 1
+    layers = [] if is_flat else [["pool", "pool", pooling, output.axes, output.n_prefix]]
+    n_features = pooled_width(pooling, output)
     return {"at": "", "layers": layers + head.dense(n_features, n_classes), "removed": []}
+
+
+def _follow_features(
+    network: nn.Module, table: LayerTable, head: Head, n_classes: int, size: tuple[int, int]
+) -> dict[str, Any]:
+    """A head after what the network would pool in its own way, pooled as asked.
+
+    Raises
+    ------
+    ModelError
+        If the network does not say what that is.
+    """
+    if head.layer or not hasattr(network, "forward_features"):
+        where = f"layer {head.layer!r}" if head.layer else "its own vector"
+        raise ModelError(
+            f"pooling={head.pooling!r} needs a network of timm, whose features can be had before "
+            f"they are pooled; the head of {table.model} takes {where}."
+        )
+    features = record_layers(table.model, FeaturesOf(network), size).find("output")
+    last = [node.name for node in _weighted_after(table, table.find("penultimate").index)][-1:]
+    removed = [path for name in last for path in (name, *_twins(network, name))]
+    surgery = _follow_output(features, head, n_classes)
+    return {**surgery, "features": True, "removed": removed}
 
 
 def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, at: str) -> None:
@@ -289,7 +333,7 @@ def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, 
     if plan.weights.read is None or plan.load:
         return
     entered = plan.table.recording.entered
-    before = plan.table[entered[at] - 1 if at else -1]
+    before = plan.table[entered[at] - 1] if at else plan.table.find("penultimate")
     check_complete(
         report,
         network,

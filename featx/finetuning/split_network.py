@@ -31,20 +31,36 @@ def find_tail(prepared: Prepared, boundary: int) -> tuple[Layer, nn.Module] | No
         The layer is one of the original network too. The module takes its output and shares
         its parts with the network. None where the network cannot be cut before `boundary`.
     """
+    if (whole := _head_after_body(prepared, boundary)) is not None:
+        return whole
     try:
-        traced = prepared.trace()
+        nodes = (traced := prepared.trace()).nodes
     except Exception:  # torch.fx fails in as many ways as networks are written.
         return None
-    original = {node.name for node in prepared.plan.table.recording.nodes}
     for layer in reversed(list(prepared.table)[:boundary]):
         names = prepared.table.recording.nodes[layer.index].names
-        node = next((traced.nodes[name] for name in names if name in traced.nodes), None)
-        if layer.node in original and node is not None and layer.axes in ("c", "chw"):
+        node = next((nodes[name] for name in names if name in nodes), None)
+        is_known = layer.axes in ("c", "chw", "tc") and prepared.original(layer)
+        if is_known and node is not None:
             tail = _after(prepared.network, traced.graph, node)
             if tail is not None:
                 is_same = _is_rest(prepared, Tap(layer, "flatten", names), tail)
                 return (layer, tail) if is_same else None
     return None
+
+
+def _head_after_body(prepared: Prepared, boundary: int) -> tuple[Layer, nn.Module] | None:
+    """Output of the original network, and the head after it: these need no graph."""
+    start = prepared.table.recording.entered.get("head", 0)
+    if not prepared.body or not 0 < start <= boundary:
+        return None
+    layer = prepared.table[start - 1]
+    names = prepared.table.recording.nodes[layer.index].names
+    tail = prepared.network.get_submodule("head")
+    is_whole = "body" in names and layer.axes in ("c", "chw", "tc")
+    if not is_whole or not prepared.original(layer):
+        return None
+    return (layer, tail) if _is_rest(prepared, Tap(layer, "flatten", names), tail) else None
 
 
 def _is_rest(prepared: Prepared, tap: Tap, tail: nn.Module) -> bool:
@@ -68,7 +84,8 @@ def _after(network: nn.Module, graph: fx.Graph, node: fx.Node) -> nn.Module | No
         features = rest.placeholder("features")
     start.replace_all_uses_with(features)
     whole = fx.GraphModule(network, rest)
-    whole.graph.eliminate_dead_code()
+    # What is not used goes, also checks of shapes, which the body has passed.
+    whole.graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     for placeholder in [n for n in whole.graph.nodes if n.name in inputs]:
         if placeholder.users:
             return None

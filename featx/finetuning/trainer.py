@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 from featx.errors import TrainingError
 from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch, scalars
 from featx.finetuning.freezing import TrainingPlan
+from featx.networks.network_errors import name_network
 from featx.networks.preprocessing import Preprocessing
 from featx.streaming.progress import ProgressCallback
 
@@ -131,12 +132,12 @@ class StagedNetwork(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Logits ``(n, n_classes)`` of uint8 pictures, or of the cached features of a layer."""
         tail = self._tail[0]
-        if tail is not None:
-            logits: Tensor = tail(batch)
+        with name_network(type(self.network).__name__, "does not run", self.network):
+            if tail is not None:  # Called, a graph prints an error of its own.
+                logits: Tensor = tail.forward(batch)
+                return logits
+            logits = self.network((batch.float() - self.offset) / self.scale)
             return logits
-        maps = (batch.float() - self.offset) / self.scale  # (n, 3, h, w)
-        logits = self.network(maps)
-        return logits
 
     def train(self, mode: bool = True) -> StagedNetwork:
         """Set the modes of the stage rather than one for all modules."""

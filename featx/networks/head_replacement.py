@@ -13,25 +13,39 @@ from typing import Any
 from torch import Tensor, nn
 
 from featx.errors import ModelError
+from featx.networks.pooling import pool
 
 Surgery = Mapping[str, Any]
 """``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out.
 
 ``twins`` are further modules replaced by the same layers: distilled networks have two classifiers.
-Where ``at`` is empty nothing is replaced: the layers follow the whole network, as ``head``.
+Where ``at`` is empty nothing is replaced: the layers follow the whole network, as ``head``; with
+``features`` they follow its ``forward_features``, which timm's networks have.
 """
 
 
-class _TokenPool(nn.Module):
-    """The class token, or the mean of the others."""
+class _Pool(nn.Module):
+    """Maps or tokens pooled, as `featx.networks.pooling.pool` does."""
 
-    def __init__(self, n_prefix: int, takes_class: bool) -> None:
+    def __init__(self, pooling: str, axes: str, n_prefix: int) -> None:
         super().__init__()
-        self.n_prefix, self.takes_class = n_prefix, takes_class
+        self.pooling, self.axes, self.n_prefix = pooling, axes, n_prefix
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """From ``(n, n_tokens, n_channels)`` to ``(n, n_channels)``."""
-        return tokens[:, 0] if self.takes_class else tokens[:, self.n_prefix :].mean(1)
+    def forward(self, values: Tensor) -> Tensor:
+        """From maps or tokens to rows ``(n, d)``."""
+        return pool(values, self.pooling, self.axes, self.n_prefix)
+
+
+class FeaturesOf(nn.Module):
+    """A network up to the maps or tokens that it pools for its classifier."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Any:
+        """What the network's ``forward_features`` gives."""
+        return self.network.forward_features(x)  # type: ignore[operator]
 
 
 _KINDS: dict[str, Any] = {
@@ -39,7 +53,7 @@ _KINDS: dict[str, Any] = {
     "conv": nn.Conv2d,
     "gap": lambda: nn.AdaptiveAvgPool2d(1),
     "flatten": nn.Flatten,
-    "tokens": _TokenPool,
+    "pool": _Pool,
     "unflatten": lambda *shape: nn.Unflatten(1, shape),
     "dropout": nn.Dropout,
     "batch_norm": nn.BatchNorm1d,
@@ -77,7 +91,10 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     for surgery in surgeries:
         layers = _build_layers(surgery["layers"])
         if not surgery["at"]:
-            network = nn.Sequential(OrderedDict(body=network, head=layers))
+            for path in surgery.get("removed", ()):
+                put(network, path, nn.Identity())
+            body = FeaturesOf(network) if surgery.get("features") else network
+            network = nn.Sequential(OrderedDict(body=body, head=layers))
             continue
         put(network, surgery["at"], layers)
         for path in surgery.get("twins", ()):

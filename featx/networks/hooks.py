@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from featx.errors import ModelError
@@ -32,18 +33,20 @@ class HookedNetwork:
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
         """Rows ``(n, d)`` of each tap, in their order."""
-        wanted = {name: i for i, tap in enumerate(self.taps) for name in tap.names}
+        wanted: dict[str, list[int]] = {}
+        for i, tap in enumerate(self.taps):
+            for name in tap.names:
+                wanted.setdefault(name, []).append(i)
         found: dict[int, Tensor] = {}
 
         def see(
             name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
         ) -> None:
-            index = wanted.get(name)
-            if index is None or index in found:
+            indices = [i for i in wanted.get(name, ()) if i not in found]
+            if not indices:
                 return
-            tap = self.taps[index]
-            axes, n_prefix = tap.layer.axes, tap.layer.n_prefix
-            found[index] = tap_rows(value, tap.pooling, axes, n_prefix, must_copy=True)
+            for i in indices:
+                found[i] = self._rows(value, self.taps[i])
             if len(found) == len(self.taps):
                 raise _DeepestReachedError
 
@@ -55,6 +58,12 @@ class HookedNetwork:
                 raise ModelError(f"The network does not come to {tap.layer.node!r} in every run.")
         return tuple(found[i] for i in range(len(self.taps)))
 
+    def _rows(self, value: Tensor, tap: Tap) -> Tensor:
+        if tap.norm:  # Its forward alone: a call would be seen as a step of the network.
+            with torch._C.DisableTorchFunction():
+                value = self.network.get_submodule(tap.norm).forward(value)
+        return tap_rows(value, tap.pooling, tap.layer.axes, tap.layer.n_prefix, must_copy=True)
 
-class _DeepestReachedError(Exception):
-    """Raised through the network's forward to leave it."""
+
+class _DeepestReachedError(BaseException):
+    """Raised through the network's forward to leave it: no ``except Exception`` in it stops it."""

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
-from featx.errors import LayerError, nearest_names
+from featx.errors import LayerError, ModelError, nearest_names
 
 CONVOLUTIONS = frozenset(
     f"{kind}{n}d" for kind in ("Conv", "conv", "ConvTranspose", "conv_transpose") for n in (1, 2, 3)
@@ -28,6 +29,8 @@ RECTIFIERS = frozenset(
     | {"relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish", "mish"}
 )
 _PAPER_NUMBERED = frozenset({"AlexNet", "VGG"})
+_LAST_BLOCKS = re.compile(r"last([1-9]\d*)")
+_TOKEN_NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm")
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,11 @@ class LayerTable(Sequence[Layer]):
         The network's name, for messages.
     recording : Recording
         What was seen while it ran.
+
+    Attributes
+    ----------
+    containers : dict of str to str
+        ``stageN``, ``fireN``, ``blockN`` -> path of the module.
     """
 
     def __init__(self, model: str, recording: Recording) -> None:
@@ -169,7 +177,9 @@ class LayerTable(Sequence[Layer]):
         self.recording = recording
         nodes = recording.nodes
         self._places = {name: i for i, node in enumerate(nodes) for name in node.names}
-        aliases = _aliases(recording, self._places)
+        containers = _container_paths(recording, self._places)
+        aliases = _aliases(recording, self._places, containers)
+        self.containers = {alias: it for alias, it in containers.items() if alias in aliases}
         shown = {index: alias for alias, index in reversed(aliases.items())}
         self._layers = [_layer(node, i, shown.get(i, "")) for i, node in enumerate(nodes)]
         self._places = {**aliases, **self._places}
@@ -207,7 +217,49 @@ class LayerTable(Sequence[Layer]):
             return self._layers[self._places[name]]
         if re.fullmatch(r"-\d+", name):
             return self._from_the_end(name)
+        if self.is_joined(name):
+            raise ModelError(f"Layer {name!r} is several layers side by side; expected one.")
         raise LayerError(name, self.model, self.nearest(name))
+
+    def is_joined(self, name: str | int) -> bool:
+        """Whether a name stands for several layers side by side."""
+        return bool(_LAST_BLOCKS.fullmatch(str(name))) and str(name) not in self._places
+
+    def parts(self, name: str | int) -> list[Layer]:
+        """Layers whose values a name stands for: one, and of ``lastN`` the last N blocks.
+
+        Raises
+        ------
+        LayerError
+            If there is none of that name.
+        ModelError
+            If the network has fewer blocks, or they are not blocks of tokens.
+        """
+        if not self.is_joined(name):
+            return [self.find(name)]
+        n_wanted = int(str(name).removeprefix("last"))
+        n_blocks = sum(alias.startswith("block") for alias in self.containers)
+        numbers = range(n_blocks + 1 - n_wanted, n_blocks + 1)
+        blocks = [self.find(f"block{number}") for number in numbers if number > 0]
+        if len(blocks) < n_wanted or any(block.axes != "tc" for block in blocks):
+            what = f"{n_blocks} blocks" if n_blocks else "no blocks"
+            if blocks and blocks[-1].axes != "tc":
+                what = "blocks of feature maps"
+            raise ModelError(
+                f"Layer {name!r} needs {n_wanted} blocks of tokens, as vision transformers have "
+                f"them; {self.model} has {what}. Name its layers, see `featx layers {self.model}`."
+            )
+        return blocks
+
+    def final_norm(self) -> Node | None:
+        """The norm that the network puts after its last block of tokens, where it has one.
+
+        As in the evaluation of DINOv2, it belongs to what each of the last blocks gives.
+        """
+        last = self.parts("last1")[0]
+        after = self.recording.nodes[last.index + 1 : last.index + 2]
+        found = [node for node in after if node.source == last.node and node.shape == last.shape]
+        return next((node for node in found if _TOKEN_NORM.search(node.kind)), None)
 
     def nearest(self, name: str) -> list[str]:
         """Names most like `name`, best first."""
@@ -262,17 +314,21 @@ def _classified(recording: Recording, indices: Mapping[str, int]) -> int | None:
 
 _AFTER = re.compile(
     r"Identity|(Log)?[sS]oftmax|log_softmax|Dropout\d?d?|dropout|Flatten|flatten|squeeze|getitem|"
-    r"view|reshape|mean|clone|contiguous|float|(Adaptive)?\w*(Max|Avg)Pool2d|\w*(max|avg)_pool2d|"
+    r"view|reshape|mean|clone|contiguous|float|interpolate|(Adaptive)?\w*(Max|Avg)Pool2d|\w*(max|avg)_pool2d|"
     + "|".join(sorted(RECTIFIERS))
 )
 
 
-def _aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]:
+def _aliases(
+    recording: Recording, indices: Mapping[str, int], containers: Mapping[str, str]
+) -> dict[str, int]:
     """Alias -> place, the one to show first where a node has several.
 
     A word that the network itself uses, as ShuffleNet does ``stage2``, is left to it.
     """
-    numbered = {**_container_aliases(recording, indices), **_operation_aliases(recording)}
+    held = {alias: _place(path, recording, indices) for alias, path in containers.items()}
+    places = {alias: place for alias, place in held.items() if place is not None}
+    numbered = {**places, **_operation_aliases(recording)}
     own = {name: index for name, index in indices.items() if _ALIAS.fullmatch(name)}
     taken = {_word(name) for name, index in own.items() if numbered.get(name) != index}
     kept = {name: index for name, index in numbered.items() if _word(name) not in taken}
@@ -341,42 +397,94 @@ def _operation(kind: str) -> str:
     return "pool" if kind in _POOLS else ""
 
 
-def _container_aliases(recording: Recording, indices: Mapping[str, int]) -> dict[str, int]:
-    """``stageN``, ``fireN``, ``blockN`` -> place.
+def _container_paths(recording: Recording, indices: Mapping[str, int]) -> dict[str, str]:
+    """``stageN``, ``fireN``, ``blockN`` -> path; fire modules count from 2, as in their paper.
 
-    A block is a repeated class of modules with two or more weighted layers, outermost first;
-    a stage is what holds blocks, where there are several such.
+    Only of those whose output is a layer: at `indices`, by name.
     """
-    blocks = _blocks(recording)
-    stages = dict.fromkeys(block.name.rpartition(".")[0] for block in blocks)
-    aliases: dict[str, int] = {}
-    if len(stages) > 1:
-        held = [name for name in stages if name in indices]
-        aliases |= {f"stage{i}": indices[name] for i, name in enumerate(held, 1)}
-    for i, block in enumerate(blocks, 1):
-        word = "fire" if block.kind == "Fire" else "block"
-        if block.name in indices:
-            aliases[f"{word}{i}"] = indices[block.name]
-    return aliases
+    blocks, stages = _blocks_and_stages(recording)
+    spans = [
+        (place, recording.entered.get(block.name, place), block)
+        for block in blocks
+        if (place := _place(block.name, recording, indices)) is not None
+    ]
+    apart = [span for span in spans if not any(_is_within(span, other) for other in spans)]
+    held = [name for name in stages if name in indices] if len(stages) > 1 else []
+    paths = {f"stage{i}": name for i, name in enumerate(held, 1)}
+    for i, (_, _, block) in enumerate(sorted(apart, key=lambda span: span[0]), 1):
+        paths[f"fire{i + 1}" if block.kind == "Fire" else f"block{i}"] = block.name
+    return paths
 
 
-def _blocks(recording: Recording) -> list[Container]:
-    weighted = [node.names for node in recording.nodes if _operation(node.kind) in ("conv", "fc")]
-    inner = [name for names in weighted for name in names]
+def _is_within(span: tuple[int, int, Any], other: tuple[int, int, Any]) -> bool:
+    """Whether a module ran while another did: CoaT's blocks share an encoding of positions."""
+    return other[1] <= span[1] and span[0] < other[0]
+
+
+def _place(name: str, recording: Recording, indices: Mapping[str, int]) -> int | None:
+    """Place of what a block returns: of several tensors, as TNT's return, the tokens made last."""
+    if name in indices:
+        return indices[name]
+    inside = [
+        index
+        for index, node in enumerate(recording.nodes)
+        if node.axes == "tc" and any(it.startswith(f"{name}.") for it in node.names)
+    ]
+    return inside[-1] if inside else None
+
+
+def _blocks_and_stages(recording: Recording) -> tuple[list[Container], list[str]]:
+    """Blocks, and the names of the stages that hold them.
+
+    A block is a repeated class of modules with two or more weighted layers, outermost first. A
+    class that is called a stage and holds such modules in a row is none, but what holds blocks.
+    """
+    repeated = _repeated(recording)
+    outer = _outermost(repeated)
+    inner = {
+        container.name: _outermost([it for it in repeated if _is_in_row(it.name, container.name)])
+        for container in outer
+        if _STAGE.search(container.kind)
+    }
+    blocks = [block for container in outer for block in inner.get(container.name) or [container]]
+    stages = [
+        container.name if inner.get(container.name) else container.name.rpartition(".")[0]
+        for container in outer
+    ]
+    return blocks, list(dict.fromkeys(stages))
+
+
+_STAGE = re.compile(r"stage|level|layer|transformer", re.IGNORECASE)
+
+
+def _is_in_row(name: str, holder: str) -> bool:
+    """Whether a module is numbered in a sequence of the holder, such as ``stages.0.blocks.2``."""
+    return bool(re.fullmatch(re.escape(holder) + r"\.[a-z]\w*(\.\d+)+", name))
+
+
+def _repeated(recording: Recording) -> list[Container]:
+    """Modules of a class that occurs again, with two or more weighted layers inside."""
+    entered = recording.entered
+    # A second call of a module has a name with a number after it: that is no second layer.
+    weighted = {
+        name if name in entered else re.sub(r"_\d+$", "", name)
+        for node in recording.nodes
+        if _operation(node.kind) in ("conv", "fc")
+        for name in node.names[:1]
+    }
     kinds = Counter(container.kind for container in recording.containers)
-    repeated = [
+    return [
         container
         for container in recording.containers
         if not container.is_sequence
         and kinds[container.kind] > 1
-        and sum(name.startswith(container.name + ".") for name in inner) > 1
+        and sum(name.startswith(container.name + ".") for name in weighted) > 1
     ]
-    names = {container.name for container in repeated}
-    return [
-        container
-        for container in repeated
-        if not any(parent in names for parent in _parents(container.name))
-    ]
+
+
+def _outermost(containers: Sequence[Container]) -> list[Container]:
+    names = {container.name for container in containers}
+    return [it for it in containers if names.isdisjoint(_parents(it.name))]
 
 
 def _parents(name: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from torch import nn
 from featx._fingerprints import DIGEST_BYTES
 from featx.errors import ModelError
 from featx.networks.module_identity import identify
+from featx.networks.network_errors import name_network
 
 _N_SAMPLED = 8
 
@@ -53,7 +54,7 @@ def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
 def state_digest(module: nn.Module) -> str:
     """Digest of every parameter and buffer of a module."""
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for name, tensor in module.state_dict().items():
+    for name, tensor in _state(module).items():
         if isinstance(tensor, torch.Tensor):
             hasher.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}\n".encode())
             flat = tensor.detach().cpu().contiguous().reshape(-1)
@@ -68,9 +69,14 @@ def state_stamp(module: nn.Module) -> list[Any]:
     optimiser that writes to ``.data`` leaves the version as it is.
     """
     stamp: list[Any] = [identify(module).digest]
-    for tensor in module.state_dict().values():
+    for tensor in _state(module).values():
         if isinstance(tensor, torch.Tensor) and tensor.numel():
             flat = tensor.detach().reshape(-1)
             few = flat[:: max(1, flat.numel() // _N_SAMPLED)][:_N_SAMPLED]
             stamp.append((tensor.data_ptr(), tensor._version, few.float().cpu().numpy().tobytes()))
     return stamp
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    with name_network(type(module).__name__, "does not give its state", module):
+        return module.state_dict()

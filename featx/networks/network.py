@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from featx._imports import skip_initialization
 from featx.data.reading import N_RGB
@@ -24,8 +24,9 @@ from featx.networks.completeness import check_complete, needed_tensors
 from featx.networks.devices import check_precision, find_device
 from featx.networks.hooks import HookedNetwork
 from featx.networks.input_bands import adapt_first_convolution
-from featx.networks.layers import Layer, LayerTable, Recording
+from featx.networks.layers import Layer, LayerTable
 from featx.networks.module_state import copy_module
+from featx.networks.network_errors import explain, name_network
 from featx.networks.pooling import Tap
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import RANDOM_SEED, Source, Weights
@@ -108,34 +109,42 @@ class NetworkConfig:
     def _record(self) -> LayerTable:
         skeleton = _skeleton(self.source, self.weights)
         n_values = sum(parameter.numel() for parameter in skeleton.parameters())
-        try:
-            if n_values * math.prod(self.preprocessing.crop) <= _MAX_RUN:
-                recording = self._recorded(self._filled())
-            else:
-                recording = self._recorded(skeleton)
-        except NotImplementedError:  # An operation that tensors without values do not have.
-            recording = self._recorded(self._filled())
-        return LayerTable(self.source.name, recording)
+        if n_values * math.prod(self.preprocessing.crop) > _MAX_RUN:
+            try:
+                return self._recorded(skeleton)
+            except ModelError as error:
+                if not _lacks_values(error.__cause__):
+                    raise
+        return self._recorded(self._filled())
 
     def _filled(self) -> nn.Module:
         any_values = replace(self.weights, name="")  # Nothing random is drawn for the shapes.
         return _build(self.source, any_values, skip=True)
 
-    def _recorded(self, module: nn.Module) -> Recording:
+    def _recorded(self, module: nn.Module) -> LayerTable:
         switch_off_in_place(module)
         adapt_first_convolution(module, self.n_bands, self.source.name)
-        try:
-            return record(module, self.preprocessing.crop)
-        except NotImplementedError:
-            raise
-        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-            reason = one_line(error)[:200]
-            if "meta tensor" in reason:
-                raise NotImplementedError from error
-            height, width = self.preprocessing.crop
-            raise ModelError(
-                f"{self.source.name} does not take pictures of {height}x{width} px ({reason})."
-            ) from error
+        return record_layers(self.source.name, module, self.preprocessing.crop)
+
+
+def record_layers(model: str, module: nn.Module, size: tuple[int, int]) -> LayerTable:
+    """Layers of a module, seen in a run on images of a size.
+
+    Parameters
+    ----------
+    model : str
+        The network's name.
+    module : torch.nn.Module
+    size : tuple of int
+        Height and width.
+
+    Raises
+    ------
+    ModelError
+        If it does not run on images of that size.
+    """
+    with name_network(model, f"does not take images of {size[0]}x{size[1]} px", module):
+        return LayerTable(model, record(module, size))
 
 
 class Network:
@@ -168,11 +177,12 @@ class Network:
                 logger.info("%s, left over: %s", names[0], ", ".join(self.report.skipped))
         adapt_first_convolution(module, plan.n_bands, plan.source.name)
         switch_off_in_place(module)
-        module = module.eval().requires_grad_(False).to(self.device)
-        self.module = module.to(memory_format=torch.channels_last)
+        with name_network(plan.source.name, f"cannot be moved to {self.device}"):
+            module = module.eval().requires_grad_(False).to(self.device)
+            self.module = module.to(memory_format=torch.channels_last)
         _cast_weights(self.module, self.dtype)
         self.n_passes = 0
-        self._runners: dict[tuple[tuple[str, str], ...], Callable[[Tensor], Any]] = {}
+        self._runners: dict[tuple[tuple[str, str, str], ...], Callable[[Tensor], Any]] = {}
         self._traced: Traced | None = None
         self._compiled: dict[tuple[Any, ...], CompiledNetwork | None] = {}
         self._n_weights: dict[str, int] = {}
@@ -188,9 +198,16 @@ class Network:
             Each layer once.
         """
         runner = self.runner(taps)
+        # Called, a graph prints an error of its own before it raises it.
+        run = runner.forward if isinstance(runner, fx.GraphModule) else runner
         self.n_passes += 1
-        with torch.inference_mode(), _exact(self.device), self._autocast():
-            rows = tuple(runner(self.normalize(batch)))
+        with (
+            name_network(self.plan.source.name, "does not run", self.module),
+            torch.inference_mode(),
+            _exact(self.device),
+            self._autocast(),
+        ):
+            rows = tuple(run(self.normalize(batch)))
         for tap, values in zip(taps, rows):
             if values.shape != (len(batch), tap.width):
                 raise ModelError(
@@ -304,8 +321,7 @@ class Network:
             with self._autocast(), _exact(self.device):
                 return self._cut(taps)
         except Exception as error:  # torch.fx fails in as many ways as networks are written.
-            kind = "" if isinstance(error, ModelError) else f"{type(error).__name__}: "
-            reason = f"{kind}{one_line(error)}"
+            reason = one_line(error) if isinstance(error, ModelError) else explain(error)
             if self.plan.tap == "graph":
                 raise ModelError(
                     f"{self.plan.source.name} cannot be traced to a graph with these layers "
@@ -327,8 +343,8 @@ class Network:
         return self._traced.cut(taps)
 
 
-def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str], ...]:
-    return tuple((tap.layer.node, tap.pooling) for tap in taps)
+def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str, str], ...]:
+    return tuple((tap.layer.node, tap.pooling, tap.norm) for tap in taps)
 
 
 def switch_off_in_place(module: nn.Module) -> None:
@@ -347,7 +363,7 @@ def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
 
 def _build(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
     """The network; random where its weights are, the same in every process."""
-    with torch.random.fork_rng(devices=[]):
+    with name_network(source.name, "cannot be built"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         if skip:
             with skip_initialization():
@@ -362,8 +378,14 @@ def _skeleton(source: Source, weights: Weights) -> nn.Module:
     try:
         with torch.device("meta"), skip_initialization():
             return source.build(weights).eval()
-    except (RuntimeError, NotImplementedError, TypeError):
+    except Exception:  # A constructor may compute with values, in any way.
         return _build(source, weights, skip=True).to("meta")
+
+
+def _lacks_values(error: BaseException | None) -> bool:
+    """Whether a run failed for want of values: an operation needs them, or code looks at them."""
+    is_ordinary = isinstance(error, RuntimeError | ValueError | AssertionError | TypeError)
+    return isinstance(error, NotImplementedError) or not is_ordinary or "meta" in str(error)
 
 
 class _exact:  # noqa: N801

@@ -29,11 +29,14 @@ class Tap:
         As `featx.networks.pooling.choose_pooling` gave it.
     names : tuple of str
         Every name that the layer goes by in the network.
+    norm : str, default=""
+        Path of a module that the layer's values go through before they are pooled.
     """
 
     layer: Layer
     pooling: str
     names: tuple[str, ...]
+    norm: str = ""
 
     @property
     def width(self) -> int:

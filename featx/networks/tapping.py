@@ -107,7 +107,7 @@ class Traced:
         self, taps: Sequence[Tap], values: Sequence[Tensor], size: tuple[int, int]
     ) -> None:
         """Raise unless the graph's tensors are those of the network as it runs."""
-        flat = [replace(tap, pooling="flatten") for tap in taps]
+        flat = [replace(tap, pooling="flatten", norm="") for tap in taps]
         with torch.no_grad():
             expected = HookedNetwork(self.network, flat)(noise(self.network, size))
         for tap, value, rows in zip(taps, values, expected):
@@ -254,6 +254,9 @@ def _insert_rows(graph: fx.Graph, node: fx.Node, tap: Tap) -> fx.Node:
         for later in graph.nodes
         if later.op in ("call_function", "call_method")
     )
+    if tap.norm:
+        with graph.inserting_after(node):
+            node = graph.call_module(tap.norm, (node,))
     with graph.inserting_after(node):
         return graph.call_function(
             tap_rows,

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from featx._imports import WithoutCompilerMixin
+from featx.errors import ModelError
 from featx.networks.axes import (
     axes_of,
     has_labels,
@@ -364,6 +365,8 @@ def record(network: nn.Module, size: tuple[int, int]) -> Recording:
 
 
 def _recording(network: nn.Module, recorder: _Recorder, output: Tensor | None) -> Recording:
+    if not recorder.nodes:
+        raise ModelError(f"{type(network).__name__} makes no tensor that has a row for each image.")
     containers = _containers(network, recorder)
     canonical = {
         inner: _canonical(names, recorder.nodes[inner].kind, {c.name for c in containers})
@@ -403,7 +406,7 @@ def _classified(network: nn.Module, recorder: _Recorder) -> str | None:
     """
     try:
         classifier = network.get_classifier()  # type: ignore[operator]
-    except (AttributeError, TypeError):
+    except Exception:  # There is none, it needs arguments, or it raises as it likes.
         return "" if getattr(network, "num_classes", None) == 0 else None
     if isinstance(classifier, tuple | list):
         classifier = next(iter(classifier), None)

@@ -111,7 +111,7 @@ def test_flowers_gather_with_depth(shared: Callable[[str], Path]) -> None:
     found = depth_profile(
         shared("data/flowers17"),
         "squeezenet1_0",
-        "pool1,fire8",
+        "pool1,fire9",
         weights=shared("weights/squeezenet1_0-imagenet.pth"),
         maps="none",
         has_controls=False,

@@ -12,8 +12,8 @@ from featx.networks.configs import list_layers
     [
         ("alexnet", "relu_conv1 pool1 relu_conv2 pool2 relu_conv3 relu_conv4 relu_conv5 pool5 "
                     "relu_fc6 relu_fc7"),
-        ("squeezenet1_0", "relu_conv1 pool1 fire1 fire2 fire3 pool2 fire4 fire5 fire6 fire7 "
-                          "pool3 fire8"),
+        ("squeezenet1_0", "relu_conv1 pool1 fire2 fire3 fire4 pool2 fire5 fire6 fire7 fire8 "
+                          "pool3 fire9"),
         ("resnet18", "relu_conv1 pool1 block1 stage1 block3 stage2 block5 stage3 block7 stage4 "
                      "penultimate"),
     ],

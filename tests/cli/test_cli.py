@@ -154,3 +154,37 @@ def test_console_without_the_letters_of_a_class_shows_their_codes(tmp_path: Path
     assert done.returncode == 0
     assert rb"\u043a\u043e\u0442" in done.stdout
     assert (tmp_path / "report" / "report.html").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [["--version"], ["extractors"], ["--help"]])
+def test_full_output_is_one_line_and_a_code(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "featx", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "featx: no space left on device\n")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".skops", ".png", ".csv"])
+def test_name_too_long_for_a_file_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    long = "y" * 260 + suffix
+    arguments = {
+        ".npz": ["extract", "a.png", "-e", "mean_color", "-o", long],
+        ".skops": ["extract", "a.png", "-e", "mean_color", "--save-extractor", long],
+        ".png": ["augment", "a.png", "-o", long],
+        ".csv": ["extract", long, "-e", "mean_color"],
+    }[suffix]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["featx", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 1
+    assert last.startswith("featx: ")
+    assert "unexpected" not in last

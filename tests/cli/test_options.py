@@ -78,6 +78,24 @@ def test_no_command_declares_a_shared_option_again() -> None:
         assert again == set(), name
 
 
+READING = {"max_pixels": set(), "decode": {"finetune", "autoencoder", "augment"}}
+READING["precision"] = {"augment"}
+"""How images are read and computed, and the commands that do without it: they train, or draw."""
+
+CACHE = {"info", "ls", "verify", "prune", "clear", "rebuild", "merge"}
+IMAGELESS = {"report", "layers", "models", "extractors"}
+
+
+@pytest.mark.parametrize("option", READING)
+def test_every_command_that_reads_images_has_the_options_of_reading(option: str) -> None:
+    lacking = {
+        name
+        for name, function in commands()
+        if "debug" in (names := inspect.signature(function).parameters) and option not in names
+    }
+    assert lacking - IMAGELESS - CACHE == READING[option]
+
+
 def test_an_option_has_the_same_help_and_default_in_every_command() -> None:
     found: dict[str, set[Any]] = defaultdict(set)
     for _, function in commands():
@@ -143,3 +161,9 @@ def test_one_number_of_training_images_is_no_curve() -> None:
 def test_groups_none_ignores_the_column_of_the_manifest() -> None:
     assert options.ProtocolOptions(groups="none").given() == {"groups": False}
     assert options.ProtocolOptions(groups="site").given() == {"groups": "site"}
+
+
+def test_last_blocks_are_a_layer_beside_those_named() -> None:
+    assert options.FeatureOptions(last_blocks=4).given() == {"layer": ["last4"]}
+    both = options.FeatureOptions(model="m", layer=["block1"], last_blocks=2).given()
+    assert both == {"model": "m", "layer": ["block1", "last2"]}

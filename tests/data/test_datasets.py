@@ -108,8 +108,7 @@ def test_files_named_one_by_one_are_taken_in_order_whatever_their_suffix(tmp_pat
     lay(tmp_path, "cat/b.xyz", "a")
     dataset = load_dataset([tmp_path / "cat/b.xyz", tmp_path / "a"])
     assert dataset.names == [f"{tmp_path}/cat/b.xyz", f"{tmp_path}/a"]
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == ["cat", ""]
+    assert dataset.labels is None
 
 
 def test_file_given_twice_is_taken_once(tmp_path: Path) -> None:
@@ -147,6 +146,13 @@ def test_manifest_gives_groups_by_itself_by_column_or_not_at_all(tmp_path: Path)
     assert groups_of("site") == ["a", "b"]
     assert groups_of(r"re:(\d)\.jpg") == ["1", "3"]
     assert groups_of(False) is None
+
+
+def test_sources_are_known_as_a_command_line_has_them(tmp_path: Path) -> None:
+    lay(tmp_path, "my cats/1.jpg", "dogs/1.jpg", "owls/1.jpg", "ants/1.jpg")
+    names = [str(tmp_path / name) for name in ("my cats", "dogs", "owls", "ants")]
+    assert load_dataset(names[:2]).words == f"'{names[0]}' {names[1]}"
+    assert load_dataset(names).words.endswith("owls …")
 
 
 def test_groups_by_column_need_a_manifest(tmp_path: Path) -> None:

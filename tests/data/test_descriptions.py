@@ -48,12 +48,16 @@ FOLDERS = {
         "2 classes (cat, dog), train 2, test 1 (unlabelled), 1 outside the splits (unlabelled)",
     ),
     "a report of featx beside splits": (
-        (*under("train"), "test/1.jpg", *under("out", ("report.html", "results.json", "a.png"))),
-        "2 classes (cat, dog), train 2, test 1 (unlabelled), folders left out: out",
+        (
+            *under("train"),
+            "test/1.jpg",
+            *under("out", ("report.html", "results.json", "figures/a.png")),
+        ),
+        "2 classes (cat, dog), train 2, test 1 (unlabelled), folders left out: out/figures",
     ),
     "a report of featx beside classes": (
         (*TWO, "rep/report.html", "rep/results.json", "rep/figures/a.png"),
-        "2 classes (cat, dog), 2 images, folders left out: rep",
+        "2 classes (cat, dog), 2 images, folders left out: rep/figures",
     ),
     "splits without classes": (("train/1.jpg", "test/1.jpg"), "train 1, test 1"),
     "Keras: seg_train": (
@@ -138,6 +142,55 @@ def test_folders_are_understood(tmp_path: Path, files: tuple[str, ...], expected
     assert described(tmp_path, ".") == expected
 
 
+LAYOUTS = {
+    "{cat,dog}/images/2": "2 classes (cat, dog), 4 images",
+    "train/{cat,dog}/images/3 {val,test}/images/2": "2 classes (cat, dog), train 6, val 2 "
+    "(unlabelled), test 2 (unlabelled)",
+    "images/4": "4 images",
+    "{images,sketches}/2": "2 classes (images, sketches), 4 images",
+    "{car,bus}/2 train/{steam,diesel}/1": "4 classes (bus, car, diesel, steam), train 2, 4 "
+    "outside the splits",
+    "{train,test}/{cat,dog}/2 extra/{cat,yak}/1": "3 classes (cat, dog, yak), train 4, test 4, 2 "
+    "outside the splits",
+    "{train,test}/3 figures/1": "train 3, test 3, 1 outside the splits",
+    "train/{cat,dog}/3 test/4 figures/2026/1": "2 classes (cat, dog), train 6, test 4 "
+    "(unlabelled), 1 outside the splits (unlabelled)",
+    "{seg_train/seg_train,seg_test/seg_test}/{ice,sea}/1 seg_pred/seg_pred/4": "2 classes (ice, "
+    "sea), train (seg_train) 2, test (seg_test) 2, 4 outside the splits (unlabelled)",
+    "train/{cat,dog}/3 dev/{cat,dog}/2 eval/{cat,dog}/1": "2 classes (cat, dog), train 6, val "
+    "(dev) 4, test (eval) 2",
+    "train/{cat,dog}/3 test1/4": "2 classes (cat, dog), train 6, test (test1) 4 (unlabelled)",
+    "train/{cat,dog}/3 train/1 test/2": "2 classes (cat, dog), train 7 (1 unlabelled), test 2 "
+    "(unlabelled)",
+    "train/{cat,dog}/3 test/unknown/4": "3 classes (cat, dog, unknown), train 6, test 4",
+    "{train,test}/images/{cat,dog}/2": "2 classes (cat, dog), train 4, test 4",
+    "{photo,sketch}/{train,test}/{cat,dog}/1": "2 classes (cat, dog), train 4, test 4",
+    "train/{cat,dog}/3 test/4 {results.json,table.csv,report.html} figures/2": "2 classes (cat, "
+    "dog), train 6, test 4 (unlabelled), folders left out: figures",
+    "cat/thumbnails/2 {cat,dog}/2": "2 classes (cat, dog), 4 images, folders left out: "
+    "cat/thumbnails",
+}
+"""Files, of which a number stands for so many images, and what is understood."""
+
+
+@pytest.mark.parametrize(("layout", "expected"), LAYOUTS.items())
+def test_layouts_are_understood(tmp_path: Path, layout: str, expected: str) -> None:
+    for name in (name for word in layout.split() for name in expand(word)):
+        folder, _, last = name.rpartition("/")
+        images = tuple(f"{i}.jpg" for i in range(int(last))) if last.isdigit() else (last,)
+        lay(tmp_path / folder, *images)
+    assert described(tmp_path, ".") == expected
+
+
+def expand(text: str) -> list[str]:
+    """A name with braces as the names that it stands for."""
+    head, brace, rest = text.partition("{")
+    if not brace:
+        return [text]
+    middle, _, tail = rest.partition("}")
+    return [name for it in middle.split(",") for name in expand(f"{head}{it}{tail}")]
+
+
 SEVERAL = {
     "two folders": ((*TWO,), ("cat", "dog"), "2 classes (cat, dog), 2 images"),
     "files of two folders": ((*TWO,), TWO, "2 classes (cat, dog), 2 images"),
@@ -186,7 +239,7 @@ def test_without_splits_their_folders_are_passed_over_or_classes(
 
 def test_a_class_that_would_vanish_is_an_error(tmp_path: Path) -> None:
     lay(tmp_path, *TWO, "bird/1.nef", "bird/2.nef", "bird/3.psd")
-    with pytest.raises(DatasetError, match=r"Class bird would vanish: its files are 2 \.nef, 1"):
+    with pytest.raises(DatasetError, match=r"bird: none of its images is read \(2 \.nef, 1 "):
         described(tmp_path, ".")
 
 
@@ -236,10 +289,12 @@ MANIFESTS = {
 
 @pytest.mark.parametrize(("name", "text"), MANIFESTS.values(), ids=MANIFESTS)
 def test_manifests_are_understood(tmp_path: Path, name: str, text: str) -> None:
-    lay(tmp_path, *TWO, "1.jpg", "2.jpg")
+    is_metadata = name.startswith("metadata")
+    lay(tmp_path, *(() if is_metadata else TWO), "1.jpg", "2.jpg")
     lay(tmp_path, name, content=text.format(folder=tmp_path).encode())
-    given = "." if name.startswith("metadata") else name
-    assert described(tmp_path, given) == "2 classes (cat, dog), 2 images"
+    given = "." if is_metadata else name
+    line = described(tmp_path, given).partition(", path from")[0]
+    assert line == "2 classes (cat, dog), 2 images"
 
 
 def test_a_list_of_paths_has_no_labels(tmp_path: Path) -> None:
@@ -268,13 +323,16 @@ def test_metadata_in_each_split_is_read(tmp_path: Path) -> None:
     assert described(tmp_path, ".") == "2 classes (cat, dog), train 2, test 2"
 
 
-def test_metadata_about_something_else_is_told_and_left_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_images_that_metadata_does_not_name_have_no_class(tmp_path: Path) -> None:
+    lay(tmp_path, *TWO, "1.jpg")
+    lay(tmp_path, "metadata.csv", content=b"file_name,label\n1.jpg,owl\n")
+    assert described(tmp_path, ".").startswith("1 class (owl), 3 images (2 unlabelled)")
+
+
+def test_metadata_about_something_else_is_told_and_left_alone(tmp_path: Path) -> None:
     lay(tmp_path, *TWO)
     lay(tmp_path, "metadata.csv", content=b"camera,lens\nx,y\n")
-    assert described(tmp_path, ".").startswith("2 classes (cat, dog), 2 images")
-    assert "labels no images: Manifest" in caplog.text
+    assert described(tmp_path, ".") == "2 classes (cat, dog), 2 images, 1 file left out: 1 .csv"
 
 
 def described(folder: Path, *given: str, **options: str) -> str:

@@ -12,8 +12,10 @@ from featx.data.folders import (
     _is_image,
     place_folders,
     read_tree,
+    vanished_folders,
 )
 from featx.data.image_formats import IMAGE_SUFFIXES
+from featx.features.results import Result
 
 PNG = _MAGIC[1] + b"\0" * 8
 
@@ -193,6 +195,107 @@ def test_class_folders_in_two_unicode_forms_are_one_class(tmp_path: Path) -> Non
     other = unicodedata.normalize("NFD", "café")
     root = lay(tmp_path, "train/café/1.jpg", "train/dog/1.jpg", f"test/{other}/2.jpg")
     assert {it.label for it in placed(root).values()} == {"café", "dog"}
+
+
+LABELLED = ("train/cat/1.jpg", "train/dog/1.jpg")
+
+
+@pytest.mark.parametrize("stray", ["figures/plot.png", "plot.png", "figures/2026/plot.png"])
+def test_stray_image_beside_the_splits_makes_no_class_of_an_unlabelled_one(
+    tmp_path: Path, stray: str
+) -> None:
+    found = placed(lay(tmp_path, *LABELLED, "test/1.jpg", stray))
+    assert found["test/1.jpg"] == Placement("", "test")
+    assert found[stray] == Placement()
+    assert found["train/cat/1.jpg"] == Placement("cat", "train")
+
+
+@pytest.mark.parametrize("layout", [LABELLED, ("train/1.jpg",)])
+def test_folder_of_images_beside_splits_is_no_class(
+    tmp_path: Path, layout: tuple[str, ...]
+) -> None:
+    found = placed(lay(tmp_path, *layout, "val/1.jpg", "figures/1.png"))
+    assert found["figures/1.png"] == Placement()
+    assert found["val/1.jpg"] == Placement("", "val")
+
+
+def test_images_beside_splits_keep_a_class_that_the_splits_have(tmp_path: Path) -> None:
+    found = placed(lay(tmp_path, *LABELLED, "test/cat/1.jpg", "cat/2.jpg"))
+    assert found["cat/2.jpg"] == Placement("cat")
+
+
+def test_classes_beside_one_called_train_with_folders_in_it_stay_classes(tmp_path: Path) -> None:
+    found = placed(lay(tmp_path, "car/1.jpg", "bus/2.jpg", "train/steam/3.jpg"))
+    assert {it.label for it in found.values()} == {"car", "bus", "steam"}
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "$RECYCLE.BIN", "lost+found", "thumbnails", "Thumbnails", "__MACOSX"]
+)
+def test_folders_of_systems_are_left_out_and_named(tmp_path: Path, name: str) -> None:
+    tree = read_tree(lay(tmp_path, "cat/1.jpg", f"cat/{name}/1.jpg", f"{name}/cat/1.jpg"))
+    assert tree.images == {("cat",): ["1.jpg"]}
+    assert sorted(tree.skipped) == sorted([(name,), ("cat", name)])
+
+
+@pytest.mark.parametrize("where", ["", "rep/", "reports/1-probe/"])
+def test_report_of_featx_among_the_images_changes_nothing(tmp_path: Path, where: str) -> None:
+    before = placed(lay(tmp_path, *LABELLED, "test/1.jpg"))
+    Result("probe", "photos", [{"spec": "hog", "accuracy": 0.5}]).save(tmp_path / where)
+    lay(tmp_path, f"{where}figures/ranking.png", f"{where}report.html", f"{where}thumbnails.json")
+    assert placed(str(tmp_path)) == before
+    assert not read_tree(str(tmp_path)).other
+
+
+def test_folder_called_figures_is_a_class_where_there_is_no_report(tmp_path: Path) -> None:
+    assert placed(lay(tmp_path, "figures/1.png"))["figures/1.png"] == Placement("figures")
+
+
+@pytest.mark.parametrize(
+    ("layout", "lost"),
+    [
+        (("cat/1.jpg", "dog/1.jpg", "bird/1.psd"), ["bird"]),
+        ((*LABELLED, "train/bird/1.psd"), ["train/bird"]),
+        ((*LABELLED, "test/1.psd", "val/1.jpg"), ["test"]),
+        (("cat/1.jpg", "dog/1.jpg", "bird/a/1.psd", "bird/b/1.psd"), ["bird"]),
+        (("cat/1.jpg", "dog/1.jpg", "docs/1.txt"), []),
+        (("cat/1.jpg", "cat/2.psd", "dog/1.jpg"), []),
+        (("cat/1.jpg", "cat/raw/1.psd", "dog/1.jpg"), []),
+        (("1.jpg", "raw/1.psd"), []),
+        ((*LABELLED, "test/1.jpg", "drawings/1.psd"), []),
+    ],
+)
+def test_folder_whose_images_are_not_read_vanishes_where_it_would_mean_something(
+    tmp_path: Path, layout: tuple[str, ...], lost: list[str]
+) -> None:
+    found = vanished_folders(read_tree(lay(tmp_path, *layout)))
+    assert ["/".join(parts) for parts in found] == lost
+
+
+def test_images_under_a_suffix_of_their_own_are_known_by_their_content(tmp_path: Path) -> None:
+    root = lay(tmp_path, "cat/1.jpg", "bird/1.scan", content=PNG)
+    assert vanished_folders(read_tree(root)) == {("bird",): {".scan": 1}}
+
+
+def test_folders_of_classes_beside_splits_keep_their_classes(tmp_path: Path) -> None:
+    found = placed(lay(tmp_path, *LABELLED, "test/cat/1.jpg", "extra/cat/2.jpg"))
+    assert (found["extra/cat/2.jpg"].label, found["extra/cat/2.jpg"].split) == ("cat", "")
+
+
+def test_folder_of_a_split_inside_one_of_its_name_is_passed_over(tmp_path: Path) -> None:
+    root = lay(tmp_path, "seg_train/seg_train/sea/1.jpg", "seg_test/seg_test/sea/1.jpg")
+    found = placed(lay(Path(root), "seg_pred/seg_pred/1.jpg"))
+    assert sorted((it.label, it.split) for it in found.values()) == [
+        ("", ""),
+        ("sea", "test"),
+        ("sea", "train"),
+    ]
+
+
+def test_splits_may_be_refused() -> None:
+    folders = [("train", "cat"), ("test",)]
+    found = place_folders(folders, has_splits=False)
+    assert [(it.label, it.split) for it in found.values()] == [("cat", ""), ("test", "")]
 
 
 def test_lists_of_dicoms_and_features_of_featx_are_no_images(tmp_path: Path) -> None:

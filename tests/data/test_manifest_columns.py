@@ -1,43 +1,54 @@
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 
-from featx.data.manifest_columns import PathResolver, is_known_column
+from featx.data.manifest_columns import find_columns, known_names
+from featx.errors import DatasetError
+
+HEADERS = {
+    "filename,class": "path filename, label class",
+    "file_name,text": "path file_name",
+    "Image,Species": "path Image, label Species",
+    "image_id,dx,dx_type,age": "path image_id, label dx",
+    "id,breed": "path id, label breed",
+    "id,file_name,category_id,category_name": "path file_name, label category_name",
+    "image,category,subset": "path image, label category, split subset",
+    "path,class,label": "path path, label label",
+    "IMG PATH,Class Name,Set": "path IMG PATH, label Class Name, split Set",
+    "image-path,target": "path image-path, label target",
+    "path,group,domain,split,label": "path path, label label, split split, domain domain, group "
+    "group",
+}
 
 
-def test_manifests_folder_comes_before_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("header", "meaning"), HEADERS.items())
+def test_columns_are_known_by_the_names_that_people_give_them(header: str, meaning: str) -> None:
+    names = header.split(",")
+    found = find_columns(names)
+    assert ", ".join(f"{it} {names[i]}" for it, i in found.items()) == meaning
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "image,file,label",
+            "M: columns 'image' and 'file' may each be the path; call the right "
+            "one 'path'. There are: image, file, label.",
+        ),
+        ("path,class,species", "M: columns 'class' and 'species' may each be the label"),
+        ("path,path", "M: column 'path' is there twice"),
+        ("caption,label", "M: no column 'path'; expected path,label.* got 'caption', 'label'"),
+        ("path;label", "Separate the columns by commas"),
+    ],
+)
+def test_what_may_be_read_in_two_ways_is_refused_with_the_columns(
+    header: str, message: str
 ) -> None:
-    (tmp_path / "sets").mkdir()
-    monkeypatch.chdir(tmp_path)
-    for file in ("a.jpg", "sets/a.jpg", "b.jpg"):
-        (tmp_path / file).touch()
-    resolver = PathResolver("sets/m.csv")
-    assert resolver.resolve("a.jpg") == "sets/a.jpg"
-    assert resolver.resolve("b.jpg") == "b.jpg"
-    assert resolver.resolve("c.jpg") == "sets/c.jpg"
+    with pytest.raises(DatasetError, match=message):
+        find_columns(header.split(","), where="M")
 
 
-def test_home_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "a.jpg").touch()
-    assert PathResolver("m.csv").resolve("~/a.jpg") == str(tmp_path / "a.jpg")
-
-
-def test_name_without_suffix_is_that_of_an_image(tmp_path: Path) -> None:
-    for file in ("1.txt", "1.png", "dr.smith.jpg"):
-        (tmp_path / file).touch()
-    resolver = PathResolver(str(tmp_path / "m.csv"))
-    assert resolver.resolve("1") == str(tmp_path / "1.png")
-    assert resolver.resolve("dr.smith") == str(tmp_path / "dr.smith.jpg")
-
-
-def test_file_whose_name_has_a_backslash_is_itself(tmp_path: Path) -> None:
-    (tmp_path / "a\\b.jpg").touch()
-    found = PathResolver(str(tmp_path / "m.csv")).resolve("a\\b.jpg")
-    assert found == str(tmp_path / "a\\b.jpg")
-
-
-@pytest.mark.parametrize("name", ["Path", "file-name", " image_id ", "Species"])
-def test_columns_are_known_however_they_are_written(name: str) -> None:
-    assert is_known_column(name)
+def test_column_of_groups_may_have_any_name() -> None:
+    assert find_columns(["path", "Patient ID"], "patient_id") == {"path": 0, "group": 1}
+    assert known_names(["a", "site", "image"], "site") == ["site", "image"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import unicodedata
 from pathlib import Path
@@ -68,7 +69,11 @@ def test_repeated_row_is_taken_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty; expected a first line 'path,label'"),
-        ("where,label\n", "line 1: no column 'path'; .* got 'where', 'label'"),
+        ("caption,label\n", "line 1: no column 'path'; .* got 'caption', 'label'"),
+        ("path,class,species\n", "line 1: columns 'class' and 'species' may each be the label"),
+        ('path,label\na.jpg,"cat\nb.jpg,dog\n', "line 2: .*Is a quote opened there that is not"),
+        ('path,label\na.jpg,x\nb.jpg,"cat\nc.jpg,"dog"\n', "line 3: .*Is a quote opened there"),
+        ('path,label\na.jpg,x\nb.jpg,"' + "y" * 200_000, "line 3: .*Is a quote opened there"),
         ("path;label\n", "Separate the columns by commas"),
         ("path,path\n", "line 1: column 'path' is there twice"),
         ("path,label\na.jpg\n", "line 2, column 'label': expected 2 fields, got 1"),
@@ -152,65 +157,110 @@ def test_labels_that_are_no_utf_8_are_refused_at_their_line(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("header", "message"),
+    ("text", "label"),
     [
-        ("image,file,label", "columns 'image' and 'file' could each be the path; rename one"),
-        ("path,class,species", "columns 'class' and 'species' could each be the label"),
+        ("a.jpg\nsub/b.png\n", None),
+        ("path\na.jpg\nsub/b.png\n", None),
+        ("# two images\n\na.jpg 0\nsub/b.png 1\n", ["0", "1"]),
+        ("a.jpg\tbig cat\nsub/b.png\tdog\n", ["big cat", "dog"]),
+        ("a.jpg,big cat\nsub/b.png,dog\n", ["big cat", "dog"]),
+        ("file,species\na.jpg,cat\nsub/b.png,dog\n", ["cat", "dog"]),
+        ("a.jpg cat\nsub/b.png", None),
     ],
 )
-def test_ambiguous_columns_are_refused_with_all_of_them(
-    tmp_path: Path, header: str, message: str
+def test_list_has_a_path_or_a_path_and_a_class_on_each_line(
+    tmp_path: Path, text: str, label: list[str] | None
 ) -> None:
-    with pytest.raises(DatasetError, match=f"{message}.*There are: {header.replace(',', ', ')}"):
-        read_manifest(written(tmp_path, f"{header}\na,b,c\n"))
+    found = read_manifest(written(tmp_path, text, "m.txt"))
+    assert found.label == label
+    assert found.path[1] == f"{tmp_path}/sub/b.png"
 
 
-def test_open_quote_is_refused_at_its_line(tmp_path: Path) -> None:
-    text = 'path,label\na.jpg,cat\nb.jpg,"big\nc.jpg,dog\nd.jpg,dog\n'
-    with pytest.raises(DatasetError, match=r"line 3: .*A quote that begins there is not closed"):
-        read_manifest(written(tmp_path, text))
+def test_path_with_blanks_keeps_them_in_a_list(tmp_path: Path) -> None:
+    found = read_manifest(written(tmp_path, "my cat.jpg 3\nmy dog.jpg 4\n", "m.txt"))
+    assert (found.path[0], found.label) == (f"{tmp_path}/my cat.jpg", ["3", "4"])
 
 
-def test_image_again_in_another_split_counts_once(tmp_path: Path) -> None:
-    file = written(tmp_path, "path,label,split\na.jpg,cat,train\n./a.jpg,cat,test\n")
-    found = read_manifest(file)
-    assert (found.split, found.n_in_other_splits) == (["train"], 1)
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        (pa.array([b"cat", "caf\u00e9".encode()]), ["cat", "caf\u00e9"]),
-        (pa.array([1.0, None]), ["1", ""]),
-        (pa.array([1.5, 2.0]), ["1.5", "2.0"]),
-        (pa.array(["cat", "dog"]).dictionary_encode(), ["cat", "dog"]),
-    ],
-    ids=["bytes", "whole numbers with a gap", "floats", "categories"],
-)
-def test_labels_of_parquet_are_text(tmp_path: Path, labels: pa.Array, expected: list[str]) -> None:
-    parquet.write_table(pa.table({"path": ["a", "b"], "label": labels}), tmp_path / "m.parquet")
-    assert read_manifest(str(tmp_path / "m.parquet")).label == expected
-
-
-def test_several_labels_of_an_image_are_refused_at_their_row(tmp_path: Path) -> None:
-    table = pa.table({"path": ["a", "b"], "label": [["cat"], ["cat", "dog"]]})
-    parquet.write_table(table, tmp_path / "m.parquet")
-    with pytest.raises(DatasetError, match=r"row 1, column 'label': expected one value, got sev"):
-        read_manifest(str(tmp_path / "m.parquet"))
+def test_lines_of_json_may_have_columns_of_their_own(tmp_path: Path) -> None:
+    text = '{"file_name": "a.jpg", "label": 3}\n\n{"file_name": "b.jpg", "split": "dev"}\n'
+    found = read_manifest(written(tmp_path, text, "m.jsonl"))
+    assert (found.label, found.split) == (["3", ""], ["", "val"])
+    assert found.renamed == {"path": "file_name"}
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("m.json", "{", "is no JSON"),
-        ("m.json", '{"a": 1}', "expected a list of objects, COCO's"),
-        ("m.json", '{"images": [{}], "annotations": [], "categories": []}', "missing in COCO's"),
-        ("m.json", "[1]", "entry 1: expected an object, got int"),
-        ("m.jsonl", '{"path": "a"}\n{"path"\n', "line 2 is no JSON"),
-        ("m.json", '[{"path": "a", "label": {"x": 1}}]', "entry 1, column 'label': .*an object"),
+        ("m.jsonl", '{"path": "a"}\n{"path"\n', r"m\.jsonl, line 2: "),
+        ("m.jsonl", '{"path": "a"}\n[]\n', "line 2: expected an object"),
+        ("m.json", "{", r"m\.json: "),
+        ("m.json", "[" * 100_000, r"m\.json: "),
+        ("m.json", '{"a": 1}', "expected a list of objects"),
+        ("m.json", '[{"path": "a", "label": ["x", "y"]}]', r"image 1, .*2 values \(x, y\)"),
+        ("m.json", '[{"path": "a", "label": {"x": 1}}]', "image 1, .*got an object"),
+        ("m.jsonl", '{"caption": "a"}', r"m\.jsonl: no column 'path'"),
     ],
 )
-def test_broken_json_is_one_line(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_error_in_json_names_its_place(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message) as raised:
         read_manifest(written(tmp_path, text, name))
     assert "\n" not in str(raised.value)
+
+
+def test_coco_and_label_studio_give_labels(tmp_path: Path) -> None:
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "annotations": [{"image_id": 1, "category_id": 5}, {"image_id": 1, "category_id": 5}],
+        "categories": [{"id": 5, "name": "cat"}],
+    }
+    assert read_manifest(written(tmp_path, json.dumps(coco), "m.json")).label == ["cat", ""]
+    small = [{"id": 4, "image": "a.jpg", "choice": "cat"}, {"id": 5, "image": "b.jpg"}]
+    small[1]["choice"] = {"choices": ["dog"]}
+    assert read_manifest(written(tmp_path, json.dumps(small), "m.json")).label == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "texts"),
+    [
+        ([b"cat", b"dog"], ["cat", "dog"]),
+        ([3.0, None], ["3", ""]),
+        ([0.5, float("nan")], ["0.5", ""]),
+        ([["cat"], []], ["cat", ""]),
+        ([True, False], ["True", "False"]),
+    ],
+)
+def test_labels_of_parquet_are_texts(
+    tmp_path: Path, labels: list[object], texts: list[str]
+) -> None:
+    parquet.write_table(pa.table({"path": ["a", "b"], "label": labels}), tmp_path / "m.parquet")
+    assert read_manifest(str(tmp_path / "m.parquet")).label == texts
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [([["cat"], ["a", "b"]], r"2 values \(a, b\)"), ([b"cat", b"caf\xe9"], "is no UTF-8")],
+)
+def test_labels_of_parquet_that_are_no_class_are_refused_at_their_row(
+    tmp_path: Path, label: list[object], message: str
+) -> None:
+    parquet.write_table(pa.table({"path": ["a", "b"], "label": label}), tmp_path / "m.parquet")
+    with pytest.raises(DatasetError, match=rf"row 2, column 'label': .*{message}"):
+        read_manifest(str(tmp_path / "m.parquet"))
+
+
+def test_images_of_hugging_face_in_parquet_are_read_by_their_paths(tmp_path: Path) -> None:
+    images = [{"bytes": b"x" * 9, "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}]
+    parquet.write_table(pa.table({"image": images, "label": [1, 2]}), tmp_path / "m.parquet")
+    found = read_manifest(str(tmp_path / "m.parquet"))
+    assert found.path == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+
+
+def test_image_named_in_two_splits_counts_in_the_first(tmp_path: Path) -> None:
+    text = "path,label,split\na.jpg,cat,train\n./a.jpg,cat,test\na.jpg,cat,train\n"
+    found = read_manifest(written(tmp_path, text))
+    assert (found.split, found.n_repeated, found.n_resplit) == (["train"], 2, 1)
+
+
+def test_column_called_set_is_a_split_only_where_all_its_values_are(tmp_path: Path) -> None:
+    assert read_manifest(written(tmp_path, "path,set\na,train\nb,\n")).split == ["train", ""]
+    assert read_manifest(written(tmp_path, "path,set\na,train\nb,blue\n")).split is None

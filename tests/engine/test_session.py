@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,44 @@ def test_groups_of_open_images_come_from_a_pattern() -> None:
         open_session(digits, groups="patient")
 
 
+class Notes(ProgressCallback):
+    """Remembers notes."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("name", ["extract", "probe", "transfer", "depth", "filters"])
+def test_every_function_says_once_what_it_understood(name: str, folder: Path) -> None:
+    notes = Notes()
+    RUNS[name](folder, domains=True, store=None, progress=notes)
+    said = [text for text in notes.texts if "classes (" in text]
+    assert said == [f"{folder}: 2 classes (cat, dog), 36 images, 2 domains (a, b)"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_function_takes_splits(name: str, folder: Path) -> None:
+    with pytest.raises(DatasetError, match="splits must be one of auto, none"):
+        RUNS[name](folder, splits="no", store=None)
+
+
+def test_nothing_is_said_of_images_that_are_open(folder: Path) -> None:
+    notes = Notes()
+    open_session(load_dataset(folder), progress=notes)
+    open_session([np.zeros((4, 4), np.uint8)], progress=notes)
+    assert notes.texts == []
+
+
+def test_files_left_out_are_counted_in_json_and_provenance(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "data")
+    (tmp_path / "data/a/notes.txt").touch()
+    result = probe(tmp_path / "data", "mean_color", n_splits=2, store=None)
+    assert result.to_dict()["n_ignored"] == result.provenance["n_ignored"] == 1
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_images_over_max_pixels_are_failures_of_every_function(name: str, folder: Path) -> None:
     result = RUNS[name](folder, domains=True, max_pixels=1000, store=None)
@@ -126,7 +165,7 @@ def test_a_value_range_acts_on_files_and_on_what_is_open(folder: Path) -> None:
 
 
 def test_names_may_come_from_an_iterator(folder: Path) -> None:
-    assert len(_open_data(folder.glob("*/cat"))) == 18
+    assert len(open_session(folder.glob("*/cat")).dataset) == 18
 
 
 @pytest.mark.parametrize("data", [[], np.empty((0, 4, 4)), Images([])])

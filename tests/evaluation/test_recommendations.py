@@ -34,7 +34,7 @@ def test_cheapest_of_the_tied_is_advised() -> None:
         row("color", 0.5, 0.1),
     ]
 
-    said = " ".join(advise_features(rows, "my photos", RULES))
+    said = " ".join(advise_features(rows, "'my photos'", RULES))
 
     assert "Cheapest that is no worse by the paired test (p = 0.50): hog" in said
     assert "featx probe 'my photos' -e hog" in said
@@ -53,7 +53,7 @@ def test_network_that_wins_has_the_command_that_trains_it() -> None:
     built = FineTunedClassifier(nn.Linear(2, 2))
 
     said = [
-        " ".join(advise_features(rows, "my photos", RULES, {"vgg16 full": network}))
+        " ".join(advise_features(rows, "'my photos'", RULES, {"vgg16 full": network}))
         for network in (typed, built)
     ]
 

@@ -108,7 +108,7 @@ def n_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_all_layers_come_out_of_one_pass(images: np.ndarray, n_passes: list[int]) -> None:
-    names = ["pool1", "fire3", "fire8", "-1", "features.12"]
+    names = ["pool1", "fire4", "fire9", "-1", "features.12"]
     rows = small(names, pooling="gap").fit_transform(images)
     assert sum(n_passes) == len(images) == 6
     assert np.array_equal(rows[:, -512:], rows[:, -1024:-512])
@@ -123,7 +123,7 @@ def test_columns_have_the_names_of_their_layers(images: np.ndarray) -> None:
 
 @pytest.mark.parametrize("tap", ["graph", "hooks"])
 def test_a_layer_alone_equals_it_among_others(tap: str, images: np.ndarray) -> None:
-    many = small(["fire1", "pool2", "logits"], tap=tap)
+    many = small(["fire2", "pool2", "logits"], tap=tap)
     rows, start = many.fit_transform(images), 0
     for name in many.layers:
         stop = start + many.n_features(name)
@@ -141,7 +141,7 @@ def test_alias_and_node_are_one_setting(alias: str) -> None:
 def test_every_way_of_asking_for_the_same_values_is_one_setting() -> None:
     same = [
         small("pool1", pooling="flatten"),
-        small(["fire1", "pool1"]),
+        small(["fire2", "pool1"]),
         small("pool1", batch_size=3, device="cpu", n_jobs=2),
         small("pool1", crop=48, interpolation="bilinear"),
     ]
@@ -151,7 +151,7 @@ def test_every_way_of_asking_for_the_same_values_is_one_setting() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"layer": "fire1"},
+        {"layer": "fire2"},
         {"pooling": "gap"},
         {"size": 49},
         {"crop": 40},
@@ -227,7 +227,7 @@ def test_pickle_holds_no_network(images: np.ndarray) -> None:
         ({"crop": 99}, ValueError, "larger than the resized picture"),
         ({"precision": "fp8"}, ValueError, "precision"),
         ({"resize": "torch", "interpolation": "lanczos"}, ValueError, "lanczos"),
-        ({"size": 2}, ModelError, "does not take pictures of 2x2 px"),
+        ({"size": 2}, ModelError, "does not take images of 2x2 px"),
     ],
 )
 def test_a_wrong_parameter_is_refused_at_fit(
@@ -358,3 +358,48 @@ def test_openvino_takes_deep_images() -> None:
         for backend in ("torch", "openvino")
     )
     np.testing.assert_allclose(rows, torch_rows, rtol=1e-3, atol=1e-4)
+
+
+def vit() -> Any:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 12, "depth": 4, "num_heads": 2}
+    return timm.models.VisionTransformer(**sizes, reg_tokens=2, num_classes=3).eval()
+
+
+@pytest.mark.parametrize("tap", ["graph", "hooks"])
+def test_last_blocks_are_those_of_the_linear_evaluation_of_dinov2(
+    tap: str, images: np.ndarray
+) -> None:
+    network, how = vit(), {"size": 32, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    features = CNNFeatures(network, "last2", tap=tap, pooling="cls", **how)
+    pixels = np.stack([features._prepare(image) for image in images])
+    batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        given = network.get_intermediate_layers(batch, 2, norm=True, return_prefix_tokens=True)
+    cls = torch.cat([prefix[:, 0] for _, prefix in given], dim=1)
+    mean = torch.cat([tokens.mean(1) for tokens, _ in given], dim=1)
+    assert np.allclose(features.fit_transform(images), cls, atol=1e-5)
+    rows = features.set_params(pooling="mean").fit_transform(images)
+    assert np.allclose(rows, mean, atol=1e-5)
+
+
+def test_last_blocks_share_a_pass_with_a_block_that_is_not_normed(images: np.ndarray) -> None:
+    network = vit()
+    both = CNNFeatures(network, ["block4", "last2"], size=32).fit_transform(images)
+    alone = CNNFeatures(network, "block4", size=32).fit_transform(images)
+    assert both.shape[1] == 3 * 12
+    assert np.allclose(both[:, :12], alone, atol=1e-5)
+    assert not np.allclose(both[:, :12], both[:, 24:], atol=1e-2)
+
+
+def test_last_blocks_have_a_fingerprint_of_their_own() -> None:
+    network = vit()
+    names = ["block4", "last1", "last2", "last3"]
+    settings = [CNNFeatures(network, name, size=32).settings(name)["layer"] for name in names]
+    assert settings == [
+        "blocks.3",
+        "norm(blocks.3)",
+        "norm(blocks.2, blocks.3)",
+        "norm(blocks.1, blocks.2, blocks.3)",
+    ]

@@ -342,3 +342,18 @@ def test_batches_larger_than_memory_are_refused_before_training(
 def test_labels_that_are_no_classes_are_refused(photos: list[str], y: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         FineTunedClassifier().fit(photos, y)
+
+
+def test_features_of_a_network_that_the_head_follows_are_extracted_once(photos: list[str]) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    notes = Notes()
+    classifier = FineTunedClassifier(network, train="head", **{**SMALL, "epochs": 0})
+    classifier.fit(photos, LABELS, progress=notes)
+    assert any("are extracted once and kept" in text for text in notes.texts)
+    assert classifier.predict(photos).shape == (12,)
+
+
+def test_batches_of_one_image_under_batch_norm_are_one_line(photos: list[str]) -> None:
+    parameters = {**SMALL, "batch_size": 1, "hidden": (4,), "head_norm": True}
+    with pytest.raises(ModelError, match=r"BatchNorm1d\): ValueError: Expected more than 1 value"):
+        FineTunedClassifier(train="head", **parameters).fit(photos, LABELS)

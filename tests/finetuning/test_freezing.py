@@ -25,8 +25,8 @@ def test_train_from_a_layer_takes_that_and_all_deeper() -> None:
 def test_name_of_a_block_means_the_whole_of_it() -> None:
     made = prepare()
 
-    assert _module_of(made.table, "fire8") == "features.12"
-    names = trained(made, train="fire8")
+    assert _module_of(made.table, "fire9") == "features.12"
+    names = trained(made, train="fire9")
     assert len(names) == 8
     assert all(name.startswith(("features.12", "classifier")) for name in names)
 

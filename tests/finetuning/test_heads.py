@@ -162,6 +162,44 @@ def test_network_without_a_classifier_gets_a_head_after_its_output(
     assert torch.equal(again(images), made.network(images))
 
 
+@pytest.mark.parametrize(
+    ("model", "pooling", "n_columns"),
+    [
+        ("vit_tiny_patch16_224", "mean", 192),
+        ("vit_tiny_patch16_224", "cls+mean", 384),
+        ("vit_small_patch14_dinov2", "mean", 384),
+        ("deit_tiny_distilled_patch16_224", "cls", 192),
+        ("swin_tiny_patch4_window7_224", "max", 768),
+    ],
+)
+def test_tokens_go_into_the_head_pooled_as_asked(model: str, pooling: str, n_columns: int) -> None:
+    timm = pytest.importorskip("timm")
+    plan = find_config(f"timm/{model}", weights="random", size=224)
+    made = prepare_network(plan, 2, Head(pooling=pooling))
+    images = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():
+        tokens = made.network.body.network.forward_features(images)  # type: ignore[operator, union-attr]
+        rows = made.network.head[0](tokens)  # type: ignore[index]
+        assert torch.equal(made.network(images), made.network.head[1](rows))  # type: ignore[index]
+    n_prefix = getattr(timm.create_model(model), "num_prefix_tokens", 0)
+    expected = {
+        "cls": lambda: tokens[:, 0],
+        "mean": lambda: tokens[:, n_prefix:].mean(1),
+        "cls+mean": lambda: torch.cat([tokens[:, 0], tokens[:, n_prefix:].mean(1)], 1),
+        "max": lambda: tokens.amax((1, 2)),
+    }[pooling]()
+    assert rows.shape == (2, n_columns)
+    assert torch.allclose(rows, expected, atol=1e-6)
+    again = operate(plan.source.build(plan.weights), made.surgeries)
+    again.load_state_dict(made.network.state_dict())
+    assert torch.equal(again.eval()(images), made.network(images))
+
+
+def test_pooling_where_the_network_pools_by_itself_is_refused() -> None:
+    with pytest.raises(ModelError, match="pooling='mean' needs a network of timm"):
+        prepare("squeezenet1_0", pooling="mean")
+
+
 def test_rectifier_after_the_classifier_is_removed() -> None:
     made = prepare("squeezenet1_0")
     nn.init.constant_(made.network.get_submodule(made.head).bias, -9)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from torch import nn
 from featx.engine.extraction import extract
 from featx.errors import ModelError, TrainingError
 from featx.evaluation.prediction import _predict_folder, predict
+from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.finetuning.model_folder import _load_folder, save_folder
 from featx.networks.module_state import state_digest
@@ -150,3 +151,14 @@ def test_folder_written_anew_while_it_predicts_is_refused(
     monkeypatch.setattr("featx.evaluation.prediction.extract", extract_late)
     with pytest.raises(ModelError, match="was written anew while it was read; run again"):
         _predict_folder(path, photos, store=None)
+
+
+def test_a_network_tuned_at_another_size_is_read_again(photos: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    parameters = {**SMALL, "size": 64, "weights": "random", "train": "head", "pooling": "mean"}
+    tuned = FineTunedClassifier("timm/vit_tiny_patch16_224", **parameters).fit(photos, LABELS)
+    folder = save_folder(tuned, tmp_path / "mine")
+    again = _load_folder(folder)
+    np.testing.assert_allclose(again.predict_proba(photos), tuned.predict_proba(photos), atol=1e-5)
+    features = CNNFeatures(str(folder), "-1", size=96).fit_transform(photos[:1])
+    assert features.shape == (1, 192)

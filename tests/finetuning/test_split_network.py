@@ -9,6 +9,8 @@ from torch import nn
 from featx.finetuning.heads import Head, prepare_network
 from featx.finetuning.split_network import find_tail
 from featx.networks.configs import find_config
+from featx.networks.hooks import HookedNetwork
+from featx.networks.pooling import Tap
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,29 @@ def test_body_and_tail_give_what_the_network_gives(model: str, boundary: str, la
 
     assert layer in made.table.recording.nodes[index.index].names
     torch.testing.assert_close(tail(kept[0]), logits)
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "node", "original"),
+    [
+        ("vit_tiny_patch16_224", {"pooling": "mean"}, "body.network.norm", "norm"),
+        ("vit_small_patch14_dinov2", {}, "body", "getitem_2"),
+    ],
+)
+def test_what_a_head_follows_is_cut_off_under_its_own_name(
+    model: str, head: dict[str, Any], node: str, original: str
+) -> None:
+    pytest.importorskip("timm")
+    plan = find_config(f"timm/{model}", weights="random", size=224)
+    made = prepare_network(plan, 3, Head(**head))
+    batch = torch.rand(2, 3, 224, 224)
+    found = find_tail(made, made.table.recording.entered["head"])
+    assert found is not None
+    assert (found[0].node, made.original(found[0])) == (node, original)
+    with torch.no_grad():
+        (rows,) = HookedNetwork(made.network, [Tap(found[0], "flatten", (node,))])(batch)
+        logits = found[1](rows.reshape(-1, *found[0].shape))
+        torch.testing.assert_close(logits, made.network(batch))
 
 
 def test_network_that_cannot_be_traced_has_no_tail() -> None:

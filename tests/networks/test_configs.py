@@ -70,5 +70,5 @@ def test_layers_have_the_shapes_that_the_network_gives() -> None:
 
 
 def test_images_too_small_for_a_network_are_refused_by_size() -> None:
-    with pytest.raises(ModelError, match="lenet does not take pictures of 8x8 px"):
+    with pytest.raises(ModelError, match="lenet does not take images of 8x8 px"):
         list_layers("lenet", size=8)

@@ -4,7 +4,7 @@ import pytest
 import torchvision
 from torch import nn
 
-from featx.errors import LayerError
+from featx.errors import LayerError, ModelError
 from featx.networks.configs import list_layers
 from featx.networks.layers import LayerTable
 from featx.networks.tracing import record
@@ -38,9 +38,50 @@ def test_vgg_with_batch_norm_has_the_rectifier_after_it() -> None:
     assert nodes("vgg16_bn", "conv1_1", "relu_conv1_1") == ["features.0", "features.2"]
 
 
-def test_squeezenet_is_numbered_by_execution() -> None:
-    found = nodes("squeezenet1_0", "pool1", "pool2", "pool3", "fire1", "fire8")
-    assert found == [f"features.{number}" for number in (2, 6, 11, 3, 12)]
+@pytest.mark.parametrize(
+    ("model", "numbers"),
+    [
+        ("squeezenet1_0", [3, 4, 5, 7, 8, 9, 10, 12]),
+        ("squeezenet1_1", [3, 4, 6, 7, 9, 10, 11, 12]),
+    ],
+)
+def test_fire_modules_are_numbered_2_to_9_as_in_their_paper(model: str, numbers: list[int]) -> None:
+    found = nodes(model, *(f"fire{i}" for i in range(2, 10)))
+    assert found == [f"features.{number}" for number in numbers]
+    with pytest.raises(LayerError):
+        list_layers(model).find("fire1")
+
+
+def test_squeezenet_pools_are_numbered_by_execution() -> None:
+    found = nodes("squeezenet1_0", "pool1", "pool2", "pool3")
+    assert found == [f"features.{number}" for number in (2, 6, 11)]
+
+
+@pytest.mark.parametrize(
+    ("model", "n_blocks", "last"),
+    [
+        ("convnext_atto", 12, "stages.3.blocks.1"),
+        ("swinv2_tiny_window8_256", 12, "layers.3.blocks.1"),
+        ("davit_tiny", 12, "stages.3.blocks.0.1"),
+        ("nest_tiny", 12, "levels.2.transformer_encoder.7"),
+        ("pit_ti_224", 12, "transformers.2.blocks.3"),
+        ("pvt_v2_b0", 8, "stages.3.blocks.1"),
+        ("twins_pcpvt_small", 16, "blocks.3.2"),
+        ("coat_lite_tiny", 8, "serial_blocks4.1"),
+        ("tnt_b_patch16_224", 12, "blocks.11.add_4"),
+        ("crossvit_tiny_240", 3, "blocks.2"),
+    ],
+)
+def test_blocks_are_those_of_the_paper(model: str, n_blocks: int, last: str) -> None:
+    table = list_layers(f"timm/{model}")
+    assert last in table.recording.nodes[table.find(f"block{n_blocks}").index].names
+    with pytest.raises(LayerError):
+        table.find(f"block{n_blocks + 1}")
+
+
+def test_a_stage_that_holds_blocks_is_none() -> None:
+    table = list_layers("timm/convnext_atto")
+    assert table.find("stage4") == table.find("block12") == table.find("stages.3")
 
 
 def test_resnet_containers_are_stages_and_blocks() -> None:
@@ -186,3 +227,35 @@ def test_penultimate_goes_into_the_classifier_that_a_network_declares(name: str)
     table = LayerTable("it", record(network, (size, size)))
     assert table.find("-1").shape == (network.num_features,)
     assert table.find("logits").shape == table.find("output").shape == (7,)
+
+
+def test_last_blocks_are_several_layers_in_order() -> None:
+    table = list_layers("timm/vit_tiny_patch16_224")
+    assert [layer.alias for layer in table.parts("last3")] == ["block10", "block11", "block12"]
+    assert table.parts("block2") == [table.find("block2")]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "reason"),
+    [
+        ("resnet18", "last2", "resnet18 has blocks of feature maps. Name its layers"),
+        ("alexnet", "last2", "alexnet has no blocks"),
+        ("vit_b_16", "last13", "needs 13 blocks of tokens.* vit_b_16 has 12 blocks"),
+    ],
+)
+def test_last_blocks_that_are_none_are_refused(model: str, name: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        list_layers(model).parts(name)
+
+
+@pytest.mark.parametrize(
+    ("model", "norm"),
+    [
+        ("vit_b_16", "encoder.ln"),
+        ("timm/vit_tiny_patch16_224", "norm"),
+        ("timm/beit_base_patch16_224", None),
+    ],
+)
+def test_the_final_norm_is_the_one_that_takes_tokens(model: str, norm: str | None) -> None:
+    found = list_layers(model).final_norm()
+    assert (None if found is None else found.name) == norm

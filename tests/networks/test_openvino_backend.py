@@ -106,7 +106,7 @@ def both(model: object, layer: object, **how: object) -> tuple[CNNFeatures, CNNF
 @pytest.mark.parametrize(
     ("model", "layer", "pooling"),
     [
-        ("squeezenet1_0", ["pool1", "fire5", "penultimate"], "flatten"),
+        ("squeezenet1_0", ["pool1", "fire6", "penultimate"], "flatten"),
         ("squeezenet1_0", "pool3", "gem"),
         ("alexnet", ["conv1", "pool1", "relu_fc7", "logits"], "flatten"),
         ("resnet18", ["conv1", "stage2", "penultimate"], "grid=2"),

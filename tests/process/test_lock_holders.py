@@ -68,7 +68,7 @@ def test_reader_is_named_where_nobody_writes(file: Path) -> None:
     assert find_lock_holder(file) == f"process 16 on {platform.node()}"
 
 
-@pytest.mark.parametrize("process", [os.getpid(), 0])
+@pytest.mark.parametrize("process", [os.getpid(), 0], ids=["own", "outside"])
 def test_own_locks_and_those_from_outside_a_container_name_nobody(file: Path, process: int) -> None:
     line = f"3: POSIX  ADVISORY  WRITE {process} 08:01:{file.stat().st_ino} 0 EOF\n"
     (file.parent / "locks").write_text(line)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from featx._imports import import_torchvision
+from featx.networks.sources.torchvision import image_networks
 from featx.networks.weights import download_folder
 
 
@@ -59,7 +60,7 @@ def _featxnet() -> ModelInfo:
 
 def _torchvision_models() -> Iterator[ModelInfo]:
     models = import_torchvision().models
-    for name in models.list_models(module=models):
+    for name in image_networks(models):
         known = models.get_model_weights(name)
         if not len(known):
             yield ModelInfo(name, "torchvision", (), is_local=False)

@@ -13,6 +13,7 @@ from torch import nn
 from featx.errors import ModelError, WeightsError
 from featx.networks.module_identity import ModuleIdentity, identify
 from featx.networks.module_state import copy_module, state_digest
+from featx.networks.network_errors import name_network
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.random_weights import draw_anew
 from featx.networks.sources.base import (
@@ -94,17 +95,17 @@ class CallableSource(ModuleSource):
 def _call(name: str) -> nn.Module:
     """What the callable of a name returns."""
     package, _, attribute = name.partition(":")
-    try:
+    with name_network(f"Model {name!r}", "cannot be imported"):
         found: Any = importlib.import_module(package)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"Model {name!r} cannot be imported: {error}.") from error
-    module = found if isinstance(found, nn.Module) else found()
+    with name_network(f"Model {name!r}", "cannot be made"):
+        module = found if isinstance(found, nn.Module) else found()
     if not isinstance(module, nn.Module):
         raise ModelError(f"{name} gave {type(module).__name__}; expected an nn.Module.")
     return module
 
 
 def _preprocessing_of(module: nn.Module) -> Preprocessing:
-    return _preprocessing(getattr(module, "preprocessing", None))
+    with name_network(type(module).__name__, "does not give its preprocessing"):
+        return _preprocessing(getattr(module, "preprocessing", None))

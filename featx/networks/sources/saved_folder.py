@@ -97,7 +97,16 @@ class FolderSource(Source):
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
         """What the network that the folder names is built with."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
-            return self._resolve(self.card["model"]).options(preprocessing)
+            source = self._resolve(self.card["model"])
+            options = source.options(preprocessing)
+            is_own_size = preprocessing.crop == source.preprocessing().crop
+            return options if is_own_size else dict(source.resized(options, preprocessing))
+
+    def resized(
+        self, options: Mapping[str, Any], preprocessing: Preprocessing
+    ) -> Mapping[str, Any]:
+        """What the network that the folder names is built with for images of another size."""
+        return self.options(preprocessing)
 
     def build(self, weights: Weights) -> nn.Module:
         """The network, with a head for the folder's classes."""

@@ -1,4 +1,4 @@
-"""torchvision's classification networks."""
+"""torchvision's networks for classification and segmentation, and the backbones of detectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from featx._imports import import_torchvision
 from featx.errors import ModelError, WeightsError, did_you_mean
@@ -17,22 +17,57 @@ from featx.networks.weights import (
     read_state,
 )
 
+_NO_IMAGE = {
+    "video": "takes clips of video",
+    "optical_flow": "takes pairs of images",
+    "quantization": "computes in 8 bits, without values that could be tapped; use the network "
+    "without quantized_",
+}
+"""Kinds of networks of which one image is no legal input, and why."""
+
+_SIZES = {
+    "ssd300_vgg16": 300,
+    "ssdlite320_mobilenet_v3_large": 320,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": 320,
+}
+_DETECTOR_SIZE = 800
+"""Of images, in px: what detectors bring the short side to where nothing else is said."""
+
+_CHANNELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "ssd300_vgg16": ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3),
+    "ssdlite320_mobilenet_v3_large": ((0.5,) * 3, (0.5,) * 3),
+}
+"""Mean and standard deviation of detectors other than ImageNet's."""
+
+_SUBSAMPLED = "pool"
+"""Level of Faster R-CNN that has every other value of the level before it."""
+
+_EPS_ZERO = re.compile(r"(faster|mask|keypoint)rcnn_resnet50_fpn|retinanet_resnet50_fpn")
+"""Detectors whose weights COCO_V1 torchvision runs with batch norms that add no eps."""
+
 
 class TorchvisionSource(Source):
-    """A classification network of torchvision.
+    """A network of torchvision that takes single images.
+
+    Of a detector it is the backbone, under the names that it has in the detector: what comes after
+    makes boxes, as many as it finds.
 
     Raises
     ------
     ModelError
-        If torchvision has none of that name.
+        If torchvision has none of that name, or it takes no single images.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._api = models = import_torchvision().models
-        known = models.list_models(module=models)
+        for task, reason in _NO_IMAGE.items():
+            if name in models.list_models(module=getattr(models, task)):
+                raise ModelError(f"{name} takes no single images: it {reason}.")
+        known = image_networks(models)
         if name not in known:
             raise ModelError(_unknown(name, ["featxnet", "lenet", *known]))
+        self._is_detector = name in models.list_models(module=models.detection)
 
     @property
     def identity(self) -> str:
@@ -42,7 +77,16 @@ class TorchvisionSource(Source):
     def build(self, weights: Weights) -> nn.Module:
         """The network as its published weights expect it, without auxiliary heads."""
         builder = self._api.get_model_builder(self.name)
-        return builder(weights=None, **self._options(), **weights.options)
+        options = dict(weights.options)
+        eps = options.pop("eps", None)
+        network: nn.Module = builder(weights=None, **self._options(), **options)
+        if not self._is_detector:
+            return network
+        backbone = _Backbone(network)
+        for part in backbone.modules():
+            if eps is not None and isinstance(part, nn.BatchNorm2d):
+                part.eps = eps
+        return backbone
 
     def published(self, weights: str) -> Weights:
         """Weights of a name such as ``IMAGENET1K_V1``, or torchvision's default."""
@@ -59,6 +103,8 @@ class TorchvisionSource(Source):
 
     def preprocessing(self) -> Preprocessing:
         """What the first weights torchvision published expect: a file is mostly of that kind."""
+        if self._is_detector:
+            return _detector_preprocessing(self.name)
         first = next(iter(self._api.get_model_weights(self.name)), None)
         return _torchvision_preprocessing(first) if first is not None else Preprocessing()
 
@@ -70,13 +116,19 @@ class TorchvisionSource(Source):
         file_name = chosen.url.rpartition("/")[2]
         hashes = re.search(r"-([0-9a-f]{8,})\.", file_name)
         prefix = hashes.group(1) if hashes else None
-        preprocessing = _torchvision_preprocessing(chosen)
+        options: dict[str, Any] = {}
+        if self._is_detector:
+            preprocessing = _detector_preprocessing(self.name)
+            if chosen.name == "COCO_V1" and _EPS_ZERO.fullmatch(self.name):
+                options = {"eps": 0.0}
+        else:
+            preprocessing = _torchvision_preprocessing(chosen)
         return Weights(
             name=f"{self.name}.{chosen.name}",
             digest=f"torchvision:{file_name}",
             preprocessing=preprocessing,
             read=lambda: read_state(fetch(chosen.url, hash_prefix=prefix)),
-            options=self.options(preprocessing),
+            options={**self.options(preprocessing), **options},
             url=chosen.url,
         )
 
@@ -84,12 +136,41 @@ class TorchvisionSource(Source):
         parameters = inspect.signature(self._api.get_model_builder(self.name)).parameters
         if self.name in ("googlenet", "inception_v3"):
             return {"aux_logits": False, "init_weights": False, "transform_input": True}
-        return {"progress": False} if "progress" in parameters else {}
+        options: dict[str, Any] = {"progress": False} if "progress" in parameters else {}
+        if "weights_backbone" in parameters:  # By default it downloads them.
+            options["weights_backbone"] = None
+        return options
+
+
+class _Backbone(nn.Module):
+    """A detector up to its maps, each level's, of which the deepest is the output."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.backbone: nn.Module = detector.get_submodule("backbone")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``(n, c, h, w)`` of the deepest level."""
+        levels: dict[str, Tensor] = self.backbone(x)
+        return [maps for name, maps in levels.items() if name != _SUBSAMPLED][-1]
+
+
+def image_networks(models: Any) -> list[str]:
+    """Names of the networks of ``torchvision.models`` that take single images."""
+    parts = (models, models.segmentation, models.detection)
+    return [name for part in parts for name in models.list_models(module=part)]
+
+
+def _detector_preprocessing(name: str) -> Preprocessing:
+    size = _SIZES.get(name, _DETECTOR_SIZE)
+    how = Preprocessing(resize=size, crop=(size, size))
+    mean, std = _CHANNELS.get(name, (how.mean, how.std))
+    return how.override(mean=mean, std=std)
 
 
 def _torchvision_preprocessing(weights: Any) -> Preprocessing:
     preset = weights.transforms()
-    crop = preset.crop_size[0]
+    crop = getattr(preset, "crop_size", preset.resize_size)[0]  # Of segmentation there is none.
     return Preprocessing(
         resize=preset.resize_size[0],
         crop=(crop, crop),

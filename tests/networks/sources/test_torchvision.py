@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 
 from featx.errors import ModelError, WeightsError
+from featx.extractors.cnn import CNNFeatures
 from featx.networks.configs import list_layers
 from featx.networks.sources.finding import find_source
 
@@ -76,3 +78,71 @@ def test_downloaded_weights_are_those_of_the_address(
     read = find_source("squeezenet1_1").weights("default").read
     assert read is not None
     assert read()["features.0.weight"].shape == (64, 3, 3, 3)
+
+
+DETECTORS = torchvision.models.list_models(module=torchvision.models.detection)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_preprocessing_of_a_detector_is_its_own(name: str) -> None:
+    with torch.device("meta"):
+        transform: Any = torchvision.models.get_model(name, weights_backbone=None).transform
+    how = find_source(name).weights("default").preprocessing
+    assert how.crop[0] == how.resize == (transform.fixed_size or transform.min_size)[-1]
+    assert (list(how.mean), list(how.std)) == (transform.image_mean, transform.image_std)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", "backbone.fpn.layer_blocks.1.0"),
+        ("ssdlite320_mobilenet_v3_large", "backbone.extra.3"),
+        ("deeplabv3_mobilenet_v3_large", "classifier.3"),
+        ("lraspp_mobilenet_v3_large", "output"),
+    ],
+)
+def test_dense_networks_are_tapped_as_they_run(name: str, layer: str, tmp_path: Path) -> None:
+    network = torchvision.models.get_model(name, weights_backbone=None).eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    features = CNNFeatures(name, layer, weights=tmp_path / "w.pth", size=64, pooling="gap")
+    how = features._plan().preprocessing
+    batch = (torch.from_numpy(images / 255) - torch.tensor(how.mean)) / torch.tensor(how.std)
+    seen: list[torch.Tensor] = []
+    if layer != "output":
+        part = network.get_submodule(layer)
+        part.register_forward_hook(lambda *args: seen.append(args[-1]))
+    with torch.no_grad():
+        maps = batch.permute(0, 3, 1, 2).float()
+        output = network.backbone(maps) if name in DETECTORS else network(maps)
+    expected = (seen[0] if seen else output["out"]).mean((2, 3))
+    assert np.allclose(features.fit_transform(images), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_detectors_last_layer_is_its_deepest_level() -> None:
+    assert list_layers("fasterrcnn_resnet50_fpn").find("-1").node == "backbone.fpn.layer_blocks.3.0"
+    assert list_layers("fcn_resnet50").find("-1").node == "classifier.2"
+
+
+@pytest.mark.parametrize(
+    ("name", "eps"), [("retinanet_resnet50_fpn", 0.0), ("fcos_resnet50_fpn", 1e-5)]
+)
+def test_batch_norms_of_published_detectors_are_torchvisions(name: str, eps: float) -> None:
+    source = find_source(name)
+    with torch.device("meta"):
+        network = source.build(source.weights("default"))
+    norms = [it for it in network.modules() if isinstance(it, torch.nn.BatchNorm2d)]
+    assert {norm.eps for norm in norms} == {eps}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("r3d_18", "takes clips of video"),
+        ("raft_small", "takes pairs of images"),
+        ("quantized_resnet18", "computes in 8 bits"),
+    ],
+)
+def test_networks_of_which_one_image_is_no_input_are_refused(name: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=f"{name} takes no single images: it {reason}"):
+        find_source(name)

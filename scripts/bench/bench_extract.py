@@ -41,7 +41,7 @@ from featx.store.shards import write_shard
 
 WORK = "squeezenet1_0:pool1,squeezenet1_0:-1,alexnet:pool1,alexnet:-1,resnet50:pool1,resnet50:-1"
 SIX = {
-    "squeezenet1_0": ["pool1", "pool2", "fire5", "fire7", "pool3", "-1"],
+    "squeezenet1_0": ["pool1", "pool2", "fire6", "fire8", "pool3", "-1"],
     "alexnet": ["pool1", "pool2", "conv4", "pool5", "fc6", "fc7"],
     "resnet50": ["pool1", "stage1", "stage2", "stage3", "stage4", "-1"],
 }

@@ -39,7 +39,7 @@ from featx.extractors.cnn import CNNFeatures
 
 LAYERS = {
     "alexnet": ("pool1", "conv5", "fc7"),
-    "squeezenet1_0": ("pool1", "fire5", "penultimate"),
+    "squeezenet1_0": ("pool1", "fire6", "penultimate"),
     "resnet50": ("conv1", "stage2", "penultimate"),
 }
 """Layers compared with the processor; the last is the one that is timed."""

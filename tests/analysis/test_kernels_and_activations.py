@@ -101,7 +101,7 @@ def test_a_channel_of_pansies(shared: Callable[[str], Path], store: FeatureStore
     _, found = find_activating_images(
         [shared("data/flowers17") / name for name in ("iris", "pansy", "tulip")],
         "squeezenet1_0",
-        "fire6",
+        "fire7",
         channels=[214],
         weights=shared("weights/squeezenet1_0-imagenet.pth"),
         store=store,

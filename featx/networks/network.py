@@ -49,7 +49,7 @@ second."""
 
 _MAX_COMPARED = 5_000_000_000
 """Multiply-adds up to which a graph is compared with its network at full size: .2 s of a core.
-Beyond it half the size will do, where the network takes that."""
+Beyond it half the size will do, where the network takes that, else one image in place of two."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -340,6 +340,7 @@ class Network:
                 return self._traced.cut(taps, (height // 2, width // 2))
             except Exception as error:  # A vision transformer takes one size alone.
                 logger.debug("%s at half its size: %s", self.plan.source.name, one_line(error))
+            return self._traced.cut(taps, n_images=1)
         return self._traced.cut(taps)
 
 

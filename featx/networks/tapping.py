@@ -59,9 +59,11 @@ class Traced:
     @cached_property
     def nodes(self) -> Mapping[str, fx.Node]:
         """Every node that makes a tensor, by the name that the tensor has in the network."""
-        return self._run(frozenset(), self._size).nodes
+        return self._run(frozenset(), noise(self.network, self._size)).nodes
 
-    def cut(self, taps: Sequence[Tap], size: tuple[int, int] | None = None) -> fx.GraphModule:
+    def cut(
+        self, taps: Sequence[Tap], size: tuple[int, int] | None = None, n_images: int = 2
+    ) -> fx.GraphModule:
         """Module that gives the rows of each tap, and stops after the deepest.
 
         The graph is not always the network: code that looks at its input's type, or catches an
@@ -73,6 +75,8 @@ class Traced:
         taps : sequence of Tap
         size : tuple of int, optional
             Height and width of the images of this comparison; by default the network's own.
+        n_images : int, default=2
+            Of this comparison.
 
         Raises
         ------
@@ -81,10 +85,10 @@ class Traced:
         ModelError
             If a tap's tensor is not the network's.
         """
-        size = size or self._size
-        named = self._run(frozenset(tap.names[0] for tap in taps), size)
+        images = noise(self.network, size or self._size, n_images)
+        named = self._run(frozenset(tap.names[0] for tap in taps), images)
         nodes = [named.nodes[tap.names[0]] for tap in taps]
-        self._compare(taps, [named.values[tap.names[0]] for tap in taps], size)
+        self._compare(taps, [named.values[tap.names[0]] for tap in taps], images)
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         graph.graph_copy(self.graph, copies)
@@ -95,21 +99,19 @@ class Traced:
         graph.output(tuple(rows))
         return fx.GraphModule(self.network, graph).eval()
 
-    def _run(self, until: Set[str], size: tuple[int, int]) -> _NamingInterpreter:
+    def _run(self, until: Set[str], images: Tensor) -> _NamingInterpreter:
         """A run of the graph up to the last of some names; all of it without."""
         module = fx.GraphModule(self.network, self.graph)
         named = _NamingInterpreter(module, Namer(self.network), until)
         with torch.no_grad():
-            named.run_until(noise(self.network, size))
+            named.run_until(images.clone())  # Its marks are those of this run.
         return named
 
-    def _compare(
-        self, taps: Sequence[Tap], values: Sequence[Tensor], size: tuple[int, int]
-    ) -> None:
+    def _compare(self, taps: Sequence[Tap], values: Sequence[Tensor], images: Tensor) -> None:
         """Raise unless the graph's tensors are those of the network as it runs."""
         flat = [replace(tap, pooling="flatten", norm="") for tap in taps]
         with torch.no_grad():
-            expected = HookedNetwork(self.network, flat)(noise(self.network, size))
+            expected = HookedNetwork(self.network, flat)(images)
         for tap, value, rows in zip(taps, values, expected):
             share = deviation(value, rows) if len(value) == len(rows) else math.inf
             tolerance = _TOLERANCES.get(rows.dtype, _TOLERANCES[torch.float32])
@@ -117,15 +119,15 @@ class Traced:
                 raise ModelError(f"the graph's {tap.layer.node!r} deviates by {share:.1e}")
 
 
-def noise(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    """Images of noise ``(2, 3, h, w)`` for a comparison: blank ones would hide differences.
+def noise(network: nn.Module, size: tuple[int, int], n_images: int = 2) -> Tensor:
+    """Images of noise ``(n, 3, h, w)`` for a comparison: blank ones would hide differences.
 
     They are not as many as in the recorded run, so that a tensor of which the first dimension
     is not that of the images shows itself by its shape.
     """
     parameter = next(network.parameters(), torch.zeros(0))
     images = torch.randn(
-        2, count_input_bands(network), *size, generator=torch.Generator().manual_seed(0)
+        n_images, count_input_bands(network), *size, generator=torch.Generator().manual_seed(0)
     )
     return images.to(parameter.device)
 

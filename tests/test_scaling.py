@@ -15,13 +15,13 @@ import json, sys, threading
 from pathlib import Path
 import numpy as np
 from featx import extract
-from featx.streaming import rows
+from featx import _linalg
 
 def anonymous_mib():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
-rows._MAX_BYTES_IN_MEMORY = 2**24  # Larger results lie in a file, as really large ones do.
+_linalg._MAX_BYTES_IN_MEMORY = 2**24  # Larger results lie in a file, as really large ones do.
 extract([sys.argv[1] + "/000000.ppm"], "pixels", store=None)  # Imports and caches done.
 before, peak, stop = anonymous_mib(), [0.0], threading.Event()
 

@@ -15,7 +15,6 @@ from featx.networks.configs import find_config
 from featx.networks.hooks import HookedNetwork
 from featx.networks.network import Network
 from featx.networks.sources.base import Source, Weights
-from featx.networks.sources.catalog import list_models
 from tests.networks.conftest import SIZE, few_layers, image, run, tap
 
 
@@ -97,9 +96,7 @@ def cheap(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "model", [info.name for info in list_models() if info.source == "torchvision"]
-)
+@pytest.mark.parametrize("model", torchvision.models.list_models(module=torchvision.models))
 def test_every_network_of_torchvision(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.networks.network._build", cheap)
     needs_its_size = model.startswith(("vit_", "maxvit_"))

@@ -39,7 +39,7 @@ def name_network(model: str, task: str, network: nn.Module | None = None) -> Ite
     >>> with name_network("mynet", "cannot be built"):
     ...     {}["width"]
     Traceback (most recent call last):
-    featx.errors.ModelError: mynet cannot be built: KeyError: 'width'
+    featx.errors.ModelError: mynet cannot be built: KeyError: 'width'.
     """
     try:
         yield

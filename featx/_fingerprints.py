@@ -52,7 +52,7 @@ def digest_bytes(data: bytes | memoryview) -> str:
 
     Examples
     --------
-    >>> len(digest_bytes(b"picture"))
+    >>> len(digest_bytes(b"image"))
     32
     """
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()

@@ -37,7 +37,7 @@ _SAMPLES = next(
     (folder for folder in (_HERE / "samples", _HERE.parent / "data/samples") if folder.is_dir()),
     _HERE / "samples",
 )
-"""Drawn pictures: inside the package where it was installed, beside it in a checkout."""
+"""Drawn images: inside the package where it was installed, beside it in a checkout."""
 Row = Mapping[str, Any]
 
 
@@ -78,13 +78,13 @@ def tell_story(
     Parameters
     ----------
     data : str, path or ImageDataset, default="digits"
-        Pictures with classes.
+        Images with classes.
     model : str, default="featxnet"
     weights : str or path, default="default"
     report : path, default="featx-demo"
         Folder for the report.
     max_images : int or None, default=500
-        At most so many pictures, of all classes alike, so that it does not take long.
+        At most so many images, of all classes alike, so that it does not take long.
     store : path, FeatureStore or None, default="default"
     random_state : int, default=0
     tell : callable, optional
@@ -100,7 +100,7 @@ def tell_story(
     Raises
     ------
     DatasetError
-        If there are no pictures or no classes.
+        If there are no images or no classes.
     """
     told: list[str] = []
 
@@ -118,7 +118,7 @@ def tell_story(
     steps = choose_layers(list_layers(model, trust=parameters.get("trust")))
     layers = _choose_three(steps)
     early, late = layers[0], layers[-1]
-    say("1. The pictures", *_describe_images(dataset, len(whole)))
+    say("1. The images", *_describe_images(dataset, len(whole)))
     say("2. Features, and the store", *_extracted(dataset, model, weights, layers, known))
     specs = [_spec(model, name, weights) for name in layers]
     words, why = _choose_words(dataset.images)
@@ -137,16 +137,16 @@ def tell_story(
     say("4. Depth", *profile.sentences, _describe_maps(profile.details["maps"]))
     page = write_report([compared, profile], report)
     say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
-    say("6. Your own pictures", *_next_commands(dataset, model, early, late))
+    say("6. Your own images", *_next_commands(dataset, model, early, late))
     return Story([compared, profile], page, told)
 
 
 def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
-    """What the pictures are."""
+    """What the images are."""
     assert dataset.labels is not None
     n_classes = len(np.unique(dataset.labels))
     side = _middle_side(dataset.images)
-    first = f"{len(dataset):,} pictures of {n_classes} classes ({dataset.source})"
+    first = f"{len(dataset):,} images of {n_classes} classes ({dataset.source})"
     sizes = "" if side is None else f", their shorter side {side} px in the middle"
     if len(dataset) == n_all:
         return [f"{first}{sizes}."]
@@ -166,14 +166,14 @@ def _choose_three(steps: Sequence[str]) -> list[str]:
 
 
 def _choose_words(images: Images) -> tuple[str, str]:
-    """Bag of words that suits the pictures, and why.
+    """Bag of words that suits the images, and why.
 
     Returns
     -------
     spec, reason : str
     """
     side, n_points = _middle_side(images), _count_points(images)
-    found = f"SURF finds {n_points:.1f} key points a picture"
+    found = f"SURF finds {n_points:.1f} key points per image"
     if side is not None and side < _SMALL_PX:
         there = ""
         if _SAMPLES.is_dir():
@@ -183,7 +183,7 @@ def _choose_words(images: Images) -> tuple[str, str]:
             )
             there += "come with featx"
         return "bovw:dense_sift,n_words=100,image_size=64", (
-            f"Pictures of {side} px have little for a detector to find: {found}{there}. So SIFT is "
+            f"Images of {side} px have little for a detector to find: {found}{there}. So SIFT is "
             "taken on a grid rather than at key points."
         )
     return (
@@ -193,7 +193,7 @@ def _choose_words(images: Images) -> tuple[str, str]:
 
 
 def _count_points(images: Images) -> float:
-    """Mean number of SURF key points in a few pictures as they come, not enlarged."""
+    """Mean number of SURF key points in a few images as they come, not enlarged."""
     few = images.take(
         list(range(0, len(images), max(1, len(images) // _N_LOOKED_AT)))[:_N_LOOKED_AT]
     )
@@ -211,7 +211,7 @@ def _describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
     rows : sequence of dict
         Of `compare`, best first.
     labels : array of str
-        Of the pictures.
+        Of the images.
     """
     asked = [row for row in rows if not row["is_control"]]
     layers = [row for row in asked if row["layer"]]
@@ -250,7 +250,7 @@ def _chance(rows: Sequence[Row], labels: Any) -> str:
     if shuffled["low"] <= share:
         return f"{head}, no more than chance: nothing leaks from training to test."
     return (
-        f"{head}, more than the share of the largest class, {share:.3f}: look for pictures that "
+        f"{head}, more than the share of the largest class, {share:.3f}: look for images that "
         "are there twice."
     )
 
@@ -268,10 +268,10 @@ def _describe_maps(maps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _sample(dataset: ImageDataset, n_wanted: int | None, random_state: int) -> ImageDataset:
-    """Labelled pictures, at most so many, of all classes alike."""
+    """Labelled images, at most so many, of all classes alike."""
     if dataset.labels is None:
         raise DatasetError(
-            f"{dataset.source}: no labels; expected folders <class>/<picture>, or a manifest with "
+            f"{dataset.source}: no labels; expected folders <class>/<image>, or a manifest with "
             "a column 'label'."
         )
     known = np.flatnonzero(dataset.labels != "")
@@ -296,13 +296,13 @@ def _extracted(
     widths = ", ".join(f"{b - a} features at {name}" for name, (a, b) in features.blocks.items())
     said = [
         f"{model} gives {widths}, averaged over places: {first:.2f} s for {len(features):,} "
-        "pictures.",
+        "images.",
         f"The same once more, from the store: {again:.2f} s, {first / again:.0f} times as fast."
         if first > 1.5 * again
         else f"The same once more: {again:.2f} s; they had been in the store before.",
     ]
     if n_failed:
-        said.append(f"{n_failed} pictures could not be read; the rest goes on.")
+        said.append(f"{n_failed} images could not be read; the rest goes on.")
     return said
 
 
@@ -312,7 +312,7 @@ def _spec(model: str, layer: str, weights: str) -> str:
 
 
 def _middle_side(images: Images) -> int | None:
-    """Median of the shorter sides of a few pictures, in pixels; None if none can be read."""
+    """Median of the shorter sides of a few images, in pixels; None if none can be read."""
     sides = []
     for index in range(0, len(images), max(1, len(images) // _N_LOOKED_AT)):
         try:

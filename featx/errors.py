@@ -3,7 +3,7 @@
 ::
 
     FeatxError                  one line: what, expected, got, cure
-    ├── ImageError              a picture cannot be decoded        .name .reason
+    ├── ImageError              an image cannot be decoded        .name .reason
     ├── DatasetError            a folder, manifest or data set name is wrong
     ├── SpecError               an extractor SPEC is wrong (also a ValueError)
     ├── ModelError              a network is not known or cannot be built (ValueError)
@@ -25,7 +25,7 @@
     ├── PagesWarning            one page is read of a file that has several
     ├── SeveralWeightsWarning   a checkpoint holds weights of several networks
     ├── NonFiniteRowsWarning    features are NaN or infinite
-    └── EmptyRowsWarning        pictures without any key point got rows of zeros
+    └── EmptyRowsWarning        images without any key point got rows of zeros
 
 Errors about a wrong parameter are also `ValueError`, so that scikit-learn's users catch
 what they expect.
@@ -48,12 +48,12 @@ class FeatxError(Exception):
 
 
 class ImageError(FeatxError, ValueError):
-    """A picture cannot be decoded.
+    """An image cannot be decoded.
 
     Parameters
     ----------
     name : str
-        The picture's path, or its place in the input.
+        The image's path, or its place in the input.
     reason : str
         Why it cannot be decoded.
     """
@@ -68,7 +68,7 @@ class ImageError(FeatxError, ValueError):
 
 
 class DatasetError(FeatxError, ValueError):
-    """A folder, manifest or data set name does not lead to pictures."""
+    """A folder, manifest or data set name does not lead to images."""
 
 
 class SpecError(FeatxError, ValueError):
@@ -209,7 +209,7 @@ class NonFiniteRowsWarning(FeatxWarning):
 
 
 class EmptyRowsWarning(FeatxWarning):
-    """Pictures without any key point got rows of zeros."""
+    """Images without any key point got rows of zeros."""
 
 
 def did_you_mean(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:

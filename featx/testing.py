@@ -53,7 +53,7 @@ def check_extractor(
     ----------
     extractor : Extractor
         An instance with the parameters to check; it is not changed.
-    images : sequence of pictures, optional
+    images : sequence of images, optional
         At least three, all of which can be decoded; by default six small ones, made here.
     variations : dict, optional
         For parameters of which no other value can be told from the table of constraints:
@@ -90,7 +90,7 @@ def check_extractor(
 
 
 def make_images() -> list[Pixels]:
-    """Six small pictures of different sizes, with edges, blobs and texture, always the same.
+    """Six small images of different sizes, with edges, blobs and texture, always the same.
 
     Returns
     -------
@@ -258,10 +258,10 @@ def _check_inputs(case: Case) -> None:
     case.require_same(
         extractor.fit(images).transform(images), case.rows, "rows of read-only arrays"
     )
-    pictures = [Image.fromarray(image) for image in case.images]
-    extractor.transform(pictures)
-    for picture, image in zip(pictures, case.images):
-        _require(bool((np.asarray(picture) == image).all()), "images as they were", "others")
+    pil_images = [Image.fromarray(image) for image in case.images]
+    extractor.transform(pil_images)
+    for pil_image, image in zip(pil_images, case.images):
+        _require(bool((np.asarray(pil_image) == image).all()), "images as they were", "others")
     after = repr(extractor.get_params())
     _require(before == after, f"parameters as they were, {before}", after)
 
@@ -304,7 +304,7 @@ def _check_values(case: Case) -> None:
 
 
 def _check_speed(case: Case) -> None:
-    """No parameter that changes only time or place, or how pictures are read, changes it."""
+    """No parameter that changes only time or place, or how images are read, changes it."""
     hidden = SPEED_PARAMETERS | INPUT_PARAMETERS
     base = _fingerprints_of(clone(case.given))
     for name in sorted(hidden & set(case.given.get_params(deep=False))):
@@ -331,7 +331,7 @@ def _check_state(case: Case) -> None:
 
 def _check_failures(case: Case) -> None:
     broken = case.folder / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     images = [case.images[0], str(broken), case.images[1]]
     try:
         case.fitted.transform(images)
@@ -341,7 +341,7 @@ def _check_failures(case: Case) -> None:
         raise _BrokenError("expected an ImageError for a broken image, got none")
     rows = pickle.loads(pickle.dumps(case.fitted)).set_params(on_error="nan").transform(images)
     _require(bool(np.isnan(rows[1]).all()), 'a row of NaN with on_error="nan"', rows[1])
-    case.require_same(rows[[0, 2]], case.rows[:2], "rows beside a broken picture")
+    case.require_same(rows[[0, 2]], case.rows[:2], "rows beside a broken image")
 
 
 LAWS: dict[str, Callable[[Case], None]] = {
@@ -359,7 +359,7 @@ LAWS: dict[str, Callable[[Case], None]] = {
     "parameters that change values change the fingerprint": _check_values,
     "parameters of speed do not change the fingerprint": _check_speed,
     "what is learned is part of the fingerprint": _check_state,
-    "a broken picture is named, or a row of NaN": _check_failures,
+    "a broken image is named, or a row of NaN": _check_failures,
 }
 """Every law, and what checks it."""
 

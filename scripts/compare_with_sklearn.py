@@ -3,7 +3,7 @@
     python scripts/compare_with_sklearn.py photos -e hog -e bovw:surf --train-per-class 40
 
 Plain code: StandardScaler and LogisticRegressionCV with the same grid, C chosen on a fifth of the
-training pictures drawn by scikit-learn itself. Prints both accuracies and their difference.
+training images drawn by scikit-learn itself. Prints both accuracies and their difference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from featx.streaming.progress import ProgressCallback
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print a line for each kind of features."""
+    """Print a line for each feature set."""
     args = parse(argv)
     dataset = featx.load_dataset(args.data)
     rules = find_protocol(
@@ -72,7 +72,7 @@ def plain(rules: Protocol) -> object:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options of the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="pictures with classes")
+    parser.add_argument("data", help="images with classes")
     parser.add_argument("-e", "--extractor", action="append", required=True)
     parser.add_argument("--protocol")
     parser.add_argument("--train-per-class", type=int)

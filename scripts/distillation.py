@@ -1,4 +1,4 @@
-"""What the bundled network learns from: unlabelled pictures, and what a teacher says of them."""
+"""What the bundled network learns from: unlabelled images, and what a teacher says of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from featx.networks.featxnet import N_CHANNELS, PREPROCESSING
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 STORED_PX = 120  # a little more than the student sees, so that it also learns small shifts
 TEACHER_PX = 224
-BATCH = 16  # pictures that the teacher looks at together
+BATCH = 16  # images that the teacher looks at together
 GRID = 4  # cells per side at which the maps of teacher and student are compared
 
 _last_said = 0.0
@@ -44,14 +44,14 @@ def say(words: str, *, every_s: float = 0.0) -> None:
 
 @dataclass
 class Collection:
-    """Pictures of one folder, one zip file or one MNIST file (``-ubyte.gz``)."""
+    """Images of one folder, one zip file or one MNIST file (``-ubyte.gz``)."""
 
     path: Path
     weight: float
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of all pictures, sorted."""
+        """Names of all images, sorted."""
         if self.path.is_dir():
             found = (p for p in self.path.rglob("*") if not p.name.startswith("."))
             return sorted(p.relative_to(self.path).as_posix() for p in found if _is_image(p.name))
@@ -70,7 +70,7 @@ class Collection:
         return np.frombuffer(content[16:], np.uint8).reshape(-1, 28, 28)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of one picture."""
+        """Return the bytes of one image."""
         if self.path.is_dir():
             return (self.path / name).read_bytes()
         if self.path.suffix == ".zip":
@@ -78,7 +78,7 @@ class Collection:
         return self._digits[int(name)].tobytes()
 
     def open(self, name: str) -> Image.Image:
-        """Return one picture, decoded to RGB."""
+        """Return one image, decoded to RGB."""
         if self.path.suffix == ".gz":
             return Image.fromarray(self._digits[int(name)]).convert("RGB")
         return Image.open(io.BytesIO(self.read(name))).convert("RGB")
@@ -92,7 +92,7 @@ class Collection:
         return [self.names[i] for i in sorted(rng.choice(len(self.names), n_chosen, replace=False))]
 
     def digests(self, seed: int) -> list[str]:
-        """Return the sorted digests of the pictures used, as featx's store computes them."""
+        """Return the sorted digests of the images used, as featx's store computes them."""
         return sorted({digest_bytes(self.read(name)) for name in set(self.chosen(seed))})
 
 
@@ -101,7 +101,7 @@ def _is_image(name: str) -> bool:
 
 
 class Crops(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """Seeded random crops of the chosen pictures, each at two sizes: student's and teacher's."""
+    """Seeded random crops of the chosen images, each at two sizes: student's and teacher's."""
 
     def __init__(self, collections: Sequence[Collection], number: int, seed: int) -> None:
         self.entries = [(c, name) for c in collections for name in c.chosen(seed)]
@@ -180,7 +180,7 @@ def share_channels(maps: torch.Tensor, n_wanted: int) -> torch.Tensor:
 
 
 def normalize(images: torch.Tensor) -> torch.Tensor:
-    """Return pictures (n, 3, h, w) of 0 to 255 as networks want them, channels last."""
+    """Return images (n, 3, h, w) of 0 to 255 as networks want them, channels last."""
     mean, std = (torch.tensor(PREPROCESSING[k]).view(3, 1, 1) * 255 for k in ("mean", "std"))
     return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
@@ -203,7 +203,7 @@ class CropSets:
         return Teacher(self.teacher_name, self.teacher_weights, bf16=self.bf16)
 
     def load(self, number: int) -> dict[str, np.ndarray]:
-        """Return memory-mapped arrays: pictures, pooled, grid, logits."""
+        """Return memory-mapped arrays: images, pooled, grid, logits."""
         target = self.folder / f"{number:02d}"
         if not target.exists():
             self._make(number, target)
@@ -216,12 +216,12 @@ class CropSets:
         n_done = _n_complete(partial)
         rest = Subset(crops, range(n_done, len(crops)))
         for small, large in DataLoader(rest, BATCH, num_workers=self.n_workers):
-            rows = {"pictures": small.numpy(), **self.teacher.look(large)}
+            rows = {"images": small.numpy(), **self.teacher.look(large)}
             for name, value in rows.items():
                 array = _open(partial / f"{name}.npy", len(crops), value)
                 array[n_done : n_done + len(value)] = value
             n_done += len(small)
-            say(f"crop set {number}: {n_done} of {len(crops)} pictures", every_s=20)
+            say(f"crop set {number}: {n_done} of {len(crops)} images", every_s=20)
         partial.rename(target)
 
 

@@ -1,9 +1,9 @@
-"""Measure the bundled network's layers on pictures it has never seen, beside everything else.
+"""Measure the bundled network's layers on images it has never seen, beside everything else.
 
     python scripts/evaluate_featxnet.py --data flowers17 --data ants_bees --teacher teacher.pth
 
-prints one row per kind of features: the accuracy of logistic regression on them, averaged over
-`--seeds` splits, and the purity of neighbourhoods, the share of a picture's ten nearest (cosine)
+prints one row per feature set: the accuracy of logistic regression on them, averaged over
+`--seeds` splits, and the purity of neighbourhoods, the share of an image's ten nearest (cosine)
 that are of its class. A folder with ``train`` and ``val`` inside is split as it is, another at
 random, half of each class. With `--card`, the table is written into the model card as well.
 """
@@ -43,13 +43,13 @@ TEACHER_LAYERS = ["pool1", "pool2", "pool3", "penultimate"]
 N_NEIGHBOURS = 10
 C = 0.1  # inverse strength of the regularisation, on standardised features
 KINDS = ["mean colour", "raw pixels", "HOG", "SURF words", "SIFT words"]
-KINDS += ["random twin", "featxnet", "teacher"]
+KINDS += ["random weights", "featxnet", "teacher"]
 Split = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass
 class Row:
-    """One kind of features and what was measured with it, per data set."""
+    """One feature set and what was measured with it, per data set."""
 
     name: str
     accuracy: dict[str, float]
@@ -70,7 +70,7 @@ def splits(dataset: ImageDataset, n_seeds: int) -> list[Split]:
 
 
 def accuracy(X: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int) -> float:
-    """Return the share of test pictures that logistic regression names rightly."""
+    """Return the share of test images that logistic regression names rightly."""
     classifier = LogisticRegression(C=C, max_iter=2000, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -79,7 +79,7 @@ def accuracy(X: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, 
 
 
 def purity(X: np.ndarray, y: np.ndarray) -> float:
-    """Return the share of each picture's nearest others, by cosine, that are of its class."""
+    """Return the share of each image's nearest others, by cosine, that are of its class."""
     found = NearestNeighbors(n_neighbors=N_NEIGHBOURS + 1, metric="cosine").fit(X).kneighbors(X)[1]
     others = [near[near != i][:N_NEIGHBOURS] for i, near in enumerate(found)]
     return float(np.mean(y[np.array(others)] == y[:, None]))
@@ -88,7 +88,7 @@ def purity(X: np.ndarray, y: np.ndarray) -> float:
 def features(
     extractor: Extractor, dataset: ImageDataset, parts: list[Split]
 ) -> Iterator[np.ndarray]:
-    """Yield the features of all pictures once per split; codebooks learn on its training part."""
+    """Yield the features of all images once per split; codebooks learn on its training part."""
     if not isinstance(extractor, BagOfVisualWords):
         yield from [extractor.fit_transform(dataset.images)] * len(parts)
         return
@@ -126,7 +126,7 @@ def contenders(args: argparse.Namespace, store: str) -> Iterator[tuple[str, Extr
         "SIFT words": BagOfVisualWords("sift", store=store),
     }
     networks: dict[str, tuple[str, Any, list[str]]] = {
-        "random twin": ("featxnet", "random", LAYERS),
+        "random weights": ("featxnet", "random", LAYERS),
         "featxnet": ("featxnet", args.weights, LAYERS),
         "teacher": (args.teacher_name, args.teacher, TEACHER_LAYERS),
     }

@@ -39,7 +39,7 @@ OPTIONS = (
 
 
 def write_model(training: Training, target: Path, losses: dict[str, float]) -> None:
-    """Write weights (half precision), model card and digests of the pictures, side by side."""
+    """Write weights (half precision), model card and digests of the images, side by side."""
     network = _fold_batch_norm(training.average)
     target.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
@@ -77,7 +77,7 @@ def _card(training: Training, network: nn.Module, losses: dict[str, float]) -> d
         "date": time.strftime("%Y-%m-%d"),
         "torch": torch.__version__,
         "n_threads": args.threads,
-        "feature_statistics": _statistics(network, training.crop_sets.load(0)["pictures"]),
+        "feature_statistics": _statistics(network, training.crop_sets.load(0)["images"]),
     }
 
 
@@ -96,14 +96,14 @@ def _collection_card(collection: Collection, seed: int) -> dict[str, Any]:
 
 
 def _write_image_digests(training: Training, file: Path) -> None:
-    """Write the first eight bytes of each picture's digest as sorted 64-bit numbers."""
+    """Write the first eight bytes of each image's digest as sorted 64-bit numbers."""
     args = training.args
     digests = {d[:16] for c in args.data for d in c.digests(args.seed)}
     np.save(file, np.array(sorted(int(d, 16) for d in digests), np.uint64))
 
 
 def _statistics(network: nn.Module, images: np.ndarray) -> dict[str, dict[str, list[float]]]:
-    """Return mean and deviation of each channel, averaged over places, on training pictures."""
+    """Return mean and deviation of each channel, averaged over places, on training images."""
     rows = np.linspace(0, len(images) - 1, min(N_FOR_STATISTICS, len(images))).astype(int)
     margin = (STORED_PX - PREPROCESSING["crop"]) // 2
     found: dict[str, list[torch.Tensor]] = {name: [] for name in STATISTICS_OF}
@@ -139,13 +139,13 @@ PROSE = """\
 
 The network that comes with featx, for features without a download. It is built like AlexNet, so
 that the names of the literature fit: {layers}.
-It has {n_parameters:,} parameters, takes {crop} px pictures and is stored in half precision as
-safetensors. It was distilled from `{teacher}` (ImageNet) on {n_images:,} unlabelled pictures in
+It has {n_parameters:,} parameters, takes {crop} px images and is stored in half precision as
+safetensors. It was distilled from `{teacher}` (ImageNet) on {n_images:,} unlabelled images in
 {minutes:.0f} minutes.
 
 `featx/networks/data/featxnet.json` holds this card as data, with the mean and deviation of each
-channel on the training pictures; `featxnet.images.npy` beside it holds the digests of those
-pictures.
+channel on the training images; `featxnet.images.npy` beside it holds the digests of those
+images.
 
 ## What it is good for
 
@@ -156,22 +156,22 @@ animals and scenes, a few hundred to a few thousand of them, with a linear class
 ## What it is not good for
 
 The best accuracy there is: it stays behind its teacher, and far behind today's large networks. It
-knows the world of its pictures: web photographs, mostly of one object, some drawings, few digits.
-Medical, microscopic, aerial pictures and text are foreign to it. `fc8` is an approximate
+knows the world of its images: web photographs, mostly of one object, some drawings, few digits.
+Medical, microscopic, aerial images and text are foreign to it. `fc8` is an approximate
 distribution over the 1,000 ImageNet classes, no classifier to rely on. Nothing was done against
-the biases of its teacher and its pictures. Do not use it to identify people.
+the biases of its teacher and its images. Do not use it to identify people.
 
 ## Trained on
 
 {sources}
 
-A weight of 3 takes each picture three times per epoch, one below 1 a seeded share of them. The
-digest is that of the sorted digests of the pictures used.
+A weight of 3 takes each image three times per epoch, one below 1 a seeded share of them. The
+digest is that of the sorted digests of the images used.
 
 ## How
 
 Teacher: `{teacher}`, weights `{teacher_digest}`. It looked once at each of
-{crop_sets} seeded crops of every picture (30 to 100 % of its area). The student saw the same crops
+{crop_sets} seeded crops of every image (30 to 100 % of its area). The student saw the same crops
 zoomed, mirrored, and with light, contrast and saturation changed by up to 30 %, and learned, with
 these weights:
 
@@ -180,9 +180,9 @@ these weights:
 - `maps`: squared error of the last maps on a 4 x 4 grid, in standard deviations of the teacher's;
 - `pooled`: the same of these maps averaged over places, which `fc6` starts as a copy of;
 - `classes`: divergence of the class distributions at temperature {temperature:g};
-- `like_*`: squared error of the cosines between the pictures of a batch, at that layer.
+- `like_*`: squared error of the cosines between the images of a batch, at that layer.
 
-AdamW, {n_steps:,} steps on {n_threads} thread(s) of a CPU, first on smaller pictures; the running
+AdamW, {n_steps:,} steps on {n_threads} thread(s) of a CPU, first on smaller images; the running
 average of the weights is what is exported, batch norm folded into the convolutions.
 
 {options}
@@ -192,9 +192,9 @@ average of the weights is what is exported, batch norm folded into the convoluti
 ## Measured
 
 Logistic regression on frozen features (standardised, C = 0.1), maps averaged over places, on
-pictures that were not trained on: flowers17 (40 train and 40 test per class) and ants_bees (its
-own folders), 5 seeds; beside each accuracy half its 95 % interval. Purity: the share of a
-picture's ten nearest others, by cosine, that are of its class. The random twin has the same
+images that were not trained on: flowers17 (40 train and 40 test per class) and ants_bees (its
+own folders), 5 seeds; beside each accuracy half its 95 % interval. Purity: the share of an
+image's ten nearest others, by cosine, that are of its class. Random weights have the same
 architecture and no training.
 
 {table}

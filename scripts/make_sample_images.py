@@ -1,8 +1,8 @@
-"""Draw the sample pictures in ``data/samples``: five classes, like photographs and like sketches.
+"""Draw the sample images in ``data/samples``: five classes, like photographs and like sketches.
 
     python scripts/make_sample_images.py --per-class 16 -o data/samples
 
-writes ``<domain>/<class>/NN.jpg``. A picture depends on seed, domain, class and number alone, so a
+writes ``<domain>/<class>/NN.jpg``. An image depends on seed, domain, class and number alone, so a
 larger collection begins with the smaller one. What it draws is in the public domain (CC0 1.0).
 """
 
@@ -189,7 +189,7 @@ def _background(rng: Rng, side: int) -> Image.Image:
 
 
 def _surface(shape: Shape, light: float, rng: Rng, side: int) -> Image.Image:
-    """Return a square picture of one colour, brighter towards the light, mottled."""
+    """Return a square image of one colour, brighter towards the light, mottled."""
     y, x = np.mgrid[-1 : 1 : SIDE_PX * 1j, -1 : 1 : SIDE_PX * 1j]
     shade = 1 + 0.35 * (x * np.cos(light) + y * np.sin(light))
     pixels = _color(shape.hue, shape.saturation, shape.value) * shade[..., None]
@@ -245,7 +245,7 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 
 
 def draw(domain: str, class_name: str, number: int, *, seed: int = 0) -> Image.Image:
-    """Return picture `number` of a class in a domain."""
+    """Return image `number` of a class in a domain."""
     where = (list(DOMAINS).index(domain), list(CLASSES).index(class_name))
     rng = np.random.default_rng([seed, *where, number])
     size, angle, mirror = rng.uniform(0.65, 0.9), rng.normal(0, 0.12), rng.choice([-1, 1])
@@ -257,7 +257,7 @@ def draw(domain: str, class_name: str, number: int, *, seed: int = 0) -> Image.I
 
 
 def make(target: Path, n_per_class: int, *, seed: int = 0) -> int:
-    """Write all pictures below `target`; return how many."""
+    """Write all images below `target`; return how many."""
     names = [(d, c, n) for d in DOMAINS for c in CLASSES for n in range(n_per_class)]
     for domain, class_name, number in names:
         file = target / domain / class_name / f"{number:02d}{DOMAINS[domain][1]}"
@@ -273,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     n_written = make(args.output, args.per_class, seed=args.seed)
-    print(f"{n_written} pictures in {args.output}", file=sys.stderr)
+    print(f"{n_written} images in {args.output}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run the protocol of a published table on your pictures; print its figures beside yours.
+"""Run the protocol of a published table on your images; print its figures beside yours.
 
     python scripts/reproduce.py caltech101 --data 101_ObjectCategories --model alexnet
     python scripts/reproduce.py domains --data office --domains amazon,webcam,dslr --model alexnet
@@ -111,7 +111,7 @@ TABLES = {
         (),
         ("logistic", "svm"),
         ALEXNET,
-        ("Mean of the classes' accuracies over 5 splits of 30 training pictures a class.",),
+        ("Mean of the classes' accuracies over 5 splits of 30 training images per class.",),
         (
             *decaf("logistic", ("pool5", 63.3), ("relu_fc6", 84.3), ("relu_fc7", 84.9)),
             *decaf("svm", ("pool5", 77.1), ("relu_fc6", 84.8), ("relu_fc7", 83.2)),
@@ -126,7 +126,7 @@ TABLES = {
         RESNET,
         (
             "The tutorial trains the last layer with augmentation and reports the best of 25 "
-            "epochs on the very pictures it is tested on.",
+            "epochs on the very images it is tested on.",
         ),
         (Figure("last layer", "-1", "logistic", 94.8, TUTORIAL),),
     ),
@@ -138,7 +138,7 @@ TABLES = {
         ("logistic", "svm"),
         OVERFEAT,
         (
-            "40 training pictures a class, the rest to test on, 5 splits. The papers on 102 "
+            "40 training images per class, the rest to test on, 5 splits. The papers on 102 "
             "flowers train on 10 to 20 a class, with the data's own split.",
         ),
         (
@@ -159,7 +159,7 @@ TABLES = {
         ("logistic", "svm"),
         ALEXNET,
         (
-            "The paper trains on 20 pictures a class of amazon and 8 of dslr, and tests on all of "
+            "The paper trains on 20 images per class of amazon and 8 of dslr, and tests on all of "
             "the target; here 70 % of each domain train and the rest of the target tests.",
             "Measured figures are those without alignment; the table after them has CORAL's.",
         ),
@@ -186,7 +186,7 @@ TABLES = {
         ("logistic", "svm"),
         ALEXNET,
         (
-            "50 training pictures a class, the rest to test on, 5 splits; MIT-67 has 80 to train "
+            "50 training images per class, the rest to test on, 5 splits; MIT-67 has 80 to train "
             "on: --train-per-class 80.",
         ),
         (

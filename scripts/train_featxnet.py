@@ -1,10 +1,10 @@
-"""Train the bundled network: distil any ImageNet teacher on any unlabelled pictures.
+"""Train the bundled network: distil any ImageNet teacher on any unlabelled images.
 
     python scripts/train_featxnet.py --teacher squeezenet1_0.pth --data photos --data more.zip=3 \
         --work work --epochs 50
 
-The teacher looks once at each of `--crop-sets` seeded crops of every picture; the student learns
-its pooled features, its feature maps, the similarities between pictures and its class
+The teacher looks once at each of `--crop-sets` seeded crops of every image; the student learns
+its pooled features, its feature maps, the similarities between images and its class
 distribution, from crops that are zoomed, mirrored and recoloured. A run that was killed goes on
 where it stopped when the same command is given again, to the same weights.
 """
@@ -84,12 +84,12 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def unlikeness(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Return how far the cosines between the pictures of a batch are off, per variance of theirs.
+    """Return how far the cosines between the images of a batch are off, per variance of theirs.
 
     Notes
     -----
     After Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, but with
-    features centred in the batch and without a picture's likeness to itself.
+    features centred in the batch and without an image's likeness to itself.
     """
     mine, theirs = (_cosines(x) for x in (student, teacher))
     return functional.mse_loss(mine, theirs) / theirs.var()
@@ -115,7 +115,7 @@ def scales(crops: dict[str, np.ndarray]) -> Tensors:
 def augment(
     images: torch.Tensor, teacher: Tensors, side_px: int, rng: torch.Generator
 ) -> tuple[torch.Tensor, Tensors]:
-    """Return zoomed, mirrored, recoloured pictures and the teacher's maps mirrored alike."""
+    """Return zoomed, mirrored, recoloured images and the teacher's maps mirrored alike."""
     images = zoom(images, side_px, rng)
     mirrored = (torch.rand(len(images), generator=rng) < 0.5).view(-1, 1, 1, 1)
     images = torch.where(mirrored, images.flip(3), images)
@@ -124,7 +124,7 @@ def augment(
 
 
 def zoom(images: torch.Tensor, side_px: int, rng: torch.Generator) -> torch.Tensor:
-    """Return a random square of the pictures, at the same place in all, `side_px` a side."""
+    """Return a random square of the images, at the same place in all, `side_px` a side."""
     side = int(torch.randint(STORED_PX - ZOOM_PX, STORED_PX + 1, (), generator=rng))
     top, left = torch.randint(0, STORED_PX - side + 1, (2,), generator=rng).tolist()
     part = images[:, :, top : top + side, left : left + side].float()
@@ -132,7 +132,7 @@ def zoom(images: torch.Tensor, side_px: int, rng: torch.Generator) -> torch.Tens
 
 
 def recolor(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Return pictures (n, 3, h, w) with light, contrast and saturation changed by up to 30 %."""
+    """Return images (n, 3, h, w) with light, contrast and saturation changed by up to 30 %."""
     n = len(images)
     light, contrast, color = (torch.rand(3, n, 1, 1, 1, generator=rng) - 0.5) * 0.6 + 1
     images = images * light
@@ -157,7 +157,7 @@ class Training:
         groups = _parameter_groups(self.network, args.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=args.lr)
         self.step, self.seconds = 0, 0.0
-        self.n_batches = len(crop_sets.load(0)["pictures"]) // args.batch_size
+        self.n_batches = len(crop_sets.load(0)["images"]) // args.batch_size
         self.n_steps = args.epochs * self.n_batches
         self.scale = scales(crop_sets.load(0))
         self.file = args.work / "checkpoint.pt"
@@ -201,7 +201,7 @@ class Training:
             epoch, start = divmod(self.step, self.n_batches)
             crops = self.crop_sets.load(epoch % self.args.crop_sets)
             rng = np.random.default_rng([self.args.seed, epoch])
-            order = rng.permutation(len(crops["pictures"]))
+            order = rng.permutation(len(crops["images"]))
             for i in range(start, min(self.n_batches, start + last_step - self.step)):
                 rows = np.sort(order[i * self.args.batch_size : (i + 1) * self.args.batch_size])
                 yield {name: array[rows] for name, array in crops.items()}
@@ -209,7 +209,7 @@ class Training:
     def _update(self, batch: dict[str, np.ndarray]) -> dict[str, float]:
         """Learn from one batch; return its losses."""
         rng = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.step)
-        images = torch.from_numpy(batch.pop("pictures")).permute(0, 3, 1, 2)
+        images = torch.from_numpy(batch.pop("images")).permute(0, 3, 1, 2)
         teacher = {name: torch.from_numpy(value).float() for name, value in batch.items()}
         images, teacher = augment(images, teacher, self._side_px(), rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.args.bf16):
@@ -234,7 +234,7 @@ class Training:
         return float(self.args.lr * min(warm_up, 1.0) * min(left, 1.0) ** self.args.power)
 
     def _side_px(self) -> int:
-        """Return the side of the pictures: small ones first, for they cost half as much."""
+        """Return the side of the images: small ones first, for they cost half as much."""
         is_small = self.step < self.args.small_epochs * self.n_batches
         return SMALL_PX if is_small else int(PREPROCESSING["crop"])
 
@@ -276,14 +276,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         required=True,
         metavar="PATH[=WEIGHT]",
         type=_collection,
-        help="folder, zip or MNIST file; weight: 3 takes each picture thrice, 0.2 a fifth of them",
+        help="folder, zip or MNIST file; weight: 3 takes each image thrice, 0.2 a fifth of them",
     )
     add("--teacher", type=Path, required=True, help="weights of the teacher")
     add("--teacher-name", default="squeezenet1_0", help="its name in torchvision.models")
     add("--work", type=Path, required=True, help="folder for crops and checkpoints")
     add("-o", "--output", type=Path, default=weights_path(), help="weights; the card goes beside")
     add("--epochs", type=int, default=26)
-    add("--small-epochs", type=int, default=15, help="first epochs, on small pictures")
+    add("--small-epochs", type=int, default=15, help="first epochs, on small images")
     add("--crop-sets", type=int, default=3)
     add("--batch-size", type=int, default=64)
     add("--lr", type=float, default=2e-3)
@@ -297,7 +297,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--export-only", action="store_true", help="write what the last checkpoint holds")
     add("--remark", default="", help="for the model card, such as what was changed on the way")
     add("--threads", type=int, default=2)
-    add("--workers", type=int, default=2, help="processes that decode pictures")
+    add("--workers", type=int, default=2, help="processes that decode images")
     add(
         "--bf16",
         action=argparse.BooleanOptionalAction,

@@ -1,4 +1,4 @@
-"""What many tests stand on: real pictures where they are, and a store of their own."""
+"""What many tests stand on: real images where they are, and a store of their own."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 def reference_rows(paths: list[str], weights: Path) -> Iterator[list[npt.NDArray[np.float32]]]:
-    """First and last pooled maps as torchvision's own tools give them, picture by picture."""
+    """First and last pooled maps as torchvision's own tools give them, image by image."""
     net = squeezenet1_0()
     net.load_state_dict(torch.load(weights, weights_only=True))
     for module in net.modules():
@@ -87,7 +87,7 @@ def forbid_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def flowers(shared: Callable[[str], Path], tmp_path: Path) -> Path:
-    """Three kinds of flowers, twenty pictures each."""
+    """Three kinds of flowers, twenty images each."""
     for folder in sorted(shared("data/flowers17").iterdir())[:3]:
         index = tmp_path / "flowers" / folder.name
         index.mkdir(parents=True)

@@ -20,7 +20,7 @@ SCRIPTS = [text for kind, text in BLOCKS if kind == "python"]
 
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Current folder with the sample pictures."""
+    """Current folder with the sample images."""
     shutil.copytree(ROOT / "data/samples", tmp_path / "data/samples")
     monkeypatch.chdir(tmp_path)
     return tmp_path

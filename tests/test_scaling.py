@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of pictures."""
+"""Memory does not grow with the number of images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(json.dumps({"n": len(means), "distinct": len(np.unique(features.paths)),
 
 
 def make_images(folder: Path, n_images: int) -> None:
-    """Pictures of 32 x 32 px, every one different in content."""
+    """Images of 32 x 32 px, every one different in content."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(n_images):

@@ -88,14 +88,14 @@ class WithTwoNames(MeanColor):
 
 
 class Centred(MeanColor):
-    """Subtracts the mean of whatever came with a picture."""
+    """Subtracts the mean of whatever came with an image."""
 
     def _extract(self, batch: Any) -> Any:
         return super()._extract(batch) - super()._extract(batch).mean()
 
 
 class Numbered(MeanColor):
-    """Numbers the pictures of a call."""
+    """Numbers the images of a call."""
 
     def transform(self, X: Any) -> Any:
         rows = super().transform(X)
@@ -200,7 +200,7 @@ FAULTS = {
     "parameters that change values change the fingerprint": ForgettingParameters(),
     "parameters of speed do not change the fingerprint": FingerprintingJobs(),
     "what is learned is part of the fingerprint": ForgettingState(),
-    "a broken picture is named, or a row of NaN": Silent(),
+    "a broken image is named, or a row of NaN": Silent(),
 }
 
 

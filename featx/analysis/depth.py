@@ -70,7 +70,7 @@ def depth_profile(
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Labelled pictures, as in `featx.load_dataset`.
+        Labelled images, as in `featx.load_dataset`.
     model : str, path or torch.nn.Module, default="featxnet"
     layers : str or list of str, default="all"
         ``all`` takes one layer for each step of the network; see
@@ -84,7 +84,7 @@ def depth_profile(
     maps : {"auto", "all", "none"} or list of str, default="auto"
         Layers to map; ``auto`` takes six that lie well apart on the curve of purity.
     max_images : int, default=5000
-        At most so many pictures, of all classes alike, are measured and mapped. Accuracy is
+        At most so many images, of all classes alike, are measured and mapped. Accuracy is
         always that of all.
     has_controls : bool, default=True
         Whether shuffled labels and the network with random weights take part.
@@ -107,14 +107,14 @@ def depth_profile(
     Raises
     ------
     DatasetError
-        If the pictures have no labels or only one.
+        If the images have no labels or only one.
     LayerError
         If a layer is not in the network.
 
     Notes
     -----
     Of each layer: ``accuracy`` of a linear probe with its interval ``low`` to ``high``;
-    ``purity``, the share of the ten nearest pictures by cosine that are of a picture's class;
+    ``purity``, the share of the ten nearest images by cosine that are of an image's class;
     ``silhouette`` by cosine; ``nmi`` and ``ari`` of k-means told the number of classes;
     ``intrinsic_dimension`` (TwoNN). ``_shuffled`` is the same with labels that say nothing (the
     probe then at a fixed strength), ``_random`` the same with random weights.
@@ -209,7 +209,7 @@ class _Study:
         self.has_controls = has_controls
         if self.n_shown < len(features):
             self.progress.note(
-                f"{self.n_shown:,} of {len(features):,} pictures are measured and mapped"
+                f"{self.n_shown:,} of {len(features):,} images are measured and mapped"
             )
         self.spaces: dict[str, Space] = {}
         return [self._row(features, random_weights, name) for name in features.blocks]
@@ -311,18 +311,18 @@ class _Study:
 
 
 def _labelled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:
-    """Pictures of which the class is known."""
+    """Images of which the class is known."""
     labels = dataset.labels if dataset.labels is not None else np.full(len(dataset), "")
     known = np.flatnonzero(labels != "")
     if len(np.unique(labels[known])) < 2:
         raise DatasetError(
-            f"{dataset.source}: clusters need pictures of 2 classes or more; got "
-            f"{len(np.unique(labels[known]))}. The folder of a picture names its class; a "
+            f"{dataset.source}: clusters need images of 2 classes or more; got "
+            f"{len(np.unique(labels[known]))}. The folder of an image names its class; a "
             "manifest has a column 'label'."
         )
     if len(known) == len(dataset):
         return dataset
-    progress.note(f"{len(dataset) - len(known):,} pictures without a class are left out")
+    progress.note(f"{len(dataset) - len(known):,} images without a class are left out")
     return dataset.take(known)
 
 
@@ -352,7 +352,7 @@ def _mapped(maps: Any, rows: list[dict[str, Any]]) -> list[str]:
 
 def _same_images(random_weights: FeatureSet, features: FeatureSet) -> FeatureSet:
     if not np.array_equal(random_weights.paths, features.paths):
-        raise DatasetError("Pictures changed while they were read; run again.")
+        raise DatasetError("Images changed while they were read; run again.")
     return random_weights
 
 

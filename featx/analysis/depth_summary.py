@@ -35,11 +35,11 @@ def describe_depth(rows: Sequence[Row], model: str, n_classes: int, n_images: in
     best = max(rows, key=lambda row: row["accuracy"])
     found = [
         _accuracy(first, last, best, model),
-        f"Of the ten nearest pictures {first['purity']:.0%} are of the same class at "
+        f"Of the ten nearest images {first['purity']:.0%} are of the same class at "
         f"{first['layer']}, {last['purity']:.0%} at {last['layer']}; "
         f"{last['purity_shuffled']:.0%} with shuffled labels. The silhouette of the "
         f"{n_classes} classes goes from {first['silhouette']:.2f} to {last['silhouette']:.2f} "
-        f"({n_images:,} pictures).",
+        f"({n_images:,} images).",
     ]
     return [*found, *_early_enough(rows, best), *_controls(rows, n_classes)]
 

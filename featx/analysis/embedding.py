@@ -24,12 +24,12 @@ from featx.features.feature_set import FeatureSet
 METHODS = tuple(LAYOUTS)
 N_NEIGHBORS = 15
 _N_JUDGED = 10
-"""Neighbours of a picture that a map is judged by."""
+"""Neighbours of an image that a map is judged by."""
 
 
 @dataclass(eq=False)
 class Embedding:
-    """Places of pictures in two dimensions, and how far they can be trusted.
+    """Places of images in two dimensions, and how far they can be trusted.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Embedding:
     trustworthiness : float
         One less the share of false neighbours in the map, weighted by how false they are [1]_.
     neighbors_kept : float
-        Share of the ten nearest pictures that are still among the ten nearest in the map.
+        Share of the ten nearest images that are still among the ten nearest in the map.
 
     References
     ----------
@@ -58,7 +58,7 @@ class Embedding:
     _frame: tuple[Array, Array]
 
     def transform(self, X: npt.ArrayLike) -> Array:
-        """Places of further pictures, whichever others come with them.
+        """Places of further images, whichever others come with them.
 
         Parameters
         ----------
@@ -67,8 +67,8 @@ class Embedding:
         Returns
         -------
         array of shape (n_new, 2), float32
-            By PCA, the projection. By UMAP and t-SNE, among the pictures that were mapped: the
-            mean of the places of the nearest by cosine, weighted by likeness. A picture that
+            By PCA, the projection. By UMAP and t-SNE, among the images that were mapped: the
+            mean of the places of the nearest by cosine, weighted by likeness. An image that
             was mapped comes to its own place.
         """
         shift, turn = self._frame
@@ -111,18 +111,18 @@ def project(
     Parameters
     ----------
     X : array of shape (n_samples, n_features), FeatureSet, or dict of str to array
-        One kind of features; or several of the same pictures, the blocks of a `FeatureSet` or
+        One feature set; or several of the same images, the blocks of a `FeatureSet` or
         the values of a dict, in order of depth.
     method : {"umap", "pca", "tsne"}, default="umap"
     n_neighbors : int, default=15
-        Pictures that each is drawn to by UMAP; t-SNE's perplexity is twice that.
+        Images that each is drawn to by UMAP; t-SNE's perplexity is twice that.
     random_state : int, default=0
-        The same seed gives the same bytes, with duplicates among the pictures too.
+        The same seed gives the same bytes, with duplicates among the images too.
 
     Returns
     -------
     Map, or list of Map
-        A list where several kinds of features were given. Each map starts from the one before
+        A list where several feature sets were given. Each map starts from the one before
         and is turned to lie on it, so that a class stays where it is.
 
     Raises
@@ -135,7 +135,7 @@ def project(
     All is seen by cosine. UMAP [1]_ is handed exact neighbours from one product of all pairs of
     rows, which features of any width allow; the first map starts from PCA, the others are moved
     on from the last for fewer rounds. The farthest tenth of the points of a UMAP is drawn nearer
-    (by the logarithm): how far away an island lies means nothing. Pictures that are equal in all
+    (by the logarithm): how far away an island lies means nothing. Images that are equal in all
     spaces are mapped once.
 
     References
@@ -167,16 +167,16 @@ def map_spaces(
     n_neighbors: int = N_NEIGHBORS,
     random_state: int = 0,
 ) -> list[Embedding]:
-    """Maps of several spaces of the same pictures, as `project` makes them."""
+    """Maps of several spaces of the same images, as `project` makes them."""
     if method not in LAYOUTS:
         raise ProjectionError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if len({len(space) for space in spaces.values()}) != 1:
         lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
-        raise ProjectionError(f"All features must be of the same pictures; got rows: {lengths}.")
+        raise ProjectionError(f"All features must be of the same images; got rows: {lengths}.")
     kept, positions = find_distinct([space.X for space in spaces.values()])
     if len(kept) < _MIN_DISTINCT:
         raise ProjectionError(
-            f"A map needs {_MIN_DISTINCT} pictures or more that differ; got {len(kept)}."
+            f"A map needs {_MIN_DISTINCT} images or more that differ; got {len(kept)}."
         )
     maps: list[Embedding] = []
     last: Array | None = None
@@ -202,8 +202,8 @@ def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]
     -------
     kept : array of int, shape (n_distinct,)
         In ascending order.
-    places : array of int, shape (n_samples,)
-        Place in `kept` of each row's twin.
+    positions : array of int, shape (n_samples,)
+        Index into `kept` of the row that each row equals.
 
     Examples
     --------

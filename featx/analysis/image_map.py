@@ -1,4 +1,4 @@
-"""One kind of features of a data set as one map: `map_images`."""
+"""One feature set of a data set as one map: `map_images`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def map_images(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Pictures on one map, by one kind of features.
+    """Images on one map, by one feature set.
 
     Parameters
     ----------
@@ -56,11 +56,11 @@ def map_images(
     method : {"umap", "pca", "tsne"}, default="umap"
     color : {"class", "domain", "split", "correct"}, optional
         What points are told apart by; ``correct`` is whether a linear probe that was not
-        trained on a picture gets it right. By default the class, where it is known.
+        trained on an image gets it right. By default the class, where it is known.
     protocol : str or Protocol, optional
         How the probe is trained.
     max_images : int, default=5000
-        Of more pictures so many are mapped, of all classes alike.
+        Of more images so many are mapped, of all classes alike.
     random_state : int, default=0
     domains : bool or list of str, optional
     store : path, FeatureStore or None, default="default"
@@ -78,7 +78,7 @@ def map_images(
     DatasetError
         If what should colour the points is not known.
     SpecError
-        If several kinds of features are asked for.
+        If several feature sets are asked for.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def map_images(
 
 
 def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
-    """What points are told apart by, if it is known of these pictures."""
+    """What points are told apart by, if it is known of these images."""
     if color is None:
         return None if dataset.labels is None else "class"
     if color not in _COLORS:
@@ -136,9 +136,9 @@ def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
     known = {"domain": dataset.domains, "split": dataset.splits}.get(color, dataset.labels)
     if known is None:
         wanted = {
-            "domain": "--domains all and folders <domain>/<class>/<picture>",
+            "domain": "--domains all and folders <domain>/<class>/<image>",
             "split": "folders train/ and test/ above the classes",
-        }.get(color, "folders <class>/<picture>, or a manifest with a column 'label'")
+        }.get(color, "folders <class>/<image>, or a manifest with a column 'label'")
         raise DatasetError(
             f"{dataset.source}: nothing is known to colour by {color}; expected {wanted}."
         )
@@ -152,12 +152,12 @@ def _one_spec(extractor: Any, **kinds: Any) -> str:
     jobs = plan_jobs(extractor, **kinds)
     if sum(len(job.names) for job in jobs) != 1:
         names = ", ".join(name for job in jobs for name in job.names.values())
-        raise SpecError(f"A map shows one kind of features; got {names}.")
+        raise SpecError(f"A map shows one feature set; got {names}.")
     return spec_of(jobs[0].extractor)
 
 
 def _predict(features: FeatureSet, rules: Protocol) -> tuple[Any, float]:
-    """Class that a probe says of each picture it was not trained on, and its accuracy."""
+    """Class that a probe says of each image it was not trained on, and its accuracy."""
     folds = split_readable(rules, features, features.failures)
     scores = score_splits(
         features.X, features.labels, folds, make_probe(rules), groups=features.groups
@@ -171,14 +171,14 @@ def _shown(
     labels = features.labels if features.labels is not None else np.zeros(len(features), int)
     shown = sample_evenly(labels, max_images, random_state)
     if len(shown) < len(features):
-        progress.note(f"{len(shown):,} of {len(features):,} pictures are mapped")
+        progress.note(f"{len(shown):,} of {len(features):,} images are mapped")
     return shown
 
 
 def _groups(points: dict[str, Any], color: str | None) -> list[str]:
     """What each point is told apart by."""
     if color is None:
-        return ["picture"] * len(points["paths"])
+        return ["image"] * len(points["paths"])
     if color != "correct":
         column = {"class": "labels", "domain": "domains", "split": "splits"}[color]
         return [value or f"no {color}" for value in points[column]]
@@ -191,7 +191,7 @@ def _groups(points: dict[str, Any], color: str | None) -> list[str]:
 def _sentence(row: dict[str, Any], method: str, n_images: int) -> str:
     judged = "" if row["accuracy"] is None else f" A probe gets {row['accuracy']:.1%} right."
     return (
-        f"{n_images:,} pictures by {row['layer']} ({method}): trustworthiness "
+        f"{n_images:,} images by {row['layer']} ({method}): trustworthiness "
         f"{row['trustworthiness']:.3f}, {row['neighbors_kept']:.0%} of the ten nearest are still "
         f"the nearest in the map.{judged}"
     )

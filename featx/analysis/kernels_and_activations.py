@@ -1,4 +1,4 @@
-"""What the layers of a network see: its first kernels, and the pictures that excite a channel."""
+"""What the layers of a network see: its first kernels, and the images that activate a channel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ N_CHANNELS = 8
 def read_kernels(
     model: Any = "featxnet", *, weights: Any = "default", trust: Trust = None
 ) -> npt.NDArray[np.float32]:
-    """Kernels of a network's first convolution, as pictures.
+    """Kernels of a network's first convolution, as images.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read_kernels(
     Raises
     ------
     ProjectionError
-        If the network does not begin with a convolution of colour or grey pictures.
+        If the network does not begin with a convolution of colour or grey images.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def read_kernels(
     weight = getattr(module, "weight", None)
     if weight is None or weight.dim() != 4 or weight.shape[1] not in (1, 3):
         raise ProjectionError(
-            f"{plan.source.name} does not begin with a convolution of pictures; its first layer is "
+            f"{plan.source.name} does not begin with a convolution of images; its first layer is "
             f"{plan.table[0].node!r} ({plan.table[0].kind})."
         )
     kernels = weight.detach().float().cpu().numpy().transpose(0, 2, 3, 1)  # (n, h, w, c)
@@ -79,16 +79,16 @@ def read_kernels(
 
 @dataclass(frozen=True, eq=False)
 class ActivatingImages:
-    """A picture that excites a channel.
+    """An image that activates a channel.
 
     Attributes
     ----------
     path, label : str
         The label is empty where it is not known.
     activation : float
-        The channel's largest in this picture.
+        The channel's largest in this image.
     box : tuple of slice
-        Rows and columns of the resized picture that this activation depends on.
+        Rows and columns of the resized image that this activation depends on.
     crop : array of shape (height, width, 3), uint8
         The pixels there.
     """
@@ -114,7 +114,7 @@ def find_activating_images(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> tuple[Result, dict[int, list[ActivatingImages]]]:
-    """Pictures that excite channels of a layer most, cut to what the channel saw of them.
+    """Images that activate channels of a layer most, cut to what the channel saw of them.
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def find_activating_images(
     -------
     result : Result
         A row for each channel: how far it stands out, the size of its receptive field, the
-        commonest class among its pictures.
+        commonest class among its images.
     found : dict of int to list of Exciting
-        Channel -> its pictures, the most exciting first.
+        Channel -> its images, the most exciting first.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def find_activating_images(
 
     Notes
     -----
-    As in [1]_, figure 2, without the deconvolution: pictures are resized and cropped as the
+    As in [1]_, figure 2, without the deconvolution: images are resized and cropped as the
     network takes them, and cut to the exact receptive field of the place of the activation.
 
     References
@@ -222,7 +222,7 @@ def _standing_out(X: npt.NDArray[Any], n_images: int, n_wanted: int) -> list[int
 
 
 def _scores(X: npt.NDArray[Any], n_images: int) -> npt.NDArray[np.float64]:
-    """How many deviations the highest values of each column are above its mean."""
+    """How many standard deviations the highest values of each column are above its mean."""
     values = np.asarray(X, np.float64)
     highest = np.sort(values, axis=0)[-n_images:].mean(axis=0)
     spread = values.std(axis=0)
@@ -233,7 +233,7 @@ def _scores(X: npt.NDArray[Any], n_images: int) -> npt.NDArray[np.float64]:
 def _cut(
     dataset: ImageDataset, features: FeatureSet, extractor: Any, top: dict[int, list[int]]
 ) -> tuple[dict[int, list[ActivatingImages]], list[int]]:
-    """The pictures of each channel, cut to what it saw; the size of its receptive field."""
+    """The images of each channel, cut to what it saw; the size of its receptive field."""
     indices = {name: index for index, name in enumerate(dataset.names)}
     wanted = sorted({row for rows in top.values() for row in rows})
     images = dataset.images.take([indices[str(features.paths[row])] for row in wanted])
@@ -258,7 +258,7 @@ def _cut(
 
 
 class _Peaks:
-    """Where in each picture each channel is highest, and what that place depends on."""
+    """Where in each image each channel is highest, and what that place depends on."""
 
     def __init__(self, extractor: Any, images: Any) -> None:
         from featx.networks.receptive_fields import receptive_field
@@ -279,7 +279,7 @@ class _Peaks:
             self.field_px = list(self.field.size)
 
     def box(self, image: int, channel: int) -> tuple[slice, slice]:
-        """What the highest activation of a channel depends on; else the whole picture."""
+        """What the highest activation of a channel depends on; else the whole image."""
         if self.maps is None:
             return slice(0, self.size[0]), slice(0, self.size[1])
         values = self.maps[image, channel]
@@ -304,19 +304,19 @@ def _row(
         "field_px": field_px,
         "common_class": label or None,
         "n_of_class": n_label if label else None,
-        "pictures": [item.path for item in found],
+        "images": [item.path for item in found],
     }
 
 
 def _is_common(row: dict[str, Any]) -> bool:
-    """Whether more than half of a channel's pictures are of one class."""
-    return bool(row["common_class"]) and 2 * row["n_of_class"] > len(row["pictures"])
+    """Whether more than half of a channel's images are of one class."""
+    return bool(row["common_class"]) and 2 * row["n_of_class"] > len(row["images"])
 
 
 def _sentence(row: dict[str, Any]) -> str:
     return (
         f"Channel {row['channel']} of {row['layer']}: {row['n_of_class']} of its "
-        f"{len(row['pictures'])} most exciting pictures are {row['common_class']}."
+        f"{len(row['images'])} most exciting images are {row['common_class']}."
     )
 
 

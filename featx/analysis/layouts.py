@@ -198,7 +198,7 @@ def _likeness(apart: Array) -> Array:
     nearest = apart[:, :1]
     width = np.maximum(apart.mean(axis=1, keepdims=True) - nearest, _TINY)
     weights = np.exp(-(apart - nearest) / width)
-    # Within rounding a picture that was mapped is itself, and goes to its own place.
+    # Within rounding an image that was mapped is itself, and goes to its own place.
     weights[:, 1:] *= nearest > _TINY
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 

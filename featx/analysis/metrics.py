@@ -333,7 +333,7 @@ def cka_matrix(spaces: Sequence[Space]) -> Values:
     Parameters
     ----------
     spaces : sequence of Space
-        Of the same pictures in the same order.
+        Of the same images in the same order.
 
     Returns
     -------

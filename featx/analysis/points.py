@@ -34,7 +34,7 @@ def sample_evenly(labels: Any, n_wanted: int, random_state: int = 0) -> Indices:
 
 
 def predictions_of(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
-    """Class that was said of each picture when it was tested, None where it never was."""
+    """Class that was said of each image when it was tested, None where it never was."""
     said: npt.NDArray[Any] = np.full(n_images, None, object)
     for found in scores.predictions:
         said[found.indices] = found.predicted

@@ -19,7 +19,7 @@ def advise_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """How to use a network for your images: frozen, partly or fully trained, or from scratch.
+    """Recommend how far to fine-tune a network.
 
     \b
     featx advise photos/

@@ -26,9 +26,10 @@ def augment_command(
         int | None, typer.Option(help="Number of random views per row. Default: 8.", min=1)
     ] = None,
 ) -> None:
-    """What augmentation does to an image: a row for each --augment, the image itself first.
+    """Draw an image as augmentation changes it.
 
-    By default there is a row for each preset.
+    The image itself is the first row; the others are one for each --augment, by default for each
+    preset.
 
     \b
     featx augment cat.jpg -o grid.png
@@ -57,4 +58,4 @@ def augment_command(
             Image.fromarray(grid).save(temporary, _FORMATS[file.suffix.lower()])
     except OSError as error:
         raise ResultFileError(f"Cannot write {output}: {error.strerror}.") from error
-    print(f"{output}: rows {', '.join(chosen)}; the picture itself first")
+    print(f"{output}: rows {', '.join(chosen)}; the image itself first")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
-app = typer.Typer(help="Look after the store of extracted features.", no_args_is_help=True)
+app = typer.Typer(help="Inspect and maintain the feature store.", no_args_is_help=True)
 
 
 @app.command("info")

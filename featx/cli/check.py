@@ -42,7 +42,7 @@ def check_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Find copies, labels that are likely wrong, and useless images and classes.
+    """Find duplicates, wrong labels and unusable images.
 
     \b
     featx check photos/ --report report/

@@ -48,11 +48,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) ->
 
 
 def print_failures(failures: Sequence[tuple[str, str]]) -> None:
-    """Pictures that could not be read, the first few by name, on stderr."""
+    """Images that could not be read, the first few by name, on stderr."""
     if not failures:
         return
     n = len(failures)
-    print(f"{n:,} picture{'s' * (n > 1)} could not be read:", file=sys.stderr)
+    print(f"{n:,} image{'s' * (n > 1)} could not be read:", file=sys.stderr)
     for path, reason in failures[:_N_FAILURES_SHOWN]:
         print(f"  {visible(path)}: {visible(reason)}", file=sys.stderr)
     if n > _N_FAILURES_SHOWN:
@@ -101,13 +101,13 @@ class Reporter(ProgressCallback):
             print(visible(text), file=sys.stderr)
 
     def plan(self, n_images: int, n_cached: int) -> None:
-        """Print pictures, how many are cached, columns and bytes; start the bar."""
+        """Print images, how many are cached, columns and bytes; start the bar."""
         self.n_cached.append(n_cached)
         size = 4 * n_images * sum(self._widths)
         columns = " + ".join(f"{width:,}" for width in self._widths)
         shape = f", {columns} columns, {in_bytes(size)}" if columns else ""
         names = ", ".join(self._names)
-        self.note(f"{names}: {n_images:,} pictures, {n_cached:,} cached{shape}")
+        self.note(f"{names}: {n_images:,} images, {n_cached:,} cached{shape}")
         self.train(names, n_images)
 
     def train(self, name: str, n_images: int) -> None:

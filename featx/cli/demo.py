@@ -33,7 +33,7 @@ def demo_command(
     ] = False,
     run: options.StoredOnly,
 ) -> None:
-    """The whole story in two minutes: features, which win, how depth helps, a report.
+    """Extract, compare and report on sample images.
 
     The report goes to featx-demo/ unless --report names another folder.
 

@@ -40,7 +40,7 @@ def depth_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """How classes form with depth: accuracy and clusters at each layer, with embeddings.
+    """Measure accuracy and clusters at each layer.
 
     By default there is one layer for each step of the network (--layer all), pooled by gap.
 

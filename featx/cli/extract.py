@@ -71,7 +71,9 @@ def extract_command(
     run: options.RunOptions,
     printed: options.Printed,
 ) -> None:
-    """Features of images to a file; on the next run only new or changed images are computed.
+    """Extract features of images into a file.
+
+    Features are kept in the store: the next run computes only those of new or changed images.
 
     \b
     featx extract photos/ --layer pool1,fc7
@@ -86,7 +88,7 @@ def extract_command(
     started = time.perf_counter()
     with reporting(quiet=printed.quiet) as reporter:
         if not images:
-            reporter.note("No pictures named: the built-in digits of scikit-learn.")
+            reporter.note("No images named: the built-in digits of scikit-learn.")
         found = extract(
             images or "digits",
             features.extractor,
@@ -119,12 +121,12 @@ def _print(features: FeatureSet, path: Path | None, seconds: float, *, as_json: 
             failures=failures,
         )
     elif path is None:
-        print(f"{n:,} pictures are in the store")
+        print(f"{n:,} images are in the store")
     else:
         blocks = ", ".join(
             f"{name} {stop - start:,}" for name, (start, stop) in features.blocks.items()
         )
-        print(f"{path}: {n:,} pictures x {features.X.shape[1]:,} features ({blocks})")
+        print(f"{path}: {n:,} images x {features.X.shape[1]:,} features ({blocks})")
     sys.stdout.flush()
 
 

@@ -47,7 +47,7 @@ def filters_command(
     run: options.RunOptions,
     printed: options.Printed,
 ) -> None:
-    """The first-layer kernels or, with DATA, the images that activate channels most.
+    """Draw first-layer kernels or strongly activating images.
 
     By default the channels are those of the deepest layer that has feature maps.
 

@@ -157,7 +157,7 @@ def finetune_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Fine-tune a network on your images: the head, or from a layer on, or all of it.
+    """Fine-tune a network on your images.
 
     \b
     featx finetune photos/ --model squeezenet1_0 -o mine/

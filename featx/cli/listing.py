@@ -20,7 +20,7 @@ def layers_command(
     network: options.Trust,
     printed: options.Json,
 ) -> None:
-    """Every layer of a network that features can be taken from, in order of execution."""
+    """List the layers of a network."""
     from featx.networks.configs import list_layers
 
     layers = list_layers(model, **network.given())
@@ -49,7 +49,7 @@ def models_command(
     *,
     printed: options.Json,
 ) -> None:
-    """Networks by name: where they come from, and whether their weights are here."""
+    """List networks and where their weights are."""
     from featx.networks.sources.catalog import list_models
 
     rows = [asdict(model) for model in list_models(pattern)]
@@ -79,11 +79,11 @@ def _print_card(card: dict[str, Any]) -> None:
     print(
         "Good for: a first look without a download, and judging depth; small coloured photographs "
         "of objects.\nNot for: final numbers, where a large network does better; text, medical or "
-        "satellite pictures,\nwhich it has never seen; telling ImageNet's classes apart."
+        "satellite images,\nwhich it has never seen; telling ImageNet's classes apart."
     )
     if not card.get("table"):
         return
-    print("\nAccuracy of a logistic regression on pictures it has never seen:")
+    print("\nAccuracy of a logistic regression on images it has never seen:")
     rows = [
         {"features": row["name"]}
         | {data: f"{value:.3f}" for data, value in row["accuracy"].items()}
@@ -94,7 +94,7 @@ def _print_card(card: dict[str, Any]) -> None:
 
 @options.expand_groups
 def extractors_command(printed: options.Json) -> None:
-    """Extractors by name: what a SPEC can begin with."""
+    """List extractors: what a SPEC can begin with."""
     from featx.engine.registry import list_extractors
 
     rows = [asdict(entry) for entry in list_extractors()]

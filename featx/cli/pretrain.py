@@ -10,7 +10,7 @@ import typer
 from featx.cli import options
 from featx.cli.console import print_json, reporting
 
-app = typer.Typer(help="Train a network's layers on pictures without labels.", no_args_is_help=True)
+app = typer.Typer(help="Train a network's layers on images without labels.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _autoencoder_command(
     reading: options.Reading,
     printed: Annotated[options.PrintOptions, options.Only("as_json", "quiet")],
 ) -> None:
-    """A convolutional autoencoder: images to a short code and back, without labels.
+    """Train a convolutional autoencoder without labels.
 
     The encoder starts from random weights, unless --weights names others. It is trained for ten
     epochs on batches of 64 images, at a learning rate of 0.001.
@@ -81,7 +81,7 @@ def _autoencoder_command(
 
     with reporting(quiet=printed.quiet) as reporter:
         if not images:
-            reporter.note("No pictures named: MNIST.")
+            reporter.note("No images named: MNIST.")
         found = pretrain(
             images or "torchvision:MNIST",
             output=output,
@@ -97,5 +97,5 @@ def _autoencoder_command(
         print_json("pretrain", found.history, weights=str(file), image=str(image))
         return
     last = found.history[-1]
-    print(f"{file}: loss {last['train_loss']:.4f}, on pictures left out {last['valid_loss']:.4f}")
-    print(f"{image}: pictures left out, above what was made of them")
+    print(f"{file}: loss {last['train_loss']:.4f}, on images left out {last['valid_loss']:.4f}")
+    print(f"{image}: images left out, above what was made of them")

@@ -35,7 +35,7 @@ def compare_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Which features win: one table by accuracy, size and cost, with controls, best first.
+    """Compare feature sets by accuracy and cost.
 
     \b
     featx compare photos/ -e hog -e bovw:surf -e cnn:featxnet:pool5
@@ -85,7 +85,7 @@ def probe_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """What a linear classifier reaches with one set of features, class by class.
+    """Train and test a linear classifier.
 
     \b
     featx probe photos/ -e cnn:featxnet:fc7 --save probe.skops
@@ -129,7 +129,7 @@ def predict_command(
         options.Only(*("as_json", "as_csv", "safe_csv", "as_markdown"), *("strict", "quiet")),
     ],
 ) -> None:
-    """Class and probability of each image, by a classifier trained before.
+    """Predict classes with a trained classifier.
 
     \b
     featx predict probe.skops new_photos/ --csv > classes.csv
@@ -144,7 +144,7 @@ def predict_command(
 
 
 def _print_classes(details: dict[str, dict[str, list[dict[str, object]]]]) -> None:
-    """The table of classes of each kind of features."""
+    """The table of classes of each feature set."""
     from featx.cli.console import print_table
 
     for spec, rows in details["per_class"].items():

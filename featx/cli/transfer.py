@@ -48,7 +48,7 @@ def transfer_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Train on one domain, test on another: what each feature set keeps, and CORAL adds.
+    """Train on one domain, test on another.
 
     By default between all domains, over five random splits of each.
 

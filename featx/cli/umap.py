@@ -42,7 +42,7 @@ def umap_command(
     run: options.RunOptions,
     printed: options.Printed,
 ) -> None:
-    """One embedding of images in two dimensions, by one set of features.
+    """Embed images in two dimensions.
 
     \b
     featx umap photos/ -e cnn:featxnet:fc7 -o map.png

@@ -41,12 +41,12 @@ def load_dataset(
     bands: Any = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageDataset:
-    """Pictures of folders, files, manifests or a data set by name, not decoded yet.
+    """Images of folders, files, manifests or a data set by name, not decoded yet.
 
     Parameters
     ----------
     data : str or path, or several of them
-        A folder (read recursively; the folder of a picture names its class, one called
+        A folder (read recursively; the folder of an image names its class, one called
         ``train``, ``val`` or ``test`` above it its split), a file; several that lie side by side
         are read as one folder that holds them; a manifest (``.csv``,
         ``.tsv``, ``.parquet`` or ``.jsonl`` with the columns
@@ -70,7 +70,7 @@ def load_dataset(
     value_range, window, pages, bands
         How stored values become pixels, as in `featx.Images`.
     max_pixels : int, default=89478485
-        Pictures with more pixels are refused before they are decoded.
+        Images with more pixels are refused before they are decoded.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def load_dataset(
     Raises
     ------
     DatasetError
-        If there is no such data or no picture in it.
+        If there is no such data or no image in it.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def train_test_indices(
     ----------
     labels : sequence of str
     train_size : int or float
-        Pictures of each class to train on, or their share; at least one of each class is
+        Images of each class to train on, or their share; at least one of each class is
         left to test on where it has two.
     random_state : int or None, default=0
     groups : array of str, shape (n_images,), optional
@@ -170,7 +170,7 @@ def fold_numbers(
     random_state: int | None = 0,
     groups: Strings | None = None,
 ) -> npt.NDArray[np.intp]:
-    """Fold of each picture, every class dealt out evenly in turn.
+    """Fold of each image, every class dealt out evenly in turn.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> Image
     """Images of the domains asked for."""
     if dataset.domains is None:
         raise DatasetError(
-            "The data has no domains; expected folders <domain>/<class>/<picture>, or a manifest "
+            "The data has no domains; expected folders <domain>/<class>/<image>, or a manifest "
             "with a column 'domain'."
         )
     if isinstance(domains, bool):

@@ -1,4 +1,4 @@
-"""Folders of pictures as they are: which files are pictures, and what the folders' names say."""
+"""Folders of images as they are: which files are images, and what the folders' names say."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class Tree:
     images : dict of tuple to list of str
         Names of the images in each folder, by the folder's parts relative to the root.
     other : Counter
-        How many files are no pictures, by suffix; dot files are not counted.
+        How many files are no images, by suffix; dot files are not counted.
     unread : dict of tuple to Counter
-        Of `other`, those in folders without pictures that are images that featx does not read.
+        Of `other`, those in folders without images that are images that featx does not read.
     metadata : list of tuple
         Files that say what the images in their folder are.
     skipped : list of tuple
@@ -87,7 +87,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Placement:
-    """What the folders above a picture say about it; empty where they say nothing."""
+    """What the folders above an image say about it; empty where they say nothing."""
 
     label: str = ""
     split: str = ""
@@ -97,7 +97,7 @@ class Placement:
 
 
 def read_tree(root: str) -> Tree:
-    """All pictures in `root` and the folders under it.
+    """All images in `root` and the folders under it.
 
     Dot files and dot folders are left out, and so are folders of systems and what reports of
     featx hold. Links to folders are followed, but a folder is read once however many ways lead to
@@ -136,12 +136,12 @@ def read_tree(root: str) -> Tree:
 
 
 def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dict[Parts, Placement]:
-    """Class, split and domain that each picture-holding folder stands for.
+    """Class, split and domain that each image-holding folder stands for.
 
-    The folder of a picture names its class, one called as a split above that its split, and the
+    The folder of an image names its class, one called as a split above that its split, and the
     next one above (splits left out) its domain; one that is called the same everywhere, as in
     ``amazon/images/bike`` and ``dslr/images/bike``, is passed over. So is the folder of the
-    picture where all are called "images" or the like.
+    image where all are called "images" or the like.
 
     A folder without folders of classes in it is a split only beside one that has them, beside
     splits alone, or where there are both ``train`` and another: a class may be called "train".
@@ -150,7 +150,7 @@ def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dic
     Parameters
     ----------
     folders : collection of tuple
-        Those that hold pictures, by their parts relative to a root.
+        Those that hold images, by their parts relative to a root.
     has_splits : bool, default=True
         Whether folders name splits; without, one above the classes is passed over, and one that
         holds images itself is a class.
@@ -214,7 +214,7 @@ def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
 
 
 def _is_image(path: str) -> bool:
-    """Whether a file is a picture by its suffix or, if it has none, by its first bytes."""
+    """Whether a file is an image by its suffix or, if it has none, by its first bytes."""
     suffix = _suffix_of(path)
     if not suffix:
         return _looks_like_image(path)
@@ -236,7 +236,7 @@ def _suffix_of(path: str) -> str:
 def _read_folder(
     root: str, parts: Parts, tree: Tree, visited: set[tuple[int, int]]
 ) -> tuple[list[Parts], list[Parts]]:
-    """Note one folder's pictures in `tree`; its folders and its links to folders, sorted."""
+    """Note one folder's images in `tree`; its folders and its links to folders, sorted."""
     folder = os.path.join(root, *parts)
     status = os.stat(folder)
     if (status.st_dev, status.st_ino) in visited:
@@ -307,7 +307,7 @@ def _leads(test: Callable[[], bool]) -> bool:
 
 
 def _looks_like_image(path: str) -> bool:
-    """Whether a file begins as a picture does."""
+    """Whether a file begins as an image does."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -356,7 +356,7 @@ def _telling_names(above: dict[Parts, list[str]]) -> dict[Parts, Parts]:
 def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
     """Which split each folder of one parent is, or `_STRAY` where it is beside splits.
 
-    Judged by siblings of its kind: a stray folder of pictures must not make a class of a split.
+    Judged by siblings of its kind: a stray folder of images must not make a class of a split.
     """
     names = inner[parent]
     splits = {name: split for name in names if (split := find_split(name))}

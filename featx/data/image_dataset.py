@@ -18,17 +18,17 @@ Strings: TypeAlias = npt.NDArray[np.str_]
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Pictures, and what is known about each.
+    """Images, and what is known about each.
 
     Attributes
     ----------
     images : Images
-        The pictures, decoded on request.
+        The images, decoded on request.
     names : list of str
         One unique name each. A file's is its path as reached from what was given, so that it
         opens from the same working folder.
     labels, splits, domains, groups : ndarray of str, shape (n_images,), or None
-        None where nothing is known of any picture, the empty text where nothing is of one.
+        None where nothing is known of any image, the empty text where nothing is of one.
         Splits are ``train``, ``val`` and ``test``; images of one group, such as a patient, are
         kept on one side of every split.
     ignored : Counter
@@ -76,11 +76,11 @@ class ImageDataset:
 
     @property
     def n_ignored(self) -> int:
-        """How many files in the folders given are no pictures."""
+        """How many files in the folders given are no images."""
         return self.ignored.total()
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
-        """Pictures at `indices`, in that order, and what is known about them."""
+        """Images at `indices`, in that order, and what is known about them."""
         places = [int(i) for i in indices]
         return replace(
             self,
@@ -93,7 +93,7 @@ class ImageDataset:
         )
 
     def split(self, name: str) -> npt.NDArray[np.intp]:
-        """Places of the pictures of one split, in order.
+        """Places of the images of one split, in order.
 
         Parameters
         ----------

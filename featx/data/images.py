@@ -1,6 +1,6 @@
-"""Name, read and decode pictures: the only decoder, so that every extractor sees the same pixels.
+"""Name, read and decode images: the only decoder, so that every extractor sees the same pixels.
 
-Whatever a picture comes as (a path, bytes, a PIL image, an array), it leaves here as one
+Whatever an image comes as (a path, bytes, a PIL image, an array), it leaves here as one
 ``(h, w, 3)`` array in RGB from 0, black, to 255, white: upright (EXIF orientation applied),
 composited on white where it was transparent, grey repeated in three channels. It is uint8 where
 that loses nothing, else float32: nothing deeper is rounded to 8 bits.
@@ -39,10 +39,10 @@ Pixels: TypeAlias = npt.NDArray[Any]
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
 
 PIXELS_VERSION = 2
-"""Raised whenever the same picture would decode to other pixels."""
+"""Raised whenever the same image would decode to other pixels."""
 
 MAX_PIXELS = 89_478_485
-"""Largest picture decoded by default: 256 MiB as RGB, the size at which Pillow warns too."""
+"""Largest image decoded by default: 256 MiB as RGB, the size at which Pillow warns too."""
 
 GRAY_WEIGHTS = (2125, 7154, 721)
 """Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
@@ -63,19 +63,19 @@ _READING = [threading.Lock() for _ in range(64)]
 
 
 class Images(Sequence["ImageLike"]):
-    """A sequence of pictures, decoded one at a time on request.
+    """A sequence of images, decoded one at a time on request.
 
     Parameters
     ----------
     X : sequence of paths, bytes, PIL images or arrays; or array
-        The pictures. One array is ``(n, h, w)``, ``(n, h, w, 3)``, or flattened rows
+        The images. One array is ``(n, h, w)``, ``(n, h, w, 3)``, or flattened rows
         ``(n, p)`` read through `image_shape`.
     names : sequence of str, optional
-        What to call each picture in results and messages. By default a path names itself and
+        What to call each image in results and messages. By default a path names itself and
         anything else is called ``image 0``, ``image 1`` and so on.
     image_shape : tuple of int, optional
         Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row; by default a row is a grey
-        ``(p, 1)`` picture.
+        ``(p, 1)`` image.
     value_range : tuple of float or str, optional
         The values of black and white, in files and arrays: two numbers; ``"dtype"``, the range of
         their type; ``"file"``, what each file notes of itself. By default 0 to 65,535 for
@@ -89,7 +89,7 @@ class Images(Sequence["ImageLike"]):
     bands : sequence of int or "each", optional
         Bands that are read, counted from 1; ``"each"``: every one as an image of its own.
     max_pixels : int, default=89478485
-        Pictures with more pixels are refused before they are decoded.
+        Images with more pixels are refused before they are decoded.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Images(Sequence["ImageLike"]):
     Raises
     ------
     ValueError
-        If `X` is not a sequence of pictures, its rows do not fit `image_shape`, or a parameter
+        If `X` is not a sequence of images, its rows do not fit `image_shape`, or a parameter
         cannot be understood.
 
     Examples
@@ -142,7 +142,7 @@ class Images(Sequence["ImageLike"]):
         return self.items[index]
 
     def take(self, indices: Sequence[int]) -> Images:
-        """Pictures at `indices`, in that order, under the names they have here."""
+        """Images at `indices`, in that order, under the names they have here."""
         taken = Images(
             [self.items[i] for i in indices],
             names=[self.names[i] for i in indices],
@@ -152,13 +152,13 @@ class Images(Sequence["ImageLike"]):
         return taken
 
     def read_as(self, reading: Reading) -> Images:
-        """The same pictures, their stored values read another way."""
+        """The same images, their stored values read another way."""
         images = Images(self.items, names=self.names, max_pixels=self.max_pixels)
         images.reading, images._told = reading, self._told
         return images
 
     def count_bands(self) -> int:
-        """How many images of their own the bands of a picture are: of the first that can be read.
+        """How many images of their own the bands of an image are: of the first that can be read.
 
         Raises
         ------
@@ -176,24 +176,24 @@ class Images(Sequence["ImageLike"]):
         raise errors[0]
 
     def stored(self, index: int) -> StoredImage:
-        """One picture as it is stored, its values not scaled.
+        """One image as it is stored, its values not scaled.
 
         Raises
         ------
         ImageError
-            If the picture cannot be read.
+            If the image cannot be read.
         """
         name = self.names[index]
         content = _read_content(self.items[index], name)
         return _guarded(lambda: _stored(content, self.reading, name, self.max_pixels), name)
 
     def path(self, index: int) -> str | None:
-        """Path of a picture that is a file, None of one that is not."""
+        """Path of an image that is a file, None of one that is not."""
         item = self.items[index]
         return os.fspath(item) if isinstance(item, str | os.PathLike) else None
 
     def pixels(self, index: int, least_px: int | None = None) -> Pixels:
-        """Decode one picture.
+        """Decode one image.
 
         Parameters
         ----------
@@ -210,12 +210,12 @@ class Images(Sequence["ImageLike"]):
         Raises
         ------
         ImageError
-            If the picture cannot be read; it carries the picture's name and the reason.
+            If the image cannot be read; it carries the image's name and the reason.
         """
         return self._decode(_read_content(self.items[index], self.names[index]), index, least_px)
 
     def read(self, index: int, least_px: int | None = None) -> tuple[str, Pixels]:
-        """Digest and pixels of one picture, both from the same bytes.
+        """Digest and pixels of one image, both from the same bytes.
 
         Parameters
         ----------
@@ -235,12 +235,12 @@ class Images(Sequence["ImageLike"]):
         return fingerprint(pixels), pixels
 
     def digest(self, index: int) -> str:
-        """Digest of one picture's content: of its bytes, or of its pixels where it has none.
+        """Digest of one image's content: of its bytes, or of its pixels where it has none.
 
         Raises
         ------
         ImageError
-            If the picture cannot be read.
+            If the image cannot be read.
         """
         content = _read_content(self.items[index], self.names[index])
         if isinstance(content, bytes):
@@ -273,18 +273,18 @@ def decode(
     least_px: int | None = None,
     told: set[str] | None = None,
 ) -> Pixels:
-    """Pixels of one picture, upright, opaque and in RGB.
+    """Pixels of one image, upright, opaque and in RGB.
 
     Parameters
     ----------
     image : path, bytes, PIL image or array of shape (h, w) or (h, w, n_bands)
         A file in one of the `featx.data.image_formats`; of a GIF, its first frame.
     name : str, optional
-        The picture's name in an error; by default its path, or ``image``.
+        The image's name in an error; by default its path, or ``image``.
     value_range, window, pages, bands
         As in `Images`.
     max_pixels : int, default=89478485
-        Larger pictures are refused before they are decoded.
+        Larger images are refused before they are decoded.
     least_px : int, optional
         As in `Images.pixels`.
     told : set of str, optional
@@ -298,7 +298,7 @@ def decode(
     Raises
     ------
     ImageError
-        If the picture cannot be decoded.
+        If the image cannot be decoded.
 
     Examples
     --------
@@ -341,7 +341,7 @@ def _stored(
     max_pixels: int,
     least_px: int | None = None,
 ) -> StoredImage:
-    """Stored values of a picture, whatever it is."""
+    """Stored values of an image, whatever it is."""
     if isinstance(content, np.ndarray):
         return _stored_array(content, name, reading)
     if isinstance(content, Image.Image):
@@ -377,7 +377,7 @@ def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[An
     if isinstance(image, Image.Image | np.ndarray):
         return image
     reason = f"expected a path, bytes, PIL image or array; got {type(image).__name__}"
-    # A data set that decodes its own pictures has the error in the place of a broken one.
+    # A data set that decodes its own images has the error in the place of a broken one.
     raise image if isinstance(image, ImageError) else ImageError(name, reason)
 
 
@@ -412,7 +412,7 @@ def _too_large(n_bytes: int) -> str:
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Picture brought to `size` for the classical extractors.
+    """Image brought to `size` for the classical extractors.
 
     Shrinks by area averaging, which does not alias, and grows bilinearly (OpenCV); where one
     side shrinks and the other grows, first the one, then the other.
@@ -492,7 +492,7 @@ def size_pair(image_size: Any) -> tuple[int, int]:
 
 
 class _Names(Sequence[str]):
-    """Names of pictures that were given none, made when asked for."""
+    """Names of images that were given none, made when asked for."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self._items = items
@@ -529,12 +529,12 @@ def printable(path: str) -> str:
 
 
 def _items(X: Any, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
-    """One indexable sequence of pictures from whatever was given."""
+    """One indexable sequence of images from whatever was given."""
     if isinstance(X, Images):
         return X.items
     if isinstance(X, str | bytes | os.PathLike | Image.Image):
         raise ValueError(
-            f"Expected a sequence of pictures, got one {type(X).__name__}; put it in a list."
+            f"Expected a sequence of images, got one {type(X).__name__}; put it in a list."
         )
     if not isinstance(X, np.ndarray):
         is_indexable = hasattr(X, "__len__") and hasattr(X, "__getitem__")
@@ -545,19 +545,19 @@ def _items(X: Any, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
 
 
 def _array_items(X: npt.NDArray[Any], image_shape: tuple[int, ...] | None) -> Any:
-    """Array of pictures, flattened rows brought into shape."""
+    """Array of images, flattened rows brought into shape."""
     if X.ndim in (3, 4):
         return X
     if X.ndim != 2:
         raise ValueError(
-            f"Expected pictures (n, h, w[, 3]) or flattened rows (n, p); got an array of shape "
+            f"Expected images (n, h, w[, 3]) or flattened rows (n, p); got an array of shape "
             f"{X.shape}."
         )
     shape = image_shape or (X.shape[1], 1)
     if int(np.prod(shape)) != X.shape[1]:
         raise ValueError(
-            f"Rows of {X.shape[1]} values are no pictures of shape {tuple(shape)} "
-            f"({int(np.prod(shape))} values); set image_shape to the shape of one picture."
+            f"Rows of {X.shape[1]} values are no images of shape {tuple(shape)} "
+            f"({int(np.prod(shape))} values); set image_shape to the shape of one image."
         )
     return X.reshape(len(X), *shape)
 
@@ -656,7 +656,7 @@ def _stored_by_pillow(image: Image.Image, reading: Reading, max_pixels: int) -> 
 
 
 def _stored_frame(image: Image.Image, reading: Reading) -> StoredImage:
-    image.load()  # First of all: what fails from here on is its EXIF, not the picture.
+    image.load()  # First of all: what fails from here on is its EXIF, not the image.
     is_sixteen = image.mode in _GRAY_16_BIT_MODES or (image.mode, image.format) == ("I", "PNG")
     if is_sixteen or image.mode in ("I", "F"):
         values = np.asarray(image).astype(np.uint16) if is_sixteen else np.asarray(image)

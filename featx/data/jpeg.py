@@ -1,6 +1,6 @@
 """JPEGs by libjpeg-turbo without a detour: Pillow's pixels to the last bit, twice as fast.
 
-Whatever is unusual (another colour space, damage of any kind, a picture to be turned) is left
+Whatever is unusual (another colour space, damage of any kind, an image to be turned) is left
 to Pillow, so that what can be read and what cannot is the same as if this were not here.
 """
 
@@ -19,7 +19,7 @@ _MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
 
 _ORIENTATION = 0x0112
 _MAX_NOTED_PIXELS = 89_478_485
-"""Above it Pillow warns of a picture that it opens, unless told otherwise as it is elsewhere."""
+"""Above it Pillow warns of an image that it opens, unless told otherwise as it is elsewhere."""
 
 
 def decode_jpeg(
@@ -32,7 +32,7 @@ def decode_jpeg(
     data : bytes
         A whole file.
     max_pixels : int
-        Pictures with more pixels are not decoded.
+        Images with more pixels are not decoded.
     least_px : int, optional
         Decode at the `reduction` that leaves the short side as long as that.
 
@@ -67,7 +67,7 @@ def decode_jpeg(
 
 
 def reduction(height: int, width: int, least_px: int | None) -> int:
-    """By how much libjpeg may reduce a picture while it decodes it: 1, 2, 4 or 8.
+    """By how much libjpeg may reduce an image while it decodes it: 1, 2, 4 or 8.
 
     It leaves out the high frequencies of each block of 8 x 8 pixels instead of computing them.
 
@@ -82,7 +82,7 @@ def reduction(height: int, width: int, least_px: int | None) -> int:
 
 
 def _is_upright(data: bytes) -> bool:
-    """Whether no note says that the picture is to be turned."""
+    """Whether no note says that the image is to be turned."""
     if not any(mark in data for mark in _MAY_TURN):
         return True
     with open_image(data) as image:

@@ -169,7 +169,7 @@ def _list_manifest(path: str, meaning: Meaning) -> ImageDataset:
     """Images that a manifest names; those that are not there fail when they are read."""
     manifest = read_manifest(path, meaning.group_column)
     if not manifest.path:
-        return make_dataset([], notes=[f"Manifest {path} names no picture."])
+        return make_dataset([], notes=[f"Manifest {path} names no image."])
     if not any(map(os.path.exists, manifest.path)):
         first, n_files = manifest.path[0], len(manifest.path)
         raise DatasetError(
@@ -334,13 +334,13 @@ def _refuse_vanished(roots: list[_Root], tree: Tree) -> None:
 
 
 def _nothing_in(folder: str, tree: Tree) -> str:
-    """Message about a folder without pictures."""
+    """Message about a folder without images."""
     n_files = tree.other.total()
     if not n_files:
-        return f"No picture in {name_of(folder)}: it holds no files but hidden ones."
+        return f"No image in {name_of(folder)}: it holds no files but hidden ones."
     kinds = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in tree.other.most_common(4))
     return (
-        f"No picture in {name_of(folder)}: {n_files} files, none a picture by suffix ({kinds}); "
+        f"No image in {name_of(folder)}: {n_files} files, none an image by suffix ({kinds}); "
         f"expected {', '.join(sorted(IMAGE_SUFFIXES))}. Name files one by one to take them anyway."
     )
 

@@ -37,10 +37,10 @@ def resize_crop(
     ----------
     pixels : ndarray of shape (h, w, 3), uint8
     size : tuple of int
-        Height and width that the whole picture would be resized to.
+        Height and width that the whole image would be resized to.
     interpolation : {"bilinear", "bicubic", "lanczos"}
     window : tuple of slice
-        Rows and columns of the resized picture to compute.
+        Rows and columns of the resized image to compute.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def resize_crop(
     is_down_first = _is_down_first(pixels.shape[:2], size)
     if is_down_first:
         part = _filtered(part, down)
-    if not is_as_wide:  # Rows are columns of the transposed picture.
+    if not is_as_wide:  # Rows are columns of the transposed image.
         part = _transposed(_filtered(_transposed(part), across))
     is_done = is_as_high or is_down_first
     return np.ascontiguousarray(part) if is_done else _filtered(part, down)
@@ -86,14 +86,14 @@ def _span(given: _Taps, n_in: int) -> slice:
 
 
 def _filtered(pixels: Pixels, given: _Taps) -> Pixels:
-    """Picture filtered along its columns: (h, w, 3) -> (n_out, w, 3)."""
+    """Image filtered along its columns: (h, w, 3) -> (n_out, w, 3)."""
     starts, weights = given
     flat = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
     return _filter_columns(flat, starts - starts[0], weights).reshape(len(starts), -1, 3)
 
 
 def _transposed(pixels: Pixels) -> Pixels:
-    """Picture with rows and columns changed: (h, w, 3) -> (w, h, 3)."""
+    """Image with rows and columns changed: (h, w, 3) -> (w, h, 3)."""
     return load_opencv().transpose(np.ascontiguousarray(pixels))
 
 

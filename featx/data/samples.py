@@ -1,4 +1,4 @@
-"""Photographs of ants and bees, downloaded once, for a demonstration on real pictures."""
+"""Photographs of ants and bees, downloaded once, for a demonstration on real images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featx.process.unfinished_files import unfinished
 
 _URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
 _DIGEST = "880e1efcdacd5fa3fb9f1466779cb309"
-"""Of the sorted digests of the pictures."""
+"""Of the sorted digests of the images."""
 
 
 def fetch_photographs(url: str = _URL) -> Path:
@@ -71,7 +71,7 @@ def _download(url: str) -> bytes:
 
 
 def _images(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name below the archive's own folder, and content, of each picture in it."""
+    """Name below the archive's own folder, and content, of each image in it."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         for entry in opened.infolist():
             parts = PurePosixPath(entry.filename).parts[1:]

@@ -23,8 +23,8 @@ _FILLERS = frozenset(
         "photos",
         "pic",
         "pics",
-        "picture",
-        "pictures",
+        "image",
+        "images",
         "png",
     }
     | {"samples", "seg", "set", "sets", "split", "subset"}

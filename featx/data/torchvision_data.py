@@ -1,4 +1,4 @@
-"""torchvision's classification data sets by name, their pictures decoded on request."""
+"""torchvision's classification data sets by name, their images decoded on request."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test",
 """What featx calls a split, and what torchvision's classes may; the first they know is taken."""
 
 _TARGETS = ("targets", "_labels", "labels", "y")
-"""Attributes under which torchvision's classes keep the classes of all pictures."""
+"""Attributes under which torchvision's classes keep the classes of all images."""
 
 
 class TorchvisionImages(Sequence[Any]):
-    """Pictures of the splits of one data set, one after the other.
+    """Images of the splits of one data set, one after the other.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class TorchvisionImages(Sequence[Any]):
     @overload
     def __getitem__(self, index: slice) -> list[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        """Picture, or the ImageError of one that cannot be decoded."""
+        """Image, or the ImageError of one that cannot be decoded."""
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
         if not -len(self) <= index < len(self):
@@ -88,7 +88,7 @@ def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> Torchvis
 
     Returns
     -------
-    TorchvisionPictures
+    TorchvisionImages
 
     Raises
     ------
@@ -240,7 +240,7 @@ def _wanted(kind: Any, root: Path) -> str:
 
 
 def _labels(part: Any) -> list[str]:
-    """Class of each picture, by name where the data set has names."""
+    """Class of each image, by name where the data set has names."""
     targets = next(filter(None, (_targets(part, name) for name in _TARGETS)), None)
     if targets is None:
         targets = [part[i][1] for i in range(len(part))]
@@ -255,7 +255,7 @@ def _labels(part: Any) -> list[str]:
 
 
 def _targets(part: Any, name: str) -> list[Any] | None:
-    """Classes kept under an attribute, if it is a plain list of one a picture."""
+    """Classes kept under an attribute, if it is a plain list of one an image."""
     targets = getattr(part, name, None)
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(part):
         return None

@@ -1,4 +1,4 @@
-"""Features of a collection of pictures, by one or several extractors: `extract`."""
+"""Features of a collection of images, by one or several extractors: `extract`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def extract(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> FeatureSet:
-    """Features of pictures, cached on disk, by any number of extractors side by side.
+    """Features of images, cached on disk, by any number of extractors side by side.
 
     Parameters
     ----------
-    images : str, path, list of these, ImageDataset, or pictures
+    images : str, path, list of these, ImageDataset, or images
         A folder, files, a manifest, ``digits``, ``torchvision:NAME``; see
-        `featx.data.datasets.load_dataset`. Pictures in memory are taken as they are.
+        `featx.data.datasets.load_dataset`. Images in memory are taken as they are.
     extractors : SPEC, Extractor, or list of these, optional
         For example ``["hog", "bovw:surf", "cnn:alexnet:fc7"]``. By default the network `model`
         at `layer`.
@@ -81,12 +81,12 @@ def extract(
     Returns
     -------
     FeatureSet
-        One row for each picture that could be read; the others are in `failures`.
+        One row for each image that could be read; the others are in `failures`.
 
     Raises
     ------
     DatasetError
-        If there are no pictures, or none of them could be read.
+        If there are no images, or none of them could be read.
     SpecError
         If an extractor or parameter is not known.
     FeatureFileError
@@ -171,7 +171,7 @@ def _gather(
     collect: bool,
     progress: ProgressCallback,
 ) -> FeatureSet:
-    """Rows of every job side by side, without the pictures that failed in any.
+    """Rows of every job side by side, without the images that failed in any.
 
     Where they are many, they are held on the disk of `folder`.
     """
@@ -191,7 +191,7 @@ def _gather(
     if len(reasons) == len(dataset):
         first = f"{dataset.names[0]}: {reasons[0]}"
         raise DatasetError(
-            f"{dataset.source}: none of {len(dataset)} pictures can be read ({first})."
+            f"{dataset.source}: none of {len(dataset)} images can be read ({first})."
         )
     kept = [index for index in range(len(dataset)) if index not in reasons]
     part = dataset.take(kept)

@@ -20,7 +20,7 @@ _FOR_READING = {"trust"}
 
 @dataclass
 class Job:
-    """One pass over the pictures: an extractor, and what its blocks are called.
+    """One pass over the images: an extractor, and what its blocks are called.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def plan_jobs(
     layer: str | Sequence[str] | None = None,
     **parameters: Any,
 ) -> list[Job]:
-    """Passes over the pictures that the extractors asked for need.
+    """Passes over the images that the extractors asked for need.
 
     Networks that differ in nothing but the layer share one pass.
 

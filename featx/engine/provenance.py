@@ -31,7 +31,7 @@ def provenance_of(jobs: list[Job], dataset: ImageDataset, learned_on: str | None
     dataset : ImageDataset
         The images, and how they are read.
     learned_on : str or None
-        ``train`` or ``all``, where an extractor learned from pictures.
+        ``train`` or ``all``, where an extractor learned from images.
 
     Returns
     -------

@@ -43,8 +43,8 @@ class Candidate:
         Of this layer alone, without a store: what a user would apply.
     is_control : bool
     features : array, or callable of the number of a split
-        All pictures' features; of an extractor that learns, as it learned from the training
-        pictures of that split. None of a network to fine-tune.
+        All images' features; of an extractor that learns, as it learned from the training
+        images of that split. None of a network to fine-tune.
     n_features : int or None
     """
 
@@ -69,7 +69,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Pictures that could be read, how they are split, and their features.
+    """Images that could be read, how they are split, and their features.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Candidates:
 
 @dataclass(eq=False)
 class _LearnedFeatures:
-    """Features of an extractor that learns, anew from the training pictures of each split.
+    """Features of an extractor that learns, anew from the training images of each split.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class _LearnedFeatures:
     _fitted: dict[int, Any] = field(default_factory=dict)
 
     def __call__(self, number: int) -> Matrix:
-        """Features of all pictures, the extractor having seen the training pictures alone."""
+        """Features of all images, the extractor having seen the training images alone."""
         learner = self.extractor
         rows = extract(
             self.dataset, self.fitted(number), store=learner.store, n_jobs=learner.n_jobs
@@ -127,7 +127,7 @@ class _LearnedFeatures:
         return rows.X
 
     def fitted(self, number: int) -> Any:
-        """The extractor, fitted to the training pictures of a split."""
+        """The extractor, fitted to the training images of a split."""
         if number not in self._fitted:
             train, _ = self.folds[number]
             learner = clone(self.extractor)
@@ -157,7 +157,7 @@ def gather_candidates(
     progress: ProgressCallback,
     **parameters: Any,
 ) -> Candidates:
-    """Features of all kinds asked for, and of the controls, on the same pictures and splits.
+    """Features of all kinds asked for, and of the controls, on the same images and splits.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def gather_candidates(
     protocol : Protocol
     store : FeatureStore or None
     has_controls : bool
-        Whether raw pixels, mean colour and, of each network, its twin with random weights take
+        Whether raw pixels, mean colour and, of each network, its random-weights control take
         part.
     progress : ProgressCallback
     **parameters
@@ -176,11 +176,11 @@ def gather_candidates(
     Raises
     ------
     DatasetError
-        If there are no labels or none of the pictures can be read.
+        If there are no labels or none of the images can be read.
     """
     if dataset.labels is None:
         raise DatasetError(
-            f"{dataset.source}: no labels; expected folders <class>/<picture>, or a manifest with "
+            f"{dataset.source}: no labels; expected folders <class>/<image>, or a manifest with "
             "a column 'label'."
         )
     split_readable(protocol, dataset, ())  # Says what is wrong before anything is computed.
@@ -210,7 +210,7 @@ def gather_candidates(
 
 
 def _candidates_of(job: Job) -> list[Candidate]:
-    """One kind of features for each layer of a job, nothing computed yet."""
+    """One feature set for each layer of a job, nothing computed yet."""
     candidates = []
     for layer, name in job.names.items():
         extractor = portable(job.extractor)
@@ -262,7 +262,7 @@ def _width(features: Any) -> int:
 
 
 def _among(dataset: ImageDataset, names: Any) -> ImageDataset:
-    """Pictures of these names, in the data's order."""
+    """Images of these names, in the data's order."""
     wanted = set(map(str, names))
     if len(wanted) == len(dataset):
         return dataset

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 _LEAST_IMAGES = 5
-"""So many folds are usual: with fewer images a class is missing from some."""
+"""So many folds are usual: with fewer images per class is missing from some."""
 
 
 class ClassProblem(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which features win on a user's pictures: `compare`, and `probe` for one kind of them."""
+"""Which features win on a user's images: `compare`, and `probe` for one kind of them."""
 
 from __future__ import annotations
 
@@ -96,15 +96,15 @@ def compare(
 ) -> Result:
     """Table of features by what a linear classifier reaches with each, controls among them.
 
-    Every kind of features sees the same pictures, splits and classifier. Raw pixels, mean
-    colour, each network's twin with random weights and the best features with shuffled labels
-    are always among the rows. Nothing is learned from test pictures: codebooks, scalers and the
-    strength of the penalty come from the training pictures of each split.
+    Every feature set sees the same images, splits and classifier. Raw pixels, mean
+    colour, each network with random weights and the best features with shuffled labels
+    are always among the rows. Nothing is learned from test images: codebooks, scalers and the
+    strength of the penalty come from the training images of each split.
 
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Pictures with classes.
+        Images with classes.
     extractors : SPEC, Extractor, or list of these, optional
         By default featxnet's pool1 and pool5, HOG and SURF words.
     finetune : dict of str to FineTunedClassifier, optional
@@ -114,7 +114,7 @@ def compare(
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, optional
     scale : {"standard", "l2", "none"}, optional
     C : float, optional
-        A fixed strength; by default it is chosen from `grid` on training pictures.
+        A fixed strength; by default it is chosen from `grid` on training images.
     grid : sequence of float, optional
     metric : {"accuracy", "balanced_accuracy"}, optional
         What features are ranked by.
@@ -145,7 +145,7 @@ def compare(
     Raises
     ------
     DatasetError
-        If there are no labels, or too few pictures.
+        If there are no labels, or too few images.
     SpecError
         If an extractor or protocol is not known.
 
@@ -213,7 +213,7 @@ def probe(
     save: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Result:
-    """What a classifier reaches with one kind of features, in full.
+    """What a classifier reaches with one feature set, in full.
 
     Parameters
     ----------
@@ -223,15 +223,15 @@ n_splits, random_state, class_weight, **parameters
     extractor : SPEC or Extractor, optional
         By default the bundled network before its last layer. A network may have several layers.
     train_per_class : int or sequence of int, optional
-        Training pictures of each class; several draw a curve, one row each.
+        Training images of each class; several draw a curve, one row each.
     save : path, optional
-        Where to keep extractor and classifier, fitted to all pictures (``.skops``).
+        Where to keep extractor and classifier, fitted to all images (``.skops``).
 
     Returns
     -------
     Result
-        A row for each number of training pictures; per-class table, confusion matrix and the
-        surest mistakes are in ``details`` under the SPEC.
+        A row for each number of training images; per-class table, confusion matrix and the
+        most confident errors are in ``details`` under the SPEC.
 
     Examples
     --------
@@ -420,7 +420,7 @@ def _found(
 
 
 def describe_protocol(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
-    """The protocol, and what came of it on these pictures."""
+    """The protocol, and what came of it on these images."""
     train, test = gathered.folds[0]
     labels = gathered.dataset.labels
     assert labels is not None
@@ -433,7 +433,7 @@ def describe_protocol(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
 
 
 def describe_predictions(measured: Sequence[Measured], gathered: Candidates) -> dict[str, Any]:
-    """Confusion matrix, per-class table and surest mistakes of each kind of features."""
+    """Confusion matrix, per-class table and most confident errors of each feature set."""
     names = np.array(gathered.dataset.names)
     details: dict[str, Any] = {"confusion": {}, "per_class": {}, "mistakes": {}}
     for found in measured:
@@ -456,7 +456,7 @@ def _confusion(truth: Any, predicted: Any) -> dict[str, Any]:
 
 
 def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
-    """Pictures most surely misjudged, each once, the surest first."""
+    """Misclassified images, each once, the most confident errors first."""
     wrong = [
         (
             float(part.probability[i]),
@@ -467,9 +467,9 @@ def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
         for part in said
         for i in np.flatnonzero(~part.is_right)
     ]
-    surest: dict[str, dict[str, Any]] = {}
+    most_confident: dict[str, dict[str, Any]] = {}
     for probability, path, truth, predicted in sorted(wrong, reverse=True):
-        surest.setdefault(
+        most_confident.setdefault(
             path, {"path": path, "true": truth, "predicted": predicted, "probability": probability}
         )
-    return list(surest.values())[:_N_MISTAKES]
+    return list(most_confident.values())[:_N_MISTAKES]

@@ -35,9 +35,9 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     regularization : float, default=1.0
         Added to the diagonal of both covariances, in squared units of the (scaled) features.
     scale : {"standard", "none"}, default="standard"
-        Whether each feature is first divided by its deviation within its own domain, as in the
-        paper, and brought to the target's afterwards; without it a feature's unit decides how
-        much `regularization` means for it.
+        Whether each feature is first divided by its standard deviation within its own domain, as
+        in the paper, and scaled to the target's afterwards; without it a feature's unit decides
+        how much `regularization` means for it.
     new_rows : {"source", "target"}, default="source"
         Whose rows `transform` will be given: those of the source are moved, those of the target
         stay as they are. Say ``"target"`` in a pipeline that is fitted on the source and
@@ -46,7 +46,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     source_, target_ : Spread
-        Mean, deviation and principal axes of each domain.
+        Mean, standard deviation and principal axes of each domain.
     n_features_in_ : int
 
     Raises
@@ -188,7 +188,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 @dataclass(frozen=True, eq=False)
 class _Spread:
-    """Mean, deviation and principal axes of the rows of one domain.
+    """Mean, standard deviation and principal axes of the rows of one domain.
 
     Attributes
     ----------
@@ -231,7 +231,7 @@ class _Spread:
         return empty._with(axes, variances, len(X))
 
     def standardize(self, X: Matrix) -> Matrix:
-        """Rows around their mean, in deviations; constant features are only centred."""
+        """Rows around their mean, in standard deviations; constant features are only centred."""
         scale = np.where(self.deviation > 0, self.deviation, 1.0)
         return ((X - self.mean) / scale).astype(X.dtype)
 
@@ -254,7 +254,7 @@ class _Spread:
 
 
 def _moments(X: Matrix) -> tuple[Floats, Floats]:
-    """Mean and deviation of each column; a deviation that is only rounding is 0."""
+    """Mean and standard deviation of each column; a deviation that is only rounding is 0."""
     block = np.asarray(X, np.float64)
     mean, deviation = block.mean(0), block.std(0)
     is_rounding = deviation <= 10 * np.finfo(X.dtype).eps * np.abs(mean)

@@ -23,7 +23,7 @@ _ARRAYS = ("source", "target", "domain", "chance")
 
 @dataclass(frozen=True, eq=False)
 class DomainPair:
-    """Accuracies of one kind of features over all ordered pairs of domains.
+    """Accuracies of one feature set over all ordered pairs of domains.
 
     Attributes
     ----------
@@ -32,11 +32,11 @@ class DomainPair:
     pairs : list of (str, str)
         Source and target.
     source, target, domain : ndarray of shape (n_pairs, n_seeds)
-        Accuracy on the source's test pictures, on the target's, and of telling the two apart.
+        Accuracy on the source's test images, on the target's, and of telling the two apart.
     chance : ndarray of shape (n_pairs, 2)
         What naming the most frequent class reaches within source and target.
     test_share : float
-        Test pictures for each training picture.
+        Test images for each training image.
     has_converged : bool, default=True
         The classifier, in every pair and seed.
     """
@@ -143,7 +143,7 @@ def crossed_interval(values: Floats, *, test_share: float = 0.0) -> Interval:
     ----------
     values : ndarray of shape (n_pairs, n_seeds)
     test_share : float, default=0
-        Test pictures for each training picture, see `featx.evaluation.scores.interval`.
+        Test images for each training image, see `featx.evaluation.scores.interval`.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def describe_pairs(pairs: Sequence[DomainPair]) -> list[str]:
     Parameters
     ----------
     pairs : sequence of DomainPair
-        Of each kind of features without alignment and with it.
+        Of each feature set without alignment and with it.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def describe_pairs(pairs: Sequence[DomainPair]) -> list[str]:
 
 
 def compare_pairs(pairs: Sequence[DomainPair]) -> list[dict[str, Any]]:
-    """Differences of each two kinds of features on the same pairs and seeds.
+    """Differences of each two feature sets on the same pairs and seeds.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ _ALIGNMENTS = ("none", "coral")
 _DIVIDER_GRID = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 SOURCE = (
     "Sun, Feng and Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016; each "
-    "domain split at random within its classes, the target's training pictures without labels"
+    "domain split at random within its classes, the target's training images without labels"
 )
 
 
@@ -146,7 +146,7 @@ class Fitted:
     divider: LinearProbe
 
     def accuracies(self, source: Part, target: Part) -> tuple[float, float, float]:
-        """Share told rightly of the source's test pictures, the target's, and of domains."""
+        """Accuracy on the source's test images, on the target's, and of telling domains apart."""
         own = source.test if self.coral is None else self.coral.align(source.test)
         rows = [own, target.test]
         is_target = [self.divider.predict(part) == 1 for part in rows]
@@ -177,16 +177,16 @@ def transfer(
 ) -> Result:
     """What features keep when a classifier trained on one domain meets another.
 
-    Each domain is split within its classes into training and test pictures, anew with every
+    Each domain is split within its classes into training and test images, anew with every
     seed. For each ordered pair of domains a classifier is trained on the source's training
-    pictures and tested on the test pictures of both, as it is and after `CORAL`, which learns
-    from the training pictures of both and from no label. No test picture has a part in anything
-    that is learned: codebooks come from the source's training pictures.
+    images and tested on the test images of both, as it is and after `CORAL`, which learns
+    from the training images of both and from no label. No test image has a part in anything
+    that is learned: codebooks come from the source's training images.
 
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Pictures with classes and domains: folders ``<domain>/<class>/<picture>``, or a manifest
+        Images with classes and domains: folders ``<domain>/<class>/<image>``, or a manifest
         with a column ``domain``. Classes that a domain lacks are left out.
     extractors : SPEC, Extractor, or list of these, optional
         By default the bundled network before its last layer, SURF words and colour.
@@ -201,7 +201,7 @@ def transfer(
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, default="logistic"
     scale : {"standard", "l2", "none"}, default="standard"
     C : float, optional
-        A fixed strength; by default it is chosen on the source's training pictures.
+        A fixed strength; by default it is chosen on the source's training images.
     regularization : float, default=1.0
         Of `CORAL`.
     random_state : int, default=0
@@ -216,7 +216,7 @@ def transfer(
     Returns
     -------
     Result
-        For each kind of features, without CORAL and with it, a row with the averages
+        For each feature set, without CORAL and with it, a row with the averages
         (``source="mean"``, ``target="mean"``; best first) and one for each pair of domains.
         ``target_accuracy`` (with ``low``, ``high``), ``points_lost`` (percentage points) and
         ``share_kept`` (of the accuracy above that of naming the most frequent class) stand side
@@ -282,7 +282,7 @@ def transfer(
 def _fit_pair(
     source: Part, target: Part, probe: Any, coral: CORAL | None = None, *, trained: Any = None
 ) -> Fitted:
-    """Everything that is learned for one pair: from training pictures, and the source's labels.
+    """Everything that is learned for one pair: from training images, and the source's labels.
 
     Parameters
     ----------
@@ -314,7 +314,7 @@ def _fit_pair(
 def _cross_domains(
     kind: Candidate, gathered: Candidates, rules: _DomainProtocol, C: float | None = None
 ) -> list[DomainPair]:
-    """Accuracies of one kind of features over all pairs: without alignment, and with CORAL.
+    """Accuracies of one feature set over all pairs: without alignment, and with CORAL.
 
     Parameters
     ----------
@@ -419,7 +419,7 @@ def _joint_folds(gathered: Candidates, n_domains: int) -> list[Split]:
 
 
 def _rules(gathered: Candidates, rules: _DomainProtocol) -> dict[str, Any]:
-    """The protocol, and what came of it on these pictures."""
+    """The protocol, and what came of it on these images."""
     n_domains = len(rules.names)
     known: dict[str, Any] = rules.to_dict()
     names = list(known.pop("names"))
@@ -448,7 +448,7 @@ def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[
     """Domains in the order asked for, else by name."""
     if dataset.domains is None:
         raise DatasetError(
-            f"{dataset.source}: no domains; expected folders <domain>/<class>/<picture>, or a "
+            f"{dataset.source}: no domains; expected folders <domain>/<class>/<image>, or a "
             "manifest with a column 'domain'."
         )
     there = sorted({str(name) for name in dataset.domains if name})
@@ -467,7 +467,7 @@ def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[
 
 
 def _shared_classes(labels: Column, domains: Column, names: Sequence[str]) -> list[str]:
-    """Classes of which every domain has two pictures: one to train and one to test on."""
+    """Classes of which every domain has two images: one to train and one to test on."""
     counts = [
         dict(zip(*np.unique(labels[domains == name], return_counts=True), strict=True))
         for name in names
@@ -475,7 +475,7 @@ def _shared_classes(labels: Column, domains: Column, names: Sequence[str]) -> li
     shared = [str(name) for name in counts[0] if name and all(n.get(name, 0) > 1 for n in counts)]
     if len(shared) < 2:
         raise DatasetError(
-            f"Transfer needs at least 2 classes with 2 pictures in each of the domains "
+            f"Transfer needs at least 2 classes with 2 images in each of the domains "
             f"{', '.join(names)}; got {len(shared)}."
         )
     return shared

@@ -1,4 +1,4 @@
-"""What features cost: milliseconds a picture, measured anew."""
+"""What features cost: milliseconds per image, measured anew."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _N_ROUNDS = 4
 
 
 def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None) -> float:
-    """Milliseconds a picture from file to features, without any store.
+    """Milliseconds per image from file to features, without any store.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None
         Fitted, if it learns.
     images : Images
         At most `_N_TIMED` of them are used, evenly spread, in a few rounds of which the quickest
-        counts: other programs only slow one down. One picture is extracted before the clock
+        counts: other programs only slow one down. One image is extracted before the clock
         starts, so that networks are loaded and kernels compiled.
     n_jobs : int, optional
     """

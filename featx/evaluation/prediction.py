@@ -1,4 +1,4 @@
-"""Classes of new pictures, by what `featx probe --save` or `featx finetune` left."""
+"""Classes of new images, by what `featx probe --save` or `featx finetune` left."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def predict(
     trust: Trust = None,
     **parameters: Any,
 ) -> Result:
-    """Class and probability of each picture.
+    """Class and probability of each image.
 
     Parameters
     ----------
     model : path
         A file that ``featx probe --save`` wrote, or a folder that ``featx finetune`` wrote.
         Nothing that it names is imported or called, unless `trust` says so.
-    images : str, path, list of these, ImageDataset, or pictures
+    images : str, path, list of these, ImageDataset, or images
         As in `featx.extract`.
     store : path, FeatureStore or None, default="default"
     progress : ProgressCallback, optional
@@ -53,7 +53,7 @@ def predict(
     -------
     Result
         Rows of ``path``, ``predicted``, ``probability``, and ``probabilities`` of every class;
-        ``true`` where the data says it. Pictures that could not be read are in ``failures``.
+        ``true`` where the data says it. Images that could not be read are in ``failures``.
 
     Raises
     ------
@@ -133,12 +133,12 @@ def _predict_folder(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Class and probability of each picture, by a network that ``featx finetune`` left.
+    """Class and probability of each image, by a network that ``featx finetune`` left.
 
     Parameters
     ----------
     folder : path
-    images : str, path, list of these, ImageDataset, or pictures
+    images : str, path, list of these, ImageDataset, or images
     store : path, FeatureStore or None, default="default"
         Logits are kept there as features are.
     progress : ProgressCallback, optional

@@ -31,18 +31,18 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that fixes an accuracy besides features and pictures.
+    """Everything that fixes an accuracy besides features and images.
 
     Attributes
     ----------
     name : str
     splits : {"cv", "random", "folders"}
-        Stratified cross-validation; random training pictures of each class; the folders
+        Stratified cross-validation; random training images of each class; the folders
         ``train``, ``val`` and ``test`` of the data.
     n_splits : int
         Folds, or repetitions with other seeds.
     train_per_class : int or None
-        Training pictures of each class; None takes all there are.
+        Training images of each class; None takes all there are.
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}
     scale : {"standard", "l2", "none"}
     grid : tuple of float
@@ -133,7 +133,7 @@ class Protocol:
                 "a column 'split'; use --protocol cv."
             )
         splits = np.where(labels == "", "", np.asarray(splits, str))
-        # Where there is a test part, validation pictures are training pictures for the last fit.
+        # Where there is a test part, validation images are training images for the last fit.
         has_test = bool((splits == "test").any())
         train = np.isin(splits, ["train", "val"] if has_test else ["train"])
         test = splits == ("test" if has_test else "val")
@@ -213,7 +213,7 @@ _PROTOCOLS = {
         validation=0.2,
         selection="accuracy",
         source="Kornblith, Shlens and Le, Do Better ImageNet Models Transfer Better?, CVPR 2019: "
-        "45 C from 1e-6 to 1e5 on validation pictures, refitted on training and validation",
+        "45 C from 1e-6 to 1e5 on validation images, refitted on training and validation",
     ),
     "razavian": Protocol(
         "razavian",
@@ -222,7 +222,7 @@ _PROTOCOLS = {
         classifier="svm",
         scale="l2",
         source="Razavian et al., CNN Features off-the-shelf, CVPRW 2014: unit length, linear SVM; "
-        "without its augmentation of the training pictures",
+        "without its augmentation of the training images",
     ),
 }
 """Name -> protocol."""

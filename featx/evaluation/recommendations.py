@@ -54,7 +54,7 @@ def advise_features(
         return [*said, "No features are better than shuffled labels: nothing is learned here."]
     if best["is_control"]:
         said.append(
-            f"The best is a control: these pictures do not need the features asked for, or "
+            f"The best is a control: these images do not need the features asked for, or "
             f"{_name(best)} gives the classes away."
         )
     elif controls:
@@ -82,7 +82,7 @@ def list_warnings(gathered: Any, rows: Sequence[Row], rules: Protocol) -> list[s
 
 
 def _warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
-    """A warning that names the classes with fewer training pictures than the protocol wants."""
+    """A warning that names the classes with fewer training images than the protocol wants."""
     if n_wanted is None:
         return []
     train, _ = gathered.folds[0]
@@ -105,15 +105,15 @@ def _warn_of_convergence(rows: Sequence[Row]) -> list[str]:
 
 
 def warn_of_training_images(gathered: Any) -> list[str]:
-    """A warning where the bundled network was trained on pictures of the data."""
+    """A warning where the bundled network was trained on images of the data."""
     if not any(getattr(kind.extractor, "model", "") == "featxnet" for kind in gathered.kinds):
         return []
     n_known = _count_training_images(gathered.digests)
     if not n_known:
         return []
     return [
-        f"Beware: featxnet was trained on {n_known:,} of these {len(gathered.dataset):,} pictures "
-        "(without their labels); its accuracy here says less than on pictures it has never seen."
+        f"Beware: featxnet was trained on {n_known:,} of these {len(gathered.dataset):,} images "
+        "(without their labels); its accuracy here says less than on images it has never seen."
     ]
 
 
@@ -141,7 +141,7 @@ def _choice(best: Row, cheapest: Row) -> str:
         return "No cheaper features are as good by the paired test: use these."
     return (
         f"Cheapest that is no worse by the paired test (p = {cheapest['p_value']:.2f}): "
-        f"{_name(cheapest)}, {cheapest['ms_per_image']:.2g} ms a picture rather than "
+        f"{_name(cheapest)}, {cheapest['ms_per_image']:.2g} ms per image rather than "
         f"{best['ms_per_image']:.2g}."
     )
 

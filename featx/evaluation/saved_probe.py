@@ -1,4 +1,4 @@
-"""A probe to keep: extractor and classifier, fitted to all pictures there are."""
+"""A probe to keep: extractor and classifier, fitted to all images there are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def save_probe(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Path:
-    """Fit extractor and classifier to all labelled pictures, and write them as one pipeline.
+    """Fit extractor and classifier to all labelled images, and write them as one pipeline.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def save_probe(
 
     Notes
     -----
-    The accuracy that was measured is that of the same recipe on fewer pictures; this pipeline
-    has seen the test pictures, too, and must not be tested on them.
+    The accuracy that was measured is that of the same recipe on fewer images; this pipeline
+    has seen the test images, too, and must not be tested on them.
     """
     progress = progress or ProgressCallback()
     jobs = plan_jobs(extractor, **parameters)

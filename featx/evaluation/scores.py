@@ -26,7 +26,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Difference of two kinds of features on the same splits.
+    """Difference of two feature sets on the same splits.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ def interval(values: Sequence[float] | Floats, *, test_share: float = 0.0) -> In
     values : sequence of float
         One a split.
     test_share : float, default=0
-        Test pictures for each training picture. Splits of one collection share most of their
-        training pictures; with this the variance is enlarged for it [1]_.
+        Test images for each training image. Splits of one collection share most of their
+        training images; with this the variance is enlarged for it [1]_.
 
     References
     ----------
@@ -196,7 +196,7 @@ def paired_test(
 
 
 def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
-    """P value of no difference between two kinds of features on the images of one split.
+    """P value of no difference between two feature sets on the images of one split.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def _newcombe(first: float, second: float, both: float, n: float, z: float) -> t
 
 
 def _correlation(first: float, second: float, both: float, n: float) -> float:
-    """Of being correct, between two kinds of features, with Newcombe's correction if positive."""
+    """Of being correct, between two feature sets, with Newcombe's correction if positive."""
     scale = first * (1 - first) * second * (1 - second)
     if scale <= 0:
         return 0.0

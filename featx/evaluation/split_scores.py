@@ -30,7 +30,7 @@ Column: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What was said of the test pictures of one split.
+    """What was said of the test images of one split.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ class SplitScores:
     predictions : list of Predictions
         One for each split; with several seeds all splits of the first seed come first.
     test_share : float
-        Test pictures for each training picture, at most 1: the rule that it serves
+        Test images for each training image, at most 1: the rule that it serves
         (`featx.evaluation.scores.interval`) was made for splits with more training than test
-        pictures.
+        images.
     Cs : list of float or None
         Strength chosen in each split.
     train_seconds : float
@@ -303,11 +303,11 @@ def score_splits(
     Parameters
     ----------
     X : array of shape (n_images, n_features), or a callable
-        A callable is given the number of a split and returns the features of all pictures as
-        they are for that split, for features that learn from training pictures.
+        A callable is given the number of a split and returns the features of all images as
+        they are for that split, for features that learn from training images.
     labels : array of str, shape (n_images,)
     folds : sequence of (ndarray, ndarray)
-        Places of training and test pictures, as `Protocol.split` gives them.
+        Places of training and test images, as `Protocol.split` gives them.
     probe : classifier
         For example a `LinearProbe`; a copy is fitted to each split.
     splits : array of str, optional
@@ -470,7 +470,7 @@ def _take_rows(X: Any, indices: Column) -> Any:
 
 
 def validation_mask(splits: Any, train: Column) -> npt.NDArray[np.bool_] | None:
-    """Training pictures of the data's own ``val`` folder, where there are some and others."""
+    """Training images of the data's own ``val`` folder, where there are some and others."""
     if splits is None:
         return None
     is_held_out: npt.NDArray[np.bool_] = np.asarray(splits, str)[train] == "val"

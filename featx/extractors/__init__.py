@@ -1,1 +1,1 @@
-"""Extractors: pictures in, one row of features for each out."""
+"""Extractors: images in, one row of features for each out."""

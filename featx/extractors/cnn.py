@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from featx.networks.pooling import Tap
 
 _FIXED_BATCH = 8
-"""Pictures in one pass where rows are to be reproducible."""
+"""Images in one pass where rows are to be reproducible."""
 
 _MAX_BATCH = 64
-"""Most pictures in one pass of a processor's core, and those in one of an accelerator."""
+"""Most images in one pass of a processor's core, and those in one of an accelerator."""
 
 _ROOM = 2
 """Times the side that a network needs which a JPEG keeps at least when it is reduced."""
@@ -62,7 +62,7 @@ class CNNFeatures(Extractor):
         ``mean``, ``cls+mean``, ``flatten``. ``auto`` is ``cls`` where there is a class token, else
         ``flatten``.
     size : int or tuple of int, optional
-        What a picture's short side is brought to, or its height and width; by default what
+        What an image's short side is brought to, or its height and width; by default what
         the weights expect. Without `crop` it is the crop too.
     crop : int or tuple of int, optional
         Height and width cut from the centre.
@@ -83,11 +83,11 @@ class CNNFeatures(Extractor):
         What computes. ``auto`` is torch but, on an x86 processor and for work that outweighs
         the conversion, OpenVINO, whose first rows are checked against torch's.
     batch_size : int, optional
-        Pictures in one pass; by default 1 to 64 on a processor, by how much work the weights
-        do for a picture, and 64 elsewhere.
+        Images in one pass; by default 1 to 64 on a processor, by how much work the weights
+        do for an image, and 64 elsewhere.
     reproducible : bool, default=False
         Fill up the last batch, leave ``auto`` at torch, and key the rows by batch size, device
-        and back end: the same bytes on one machine whatever other pictures there are.
+        and back end: the same bytes on one machine whatever other images there are.
         Otherwise rows agree within 1e-4.
     tap : {"auto", "graph", "hooks"}, default="auto"
         Cut the network's graph after the deepest layer; or, where it cannot be traced, listen
@@ -230,7 +230,7 @@ class CNNFeatures(Extractor):
 
     @property
     def least_px(self) -> int | None:  # type: ignore[override]
-        """Side that a picture may be reduced to while it is decoded; None: it may not."""
+        """Side that an image may be reduced to while it is decoded; None: it may not."""
         if self.decode == "full":
             return None
         resize = self._plan(is_checked=False).preprocessing.resize
@@ -242,7 +242,7 @@ class CNNFeatures(Extractor):
 
     @property
     def batch_length(self) -> int:  # type: ignore[override]
-        """Pictures extracted and stored at a time: whole passes, no more than 32 MiB of rows."""
+        """Images extracted and stored at a time: whole passes, no more than 32 MiB of rows."""
         n_features = sum(map(self.n_features, self.layers))
         bound = min(_MAX_BATCH, rows_per_chunk(4 * n_features))
         n_pass = self._fixed_batch or 1
@@ -264,7 +264,7 @@ class CNNFeatures(Extractor):
         layers : sequence of str
             Those that rows are wanted of: not all, where the store has some.
         n_images : int
-            Pictures to be extracted in all.
+            Images to be extracted in all.
         n_jobs : int
         """
         from featx.networks.backends import (
@@ -386,7 +386,7 @@ class CNNFeatures(Extractor):
 
     @property
     def _fixed_batch(self) -> int | None:
-        """Pictures in one pass; None where it is left to the network."""
+        """Images in one pass; None where it is left to the network."""
         if self.batch_size or self.reproducible:
             return self.batch_size or _FIXED_BATCH
         return None if self.has_worker_threads else _MAX_BATCH

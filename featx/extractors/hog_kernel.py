@@ -23,7 +23,7 @@ _WEIGHT_SUM = sum(GRAY_WEIGHTS)
 
 
 _outer = compiled(error_model="numpy")
-# Sums may be taken in any order (one of each length), which lets them run in SIMD lanes.
+# Sums may be taken in any order (one of each length), which lets them be vectorised.
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 

@@ -29,21 +29,21 @@ _MAX_NAME_BYTES = 255 - 55
 
 @dataclass(eq=False)
 class FeatureSet:
-    """Features of pictures: one row each, in one or several blocks of columns.
+    """Features of images: one row each, in one or several blocks of columns.
 
     Parameters
     ----------
     X : array of shape (n_images, n_features), float32
         Possibly memory-mapped.
     paths : sequence of str
-        Name of each row's picture.
+        Name of each row's image.
     labels, splits, domains, groups : sequence of str, optional
         One a row; None where unknown.
     blocks : dict of str to (int, int), optional
         First column and the one after the last of each block, side by side from 0 on; by
         default one block called ``features``.
     failures : list of (str, str), optional
-        Pictures without a row, and why.
+        Images without a row, and why.
     provenance : dict, optional
         How it was made, as plain values. ``provenance["extractors"]`` is a list of dicts, each
         with a ``fingerprint``; they say whether a file may be replaced.

@@ -31,7 +31,7 @@ class Result:
     command : str
         What was run: ``probe``, ``compare``, ``transfer``, ``depth``, ``finetune``, ...
     data : str
-        The pictures, as they were named.
+        The images, as they were named.
     rows : list of dict
         One a line of the table, best first where there is a best; plain values under the same
         names in each row, None where a row has none. Accuracies and shares are between 0 and 1.
@@ -40,7 +40,7 @@ class Result:
     sentences : list of str
         What was found, in words drawn from the numbers.
     failures : list of (str, str)
-        Pictures that could not be read, and why.
+        Images that could not be read, and why.
     details : dict
         What only a report shows, as plain values: maps, confusion matrices, mistakes.
     provenance : dict

@@ -77,7 +77,7 @@ def draw_filters(
         result, found = find_activating_images(data, model, layer, **options)
         row = result.rows[0]
         field = "x".join(map(str, row["field_px"]))
-        title = f"{model}, {row['layer']}: what {field} px excite each channel most"
+        title = f"{model}, {row['layer']}: what {field} px activate each channel most"
         said = f"{len(found)} channels of {row['layer']}"
         return _draw_activating_images(found, title), replace(
             result, sentences=[said, *result.sentences]
@@ -133,7 +133,7 @@ def _draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
 def _draw_activating_images(
     found: Mapping[int, Sequence[ActivatingImages]], title: str = ""
 ) -> Figure:
-    """For each channel a block of the pictures that excite it most.
+    """For each channel a block of the images that activate it most.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def _draw_activating_images(
             axes.imshow(_block(images), interpolation="lanczos")
             axes.set_axis_off()
             _caption(axes, channel, images)
-        _write_title(figure, title or "What excites each channel")
+        _write_title(figure, title or "What activates each channel")
         return figure
 
 
@@ -192,7 +192,7 @@ def _block(images: Sequence[ActivatingImages]) -> npt.NDArray[Any]:
 
 
 def _tile(crop: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A crop in the middle of a white square; one at the edge of its picture is not square."""
+    """A crop in the middle of a white square; one at the edge of its image is not square."""
     scale = _TILE_PX / max(crop.shape[:2])
     height, width = (max(1, round(length * scale)) for length in crop.shape[:2])
     is_small = scale > 3

@@ -98,7 +98,7 @@ def prepare_scatter(result: Result) -> ScatterData | None:
     panels = tuple(_panel(entry) for entry in maps)
     points = result.details.get("points") or {}
     groups = result.details.get("groups") or points.get("labels")
-    return ScatterData(panels, tuple(groups or ["picture"] * len(panels[0].coordinates)), points)
+    return ScatterData(panels, tuple(groups or ["image"] * len(panels[0].coordinates)), points)
 
 
 def square_extent(spaces: Sequence[npt.NDArray[Any]], margin: float) -> list[tuple[float, float]]:

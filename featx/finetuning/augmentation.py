@@ -1,4 +1,4 @@
-"""Random changes to pictures while training: presets, every part of which can be switched."""
+"""Random changes to images while training: presets, every part of which can be switched."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ PRESETS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much pictures change at random while a network trains; zero leaves a part out.
+    """How much images change at random while a network trains; zero leaves a part out.
 
     Parameters
     ----------
     flip : float, default=0
-        Share of pictures mirrored left to right.
+        Share of images mirrored left to right.
     rotation : float, default=0
         Most degrees either way.
     zoom : float, default=0
-        Most that a picture grows or shrinks, as a share of its size.
+        Most that an image grows or shrinks, as a share of its size.
     shear : float, default=0
         Most degrees either way, along both axes.
     shift : float, default=0
-        Most that a picture moves along either axis, as a share of its size; what the
+        Most that an image moves along either axis, as a share of its size; what the
         preprocessing crops is then a window at random instead of the middle.
     brightness : float, default=0
     jitter : float, default=0
@@ -71,9 +71,9 @@ class Augmentation:
     channel_shift : float, default=0
         Most that is added to each colour channel, as a share of its range.
     erasing : float, default=0
-        Share of pictures of which a rectangle is blanked out (CutOut [1]_).
+        Share of images of which a rectangle is blanked out (CutOut [1]_).
     mixup, cutmix : float, default=0
-        Parameter of the Beta distribution from which the share of the other picture is drawn,
+        Parameter of the Beta distribution from which the share of the other image is drawn,
         labels mixed alike ([2]_, [3]_). Where both are above zero, each batch takes one.
 
     References
@@ -109,7 +109,7 @@ class Augmentation:
         text : str
             ``none``, ``light``, ``standard`` or ``strong``, then changes to it.
         flip : bool, default=True
-            Without it no picture is mirrored: for text, digits, and all where left and right
+            Without it no image is mirrored: for text, digits, and all where left and right
             matter.
 
         Raises
@@ -140,7 +140,7 @@ class Augmentation:
         return not any(asdict(self).values())
 
     def pixels(self, crop: tuple[int, int], *, is_deep: bool = False) -> v2.Transform:
-        """What each picture goes through: tensors to tensors of the crop's size.
+        """What each image goes through: tensors to tensors of the crop's size.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Augmentation:
         return v2.Compose(steps)
 
     def batches(self, n_classes: int) -> v2.Transform | None:
-        """What mixes the pictures of a batch and their labels; None where nothing does."""
+        """What mixes the images of a batch and their labels; None where nothing does."""
         kinds: list[v2.Transform] = []
         if self.mixup:
             kinds.append(v2.MixUp(alpha=self.mixup, num_classes=n_classes))
@@ -184,7 +184,7 @@ class Augmentation:
 
 
 def prepare_whole(pixels: Pixels, preprocessing: Preprocessing) -> Tensor:
-    """One picture resized as the weights expect and not cropped yet.
+    """One image resized as the weights expect and not cropped yet.
 
     Returns
     -------
@@ -303,7 +303,7 @@ class _ChannelShift(v2.Transform):
         return {"shift": (torch.rand(3, 1, 1) * 2 - 1) * self.most * self.white}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        """Shift one picture."""
+        """Shift one image."""
         shifted = (inpt + params["shift"]).clamp(0, self.white)
         return shifted if inpt.dtype.is_floating_point else shifted.round().to(inpt.dtype)
 

@@ -60,7 +60,7 @@ class _Autoencoder(nn.Module):
     table : LayerTable
         Its layers.
     n_code : int, default=10
-        Numbers that a picture is brought down to.
+        Numbers that an image is brought down to.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class _Autoencoder(nn.Module):
     std: Tensor
 
     def forward(self, shares: Tensor) -> Tensor:
-        """Logits of the pixels ``(n, 3, h, w)`` decoded from the codes of pictures in 0 to 1."""
+        """Logits of the pixels ``(n, 3, h, w)`` decoded from the codes of images in 0 to 1."""
         (rows,) = self.encoder((shares - self.mean) / self.std)
         maps: Tensor = self.decoder(self.code(rows))
         height, width = self.preprocessing.crop
@@ -102,7 +102,7 @@ class Pretrained:
     history : list of dict
         ``epoch``, ``train_loss``, ``valid_loss`` of each epoch.
     grid : ndarray of shape (2 * h, n * w, 3), uint8
-        Pictures that were left out, above what was made of them.
+        Images that were left out, above what was made of them.
     settings : dict
         Everything that fixes the weights.
     """
@@ -174,19 +174,19 @@ def pretrain(
     trust: Trust = None,
     **reading: Any,
 ) -> Pretrained:
-    """Train a convolutional autoencoder on pictures without labels.
+    """Train a convolutional autoencoder on images without labels.
 
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Labels are not looked at; pictures of a ``test`` split are left out.
+        Labels are not looked at; images of a ``test`` split are left out.
     encoder : str, path or torch.nn.Module, default="lenet"
         The network whose layers up to the last maps are trained.
     weights : str or path, default="random"
         What they begin with.
     n_code : int, default=10
     noise : float, default=0
-        Deviation of what is added to the pictures that go in, which are between 0 and 1 [1]_.
+        Standard deviation of the noise added to the input images, which are between 0 and 1 [1]_.
     mask : float, default=0
         Share of 4 x 4 patches that are blanked out in them [2]_.
     epochs : int, default=10
@@ -216,11 +216,11 @@ def pretrain(
     TrainingError
         If the loss is not finite, a checkpoint is another run's, or `output` cannot be written.
     DatasetError
-        If there are no pictures but those to draw.
+        If there are no images but those to draw.
 
     Notes
     -----
-    The loss is the cross-entropy of pixels: with squared errors, dark pictures such as digits
+    The loss is the cross-entropy of pixels: with squared errors, dark images such as digits
     drive all outputs to black in the first steps, where they stay.
 
     References
@@ -251,7 +251,7 @@ def pretrain(
     n_left = max(n_shown, len(images) // 20)
     if len(images) <= n_left:
         raise DatasetError(
-            f"{dataset.source}: {len(images)} pictures, of which {n_left} are left out to draw; "
+            f"{dataset.source}: {len(images)} images, of which {n_left} are left out to draw; "
             "give more."
         )
     with torch.random.fork_rng(devices=devices_of(find_device(device))):
@@ -319,9 +319,9 @@ def _make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
 
 
 def _draw_reconstructions(autoencoder: _Autoencoder, images: Images) -> Pixels:
-    """Pictures side by side, above what is made of them: ``(2 * h, n * w, 3)``, uint8."""
-    pictures = _Shares(images, autoencoder.preprocessing)
-    shares = torch.stack([pictures[i][1] for i in range(len(images))])  # (n, 3, h, w)
+    """Images side by side, above what is made of them: ``(2 * h, n * w, 3)``, uint8."""
+    prepared = _Shares(images, autoencoder.preprocessing)
+    shares = torch.stack([prepared[i][1] for i in range(len(images))])  # (n, 3, h, w)
     with torch.inference_mode():
         made = autoencoder(shares).sigmoid()
     rows = [torch.cat(list(part), dim=2) for part in (shares, made)]  # (3, h, n * w) each
@@ -331,7 +331,7 @@ def _draw_reconstructions(autoencoder: _Autoencoder, images: Images) -> Pixels:
 
 
 def _choose(dataset: ImageDataset, max_images: int | None, random_state: int) -> Images:
-    """Pictures outside the test split, in random order."""
+    """Images outside the test split, in random order."""
     indices = np.setdiff1d(np.arange(len(dataset)), dataset.split("test"))
     order = np.random.default_rng(random_state).permutation(indices)[:max_images]
     return dataset.images.take(order.tolist())
@@ -414,7 +414,7 @@ def _train(
 
 
 class _Changes:
-    """Noise and masks on pictures between 0 and 1."""
+    """Noise and masks on images between 0 and 1."""
 
     def __init__(self, noise: float, mask: float) -> None:
         self.noise = noise
@@ -431,7 +431,7 @@ class _Changes:
 
 
 class _Shares(Dataset[tuple[Tensor, Tensor]]):
-    """Prepared pictures between 0 and 1, twice: what goes in, and what is wanted."""
+    """Prepared images between 0 and 1, twice: what goes in, and what is wanted."""
 
     def __init__(self, images: Images, preprocessing: Preprocessing) -> None:
         self.images = images

@@ -104,7 +104,7 @@ class Checkpointer:
             ) from error
         if state.get("key") != self.key:
             raise TrainingError(
-                f"Checkpoint {self.file} is of a run with other pictures or settings; remove it, "
+                f"Checkpoint {self.file} is of a run with other images or settings; remove it, "
                 "or name another folder."
             )
         return state

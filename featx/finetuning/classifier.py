@@ -67,10 +67,10 @@ _TUNE_LR, SCRATCH_LR = 1e-4, 1e-3
 
 
 class FineTunedClassifier(ClassifierMixin, BaseEstimator):
-    """A network with a new head, trained on pictures and their classes.
+    """A network with a new head, trained on images and their classes.
 
     First the head alone, with everything else frozen; then, where more is to train, the layers
-    chosen, at a smaller rate. What is fixed is run once and its features kept, where no picture
+    chosen, at a smaller rate. What is fixed is run once and its features kept, where no image
     changes from epoch to epoch.
 
     Parameters
@@ -119,20 +119,20 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         Epochs without a lower validation loss before a stage ends; None goes to the end. The
         weights of the lowest are restored in any case.
     validation : float, default=0.2
-        Share of the pictures of each class to stop by; zero trains on all to the end, and so
-        does one picture of each class.
+        Share of the images of each class to stop by; zero trains on all to the end, and so
+        does one image of each class.
     class_weight : {"balanced"}, optional
         Let each class weigh the same in the loss, however many images it has.
     augment : str, default="none"
         Preset and changes to it, see `featx.finetuning.augmentation.Augmentation`.
     flip : bool, default=True
-        Without it no preset mirrors pictures.
+        Without it no preset mirrors images.
     size, crop : int or tuple of int, optional
-        Size of the pictures; by default what the weights expect. Small ones are enlarged.
+        Size of the images; by default what the weights expect. Small ones are enlarged.
     precision : {"fp32", "bf16"}, default="fp32"
     device : str, default="auto"
     random_state : int, default=0
-        Of the head, the order of pictures, and everything else that is random.
+        Of the head, the order of images, and everything else that is random.
     checkpoint : path, optional
         Folder to keep the state of each epoch in. The same call goes on from there after a kill,
         to the same weights bit for bit, on a processor.
@@ -149,7 +149,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     network_ : torch.nn.Module
         The network, in eval mode, on the processor.
     preprocessing_ : Preprocessing
-        What a picture goes through before it.
+        What an image goes through before it.
     surgeries_ : list of dict
         What was done to the original network.
     report_ : LoadReport
@@ -314,7 +314,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         keep_checkpoint: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Self:
-        """Train on pictures and their classes.
+        """Train on images and their classes.
 
         Parameters
         ----------
@@ -376,7 +376,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         return torch.cat(shares).numpy()
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Class of each picture."""
+        """Class of each image."""
         return self.classes_[self.predict_proba(X).argmax(1)]
 
     def prepare(self, n_classes: int, *, with_values: bool = True) -> Prepared:
@@ -583,7 +583,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         """Where the fixed part ends, if its features can be kept; the run says which."""
         found = None
         if not augmentation.is_none:
-            why = "pictures change in every epoch"
+            why = "images change in every epoch"
         elif (found := find_tail(self.prepared_, stage.plan.boundary)) is None:
             why = "nothing before the first layer that trains is fixed, or it cannot be cut off"
         else:

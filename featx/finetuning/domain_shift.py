@@ -1,4 +1,4 @@
-"""How far pictures lie from those that a network was trained on, as far as that can be told."""
+"""How far images lie from those that a network was trained on, as far as that can be told."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from featx.networks.sources.base import RANDOM
 from featx.trust.callables import Trust
 
 FAR = {"batch norm": 0.15, "model card": 0.5, "entropy": 0.25}
-"""From where on pictures count as unlike the source, by each way of telling.
+"""From where on images count as unlike the source, by each way of telling.
 
 Measured: a ResNet-20 of CIFAR-10 gives 0.10 for CIFAR-10 itself, 0.09 for photographs, 0.13 for
 paintings, 0.21 for cartoons, 0.30 for sketches; featxnet 0.24 for photographs, 0.89 for sketches;
@@ -41,8 +41,8 @@ class SourceDistance:
     way : {"batch norm", "model card", "entropy", "none"}
         What it was told by.
     value : float or None
-        Shift of the channels' means in deviations of the source; of the entropy its share of the
-        largest there could be.
+        Shift of the channels' means in standard deviations of the source; of the entropy its
+        share of the largest there could be.
     words : str
     """
 
@@ -52,7 +52,7 @@ class SourceDistance:
 
     @property
     def is_like(self) -> bool | None:
-        """Whether the pictures are like the source's; None where it cannot be said."""
+        """Whether the images are like the source's; None where it cannot be said."""
         return None if self.value is None else self.value < FAR[self.way]
 
 
@@ -65,7 +65,7 @@ def measure_distance(
     device: str = "auto",
     trust: Trust = None,
 ) -> SourceDistance:
-    """Distance of pictures from what a network was trained on.
+    """Distance of images from what a network was trained on.
 
     By its batch norm's statistics where it has any, else the feature statistics in featxnet's
     model card, else the entropy of its own classes.
@@ -92,7 +92,7 @@ def measure_distance(
 
 
 def _shift_of(mean: Any, source_mean: Any, source_std: Any) -> float:
-    """Mean over channels of how far their means lie apart, in deviations of the source.
+    """Mean over channels of how far their means lie apart, in standard deviations of the source.
 
     Examples
     --------
@@ -133,7 +133,8 @@ def _by_batch_norm(
             hook.remove()
     shifts = [_shift_of_norm(norm, np.sum(sums[norm], 0) / counts[norm]) for norm in sums]
     value = float(np.mean(shifts))
-    words = f"channels of {len(shifts)} batch norms lie {value:.2f} deviations from the source's"
+    norms = f"channels of {len(shifts)} batch norms"
+    words = f"{norms} lie {value:.2f} standard deviations from the source's"
     return SourceDistance("batch norm", value, words)
 
 
@@ -161,7 +162,8 @@ def _by_model_card(images: Images, how: dict[str, Any]) -> SourceDistance:
         shifts.append(_shift_of(means[start:stop], known["mean"], known["std"]))
         start = stop
     value = float(np.mean(shifts))
-    words = f"features of {', '.join(statistics)} lie {value:.2f} deviations from the model card's"
+    layers = ", ".join(statistics)
+    words = f"features of {layers} lie {value:.2f} standard deviations from the model card's"
     return SourceDistance("model card", value, words)
 
 

@@ -131,7 +131,7 @@ class Prepared:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of its pictures."""
+        """Height and width of its images."""
         return self.plan.preprocessing.crop
 
     @property
@@ -182,7 +182,7 @@ def prepare_network(
         surgery = _design_head(network, plan.table, head, n_classes, plan.preprocessing.crop)
         _check_weights(plan, network, report, surgery["at"])
         network = operate(network, [surgery])
-        places = [surgery["at"] or "head", *surgery.get("twins", ())]
+        places = [surgery["at"] or "head", *surgery.get("also_at", ())]
         for place in places:
             _start_small(network.get_submodule(place))
     network = network.eval().float()
@@ -255,10 +255,10 @@ def _design_head(
         last = classifier[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
         surgery = {"at": last, "layers": [["logits", *settings]]}
-        twins = _twins(network, last)
+        further = _further_classifiers(network, last)
         return surgery | {
             "removed": _rectifiers(table, last),
-            **({"twins": twins} if twins else {}),
+            **({"also_at": further} if further else {}),
         }
     layer = table.find(head.layer) if head.layer else last_maps(table)
     after = _weighted_after(table, layer.index)
@@ -275,7 +275,7 @@ def _design_head(
     return {"at": first.name, "layers": layers, "removed": removed}
 
 
-def _twins(network: nn.Module, head: str) -> list[str]:
+def _further_classifiers(network: nn.Module, head: str) -> list[str]:
     """Further classifiers, whose logits are averaged with the first: distilled networks have two.
 
     They are linear layers for as many classes in another module that is called a head.
@@ -323,7 +323,7 @@ def _follow_features(
         )
     features = record_layers(table.model, FeaturesOf(network), size).find("output")
     last = [node.name for node in _weighted_after(table, table.find("penultimate").index)][-1:]
-    removed = [path for name in last for path in (name, *_twins(network, name))]
+    removed = [path for name in last for path in (name, *_further_classifiers(network, name))]
     surgery = _follow_output(features, head, n_classes)
     return {**surgery, "features": True, "removed": removed}
 

@@ -1,4 +1,4 @@
-"""Which kind of transfer suits some pictures, told by measurement: `advise`."""
+"""Which kind of transfer suits some images, told by measurement: `advise`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
 _FEW = 100
-"""Training pictures of each class below which they count as few."""
+"""Training images of each class below which they count as few."""
 
 _ENOUGH = 0.98
 """Accuracy of a linear head from which on nothing more is worth its cost."""
@@ -39,12 +39,12 @@ _N_DEPTHS = 5
 
 @dataclass
 class _Evidence:
-    """What was measured of pictures and a network.
+    """What was measured of images and a network.
 
     Parameters
     ----------
     n_per_class : float
-        Training pictures of each class, in the mean.
+        Training images of each class, in the mean.
     distance : SourceDistance
     layers : list of str
         In order of execution.
@@ -78,12 +78,12 @@ class _Evidence:
 
     @property
     def is_few(self) -> bool:
-        """Whether there are few training pictures."""
+        """Whether there are few training images."""
         return self.n_per_class < _FEW
 
     @property
     def is_like(self) -> bool:
-        """Whether the pictures are like the source's; where unknown, by the depth curve."""
+        """Whether the images are like the source's; where unknown, by the depth curve."""
         known = self.distance.is_like
         return not self.has_early_peak if known is None else known
 
@@ -110,12 +110,12 @@ def advise(
     trust: Trust = None,
     **parameters: Any,
 ) -> Result:
-    """How to use a network for some pictures: as it is, in part, trained on, or not at all.
+    """How to use a network for some images: as it is, in part, trained on, or not at all.
 
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Labelled pictures.
+        Labelled images.
     model : str, path or torch.nn.Module, default="featxnet"
     weights, size, device, trust
         As in `featx.extractors.cnn.CNNFeatures`.
@@ -137,11 +137,11 @@ def advise(
     Raises
     ------
     DatasetError
-        If the pictures have no classes.
+        If the images have no classes.
 
     Notes
     -----
-    The four cases (few or many pictures, like or unlike the source) are those of Yosinski et
+    The four cases (few or many images, like or unlike the source) are those of Yosinski et
     al., "How transferable are features in deep neural networks?", NIPS 2014, as course notes
     tell them; both axes are measured here. What counts as few or unlike stands in `_FEW` and
     `featx.finetuning.domain_shift.FAR`.
@@ -234,7 +234,7 @@ def _rows(evidence: _Evidence) -> list[dict[str, Any]]:
 
 
 def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
-    """The pictures as a command names them."""
+    """The images as a command names them."""
     given = data if isinstance(data, list | tuple) else [data]
     is_named = all(isinstance(item, str | os.PathLike) for item in given)
     words = shlex.join(map(str, given)) if is_named else shlex.quote(dataset.source)
@@ -252,7 +252,7 @@ def _advice(evidence: _Evidence, data: str, model: Any, weights: Any, size: Any)
     known = evidence.distance.is_like is not None
     peak = "earlier than the last layer" if evidence.has_early_peak else "at the last layer"
     words = [
-        f"Pictures: {evidence.n_per_class:.0f} of each class to train on, which is {amount} "
+        f"Images: {evidence.n_per_class:.0f} of each class to train on, which is {amount} "
         f"(below {_FEW} are few).",
         f"Source: {evidence.distance.words}"
         + (f"; they are {likeness} it." if known else "; decided by the depth curve."),
@@ -260,7 +260,7 @@ def _advice(evidence: _Evidence, data: str, model: Any, weights: Any, size: Any)
         f"[{best.low:.1%}, {best.high:.1%}]), {peak}, but by chance; "
         + ", ".join(f"{name} {s.accuracy:.1%}" for name, s in evidence.controls.items())
         + ".",
-        f"Case: {amount} pictures, {likeness} the source.",
+        f"Case: {amount} images, {likeness} the source.",
     ]
     advice, options = _choose(evidence, layer)
     command = f"{options[0]} {data} --model {shlex.quote(str(model))}"
@@ -282,27 +282,27 @@ def _choose(evidence: _Evidence, layer: str) -> tuple[str, tuple[str, str]]:
     best = evidence.scores[evidence.best].accuracy
     if evidence.unbeaten and not evidence.is_few:
         options = "--weights random --train all --epochs 60 --augment standard -o mine/"
-        why = "no frozen features do better than the controls and there are many pictures"
+        why = "no frozen features do better than the controls and there are many images"
         return f"train from scratch: {why}", ("featx finetune", options)
     if evidence.unbeaten:
         why = (
-            f"they do no better than {' and '.join(evidence.unbeaten)}, and few pictures teach no "
-            "more; collect pictures, or try another network with --model"
+            f"they do no better than {' and '.join(evidence.unbeaten)}, and few images teach no "
+            "more; collect images, or try another network with --model"
         )
         return f"frozen features of {layer} and a linear head, for want of better: {why}", probe
     if best >= _ENOUGH:
         why = f"they reach {best:.1%} as they are"
         return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few and not evidence.has_early_peak:
-        why = "the deepest do best, and few pictures would spoil more than they teach"
+        why = "the deepest do best, and few images would spoil more than they teach"
         why = why if evidence.is_like else f"unlike the source as they are, {why}"
         return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few:
-        why = "later ones are bound to the source's classes, and pictures are too few to retrain"
+        why = "later ones are bound to the source's classes, and images are too few to retrain"
         return f"features of an earlier layer, {layer}, and a linear head: {why}", probe
     if evidence.is_like:
         later = evidence.layers[max(1, len(evidence.layers) // 2)]
-        why = "many pictures like the source's; early layers fit already"
+        why = "many images like the source's; early layers fit already"
         options = f"--train-from {later} -o mine/"
         if later.startswith("pool"):
             options = f"--train all --freeze {evidence.layers[0]} --layer-decay 0.7 -o mine/"
@@ -310,6 +310,6 @@ def _choose(evidence: _Evidence, layer: str) -> tuple[str, tuple[str, str]]:
             "featx finetune",
             options,
         )
-    why = "many pictures, unlike the source's"
+    why = "many images, unlike the source's"
     options = "--train all --layer-decay 0.8 -o mine/"
     return f"fine-tune all layers: {why}", ("featx finetune", options)

@@ -109,7 +109,7 @@ class StagedNetwork(nn.Module):
         None for a network that is not to be trained.
     preprocessing : Preprocessing
     tail : torch.nn.Module, optional
-        The part that takes cached features instead of pictures.
+        The part that takes cached features instead of images.
     """
 
     scale: Tensor
@@ -130,7 +130,7 @@ class StagedNetwork(nn.Module):
         self.register_buffer("offset", _column(preprocessing.mean) * 255, persistent=False)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Logits ``(n, n_classes)`` of uint8 pictures, or of the cached features of a layer."""
+        """Logits ``(n, n_classes)`` of uint8 images, or of the cached features of a layer."""
         tail = self._tail[0]
         with name_network(type(self.network).__name__, "does not run", self.network):
             if tail is not None:  # Called, a graph prints an error of its own.
@@ -187,7 +187,7 @@ class ProgressNet(NeuralNet):
         half = ", precision='fp32'" if self.is_half else ""
         return (
             f"The loss is not finite in epoch {len(self.history)} (learning rate {rate:.3g}): try "
-            f"a rate of {rate / 10:.1g}, a longer warmup{half}, or look for broken pictures."
+            f"a rate of {rate / 10:.1g}, a longer warmup{half}, or look for broken images."
         )
 
 

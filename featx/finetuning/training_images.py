@@ -1,4 +1,4 @@
-"""Pictures and cached features as a training loop takes them."""
+"""Images and cached features as a training loop takes them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from featx.finetuning.augmentation import Augmentation, prepare_whole
 from featx.networks.preprocessing import Preprocessing
 
 _KEPT_BYTES = 1 << 30
-"""Prepared pictures kept in memory; further ones are decoded in each epoch."""
+"""Prepared images kept in memory; further ones are decoded in each epoch."""
 
 
 class TrainingImages(Dataset[tuple[Tensor, int]]):
-    """Pictures prepared for a network, changed at random where that is asked for.
+    """Images prepared for a network, changed at random where that is asked for.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
         Class of each.
     preprocessing : Preprocessing
     augmentation : Augmentation, optional
-        None for the middle of the picture as it is.
+        None for the middle of the image as it is.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FeatureRows(Dataset[tuple[Tensor, int]]):
     rows : ndarray of shape (n_images, n_features), float32
     targets : sequence of int
     shape : tuple of int
-        Of the layer's output for one picture.
+        Of the layer's output for one image.
     """
 
     def __init__(self, rows: Any, targets: Any, shape: tuple[int, ...]) -> None:

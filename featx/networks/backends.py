@@ -53,7 +53,7 @@ def choose_backend(
     plan : Plan
     taps : sequence of Tap
     n_images : int
-        How many pictures are still to be done.
+        How many images are still to be done.
     n_jobs : int
         How many batches are computed at once.
 
@@ -81,7 +81,7 @@ def choose_backend(
 
 
 def _images_worth(plan: NetworkConfig, taps: Sequence[Tap]) -> float:
-    """Pictures of one core for which a conversion to OpenVINO has paid for itself."""
+    """Images of one core for which a conversion to OpenVINO has paid for itself."""
     deepest = _deepest(taps)
     seconds = _CONVERSION_S + _CONVERSION_S_PER_STEP * (deepest.index + 1)
     return seconds * _MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
@@ -98,7 +98,7 @@ def find_filler(
     taps : sequence of Tap
     backend : {"torch", "openvino"}
     pixels : ndarray of shape (n, h, w, 3), uint8
-        A few pictures, on which OpenVINO is checked against torch.
+        A few images, on which OpenVINO is checked against torch.
     must_be : bool, default=False
         Whether torch may not do what OpenVINO cannot.
 
@@ -127,7 +127,7 @@ def find_filler(
 
 
 def pass_length(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> int:
-    """Pictures in one pass that are about the fastest on a processor's core: 1 to 64.
+    """Images in one pass that are about the fastest on a processor's core: 1 to 64.
 
     Few, so that what they come to stays in its cache, but as many as it takes for the calls to
     cost little, and for the weights, which are many in dense layers, to be worth fetching.
@@ -156,7 +156,7 @@ class WorkerThreads:
     Parameters
     ----------
     extract : callable
-        Called in any of the threads with prepared pictures and the names of layers.
+        Called in any of the threads with prepared images and the names of layers.
     backend : callable
         Name of what has computed so far.
     n_threads : int

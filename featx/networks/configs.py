@@ -115,7 +115,7 @@ def list_layers(
     model : str, path or torch.nn.Module, default="featxnet"
         As in `featx.extractors.cnn.CNNFeatures`.
     size, crop : int or tuple of int, optional
-        The size of the pictures, which decides shapes and cost; by default what the network's
+        The size of the images, which decides shapes and cost; by default what the network's
         own weights expect.
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.

@@ -27,7 +27,7 @@ PREPROCESSING: dict[str, Any] = {
     "std": (0.229, 0.224, 0.225),
     "interpolation": "bilinear",
 }
-"""What a picture goes through: short side to `resize` px, centre `crop`, mean and deviation."""
+"""What an image goes through: short side to `resize` px, centre `crop`, mean and deviation."""
 
 N_CHANNELS = 512
 """Features of the last maps, of fc6 and of fc7."""
@@ -166,9 +166,9 @@ def load_card() -> dict[str, Any]:
 
 
 def training_image_digests() -> npt.NDArray[np.uint64]:
-    """Return the first eight bytes of the digest of each picture it was trained on, sorted.
+    """Return the first eight bytes of the digest of each image it was trained on, sorted.
 
-    Digests are those of `featx._fingerprints.digest_bytes`: what the store names pictures by.
+    Digests are those of `featx._fingerprints.digest_bytes`: what the store names images by.
     """
     digests: npt.NDArray[np.uint64] = np.load(_DATA / "featxnet.images.npy", allow_pickle=False)
     return digests

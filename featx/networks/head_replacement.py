@@ -18,7 +18,7 @@ from featx.networks.pooling import pool
 Surgery = Mapping[str, Any]
 """``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out.
 
-``twins`` are further modules replaced by the same layers: distilled networks have two classifiers.
+``also_at``: further modules replaced by the same layers: distilled networks have two classifiers.
 Where ``at`` is empty nothing is replaced: the layers follow the whole network, as ``head``; with
 ``features`` they follow its ``forward_features``, which timm's networks have.
 """
@@ -70,7 +70,7 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     surgeries : sequence of mapping
         ``at``, the path of the module to replace; ``layers``, a list of ``[name, kind,
         *settings]``, of which a single one is put there as it is; ``removed``, paths of modules
-        that become identities; ``twins``, paths of modules replaced as ``at`` is.
+        that become identities; ``also_at``, paths of modules replaced as ``at`` is.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
             network = nn.Sequential(OrderedDict(body=body, head=layers))
             continue
         put(network, surgery["at"], layers)
-        for path in surgery.get("twins", ()):
+        for path in surgery.get("also_at", ()):
             put(network, path, _build_layers(surgery["layers"]))
         for path in surgery.get("removed", ()):
             put(network, path, nn.Identity())

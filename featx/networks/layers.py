@@ -46,11 +46,11 @@ class Node:
     kind : str
         Class of the module or name of the function that made it.
     shape : tuple of int
-        Shape for one picture.
+        Shape for one image.
     axes : str
         What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
     macs : int
-        Multiply-adds for one picture up to and with this node.
+        Multiply-adds for one image up to and with this node.
     source : str
         Name of the node that was its first input.
     n_prefix : int, default=0
@@ -126,11 +126,11 @@ class Layer:
     index : int
         Its place in the order of execution.
     shape : tuple of int
-        Shape of its output for one picture.
+        Shape of its output for one image.
     n_features : int
         Values in its output.
     macs : int
-        Multiply-adds for one picture up to and with this layer.
+        Multiply-adds for one image up to and with this layer.
     axes : str
         What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
     n_prefix : int
@@ -201,7 +201,7 @@ class LayerTable(Sequence[Layer]):
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of the whole network for one picture."""
+        """Multiply-adds of the whole network for one image."""
         return self._layers[-1].macs
 
     def find(self, name: str | int) -> Layer:

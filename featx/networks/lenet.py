@@ -15,7 +15,7 @@ PREPROCESSING: dict[str, Any] = {
     "std": (0.3081, 0.3081, 0.3081),
     "interpolation": "bilinear",
 }
-"""What a picture goes through: 28 px, MNIST's mean and deviation."""
+"""What an image goes through: 28 px, MNIST's mean and deviation."""
 
 
 class Gray(nn.Module):
@@ -33,7 +33,7 @@ class Gray(nn.Module):
 
 
 def build_lenet() -> nn.Sequential:
-    """Return the network, freshly initialised, for pictures of 28 px.
+    """Return the network, freshly initialised, for images of 28 px.
 
     Returns
     -------

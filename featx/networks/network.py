@@ -251,7 +251,7 @@ class Network:
         )
 
     def release(self, taps: Sequence[Tap], precision: str) -> None:
-        """Let go of the pictures and rows that OpenVINO saw last."""
+        """Let go of the images and rows that OpenVINO saw last."""
         for key, compiled in list(self._compiled.items()):
             if compiled is not None and (key[0], *key[2:]) == (precision, *_key(taps)):
                 compiled.release()

@@ -84,7 +84,7 @@ class CompiledNetwork:
         self._idle.append(request)
 
     def release(self) -> None:
-        """Let go of the last pictures and rows, which are kept until the next come."""
+        """Let go of the last images and rows, which are kept until the next come."""
         self._idle.clear()
 
     def _converted(self, module: fx.GraphModule, preprocessing: Preprocessing) -> Any:

@@ -1,4 +1,4 @@
-"""Maps and tokens -> one row per picture."""
+"""Maps and tokens -> one row per image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture goes through before a network: it belongs to the weights, not to the user."""
+"""What an image goes through before a network: it belongs to the weights, not to the user."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MAX_SIDE = 16_384
 """Largest side of an input that a file may ask for: its batches take gigabytes."""
 
 _N_BY_PILLOW = 64
-"""Pictures of a process that Pillow itself resizes: for few, importing numba takes longer."""
+"""Images of a process that Pillow itself resizes: for few, importing numba takes longer."""
 _MOST_BY_PILLOW = 4
-"""Times the crop that Pillow may resize; of a narrow picture our kernel makes the crop alone."""
+"""Times the crop that Pillow may resize; of a narrow image our kernel makes the crop alone."""
 
 _resized = count()
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre crop, 0 to 1, minus the mean, by the deviation.
+    """Resize, centre crop, 0 to 1, minus the mean, divided by the standard deviation.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Preprocessing:
         Of each channel, in 0 to 1.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, default="bilinear"
     fit : {"exact", "cover", "border"}, default="exact"
-        What height and width in `resize` mean: the picture has exactly these, whatever its own
+        What height and width in `resize` mean: the image has exactly these, whatever its own
         proportions (timm's crop mode ``squash``); it keeps its proportions and covers them; or it
         keeps them and lies within, with a border of the mean around it (timm's ``border``).
     """
@@ -71,7 +71,7 @@ class Preprocessing:
         Raises
         ------
         ValueError
-            If the crop is larger than the resized picture.
+            If the crop is larger than the resized image.
 
         Examples
         --------
@@ -90,12 +90,12 @@ class Preprocessing:
         )
         if any(c > r for c, r in zip(cut, _pair(resize))):
             raise ValueError(
-                f"crop={crop or cut} is larger than the resized picture ({resize} px); raise size."
+                f"crop={crop or cut} is larger than the resized image ({resize} px); raise size."
             )
         return changed
 
     def prepare(self, pixels: Pixels, *, by_torch: bool = False) -> Pixels:
-        """One picture resized and cropped.
+        """One image resized and cropped.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class Preprocessing:
         return resize_crop(pixels, (height, width), self.interpolation, window)
 
     def resized_shape(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Height and width of a picture after it is resized, before it is cropped.
+        """Height and width of an image after it is resized, before it is cropped.
 
         Examples
         --------
@@ -156,7 +156,7 @@ class Preprocessing:
         return values
 
     def _with_border(self, pixels: Pixels) -> Pixels:
-        """A picture smaller than the crop in the middle of the mean, as timm has it."""
+        """An image smaller than the crop in the middle of the mean, as timm has it."""
         missing = [want - have for have, want in zip(pixels.shape, self.crop)]
         (top, left), fill = (n // 2 for n in missing), [round(255 * mean) for mean in self.mean]
         canvas = np.empty((*self.crop, pixels.shape[2]), pixels.dtype)
@@ -218,7 +218,7 @@ def resized_shape(shape: Sequence[int], resize: int | tuple[int, int]) -> tuple[
 
 
 def _center_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the middle of a picture, in torchvision's rounding.
+    """Rows and columns of the middle of an image, in torchvision's rounding.
 
     Examples
     --------

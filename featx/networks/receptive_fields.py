@@ -52,7 +52,7 @@ class Field:
     across: Span
 
     def box(self, row: int, column: int) -> tuple[slice, slice]:
-        """Rows and columns of pixels that one place depends on, none outside the picture."""
+        """Rows and columns of pixels that one place depends on, none outside the image."""
         return (
             slice(int(self.down.low[row]), int(self.down.high[row])),
             slice(int(self.across.low[column]), int(self.across.high[column])),
@@ -76,12 +76,12 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
         In eval mode; nothing is computed with it, only sizes are followed.
     layer : Layer
     size : tuple of int
-        Height and width of a picture.
+        Height and width of an image.
 
     Returns
     -------
     Field
-        Of a layer without maps, one place that depends on the whole picture. So does what comes
+        Of a layer without maps, one place that depends on the whole image. So does what comes
         after an operation that mixes places in a way that is not followed, as attention does.
 
     Examples

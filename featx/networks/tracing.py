@@ -37,7 +37,7 @@ from featx.networks.input_bands import count_input_bands
 from featx.networks.layers import Container, Node, Recording
 
 _PROBE_BATCH = 3
-"""Pictures in the recorded run; what does not have as many rows is no layer."""
+"""Images in the recorded run; what does not have as many rows is no layer."""
 
 _MAX_PREFIX = 16
 """Most tokens that a network puts before those of its patches: class, distillation, registers."""
@@ -339,14 +339,14 @@ class _Prefix:
 
 
 def record(network: nn.Module, size: tuple[int, int]) -> Recording:
-    """Everything one run of a network shows, on a batch of empty pictures.
+    """Everything one run of a network shows, on a batch of empty images.
 
     Parameters
     ----------
     network : torch.nn.Module
         In eval mode, on any device; on ``meta`` nothing is computed.
     size : tuple of int
-        Height and width of a picture.
+        Height and width of an image.
     """
     parameter = next(network.parameters(), torch.zeros(0))
     batch = torch.zeros(

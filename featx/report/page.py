@@ -113,7 +113,7 @@ def _point_thumbnails(
         scatter.payload["places"] = [indices[data, path] for path in scatter.paths]
         n_bare = sum(made[index] is None for index in scatter.payload["places"])
         if n_bare:
-            notes.append(f"No thumbnail of {n_bare:,} pictures in the maps: {_why(own)}.")
+            notes.append(f"No thumbnail of {n_bare:,} images in the maps: {_why(own)}.")
     return made
 
 

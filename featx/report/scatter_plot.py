@@ -107,7 +107,7 @@ def _color_modes(data: ScatterData, kept: Indices) -> list[dict[str, Any]]:
         ``name``, ``categories`` (name, color, shape), ``codes`` (one per point).
     """
     modes = [_mode(name, [values[i] for i in kept]) for name, values in data.modes.items()]
-    return modes or [_mode("picture", ["picture"] * len(kept))]
+    return modes or [_mode("image", ["image"] * len(kept))]
 
 
 def _mode(name: str, values: Sequence[Any]) -> dict[str, Any]:

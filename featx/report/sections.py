@@ -32,10 +32,10 @@ from featx.report.scatter_plot import ScatterPlots, plot_scatter
 from featx.report.transfer_plot import plot_transfer
 
 _TITLES = {
-    "probe": "One kind of features",
+    "probe": "One feature set",
     "compare": "Features compared",
     "depth": "How classes gather with depth",
-    "umap": "A map of the pictures",
+    "umap": "A map of the images",
     "transfer": "From one domain to another",
     "finetune": "Fine-tuning",
     "check": "What is wrong with the data",
@@ -182,7 +182,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     }
     versions = {"featx": result.version, **(provenance.get("versions") or {})}
     pairs = [
-        ("Pictures", _counts(result)),
+        ("Images", _counts(result)),
         (
             "When",
             clean(provenance.get("created") or "").replace("T", " ").replace("+00:00", " UTC"),
@@ -198,7 +198,7 @@ def _counts(result: Result) -> str:
     """Images, classes, domains and failures of the result."""
     points = result.details.get("points") or {}
     columns = {"classes": points.get("labels"), "domains": points.get("domains")}
-    parts = [(len(points.get("paths") or []), "pictures")]
+    parts = [(len(points.get("paths") or []), "images")]
     parts += [(len(set(values or []) - {""}), name) for name, values in columns.items()]
     if not points:
         protocol = result.protocol
@@ -254,7 +254,7 @@ def _add_scatter(section: Section, result: Result) -> None:
     section.plots |= {f"map-{name}": root for name, root in scatter.roots.items()}
     if scatter.n_drawn < scatter.n_points:
         section.notes.append(
-            f"The maps show {scatter.n_drawn:,} of {scatter.n_points:,} pictures, each "
+            f"The maps show {scatter.n_drawn:,} of {scatter.n_points:,} images, each "
             "class in proportion; the numbers are of all of them."
         )
 

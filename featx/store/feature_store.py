@@ -1,6 +1,6 @@
-"""The on-disk cache: one row per picture and extractor setting, found by content.
+"""The on-disk cache: one row per image and extractor setting, found by content.
 
-A picture is known by the digest of its bytes, an extractor's settings by their fingerprint.
+An image is known by the digest of its bytes, an extractor's settings by their fingerprint.
 Rows lie in shards (`featx.store.shards`), which workers write; an index (`featx.store.index`),
 which only the parent writes, says where. What is not in the index does not exist, so that a run
 may be killed at any moment.
@@ -37,7 +37,7 @@ _N_AT_ONCE = 16
 """Most files that a thread hashes before it reports: a small one takes less than the report."""
 
 _N_HASHED = 4096
-"""Pictures hashed before what was learnt is written down."""
+"""Images hashed before what was learnt is written down."""
 
 _N_OPEN = 32
 """Shards that `FeatureStore.read` keeps mapped."""
@@ -47,7 +47,7 @@ _SETTLE_NS = 2 * 10**9
 
 
 class FeatureStore(Maintenance):
-    """Rows of features on disk, by content of the picture and settings of the extractor.
+    """Rows of features on disk, by content of the image and settings of the extractor.
 
     Any number of processes may use one store at a time.
 
@@ -97,7 +97,7 @@ class FeatureStore(Maintenance):
         return f"FeatureStore({str(self.folder)!r}{shared})"
 
     def digests(self, images: Images) -> list[str | ImageError]:
-        """Digest of each picture's content, or the error of one that cannot be read.
+        """Digest of each image's content, or the error of one that cannot be read.
 
         A file whose path, size, times and inode are those remembered is not read.
         """
@@ -169,9 +169,9 @@ class FeatureStore(Maintenance):
     def read(
         self, fingerprint: str, digests: Sequence[str]
     ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Rows of each picture as ``(index, array of shape (k, w))``, in the order of `digests`.
+        """Rows of each image as ``(index, array of shape (k, w))``, in the order of `digests`.
 
-        The arrays are views of the file, mapped into memory and read-only. Pictures whose
+        The arrays are views of the file, mapped into memory and read-only. Images whose
         rows are absent or damaged are left out.
 
         Warns
@@ -195,7 +195,7 @@ class FeatureStore(Maintenance):
     def commit(self, shard: Shard, settings: dict[str, Any]) -> None:
         """Enter a written shard into the index, at once and as a whole.
 
-        Rows that pictures have already stay; a shard that brings nothing new is removed.
+        Rows that images have already stay; a shard that brings nothing new is removed.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class FeatureStore(Maintenance):
     def _digests(
         self, images: Images, indices: Sequence[int], pool: ThreadPoolExecutor
     ) -> list[str | ImageError]:
-        """Digests of a few pictures; what was learnt of their files is remembered."""
+        """Digests of a few images; what was learnt of their files is remembered."""
         now = time.time_ns()
         identities = {index: _identity(images.path(index)) for index in indices}
         known = self._index.known_files(it[0] for it in identities.values() if it is not None)

@@ -85,7 +85,7 @@ class _ForeignIndexError(StoreError):
 
 
 class Entry(NamedTuple):
-    """Where the rows of one picture are, and what they must sum to."""
+    """Where the rows of one image are, and what they must sum to."""
 
     digest: str
     shard: int
@@ -139,12 +139,12 @@ class Index:
         self.is_being_rebuilt = is_being_rebuilt
 
     def known(self, fingerprint: str, digests: Iterable[str]) -> set[str]:
-        """Those digests whose pictures have rows."""
+        """Those digests whose images have rows."""
         rows = self._find("digest", fingerprint, digests)
         return {digest.hex() for (digest,) in rows}
 
     def find(self, fingerprint: str, digests: Iterable[str]) -> dict[str, Entry]:
-        """Entries of those pictures that have rows, by digest."""
+        """Entries of those images that have rows, by digest."""
         rows = self._find("digest, shard, start, stop, crc", fingerprint, digests)
         entries = (Entry(digest.hex(), *rest) for digest, *rest in rows)
         return {entry.digest: entry for entry in entries}
@@ -185,7 +185,7 @@ class Index:
             return [id_ for (id_,) in db.execute(query, (fingerprint,))]
 
     def add(self, shard: Shard, settings: Mapping[str, Any]) -> bool:
-        """Enter a shard's rows, except for pictures that have some; whether any was new."""
+        """Enter a shard's rows, except for images that have some; whether any was new."""
         now, producer = time.time(), json.dumps(dict(shard.producer))
         plain = plain_settings(settings)
         with self._write() as db:
@@ -330,7 +330,7 @@ class Index:
             return {id_ for (id_,) in db.execute(query, (unused_since,))}
 
     def counts(self) -> dict[str, int]:
-        """Numbers of rows, shards, their bytes, distinct pictures and remembered files."""
+        """Numbers of rows, shards, their bytes, distinct images and remembered files."""
         queries = {
             "n_rows": "SELECT count(*) FROM entries",
             "n_images": "SELECT count(DISTINCT digest) FROM entries",

@@ -47,13 +47,13 @@ class StoreInfo:
     n_settings : int
         Extractor settings (and layers) that have rows.
     n_rows : int
-        Rows, one for each picture and setting.
+        Rows, one for each image and setting.
     n_images : int
-        Pictures, different in content, that have rows.
+        Images, different in content, that have rows.
     n_shards : int
         Files of rows.
     n_files : int
-        Picture files whose content is remembered, so that they are not read again.
+        Image files whose content is remembered, so that they are not read again.
     n_bytes : int
         Size of the shards.
     index_bytes : int
@@ -86,7 +86,7 @@ class StoredSetting:
     settings : dict
         What the fingerprint was taken of; arrays are told by type and shape.
     n_rows : int
-        Pictures that have rows.
+        Images that have rows.
     n_shards : int
         Files that they are in.
     n_bytes : int
@@ -144,7 +144,7 @@ class Pruned:
     n_orphans : int
         Files removed that were in no index: of runs that were killed.
     n_forgotten : int
-        Remembered picture files that are no longer there.
+        Remembered image files that are no longer there.
     n_bytes : int
         Room gained.
     """
@@ -366,7 +366,7 @@ class Maintenance:
 
 
 def is_good(rows: npt.NDArray[Any] | None, entry: Entry) -> bool:
-    """Whether a picture's rows are those that were written."""
+    """Whether an image's rows are those that were written."""
     if rows is None or not entry.is_within(len(rows)):
         return False
     return row_crc(entry.digest, rows[entry.start : entry.stop]) == entry.crc

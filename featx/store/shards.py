@@ -127,11 +127,11 @@ class Shard:
     file : str
         Path relative to the store's folder.
     digests : tuple of str
-        The pictures, one for each row.
+        The images, one for each row.
     starts, stops : tuple of int
-        Where each picture's rows begin and end in the array.
+        Where each image's rows begin and end in the array.
     crcs : tuple of int
-        CRC-32 of each picture's digest and bytes.
+        CRC-32 of each image's digest and bytes.
     layout : ShardLayout
         Where the rows are in the file.
     producer : mapping
@@ -168,9 +168,9 @@ def write_shard(
     fingerprint : str
         Of the settings that made the rows.
     digests : sequence of str
-        The pictures, one for each row.
+        The images, one for each row.
     rows : ndarray of shape (n, d), or sequence of n arrays of shape (k_i, w)
-        One row for each picture, or several under the same type and width.
+        One row for each image, or several under the same type and width.
     producer : mapping, optional
         What else made the numbers (a device, a batch size), to be recorded with them.
     settings : mapping, optional
@@ -341,7 +341,7 @@ def is_shard_name(name: str) -> bool:
 
 
 def row_crc(digest: str, row: npt.NDArray[Any]) -> int:
-    """CRC-32 of a picture's rows, begun with its digest so that no row passes for another's."""
+    """CRC-32 of an image's rows, begun with its digest so that no row passes for another's."""
     return int(zlib_ng.crc32(row.data, zlib.crc32(digest.encode())))
 
 

@@ -15,13 +15,13 @@ class ProgressCallback:
         """Called with a line that the user should read."""
 
     def plan(self, n_images: int, n_cached: int) -> None:
-        """Called for each extractor before the first picture is decoded."""
+        """Called for each extractor before the first image is decoded."""
 
     def train(self, name: str, n_images: int) -> None:
-        """Called before a stage of training with the pictures of all its epochs together."""
+        """Called before a stage of training with the images of all its epochs together."""
 
     def advance(self, n_images: int) -> None:
-        """Called as pictures are done."""
+        """Called as images are done."""
 
 
 class BarOnly(ProgressCallback):

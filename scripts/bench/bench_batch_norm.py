@@ -2,7 +2,7 @@
 
     python scripts/bench/bench_batch_norm.py DATA cifar10-resnet20-12fca82f.th --domains sketch
 
-prints the distance of the pictures from CIFAR-10 by the network's own batch norm, and the
+prints the distance of the images from CIFAR-10 by the network's own batch norm, and the
 accuracy of a new head, and of all layers trained, with batch norm either way.
 """
 
@@ -93,7 +93,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--domains", nargs="*")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--pool", type=int, default=None, help="pictures to draw from")
+    parser.add_argument("--pool", type=int, default=None, help="images to draw from")
     return parser.parse_args(words)
 
 

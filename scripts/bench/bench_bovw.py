@@ -2,9 +2,9 @@
 
     python scripts/bench/bench_bovw.py FOLDER [--detector surf] [--images 200] [--pairs 5]
 
-The usual loop reads each picture with OpenCV, finds the same kind of key points with the same
+The usual loop reads each image with OpenCV, finds the same kind of key points with the same
 settings, asks scikit-learn's `KMeans.predict` and counts. Both use the same words, which featx
-has learned. Prints pictures a second of both, the median of the pairs' ratios, and where the
+has learned. Prints images a second of both, the median of the pairs' ratios, and where the
 time of featx goes.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
     print(f"usual loop    {theirs:10.1f} images/s")
     print(f"ratio         {ratio:10.2f} (median of {arguments.pairs} pairs)")
     for part, milliseconds in split_time(bag, paths[:50]).items():
-        print(f"{part:13s} {milliseconds:10.2f} ms an image, one thread")
+        print(f"{part:13s} {milliseconds:10.2f} ms per image, one thread")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def find(folder: Path, n_images: int) -> list[str]:
-    """Readable pictures under a folder, in order."""
+    """Readable images under a folder, in order."""
     paths = []
     for path in sorted(path for path in folder.rglob("*.*") if path.is_file()):
         try:
@@ -113,7 +113,7 @@ LOOP = {"surf": by_surf, "sift": by_sift, "orb": by_orb}
 
 
 def split_time(bag: BagOfVisualWords, paths: list[str]) -> dict[str, float]:
-    """Milliseconds an image that each step of featx takes in one thread."""
+    """Milliseconds per image that each step of featx takes in one thread."""
     images, descriptors = Images(paths), bag._base()
     times, items = {}, list(range(len(images)))
     for part, step in {

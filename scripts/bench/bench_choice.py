@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def settings(args: argparse.Namespace) -> Iterator[Setting]:
-    """Yield each draw of training images of each size, data set and kind of features."""
+    """Yield each draw of training images of each size, data set and feature set."""
     specs = {"fc7": "cnn:featxnet:relu_fc7,pooling=gap", "HOG": "hog"}
     if args.weights:
         specs["SqueezeNet"] = f"cnn:squeezenet1_0:penultimate,pooling=gap,weights={args.weights}"

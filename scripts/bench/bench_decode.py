@@ -3,8 +3,8 @@
     python scripts/bench/bench_decode.py FOLDER [--side 3024] [--images 60] [--pairs 3]
         [--work featxnet:-1,squeezenet1_0:pool1] [--weights FILE]
 
-Pictures of FOLDER are enlarged to photographs whose short side is `--side` pixels and written
-as JPEGs of quality 90, as a telephone does. Printed for each layer: pictures a second either
+Images of FOLDER are enlarged to photographs whose short side is `--side` pixels and written
+as JPEGs of quality 90, as a telephone does. Printed for each layer: images a second either
 way, the ratio, and how far the rows move (length of the difference, as a share of the row's).
 """
 
@@ -74,7 +74,7 @@ def compare(work: str, paths: list[str], arguments: argparse.Namespace) -> None:
     rates = [len(paths) / statistics.median(seconds[way][1:]) for way in WAYS]
     ratio = statistics.median(a / b for a, b in list(zip(*seconds.values()))[1:])
     print(
-        f"{work:20} full {rates[0]:6.1f} pictures/s  scaled {rates[1]:6.1f}  {ratio:.2f}x  "
+        f"{work:20} full {rates[0]:6.1f} images/s  scaled {rates[1]:6.1f}  {ratio:.2f}x  "
         f"rows move by {np.median(moved):.1%}, at most {moved.max():.1%}"
     )
 

@@ -193,7 +193,7 @@ def compare_recipe(model: str, layer: str, paths: list[str], arguments: argparse
         ratio = statistics.median(rates[place] / rates[0] for rates in rounds)
         at_best = f", {rate / best:.2f}x its best batch" if arguments.other_batches else ""
         print(f"  {'featx ' + precision:18}{rate:8.1f} images/s  {ratio:.2f}x the recipe{at_best}")
-        print("    one core, ms a picture: " + spent(extractor, layer, paths[:64]))
+        print("    one core, ms per image: " + spent(extractor, layer, paths[:64]))
 
 
 def prepared(extractor: CNNFeatures, paths: list[str]) -> list[np.ndarray]:
@@ -202,7 +202,7 @@ def prepared(extractor: CNNFeatures, paths: list[str]) -> list[np.ndarray]:
 
 
 def spent(extractor: CNNFeatures, layer: str, paths: list[str]) -> str:
-    """Where the time of one picture goes, each step alone on one core."""
+    """Where the time of one image goes, each step alone on one core."""
     images = Images(paths)
     times: dict[str, float] = {}
 

@@ -2,7 +2,7 @@
 
     python scripts/bench/bench_featxnet.py [--batch 1 8 32] [--pairs 9] [--threads 2]
 
-Both in fp32 with channels last. Prints milliseconds a picture and the median of the pairs' ratios.
+Both in fp32 with channels last. Prints milliseconds per image and the median of the pairs' ratios.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
         runs = [[time_ms(*which, n_images) for which in networks] for _ in range(args.pairs + 1)]
         ours, theirs = (statistics.median(times) for times in zip(*runs[1:]))
         ratio = statistics.median(their / our for our, their in runs[1:])
-        words = f"featxnet {ours:6.2f} ms, AlexNet to fc7 {theirs:6.2f} ms a picture"
+        words = f"featxnet {ours:6.2f} ms, AlexNet to fc7 {theirs:6.2f} ms per image"
         print(f"batch {n_images:3d}: {words}, ratio {ratio:.1f}")
 
 
@@ -43,7 +43,7 @@ def alexnet_to_fc7() -> nn.Module:
 
 @torch.inference_mode()
 def time_ms(network: nn.Module, side_px: int, n_images: int) -> float:
-    """Milliseconds a picture in one pass."""
+    """Milliseconds per image in one pass."""
     network.to(memory_format=torch.channels_last)
     images = torch.randn(n_images, 3, side_px, side_px).to(memory_format=torch.channels_last)
     start = time.perf_counter()

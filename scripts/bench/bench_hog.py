@@ -2,8 +2,8 @@
 
     python scripts/bench/bench_hog.py FOLDER [--size 128] [--images 2000] [--pairs 5]
 
-FOLDER holds pictures of any kind. Prints the pictures a second of both, the median of the
-pairs' ratios, the processor time of one picture (which other load on the machine hardly
+FOLDER holds images of any kind. Prints the images a second of both, the median of the
+pairs' ratios, the processor time of one image (which other load on the machine hardly
 touches), and the largest deviation between the two.
 """
 
@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def load(folder: Path, size: int, n_images: int) -> np.ndarray:
-    """Pictures of a folder as one array, mirrored and turned until there are enough."""
+    """Images of a folder as one array, mirrored and turned until there are enough."""
     images = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:

@@ -1,4 +1,4 @@
-"""Pictures for benchmarks: as many as wanted, all different, of about the size wanted."""
+"""Images for benchmarks: as many as wanted, all different, of about the size wanted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHARES = (0.8, 0.97)
 
 
 def many(folder: Path, n_images: int, target: Path, side: int = 500) -> list[str]:
-    """Paths of `n_images` pictures: a folder's own, then cut-outs of them written to `target`.
+    """Paths of `n_images` images: a folder's own, then cut-outs of them written to `target`.
 
     Cut-outs are mirrored now and then and brought to a long side of `side` pixels.
     """
@@ -37,7 +37,7 @@ def many(folder: Path, n_images: int, target: Path, side: int = 500) -> list[str
 
 
 def fill(target: Path, folder: Path, n_images: int, side: int = 500) -> None:
-    """Make `target` a folder of `n_images` pictures: links to a folder's own, and cut-outs."""
+    """Make `target` a folder of `n_images` images: links to a folder's own, and cut-outs."""
     target.mkdir()
     for index, path in enumerate(many(folder, n_images, target, side)):
         if not Path(path).is_relative_to(target):

@@ -1,4 +1,4 @@
-"""Pictures a second of one core by the length of a pass, torch and OpenVINO, network alone.
+"""Images a second of one core by the length of a pass, torch and OpenVINO, network alone.
 
     python scripts/bench/bench_passes.py [--work squeezenet1_0:pool1,resnet50:-1] [--precision bf16]
 

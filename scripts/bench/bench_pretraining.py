@@ -49,12 +49,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--validation", type=float, default=0.2)
     parser.add_argument("--augment", default="none")
-    parser.add_argument("--pool", type=int, default=10_000, help="training pictures to draw from")
+    parser.add_argument("--pool", type=int, default=10_000, help="training images to draw from")
     return parser.parse_args(words)
 
 
 def choose(name: str, n_pool: int) -> ImageDataset:
-    """All test pictures, and the first of the training pictures."""
+    """All test images, and the first of the training images."""
     data = load_dataset(name)
     indices = np.concatenate([data.split("train")[:n_pool], data.split("test")])
     return data.take(indices)

@@ -88,7 +88,7 @@ def report(
 
 
 def features(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels: of pictures, or of scikit-learn's digits widened by products."""
+    """Return features and labels: of images, or of scikit-learn's digits widened by products."""
     if args.data is None:
         X, y = load_digits(return_X_y=True)
         rng = np.random.default_rng(0)
@@ -116,7 +116,7 @@ def agreed_tolerance(Z: np.ndarray, y: np.ndarray, C: float, minimum: np.ndarray
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options of the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="?", help="pictures with classes; by default digits, widened")
+    parser.add_argument("data", nargs="?", help="images with classes; by default digits, widened")
     parser.add_argument("-e", "--extractor", default="cnn:alexnet:pool1,weights=random")
     parser.add_argument("--n-rows", type=int, default=2000)
     parser.add_argument("--n-columns", type=int, default=46_656, help="of the widened digits")

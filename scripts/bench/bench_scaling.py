@@ -1,8 +1,8 @@
-"""Time and peak memory for 1,000, 10,000 and 100,000 pictures, cold and warm.
+"""Time and peak memory for 1,000, 10,000 and 100,000 images, cold and warm.
 
     python scripts/bench/bench_scaling.py [FOLDER] [--counts 1000,10000,100000]
 
-The pictures are generated, all different, 64 px wide; with a FOLDER, cut-outs of its pictures.
+The images are generated, all different, 64 px wide; with a FOLDER, cut-outs of its images.
 Each run is a process of its own that leaves rows in the store and, when warm, also reads them
 all into a folder of features, which grows on disk and not in memory.
 """
@@ -39,10 +39,10 @@ print(json.dumps([seconds, peak / (2**20 if sys.platform == "darwin" else 2**10)
 def main() -> None:
     arguments = parse_arguments()
     print(f"{arguments.extractor}")
-    print(f"{'pictures':>10}{'':>10}{'seconds':>10}{'pictures/s':>12}{'peak MiB':>10}")
+    print(f"{'images':>10}{'':>10}{'seconds':>10}{'images/s':>12}{'peak MiB':>10}")
     for count in map(int, arguments.counts.split(",")):
         with tempfile.TemporaryDirectory() as folder:
-            images, store = Path(folder, "pictures"), Path(folder, "store")
+            images, store = Path(folder, "images"), Path(folder, "store")
             if arguments.folder is None:
                 generate(count, images)
             else:
@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def generate(count: int, target: Path) -> None:
-    """Write pictures that are all different."""
+    """Write images that are all different."""
     target.mkdir()
     generator = np.random.default_rng(0)
     for i in range(count):

@@ -4,8 +4,8 @@
 
 The cold run computes rows and stores them; the warm ones, each in a process of its own, go
 from the scan of the folder to a FeatureSet. Beside them: writing the result to a file, the
-first row alone, and the time from the start of `featx extract` with one picture to its end,
-less what `import torch` takes. Where FOLDER has fewer pictures, cut-outs of 500 px are made.
+first row alone, and the time from the start of `featx extract` with one image to its end,
+less what `import torch` takes. Where FOLDER has fewer images, cut-outs of 500 px are made.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ print(json.dumps([whole - start, time.perf_counter() - whole, *features.X.shape]
 def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
-        images, store = Path(folder, "pictures"), Path(folder, "store")
+        images, store = Path(folder, "images"), Path(folder, "store")
         fill(images, arguments.folder, arguments.images)
         time.sleep(3)  # A file changed within two seconds is read again on the next run.
         given = [str(images), arguments.extractor, str(store)]
@@ -47,8 +47,8 @@ def main() -> None:
         warm = [run(given) for _ in range(arguments.runs)]
         _, writing, n_images, width = run([*given, str(Path(folder, "features"))])
         seconds = statistics.median(times[0] for times in warm)
-        print(f"{arguments.extractor}: {n_images:,.0f} pictures, {width:,.0f} features")
-        print(f"cold          {cold:9.2f} s  {n_images / cold:9.0f} pictures/s")
+        print(f"{arguments.extractor}: {n_images:,.0f} images, {width:,.0f} features")
+        print(f"cold          {cold:9.2f} s  {n_images / cold:9.0f} images/s")
         print(f"warm          {seconds:9.2f} s  {cold / seconds:9.0f}x (median of {len(warm)})")
         print(f"writing       {writing:9.2f} s  {4e-6 * n_images * width / writing:9.0f} MB/s")
         first = next(str(path) for path in sorted(images.iterdir()))
@@ -71,13 +71,13 @@ def run(given: list[str]) -> list[float]:
 
 
 def start_up(image: str, output: Path, n_runs: int) -> None:
-    """Print what `featx extract` takes for one picture beyond the import of torch."""
+    """Print what `featx extract` takes for one image beyond the import of torch."""
     featx = [sys.executable, "-m", "featx", "extract", image, "--no-store", "-o", str(output)]
     differences = [
         seconds([*featx, "--force", "-q"]) - seconds([sys.executable, "-c", "import torch"])
         for _ in range(n_runs + 1)
     ][1:]
-    print(f"one picture   {statistics.median(differences):9.2f} s beyond `import torch`")
+    print(f"one image   {statistics.median(differences):9.2f} s beyond `import torch`")
     for packages in ("torch", "torch, sklearn.base", "torch, torchvision.models"):
         command = [sys.executable, "-c", f"import {packages}"]
         taken = statistics.median(seconds(command) for _ in range(n_runs))

@@ -62,9 +62,9 @@ def test_only_images_equal_in_all_layers_are_twins() -> None:
 def test_what_is_wrong_is_said() -> None:
     with pytest.raises(ValueError, match="one of umap, pca, tsne; got 'mds'"):
         project(np.eye(5), "mds")
-    with pytest.raises(ValueError, match="same pictures; got rows: a 5, b 6"):
+    with pytest.raises(ValueError, match="same images; got rows: a 5, b 6"):
         project({"a": np.eye(5), "b": np.eye(6)}, "pca")
-    with pytest.raises(ValueError, match="4 pictures or more that differ; got 1"):
+    with pytest.raises(ValueError, match="4 images or more that differ; got 1"):
         project(np.ones((9, 3)), "pca")
 
 

@@ -46,5 +46,5 @@ def test_at_most_so_many_images_are_mapped(digits: ImageDataset) -> None:
 
 
 def test_two_kinds_of_features_are_refused(digits: ImageDataset) -> None:
-    with pytest.raises(SpecError, match="one kind of features; got pixels, color"):
+    with pytest.raises(SpecError, match="one feature set; got pixels, color"):
         map_images(digits, ["pixels", "color"], store=None)

@@ -36,7 +36,7 @@ def test_purity_is_that_of_sklearns_neighbors(blobs: tuple[np.ndarray, np.ndarra
 def test_silhouette_is_sklearns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = blobs
     y = y.copy()
-    y[0] = 9  # A class of one picture.
+    y[0] = 9  # A class of one image.
     expected = silhouette_samples(X, y, metric="cosine")
     np.testing.assert_allclose(silhouette(Space(X), y), expected, atol=1e-5)
 

@@ -10,7 +10,7 @@ from featx.cli import main
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Forty small pictures of two classes, one red and one blue."""
+    """Forty small images of two classes, one red and one blue."""
     tmp_path = tmp_path / "photos"
     tmp_path.mkdir()
     import numpy as np

@@ -14,9 +14,9 @@ from featx.cli import main
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Current folder with ``pictures/<class>``, two pictures each."""
+    """Current folder with ``images/<class>``, two images each."""
     for name, value in {"dark": 10, "light": 240}.items():
-        index = tmp_path / "pictures" / name
+        index = tmp_path / "images" / name
         index.mkdir(parents=True)
         for i in range(2):
             Image.new("RGB", (9, 9), (value, value, i)).save(index / f"{i}.png")
@@ -36,10 +36,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_features_go_to_features_npz(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "extract", "pictures", "-e", "mean_color") == 0
+    assert run(monkeypatch, "extract", "images", "-e", "mean_color") == 0
     out, err = capsys.readouterr()
-    assert out == "features.npz: 4 pictures x 3 features (mean_color 3)\n"
-    assert "mean_color: 4 pictures, 0 cached, 3 columns, 48 B" in err
+    assert out == "features.npz: 4 images x 3 features (mean_color 3)\n"
+    assert "mean_color: 4 images, 0 cached, 3 columns, 48 B" in err
     with np.load("features.npz", allow_pickle=False) as file:
         assert file["X"][:, 0].tolist() == [10, 10, 240, 240]
         assert file["labels"].tolist() == ["dark", "dark", "light", "light"]
@@ -51,25 +51,25 @@ def test_no_images_means_the_digits_and_says_so(
     assert run(monkeypatch, "extract", "-e", "mean_color") == 0
     out, err = capsys.readouterr()
     assert "built-in digits" in err
-    assert "1,797 pictures" in out
+    assert "1,797 images" in out
 
 
 def test_json_holds_the_result(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "pictures/dark/broken.png").write_bytes(b"?")
-    assert run(monkeypatch, "extract", "pictures", "-e", "mean_color", "--json") == 0
+    (folder / "images/dark/broken.png").write_bytes(b"?")
+    assert run(monkeypatch, "extract", "images", "-e", "mean_color", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["command"] == "extract"
     assert [(row["spec"], row["n_features"]) for row in result["rows"]] == [("mean_color", 3)]
-    assert result["failures"][0]["path"] == "pictures/dark/broken.png"
+    assert result["failures"][0]["path"] == "images/dark/broken.png"
 
 
 def test_layers_repeat_and_take_commas(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     layers = ("--layer", "pool1,fc7", "--layer", "pool2")
-    assert run(monkeypatch, "extract", "pictures", *layers, "--pooling", "gap", "--json") == 0
+    assert run(monkeypatch, "extract", "images", *layers, "--pooling", "gap", "--json") == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["layer"] for row in rows] == ["pool1", "fc7", "pool2"]
 
@@ -77,29 +77,29 @@ def test_layers_repeat_and_take_commas(
 def test_strict_exits_3_when_an_image_failed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "pictures/dark/broken.png").write_bytes(b"?")
-    assert run(monkeypatch, "extract", "pictures", "-e", "mean_color", "--strict") == 3
-    assert "1 picture could not be read:" in capsys.readouterr().err
+    (folder / "images/dark/broken.png").write_bytes(b"?")
+    assert run(monkeypatch, "extract", "images", "-e", "mean_color", "--strict") == 3
+    assert "1 image could not be read:" in capsys.readouterr().err
     assert Path("features.npz").exists()
 
 
 def test_a_dash_only_fills_the_store(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "extract", "pictures", "-e", "mean_color", "-o", "-") == 0
+    assert run(monkeypatch, "extract", "images", "-e", "mean_color", "-o", "-") == 0
     assert not Path("features.npz").exists()
-    assert run(monkeypatch, "extract", "pictures", "-e", "mean_color") == 0
+    assert run(monkeypatch, "extract", "images", "-e", "mean_color") == 0
     assert "4 cached" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("extract", "pictures", "-e", "hgo"), 1, "Did you mean 'hog'"),
+        (("extract", "images", "-e", "hgo"), 1, "Did you mean 'hog'"),
         (("extract", "nowhere", "-e", "hog"), 1, "nowhere"),
-        (("extract", "pictures", "-e", "hog", "-o", "f.xyz"), 1, ".xyz"),
-        (("extract", "pictures", "--no-store", "-o", "-"), 2, "--no-store"),
-        (("extract", "pictures", "--nonsense"), 2, "--nonsense"),
+        (("extract", "images", "-e", "hog", "-o", "f.xyz"), 1, ".xyz"),
+        (("extract", "images", "--no-store", "-o", "-"), 2, "--no-store"),
+        (("extract", "images", "--nonsense"), 2, "--nonsense"),
         (("extrat",), 2, "extrat"),
     ],
 )
@@ -123,12 +123,12 @@ def test_mistakes_have_a_code_and_a_line(
 def test_quiet_prints_the_result_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "extract", "pictures", "-e", "mean_color", "-q") == 0
+    assert run(monkeypatch, "extract", "images", "-e", "mean_color", "-q") == 0
     assert capsys.readouterr().err == ""
 
 
 def test_names_come_from_stdin(folder: Path) -> None:
-    names = "pictures/dark/1.png\npictures/light/0.png\n"
+    names = "images/dark/1.png\nimages/light/0.png\n"
     command = [sys.executable, "-m", "featx", "extract", "-", "-e", "mean_color", "-q"]
     subprocess.run(command, input=names, text=True, check=True, capture_output=True)
     with np.load("features.npz") as file:

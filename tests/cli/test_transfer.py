@@ -13,7 +13,7 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Three domains of two classes of four pictures each."""
+    """Three domains of two classes of four images each."""
     for index, domain in enumerate(("photo", "sketch", "later")):
         for label in ("fish", "house"):
             (tmp_path / domain / label).mkdir(parents=True)

@@ -17,7 +17,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twenty small pictures in two classes."""
+    """Twenty small images in two classes."""
     import numpy as np
     from PIL import Image
 
@@ -63,8 +63,8 @@ def test_json_says_how_far_the_map_can_be_trusted(
         ),
         (["-e", "color", "--color", "domain"], "nothing is known to colour by domain; expected"),
         (["-e", "color", "--color", "hue"], "color must be one of class, domain, split, correct"),
-        (["--layer", "fc7", "-e", "hog", "--model", "featxnet"], "shows one kind of features"),
-        (["--layer", "fc6,fc7"], "shows one kind of features; got fc6, fc7"),
+        (["--layer", "fc7", "-e", "hog", "--model", "featxnet"], "shows one feature set"),
+        (["--layer", "fc6,fc7"], "shows one feature set; got fc6, fc7"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -31,7 +31,7 @@ from featx.errors import ImageError, ValueRangeWarning
 
 @pytest.fixture
 def colors() -> Pixels:
-    """Picture of 6 x 8 px without any symmetry."""
+    """Image of 6 x 8 px without any symmetry."""
     return np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
@@ -217,7 +217,7 @@ def test_broken_exif_leaves_the_image(photos: list[str], exif: bytes) -> None:
         assert (decode(encoded(image, "JPEG", exif=exif)) == whole).all()
 
 
-# --- what is no picture --------------------------------------------------------------------
+# --- what is no image --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -345,15 +345,15 @@ def test_no_warning_leaks() -> None:
         assert decode(data, max_pixels=10**9).shape == (9_500, 9_500, 3)
 
 
-# --- one picture, whatever it comes as -----------------------------------------------------
+# --- one image, whatever it comes as -----------------------------------------------------
 
 
 def test_paths_bytes_pil_images_and_arrays_agree(photos: list[str]) -> None:
     for path in photos:
         wanted = decode(path)
         with Image.open(path) as image:
-            for picture in (Path(path), Path(path).read_bytes(), image, wanted):
-                assert (decode(picture) == wanted).all()
+            for form in (Path(path), Path(path).read_bytes(), image, wanted):
+                assert (decode(form) == wanted).all()
 
 
 def test_a_pil_image_is_neither_changed_nor_closed(photos: list[str]) -> None:
@@ -458,7 +458,7 @@ def test_threads_decode_one_pil_image(photos: list[str]) -> None:
             assert all((pixels == wanted).all() for pixels in pool.map(decode, [image] * 16))
 
 
-# --- sequences of pictures -----------------------------------------------------------------
+# --- sequences of images -----------------------------------------------------------------
 
 
 def test_images_are_named_by_path_or_place(photos: list[str]) -> None:

@@ -70,7 +70,7 @@ def test_empty_folder_beside_images_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "cat/1.jpg").touch()
     dataset = load_dataset([tmp_path / "none", tmp_path / "cat"])
     assert len(dataset) == 1
-    assert dataset.notes == [f"No picture in {tmp_path}/none: it holds no files but hidden ones."]
+    assert dataset.notes == [f"No image in {tmp_path}/none: it holds no files but hidden ones."]
 
 
 def lay(root: Path, *names: str) -> Path:

@@ -16,7 +16,7 @@ from featx.errors import DatasetError, ImageError
 
 
 class Tiny:
-    """Data set as torchvision's are: pictures and classes by place."""
+    """Data set as torchvision's are: images and classes by place."""
 
     classes = ["0 - zero", "1 - one"]
 
@@ -67,8 +67,8 @@ def test_digits_are_called_by_their_digit() -> None:
 def test_broken_image_is_an_image_error_with_its_name() -> None:
     from featx.data.images import Images
 
-    pictures = TorchvisionImages("Tiny", {"": Tiny([0, 1], broken=1)})
-    images = Images(pictures, names=pictures.names).take([0, 1])
+    tiny = TorchvisionImages("Tiny", {"": Tiny([0, 1], broken=1)})
+    images = Images(tiny, names=tiny.names).take([0, 1])
     with pytest.raises(ImageError, match="Tiny/00001: image file is truncated"):
         images.pixels(1)
 

@@ -37,15 +37,15 @@ class Listener(ProgressCallback):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes in two splits, three pictures each, and a broken one."""
+    """Two classes in two splits, three images each, and a broken one."""
     for split in ("train", "test"):
         for name, color in COLORS.items():
-            index = tmp_path / "pictures" / split / name
+            index = tmp_path / "images" / split / name
             index.mkdir(parents=True)
             for i in range(3):
                 Image.new("RGB", (20 + i, 16), color).save(index / f"{i}.png")
-    (tmp_path / "pictures/test/red/broken.png").write_bytes(b"not a picture")
-    return tmp_path / "pictures"
+    (tmp_path / "images/test/red/broken.png").write_bytes(b"not an image")
+    return tmp_path / "images"
 
 
 def test_rows_carry_paths_labels_splits_and_failures(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_saved_extractor_is_used_again(folder: Path, tmp_path: Path, photos: lis
 
 def test_no_readable_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(DatasetError, match="none of 1 pictures can be read"):
+    with pytest.raises(DatasetError, match="none of 1 images can be read"):
         extract(tmp_path, "mean_color")
 
 

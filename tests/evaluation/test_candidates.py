@@ -36,7 +36,7 @@ class Recorded(ProgressCallback):
 
 
 def fitted_states(test_label: str, store: Path) -> list[Any]:
-    """What was learned where all test pictures have one label: codebook, coefficients, C."""
+    """What was learned where all test images have one label: codebook, coefficients, C."""
     dataset = load_dataset(SAMPLES)
     splits = np.where(np.arange(len(dataset)) % 2, "train", "test")
     labels = np.where(splits == "test", test_label, dataset.labels)

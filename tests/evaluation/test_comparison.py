@@ -1,4 +1,4 @@
-"""Comparing features: one table, controls in it, nothing learned from test pictures."""
+"""Comparing features: one table, controls in it, nothing learned from test images."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_unreadable_images_are_left_out_and_named(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         for i, path in enumerate(sorted(Path(SAMPLES).glob("*/*"))[:4] * 2):
             (tmp_path / name / f"{i}{path.suffix}").write_bytes(path.read_bytes())
-    (tmp_path / "a" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "a" / "broken.jpg").write_bytes(b"no image")
 
     result = probe(tmp_path, "mean_color", store=None, n_splits=2)
 

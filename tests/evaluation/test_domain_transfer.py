@@ -35,7 +35,7 @@ RULES = _DomainProtocol("transfer", splits="random", n_splits=2, names=("photo",
 
 @pytest.fixture(scope="module")
 def dataset() -> ImageDataset:
-    """Ten pictures of each of three classes in two domains, in memory."""
+    """Ten images of each of three classes in two domains, in memory."""
     samples = load_dataset(SAMPLES, domains=True)
     indices = [
         index
@@ -150,7 +150,7 @@ def test_domains_that_differ_are_told_apart_and_those_that_do_not_are_not() -> N
 
 
 def states(found: Candidates) -> list[str]:
-    """Digests of everything that is learned from one kind of features, pair after pair."""
+    """Digests of everything that is learned from one feature set, pair after pair."""
     digests = []
     for number, (train, test) in enumerate(found.folds[:2]):
         rows = found.kinds[0].features

@@ -46,7 +46,7 @@ def test_rows_hold_the_likeliest_class_and_the_truth(saved: Path) -> None:
 
 
 def test_broken_image_stops_nothing(saved: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     good = sorted(Path(SAMPLES).rglob("*.[jp][pn]g"))[0]
 
     result = predict(saved, [str(good), str(tmp_path / "broken.jpg")], store=None)

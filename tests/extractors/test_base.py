@@ -33,15 +33,15 @@ from featx.extractors.pixels import RawPixels
 from featx.store.feature_store import FeatureStore
 
 ALL_WHITE = (
-    "its pictures have values around 100, which are all white in the value range that lets the "
-    "other checks' pictures have descriptors; test_bags_keep_the_checks_around_100 runs it"
+    "its images have values around 100, which are all white in the value range that lets the "
+    "other checks' images have descriptors; test_bags_keep_the_checks_around_100 runs it"
 )
 EXEMPTIONS: dict[type[Extractor], dict[str, str]] = {
     BagOfVisualWords: {
         "check_fit_idempotent": ALL_WHITE,
         "check_fit_check_is_fitted": ALL_WHITE,
         "check_n_features_in": ALL_WHITE,
-        "check_fit2d_1feature": "pictures of one pixel have no descriptors to learn words from",
+        "check_fit2d_1feature": "images of one pixel have no descriptors to learn words from",
     }
 }
 """Checks of scikit-learn that an extractor need not pass -> why."""
@@ -145,9 +145,9 @@ def test_a_pipeline_takes_paths(photos: list[str]) -> None:
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Any]:
-    """A picture, a broken one and a missing one."""
+    """An image, a broken one and a missing one."""
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     return [np.full((8, 8, 3), 9, np.uint8), broken, tmp_path / "missing.png"]
 
 

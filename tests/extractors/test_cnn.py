@@ -95,7 +95,7 @@ def small(layer: Any = "pool1", **parameters: Any) -> CNNFeatures:
 
 @pytest.fixture
 def n_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Pictures in each forward pass, as they happen."""
+    """Images in each forward pass, as they happen."""
     passes: list[int] = []
     rows = Network.rows
 
@@ -224,7 +224,7 @@ def test_pickle_holds_no_network(images: np.ndarray) -> None:
         ({"weights": "nowhere/w.pth"}, WeightsError, r"nowhere/w.pth is not there"),
         ({"pooling": "median"}, ValueError, "pooling must be one of"),
         ({"pooling": "cls"}, ValueError, "needs a class token"),
-        ({"crop": 99}, ValueError, "larger than the resized picture"),
+        ({"crop": 99}, ValueError, "larger than the resized image"),
         ({"precision": "fp8"}, ValueError, "precision"),
         ({"resize": "torch", "interpolation": "lanczos"}, ValueError, "lanczos"),
         ({"size": 2}, ModelError, "does not take images of 2x2 px"),
@@ -266,7 +266,7 @@ def test_swin_is_pooled_over_its_places(images: np.ndarray) -> None:
 
 
 def test_a_broken_image_is_a_row_of_nan_when_asked(images: np.ndarray) -> None:
-    rows = small(pooling="gap", on_error="nan").fit_transform([images[0], b"no picture"])
+    rows = small(pooling="gap", on_error="nan").fit_transform([images[0], b"no image"])
     assert np.isfinite(rows[0]).all()
     assert np.isnan(rows[1]).all()
 

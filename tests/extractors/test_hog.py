@@ -144,7 +144,7 @@ def test_wrong_parameters_are_refused(parameters: dict[str, Any]) -> None:
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"broken\.jpg"):
         HOG().transform([str(path)])
 

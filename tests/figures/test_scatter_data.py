@@ -57,7 +57,7 @@ def test_all_points_in_one_place_have_an_extent() -> None:
     [
         ({"groups": ["x", "y"], "points": {"labels": ["a", "b"]}}, ("x", "y")),
         ({"points": {"labels": ["a", "b"]}}, ("a", "b")),
-        ({}, ("picture", "picture")),
+        ({}, ("image", "image")),
     ],
 )
 def test_groups_are_those_of_the_result_or_else_its_classes(

@@ -54,5 +54,5 @@ def ants_bees(shared: Callable[[str], Path], tmp_path_factory: pytest.TempPathFa
             (folder / split / name).mkdir(parents=True)
             for path in sorted((source / split / name).glob("*.jpg"))[:n]:
                 shutil.copy(path, folder / split / name)
-    (folder / "val" / "bees" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "val" / "bees" / "broken.jpg").write_bytes(b"no image")
     return folder

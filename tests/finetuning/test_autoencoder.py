@@ -94,7 +94,7 @@ def test_wrong_wishes_are_refused_before_training(
 
 
 def test_images_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:
-    with pytest.raises(DatasetError, match="4 pictures, of which 4 are left out to draw"):
+    with pytest.raises(DatasetError, match="4 images, of which 4 are left out to draw"):
         pretrain(digits.take(range(4)), **SMALL)
 
 

@@ -86,7 +86,7 @@ def test_checkpoint_of_another_pretraining_is_refused(digits: ImageDataset, tmp_
     with pytest.raises(RuntimeError, match="stop"):
         pretrain(digits, checkpoint=tmp_path, progress=Stopper("pretrain 1/"), **PRETRAINED)
 
-    with pytest.raises(TrainingError, match="other pictures or settings"):
+    with pytest.raises(TrainingError, match="other images or settings"):
         pretrain(digits, checkpoint=tmp_path, **{**PRETRAINED, "lr": 0.1})
 
 
@@ -179,7 +179,7 @@ def test_checkpoint_of_a_network_that_was_changed_is_refused(
             digits.images, digits.labels, progress=Stopper("head 1/")
         )
 
-    with pytest.raises(TrainingError, match="other pictures or settings"):
+    with pytest.raises(TrainingError, match="other images or settings"):
         FineTunedClassifier(other, **how).fit(digits.images, digits.labels)
 
 

@@ -213,7 +213,7 @@ def test_checkpoint_of_another_run_is_refused(photos: list[str], tmp_path: Path)
     with pytest.raises(RuntimeError, match="stop"):
         FineTunedClassifier(**SMALL, checkpoint=tmp_path).fit(photos, LABELS, progress=Stopper())
 
-    with pytest.raises(TrainingError, match="other pictures or settings"):
+    with pytest.raises(TrainingError, match="other images or settings"):
         tuned(photos, checkpoint=tmp_path, random_state=1)
 
 

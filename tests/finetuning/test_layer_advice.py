@@ -21,7 +21,7 @@ SAMPLES = "data/samples/photo"
 
 
 def scores(accuracy: float) -> SplitScores:
-    """Scores of 1,000 test pictures."""
+    """Scores of 1,000 test images."""
     truth = np.array(["a"] * 1000)
     said = np.where(np.arange(1000) < 1000 * accuracy, "a", "b")
     return SplitScores(

@@ -45,7 +45,7 @@ def test_folder_predicts_images_and_names_classes(
     tuned: FineTunedClassifier, folder: Path, photos: list[str], tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
 
     result = _predict_folder(folder, [*photos, str(broken)], store=None)
 

@@ -119,5 +119,5 @@ def test_frozen_features_are_measured_on_the_images_that_networks_stop_by(
     curves = result.details["curves"]
     assert all(curve["is_level"] for curve in curves)
     assert [curve["seed"] for curve in curves] == [0, 1, 2]
-    n_valid = 2 * 2  # A fifth of twelve pictures of each class.
+    n_valid = 2 * 2  # A fifth of twelve images of each class.
     assert all(4 * curve["valid_accuracy"][0] in range(n_valid + 1) for curve in curves)

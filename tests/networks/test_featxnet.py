@@ -148,7 +148,7 @@ def test_card_has_the_preprocessing_in_force() -> None:
 def test_training_images_are_as_many_as_the_card_says() -> None:
     n_images = sum(source["n_images"] for source in load_card()["trained_on"])
 
-    # A picture may lie in two collections.
+    # An image may lie in two collections.
     assert 0.95 * n_images <= len(training_image_digests()) <= n_images
 
 

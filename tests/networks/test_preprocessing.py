@@ -20,7 +20,7 @@ from featx.networks.sources.timm import timm_preprocessing
 
 @pytest.fixture(autouse=True)
 def _by_our_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after many pictures: the first of a process are Pillow's."""
+    """As after many images: the first of a process are Pillow's."""
     monkeypatch.setattr(preprocessing, "_resized", count(preprocessing._N_BY_PILLOW))
 
 
@@ -78,7 +78,7 @@ def test_sizes_may_be_numbers_of_numpy() -> None:
 def test_first_images_of_a_process_are_those_of_later_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whether Pillow or our kernel resizes a picture does not show, whatever the window."""
+    """Whether Pillow or our kernel resizes an image does not show, whatever the window."""
     pixels = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
     for interpolation in ("bilinear", "bicubic", "lanczos"):
         for crop in ((20, 20), (24, 24)):

@@ -1,4 +1,4 @@
-"""Results to report on: real features of pictures that are made here, under hostile names."""
+"""Results to report on: real features of images that are made here, under hostile names."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LAYERS = ("pool1", "pool2", "fc7")
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]]:
-    """Paths and classes of sixty small pictures: three hues, each under a hostile name."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Paths and classes of sixty small images: three hues, each under a hostile name."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     paths, labels = [], []
     for code, label in enumerate(HOSTILE):
@@ -73,7 +73,7 @@ def compared(images: tuple[list[str], list[str]]) -> Result:
     rows, confusion, mistakes = [], {}, {}
     for size in (1, 4):
         X = RawPixels(image_size=size).fit_transform(paths)
-        # So little is fitted that some pictures are misjudged.
+        # So little is fitted that some images are misjudged.
         probe = LogisticRegression(C=1e-3 / size).fit(X[::7, :2], y[::7])
         predicted = probe.predict(X[:, :2])
         sure = probe.predict_proba(X[:, :2]).max(1)
@@ -88,7 +88,7 @@ def compared(images: tuple[list[str], list[str]]) -> Result:
             {"path": paths[i], "true": labels[i], "predicted": predicted[i], "probability": sure[i]}
             for i in np.flatnonzero(predicted != y)[:5]
         ]
-    failures = [("broken \udce9\x00.jpg", f"not a picture {SCRIPT}")]
+    failures = [("broken \udce9\x00.jpg", f"not an image {SCRIPT}")]
     details = {"confusion": confusion, "mistakes": mistakes}
     provenance = {"command": ["featx", "compare", IMAGE], "versions": {"numpy": "2"}}
     rows.sort(key=lambda row: -row["accuracy"])

@@ -358,7 +358,7 @@ def test_5000_images_flow(browser: Any, large_page: Path) -> None:
 
 @pytest.fixture
 def large_page(shared: Callable[[str], Path], tmp_path: Path) -> Path:
-    """Page of every picture of a hundred classes at six layers; only where they lie is drawn."""
+    """Page of every image of a hundred classes at six layers; only where they lie is drawn."""
     dataset = load_dataset(shared("data/caltech101"))
     rng, n = np.random.default_rng(0), len(dataset)
     maps = [

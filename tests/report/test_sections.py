@@ -82,7 +82,7 @@ def test_counts_are_of_the_points_where_there_are_points() -> None:
 
     counts = [next(iter(make_section(r, "r0").facts))[1] for r in (of_points, of_protocol)]
 
-    assert counts[0] == "3 pictures, 2 classes"
+    assert counts[0] == "3 images, 2 classes"
     assert counts[1] == "5 to learn from, 2 to test on, 9 classes, 1 unreadable"
 
 

@@ -56,7 +56,7 @@ def test_thumbnails_keep_within_the_budget(photos: list[str]) -> None:
 
 
 def test_image_that_is_gone_has_no_thumbnail(photos: list[str], tmp_path: Path) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     names = [photos[0], str(tmp_path / "gone.jpg"), str(tmp_path / "broken.jpg"), "nul\0.jpg"]
 
     made = _open_thumbnails(str(tmp_path / "gone")).make_all(names, 10**6)

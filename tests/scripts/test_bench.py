@@ -44,7 +44,7 @@ SMALL = {
     ),
     "bench_store": (
         f"{SAMPLES} --images 30 --runs 1 --extractor cnn:squeezenet1_0:pool1,weights=random",
-        r"cold +[\d.]+ s.*\nwarm +[\d.]+ s +\d+x.*\nwriting .*MB/s\none picture +[\d.]+ s",
+        r"cold +[\d.]+ s.*\nwarm +[\d.]+ s +\d+x.*\nwriting .*MB/s\none image +[\d.]+ s",
     ),
     "bench_scaling": (
         "--counts 20,40 --extractor color",
@@ -56,7 +56,7 @@ SMALL = {
     ),
     "bench_decode": (
         f"{SAMPLES} --side 600 --images 4 --pairs 1 --work featxnet:-1",
-        r"featxnet:-1 +full +[\d.]+ pictures/s +scaled +[\d.]+ +[\d.]+x +rows move by",
+        r"featxnet:-1 +full +[\d.]+ images/s +scaled +[\d.]+ +[\d.]+x +rows move by",
     ),
     "bench_featxnet": ("--batch 1 --pairs 1", r"[\d.]+ ms"),
 }

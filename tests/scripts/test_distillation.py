@@ -29,11 +29,11 @@ def image(value: int = 90) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten pictures, a hidden one and a text."""
+    """Ten images, a hidden one and a text."""
     for number in range(10):
         (tmp_path / f"{number}.png").write_bytes(image(number))
     (tmp_path / ".hidden.png").write_bytes(image())
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
 
 
@@ -104,7 +104,7 @@ def test_too_few_channels_are_repeated(script: ModuleType) -> None:
 
 
 class StubTeacher:
-    """Says of a picture how bright it is; breaks down after so many batches."""
+    """Says of an image how bright it is; breaks down after so many batches."""
 
     def __init__(self, n_batches: int) -> None:
         self.n_left = n_batches
@@ -126,4 +126,4 @@ def test_interrupted_crop_set_goes_on_where_it_stopped(script: ModuleType, folde
         crop_sets("stopped", 2).load(0)
     expected, found = crop_sets("whole", 9).load(0), crop_sets("stopped", 2).load(0)
 
-    assert all(np.array_equal(expected[name], found[name]) for name in ("pictures", "logits"))
+    assert all(np.array_equal(expected[name], found[name]) for name in ("images", "logits"))

@@ -1,4 +1,4 @@
-"""The sample pictures: reproducible, and in the tree as the script draws them."""
+"""The sample images: reproducible, and in the tree as the script draws them."""
 
 from __future__ import annotations
 

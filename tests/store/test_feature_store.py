@@ -41,7 +41,7 @@ def full(store: FeatureStore) -> FeatureStore:
 
 @pytest.fixture
 def n_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the pictures whose content was read."""
+    """Names of the images whose content was read."""
     names: list[str] = []
     read = featx.data.images._read_content
     monkeypatch.setattr(
@@ -333,8 +333,8 @@ def test_reading_twice_writes_nothing(full: FeatureStore) -> None:
 
 
 def test_digests_are_those_of_the_content(store: FeatureStore, photos: list[str]) -> None:
-    pictures = [photos[0], Path(photos[1]).read_bytes(), np.zeros((4, 4), np.uint8), photos[1]]
-    images = Images(pictures)
+    forms = [photos[0], Path(photos[1]).read_bytes(), np.zeros((4, 4), np.uint8), photos[1]]
+    images = Images(forms)
     digests = store.digests(images)
     assert digests == [images.digest(i) for i in range(4)]
     assert digests[1] == digests[3]
@@ -370,7 +370,7 @@ def test_a_file_just_written_is_hashed_again(
 
 @pytest.mark.usefixtures("settled")
 def test_a_changed_file_is_hashed_again(store: FeatureStore, tmp_path: Path) -> None:
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(b"one")
     before = store.digests(Images([path]))
     times = path.stat()

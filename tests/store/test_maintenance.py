@@ -151,7 +151,7 @@ def test_prune_forgets_files_that_are_gone(
     full: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.store.feature_store._SETTLE_NS", -(10**18))
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(b"one")
     full.digests(Images([path]))
     assert full.prune().n_forgotten == 0

@@ -24,7 +24,7 @@ class InParent(ColorHistogram):
 
 
 class InLanes(InParent):
-    """Runs as a network does on a processor: each thread takes pictures from file to rows."""
+    """Runs as a network does on a processor: each thread takes images from file to rows."""
 
     has_worker_threads = True
     spoiled = -1
@@ -43,7 +43,7 @@ class InLanes(InParent):
 
 @pytest.fixture
 def n_decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each picture was decoded, by name."""
+    """How often each image was decoded, by name."""
     counts: Counter[str] = Counter()
     decode = featx.data.images.decode
 

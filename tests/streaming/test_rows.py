@@ -277,7 +277,7 @@ def test_an_image_that_changes_during_the_run_gets_the_row_of_what_it_is(
 def test_unreadable_images_are_failures_and_the_rest_goes_on(
     store: FeatureStore, copies: list[str], expected: np.ndarray
 ) -> None:
-    Path(copies[2]).write_bytes(b"no picture")
+    Path(copies[2]).write_bytes(b"no image")
     Path(copies[3]).write_bytes(Path(copies[3]).read_bytes()[:500])
     Path(copies[9]).unlink()
     rows = stream_rows(ColorHistogram(store=store), Images(copies))
@@ -292,7 +292,7 @@ def test_copies_of_a_broken_image_fail_each_under_its_name(
     store: FeatureStore, copies: list[str], n_decoded: Counter[str]
 ) -> None:
     for i in (1, 4):
-        Path(copies[i]).write_bytes(b"no picture")
+        Path(copies[i]).write_bytes(b"no image")
     rows = stream_rows(ColorHistogram(store=store), Images(copies))
     assert [failure.error.name for failure in rows.failures] == [copies[1], copies[4]]
     assert len({failure.error.reason for failure in rows.failures}) == 1
@@ -345,7 +345,7 @@ def test_kill_9_loses_at_most_one_shard_of_each_worker(
     assert slow_run(store.folder, tmp_path / "second", backend, photos).wait() == 0
     assert n_stored >= 2
     assert n_lines(tmp_path / "second") == 12 - n_stored
-    # A shard of two pictures for each of two workers, and what they began while it was entered.
+    # A shard of two images for each of two workers, and what they began while it was entered.
     assert n_lines(tmp_path / "first") - n_stored <= 2 * (2 + 1)
     np.testing.assert_array_equal(np.load(tmp_path / "second.npy"), MeanColor().transform(photos))
 
@@ -500,7 +500,7 @@ def test_copies_of_a_broken_image_fail_in_base_and_extractor(
 ) -> None:
     words = Words(3, store=store).fit(photos)
     for i in (1, 4):
-        Path(copies[i]).write_bytes(b"no picture")
+        Path(copies[i]).write_bytes(b"no image")
     n_decoded.clear()
     rows = stream_rows(words, Images(copies))
     assert [failure.error.name for failure in rows.failures] == [copies[1], copies[4]]
@@ -518,7 +518,7 @@ def test_every_image_is_reported_once(
     words.transform(photos[:2])
     if damaged:
         damage_a_row(store)
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     total = Total()
     stream_rows(words, Images([*photos, *copies, tmp_path / "broken.jpg"]), progress=total)
     assert total.plans == [(25, 4)]

@@ -91,9 +91,9 @@ class DenseSiftDescriptors(_GridDescriptors):
     Notes
     -----
     Departs from [1]_: points are those of the grid, patches are not turned, and ones with
-    hardly any contrast are left out. The image is blurred to each patch's scale (a bin is
-    3 deviations wide). The Gaussian window and the interpolation are products of functions of
-    x and y, so that histograms of whole columns serve all patches of a column.
+    hardly any contrast are left out. The image is blurred to each patch's scale (a bin is 3
+    standard deviations wide). The Gaussian window and the interpolation are products of functions
+    of x and y, so that histograms of whole columns serve all patches of a column.
 
     References
     ----------
@@ -178,6 +178,6 @@ def _centres(side: int, step_px: int, patch_px: float) -> npt.NDArray[np.intp]:
 
 
 def _blur(gray: Gray, bin_px: float) -> npt.NDArray[np.float32]:
-    """Image at the scale of which a bin is three deviations wide; 0.5 px it has already."""
+    """Image blurred so that a bin is three standard deviations wide; 0.5 px it has already."""
     sigma = np.sqrt(max((bin_px / 3) ** 2 - 0.25, 0.01))
     return np.asarray(load_opencv().GaussianBlur(gray.astype(np.float32), (0, 0), float(sigma)))

@@ -1,6 +1,6 @@
-"""Descriptors of one picture and visual words -> one row: histograms, VLAD, Fisher vectors.
+"""Descriptors of one image and visual words -> one row: histograms, VLAD, Fisher vectors.
 
-Everything is float64 until the end, and each picture is encoded alone.
+Everything is float64 until the end, and each image is encoded alone.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles)
     Returns
     -------
     ndarray of shape (2 * n_words * d,), float64
-        All gradients by means, then all by deviations; divided by k, not normalised further.
+        All gradients by means, then all by standard deviations; divided by k, not normalised
+        further.
 
     Notes
     -----
@@ -135,14 +136,14 @@ def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles)
 def pyramid_cells(
     positions: Positions, n_levels: int
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-    """Which descriptors lie in each cell of a spatial pyramid, the whole picture first.
+    """Which descriptors lie in each cell of a spatial pyramid, the whole image first.
 
     Parameters
     ----------
     positions : ndarray of shape (k, 2), uint16
-        x and y, in 65,536ths of the picture.
+        x and y, in 65,536ths of the image.
     n_levels : int
-        Levels above the whole picture; level l has 2^l x 2^l cells.
+        Levels above the whole image; level l has 2^l x 2^l cells.
 
     Yields
     ------

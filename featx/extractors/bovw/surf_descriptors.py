@@ -31,7 +31,7 @@ def keep_inner(points: Doubles, shape: tuple[int, ...]) -> Doubles:
     points : ndarray of shape (k, 3 or more), float64
         y and x in pixels, scale in pixels.
     shape : tuple of int
-        Height and width of the picture.
+        Height and width of the image.
 
     Returns
     -------

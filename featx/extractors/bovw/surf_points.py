@@ -24,7 +24,7 @@ _LOBE_WEIGHT = 0.36
 
 
 def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) -> Doubles:
-    """Key points of a picture, strongest first.
+    """Key points of an image, strongest first.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     -----
     Departs from `mahotas.features.surf.interest_points`: octaves beyond the first reach as
     near to the border as their filters allow (there the margin of the n-th octave is ``2 ** n``
-    times as wide, so that pictures of 320 px have hardly any points beyond the first), and the
+    times as wide, so that images of 320 px have hardly any points beyond the first), and the
     fit of a parabola to each maximum takes its steps with their right sign and axis.
 
     References

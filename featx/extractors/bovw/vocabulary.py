@@ -1,4 +1,4 @@
-"""What a bag of words learns, and how it sums up one picture's descriptors by it."""
+"""What a bag of words learns, and how it sums up one image's descriptors by it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Vocabulary:
         return int(encodings.n_cells(pyramid_levels) * n_words * per_word)
 
     def weigh(self, bags: Iterable[tuple[Any, Values]]) -> Vocabulary:
-        """The same words with weights, from the places and values of some pictures.
+        """The same words with weights, from the places and values of some images.
 
         Smoothed as in scikit-learn: ln((1 + n) / (1 + n with the word)) + 1.
         """
@@ -78,12 +78,12 @@ class Vocabulary:
         pyramid_levels: int,
         norm: str | None,
     ) -> Doubles:
-        """Row of one picture.
+        """Row of one image.
 
         Parameters
         ----------
         positions : ndarray of shape (k, 2), uint16
-            x and y, in 65,536ths of the picture.
+            x and y, in 65,536ths of the image.
         values : ndarray of shape (k, d)
         encoding : {"bow", "vlad", "fisher"}
         pyramid_levels : int
@@ -108,7 +108,7 @@ class Vocabulary:
         return np.concatenate(list(rows))
 
     def counter(self, values: Values) -> _Pool:
-        """What counts the words of chosen descriptors of a picture."""
+        """What counts the words of chosen descriptors of an image."""
         n_words = len(self.codebook)
         reduced = self._reduce(values)
         if self.scale is None:
@@ -118,14 +118,14 @@ class Vocabulary:
         return lambda members: _count(labels[members], n_words, shares[members])
 
     def differencer(self, values: Values) -> _Pool:
-        """What sums the differences to the words of chosen descriptors of a picture."""
+        """What sums the differences to the words of chosen descriptors of an image."""
         reduced = self._reduce(values)
         labels = self._nearest(reduced)
         numbers, words = _unpacked(reduced), _unpacked(self.codebook)
         return lambda members: encodings.vlad(numbers[members], labels[members], words)
 
     def deriver(self, values: Values) -> _Pool:
-        """What takes the Fisher vector of chosen descriptors of a picture."""
+        """What takes the Fisher vector of chosen descriptors of an image."""
         reduced = self._reduce(_unpacked(values))
         mixture = Mixture(self.weights, self.codebook, self.variances)
         shares = posteriors(reduced, mixture)[0] / np.sqrt(mixture.weights)
@@ -133,7 +133,7 @@ class Vocabulary:
         return lambda members: take(reduced[members], shares[members])
 
     def words_of(self, values: Values) -> npt.NDArray[np.intp]:
-        """Words that a picture has, each once, in order."""
+        """Words that an image has, each once, in order."""
         return np.unique(self._nearest(self._reduce(values)))
 
     def _reduce(self, values: Values) -> Values:

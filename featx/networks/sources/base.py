@@ -102,7 +102,7 @@ class Source(ABC):
         )
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
-        """What the network is built with, so that it takes pictures of that size."""
+        """What the network is built with, so that it takes images of that size."""
         return {}
 
     def resized(

@@ -57,7 +57,7 @@ class LenetSource(Source):
         )
 
     def preprocessing(self) -> Preprocessing:
-        """Pictures of 28 px, MNIST's mean and deviation."""
+        """Images of 28 px, MNIST's mean and standard deviation."""
         from featx.networks.lenet import PREPROCESSING
 
         crop = PREPROCESSING["crop"]

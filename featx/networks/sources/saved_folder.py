@@ -40,7 +40,7 @@ DIGEST_KEY = "weights_file"
 class FolderSource(Source):
     """A folder with ``model.json`` and ``weights.safetensors``, as ``featx finetune`` writes it.
 
-    ``model.json`` names the network that the weights fit (``model``), and what a picture goes
+    ``model.json`` names the network that the weights fit (``model``), and what an image goes
     through (``preprocessing``), with ``n_classes`` of its head, or the ``surgeries`` that made
     it (see `featx.networks.head_replacement.operate`).
 

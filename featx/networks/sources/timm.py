@@ -109,7 +109,7 @@ def import_timm(name: str) -> Any:
 
 
 def timm_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
-    """What timm puts pictures through for a network with such a ``pretrained_cfg``."""
+    """What timm puts images through for a network with such a ``pretrained_cfg``."""
     data = import_timm("timm").data.resolve_data_config(pretrained_cfg=dict(config))
     height, width = data["input_size"][1:]
     resize: Any = tuple(math.floor(side / data["crop_pct"]) for side in (height, width))

@@ -109,7 +109,7 @@ class TorchvisionSource(Source):
         return _torchvision_preprocessing(first) if first is not None else Preprocessing()
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
-        """A vision transformer is built for one size of pictures."""
+        """A vision transformer is built for one size of images."""
         return {"image_size": preprocessing.crop[0]} if self.name.startswith("vit_") else {}
 
     def _weights(self, chosen: Any) -> Weights:

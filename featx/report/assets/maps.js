@@ -168,7 +168,7 @@ featx.Maps = class {
     this.tray.hidden = !indices.length;
     this.tray.querySelector("[data-count]").textContent = `${indices.length.toLocaleString("en")} selected`;
     this.tray.querySelector("[data-mix]").textContent = this.mixOf(indices);
-    // Spread over the selection: pictures of one class lie beside each other in it.
+    // Spread over the selection: images of one class lie beside each other in it.
     const stride = Math.max(1, indices.length / featx.N_FILM);
     const shown = Array.from({length: Math.min(indices.length, featx.N_FILM)}, (_, k) => indices[Math.floor(k * stride)]);
     const film = shown.filter((i) => this.thumbnail(i)).map((i) =>
@@ -198,9 +198,9 @@ featx.Maps = class {
 
 featx.fillCard = ({image, lines, name, nMore}) => {
   const card = document.getElementById("card");
-  const picture = card.querySelector("img");
-  picture.hidden = !image;
-  if (image) picture.src = image;
+  const shown = card.querySelector("img");
+  shown.hidden = !image;
+  if (image) shown.src = image;
   const line = ([label, text]) =>
     featx.element("div", {}, [`${label} `, featx.element("b", {textContent: text})]);
   const rows = lines.map(line);

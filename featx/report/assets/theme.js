@@ -38,7 +38,7 @@ featx.paint = () => {
   }
 };
 
-// On paper everything is light, whatever the screen is, and plots are scaled as pictures are:
+// On paper everything is light, whatever the screen is, and plots are scaled as images are:
 // Bokeh would draw them anew for the narrower page only after it is printed.
 featx.PAPER_PX = 680;
 

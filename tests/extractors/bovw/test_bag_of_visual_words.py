@@ -183,7 +183,7 @@ def test_wrong_parameters_are_refused(
 def test_a_broken_image_is_left_out_of_the_codebook_and_gets_nan(
     photos: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
     X = _small(on_error="nan").fit_transform([*photos, str(tmp_path / "broken.jpg")])
     assert np.isnan(X[-1]).all()
     assert np.isfinite(X[:-1]).all()
@@ -215,7 +215,7 @@ def test_every_parameter_that_decides_values_changes_the_fingerprint() -> None:
 
 @pytest.fixture
 def n_described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One entry for each picture that was described."""
+    """One entry for each image that was described."""
     calls: list[int] = []
     for extractor in (OrbDescriptors, SiftDescriptors):
         describe = extractor._describe

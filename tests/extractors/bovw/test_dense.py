@@ -16,7 +16,7 @@ def gray(shared: Callable[[str], Path]) -> np.ndarray:
 
 
 def _by_opencv(gray: np.ndarray, points: np.ndarray, patch_px: float) -> np.ndarray:
-    """OpenCV's SIFT of upright key points in the picture that is blurred by 1.6 px."""
+    """OpenCV's SIFT of upright key points in the image that is blurred by 1.6 px."""
     size = patch_px / 6  # A bin is 1.5 sizes wide there.
     keys = [cv2.KeyPoint(float(x), float(y), size, 0, 1, 0, 0) for x, y in points]
     return cv2.SIFT_create(0).compute(gray, keys)[1]

@@ -56,6 +56,7 @@ def resize_crop(
     down = _within(taps(pixels.shape[0], size[0], interpolation), window[0])
     across = _within(taps(pixels.shape[1], size[1], interpolation), window[1])
     is_as_high, is_as_wide = pixels.shape[0] == size[0], pixels.shape[1] == size[1]
+    # Only the input that the kept output depends on is filtered at all.
     high = window[0] if is_as_high else _span(down, pixels.shape[0])
     wide = window[1] if is_as_wide else _span(across, pixels.shape[1])
     part = pixels[high, wide]
@@ -110,6 +111,7 @@ def taps(n_in: int, n_out: int, interpolation: str) -> _Taps:
     kernel, support = _FILTERS[interpolation]
     scale = n_in / n_out
     stretch = max(scale, 1.0)
+    # Antialiasing: when shrinking, the filter is stretched by as much.
     centers = (np.arange(n_out) + 0.5) * scale  # (n_out,)
     starts = np.maximum((centers - support * stretch + 0.5).astype(np.int64), 0)
     stops = np.minimum((centers + support * stretch + 0.5).astype(np.int64), n_in)

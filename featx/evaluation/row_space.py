@@ -136,6 +136,7 @@ class RowSpace:
         if min(X.shape) > _MAX_RANK:
             rows = scaler.block(X, slice(None), scaler.lengths(X))
             return cls(rows, scaler, None, False)
+        # Eigenvectors of the smaller of the two: the n x n Gram matrix, or the d x d one.
         if X.shape[1] > X.shape[0]:
             return cls._of_gram(X, scaler)
         rows = scaler.block(X, slice(None), scaler.lengths(X))
@@ -146,6 +147,7 @@ class RowSpace:
     def _of_gram(cls, X: Matrix, scaler: Scaler) -> RowSpace:
         row_lengths = scaler.lengths(X)
         blocks = (scaler.block(X, columns, row_lengths) for columns in _column_blocks(X))
+        # Z Z^T = U S^2 U^T: coordinates are U S, and the basis Z^T U / S is never formed.
         variances, vectors = _principal(gram(blocks, len(X)))
         lengths = np.sqrt(variances)
         return cls(vectors * lengths, scaler, vectors / lengths, True)
@@ -169,11 +171,13 @@ class RowSpace:
         elif not self._is_dual:
             found = self._basis @ weights
         else:
+            # The basis is Z^T (U / S): the weights are Z^T times these, block by block.
             shares = self._basis @ weights  # (n_samples, n_outputs)
             lengths = self.scaler.lengths(X)
             found = np.concatenate(
                 [self.scaler.block(X, columns, lengths).T @ shares for columns in _column_blocks(X)]
             )
+        # Back to the units of the features as they came.
         return found * self.scaler.factor[:, None]
 
 

@@ -113,6 +113,8 @@ def hog_of_integers(
     width = length // 3
     n_down, n_right = height // cell, width // cell
     cells = np.zeros((n_down, n_right * orientations), np.float32)
+    # Gradients of 8-bit values are whole numbers from -255 to 255, so one table lookup replaces
+    # an arctangent per pixel. Only three rows are held at a time: everything stays in cache.
     squares = np.zeros(length, np.int32)
     slopes = np.zeros(length, np.int32)
     codes = np.empty(width, np.int32)
@@ -121,9 +123,12 @@ def hog_of_integers(
         above, below = image[max(y - 1, 0)], image[min(y + 1, height - 1)]
         if y == 0 or y == height - 1:
             above = below = image[y]
+        # Stage 1: gradients of every channel. Stage 2: per pixel, the channel with the longest one.
+        # Stage 3: that gradient votes, with its length, for its bin in its cell.
         _integer_gradients(above, image[y], below, squares, slopes)
         _strongest(squares, slopes, codes, sizes)
         _vote(codes, sizes, bins, cell, orientations, cells[y // cell])
+    # Stage 4: mean votes per pixel of a cell, then blocks of cells, overlapping, normalised.
     _scale(cells, np.float32(1 / cell**2))
     _blocks(cells, block, orientations, norm, row)
 
@@ -153,10 +158,12 @@ def gradients_of(
     n_channels = 3 if is_color else 1
     values = np.empty((height, width * n_channels), np.float64)
     gradients = np.zeros((3, width * n_channels), np.float64)
+    # Intensities first, for the whole image: each row is needed for three rows of gradients.
     for y in range(height):
         _fill_values(image[y], is_color, is_root, values[y])
     for y in range(height):
         above, below = values[max(y - 1, 0)], values[min(y + 1, height - 1)]
+        # No gradient across the border, as in scikit-image: the first and last rows have none.
         if y == 0 or y == height - 1:
             above = below = values[y]
         _gradients(above, values[y], below, n_channels, gradients)
@@ -195,6 +202,7 @@ def hog_of_gradients(
     for y in range(n_down * cell):
         histograms = cells[y // cell]
         for x in range(n_right * cell):
+            # Each pixel votes for one bin of one cell, without interpolation.
             size = math.sqrt(down[y, x] ** 2 + right[y, x] ** 2)
             histograms[x // cell * orientations + bins[y, x]] += np.float32(size)
     _scale(cells, np.float32(1 / cell**2))
@@ -240,6 +248,7 @@ def _strongest_of(gradients: Any, n_channels: int, down: Any, right: Any) -> Non
             if abs(excess) <= _TIE * squares[most]:
                 length = math.hypot(downs[j], rights[j])
                 excess = length - math.hypot(downs[most], rights[most])
+            # Strictly longer: the first of equal channels stays, as argmax would choose.
             if excess > 0:
                 most = j
         down[x], right[x] = downs[most], rights[most]
@@ -313,6 +322,7 @@ def _normalize(values: Any, norm: int) -> None:
     if norm in (L1, _L1_SQRT):
         for value in values:
             total += value
+        # The small constant keeps blocks without contrast at zero.
         factor = np.float32(1 / (total + _EPS))
         for j in range(len(values)):
             values[j] *= factor
@@ -327,6 +337,7 @@ def _normalize(values: Any, norm: int) -> None:
         for j in range(len(values)):
             values[j] *= factor
         return
+    # L2-Hys: normalise, clip at 0.2 so that no single strong edge dominates, normalise again.
     clipped = np.float32(0)
     for j in range(len(values)):
         value = min(values[j] * factor, CLIP)

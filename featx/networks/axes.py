@@ -104,6 +104,7 @@ def _labels(value: Tensor, kind: str, inputs: Sequence[Tensor], given: Sequence[
     source = inputs[0] if inputs else None
     before = "" if source is None else str(getattr(source, _LABELS, ""))
     is_like = len(before) == n_dims
+    # Convolutions and linear layers fix where the channels are, whatever was known before.
     if kind in CONVOLUTIONS:
         return (before[0] if is_like else "n") + _FIRST.get(n_dims, unknown)[1:]
     if kind in LINEARS:
@@ -111,6 +112,7 @@ def _labels(value: Tensor, kind: str, inputs: Sequence[Tensor], given: Sequence[
         return _agreed([before[:-1] + "c", usual]) if is_like else usual
     if source is not None and before and kind.lower() in _RESHAPES:
         return _follow_reshape(tuple(source.shape), before, tuple(value.shape))
+    # A new dimension that nothing is known of: "s" matches no known order of axes.
     if kind == "stack" and before:
         dim = next((item for item in given[1:] if isinstance(item, int)), 0) % n_dims
         return before[:dim] + "s" + before[dim:]
@@ -118,8 +120,10 @@ def _labels(value: Tensor, kind: str, inputs: Sequence[Tensor], given: Sequence[
         return unknown
     if kind in _PRODUCTS and len(inputs) > 1 and is_like:
         return before[:-1] + str(getattr(inputs[1], _LABELS, "?"))[-1]
+    # Modules are written in capitals, functions are not.
     if not kind.islower():
         return _of_module(value, kind, source, before)
+    # Sums, products and joins: what any of the inputs knows holds for the result.
     same = [getattr(item, _LABELS, "") for item in inputs]
     same = [labels for labels in same if len(labels) == n_dims]
     known = [labels for labels in same if labels[1:] in _KNOWN]
@@ -173,6 +177,8 @@ def _follow_reshape(old: tuple[int, ...], labels: str, new: tuple[int, ...]) -> 
     >>> _follow_reshape((2, 35, 8), "ntc", (2, 35, 4, 2))
     'ntcc'
     """
+    # Runs of old and new dimensions of equal product belong together: inside a run labels are
+    # merged or split, outside of it they stay.
     found = ["?"] * len(new)
     for before, after in _groups(old, new):
         parts = [labels[i] for i in before]
@@ -188,6 +194,7 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[list[int],
         taken: list[list[int]] = [[], []]
         size = [1, 1]
         while not taken[0] or size[0] != size[1]:
+            # Take a dimension from the side whose product is smaller, until the products are equal.
             side = int(size[0] > size[1] or (size[0] == size[1] and bool(taken[0])))
             if not sides[side]:
                 return

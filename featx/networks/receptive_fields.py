@@ -98,6 +98,7 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
         found.setdefault(name, value)
 
     parameter = next(network.parameters(), torch.zeros(0))
+    # An image of zeros goes through the network once; every pixel starts as its own field.
     shape = 1, count_input_bands(network), *size
     batch = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
     setattr(batch, _FIELD, Field(*(_pixels(length) for length in size)))
@@ -120,6 +121,7 @@ class _Following(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
+        # What the result depends on follows from what the inputs depend on and from the operation.
         fields = [getattr(item, _FIELD) for item in _tensors(args, kwargs) if hasattr(item, _FIELD)]
         value = result[0] if isinstance(result, tuple) and result else result
         if isinstance(value, Tensor) and fields:
@@ -135,6 +137,7 @@ class _Following(TorchFunctionMode):
             return _whole(self.size, (1, 1))
         positions = (value.shape[2], value.shape[3])
         bare = name.strip("_")
+        # Places are mixed or moved in ways that are not followed: each depends on everything.
         if bare in ("permute", "transpose", "movedim", "interpolate", "roll"):
             return _whole(self.size, positions)
         if bare.startswith("adaptive"):
@@ -155,6 +158,7 @@ def _by_side(field: Field, positions: tuple[int, int], find: Any) -> Field:
 
 def _adaptive(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
     positions = np.arange(n_places)
+    # Torch's rule: from floor(i * n / m) up to ceil((i + 1) * n / m), exclusive.
     return positions * n_before // n_places, -(-(positions + 1) * n_before // n_places) - 1
 
 
@@ -164,6 +168,7 @@ def _windowed(name: str, field: Field, positions: tuple[int, int], args: Any, kw
     def find(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
         reach = dilation[side] * (kernel[side] - 1)
         before = reach // 2 if padding is None else padding[side]
+        # Place i of a window operation covers i * stride - padding and `reach` places after it.
         firsts = np.arange(n_places) * stride[side] - before
         lasts = np.clip(firsts + reach, 0, n_before - 1)
         # A window that begins outside sees what is inside.
@@ -193,6 +198,7 @@ def _geometry(name: str, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any]:
 
 def _pointwise(fields: Sequence[Field], positions: tuple[int, int]) -> Field | None:
     """Of operations place by place: what any of the inputs depends on."""
+    # Sums and concatenations of branches: the union of what each branch depends on.
     joined = fields[0]
     for field in fields[1:]:
         if not all(

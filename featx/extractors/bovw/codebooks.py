@@ -61,6 +61,7 @@ def learn_words(X: Floats, n_words: int, seed: Any = None, n_rounds: int = 40) -
     >>> np.sort(learn_words(X, 2, seed=0), axis=0).round(1)
     array([[0.1], [9.1]], dtype=float32)
     """
+    # Seeding costs rows x words, like a round, but does not run in blocks: a part is enough.
     rng = np.random.default_rng(seed)
     part = X[rng.permutation(len(X))[: max(_SEEDING_ROWS_PER_WORD * n_words, _MIN_SEEDING_ROWS)]]
     words = _seed_words(part, n_words, rng)
@@ -147,6 +148,7 @@ def _nearest_binary_words(X: Bits, words: Bits) -> Nearest:
 
 def squared_distances(X: npt.NDArray[Any], words: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Squared Euclidean distance of each row to each word, never below zero."""
+    # (x - w)^2 = x^2 - 2 x.w + w^2; rounding may bring it below zero.
     distances = product(X, -2 * words.T)
     distances += (words * words).sum(axis=1)
     distances += (X * X).sum(axis=1)[:, None]
@@ -185,11 +187,14 @@ def _scatter(block: Doubles) -> Doubles:
 def _seed_words(X: Any, n_words: int, rng: np.random.Generator) -> Any:
     """Words by k-means++: each the best of a few, drawn by their distance to those before."""
     find_distances = hamming if X.dtype == np.uint8 else squared_distances
+    # Greedy k-means++: the first word at random, then in turn the best of a few tries, each drawn
+    # with a probability proportional to its squared distance to the nearest word so far.
     chosen = [int(rng.integers(len(X)))]
     nearest = find_distances(X, X[chosen])[:, 0]
     n_tries = 2 + int(np.log(n_words))
     for draws in rng.random((n_words - 1, n_tries)):
         sums = np.cumsum(nearest, dtype=np.float64)
+        # Inverse transform sampling; rounding could point past the last row.
         tries = np.searchsorted(sums, draws * sums[-1], side="right").clip(max=len(X) - 1)
         lowered = np.minimum(find_distances(X, X[tries]), nearest[:, None])
         best = int(lowered.sum(axis=0, dtype=np.float64).argmin())
@@ -209,6 +214,7 @@ def _refine(
     previous = np.inf
     for _ in range(n_rounds):
         labels, distances = _assign(X, words, find_nearest)
+        # Lloyd's rounds: assign, then update, until a round gains next to nothing.
         mean = float(distances.mean(dtype=np.float64))
         if mean >= previous * (1 - MIN_GAIN):
             return words
@@ -219,6 +225,7 @@ def _refine(
 
 
 def _assign(X: Any, words: Any, find_nearest: Callable[..., Nearest]) -> Nearest:
+    # Blocks of fixed length, joined in order: equal bytes whatever the number of threads.
     labels, distances = zip(*map_blocks(lambda block: find_nearest(block, words), X))
     return np.concatenate(labels), np.concatenate(distances)
 
@@ -230,6 +237,7 @@ def _mean_words(X: Floats, labels: Labels, n_words: int) -> Floats:
 
 def _majority_words(X: Bits, labels: Labels, n_words: int) -> Bits:
     counts = np.bincount(labels, minlength=n_words)
+    # A bit of a word is the majority among its descriptors.
     n_set = sum_by_label(np.unpackbits(X, axis=1), labels, n_words)
     return np.packbits(2 * n_set >= np.maximum(counts, 1)[:, None], axis=1)
 

@@ -53,8 +53,10 @@ def soften(distances: npt.NDArray[Any], scale: float) -> tuple[Labels, Doubles]:
     >>> labels, shares.round(2)
     (array([[1, 2, 0]]), array([[0.72, 0.27, 0.01]]))
     """
+    # Only the few nearest words share a descriptor, as in the paper.
     labels = _nearest(distances, min(_N_SOFT, distances.shape[1]))
     near = np.take_along_axis(distances, labels, axis=1).astype(np.float64)
+    # Relative to the nearest word, so that the exponential never underflows for all of them.
     shares = np.exp((near[:, :1] - near) / max(scale, np.finfo(np.float64).tiny))
     return labels, shares / shares.sum(axis=1, keepdims=True)
 
@@ -62,6 +64,7 @@ def soften(distances: npt.NDArray[Any], scale: float) -> tuple[Labels, Doubles]:
 def _nearest(distances: npt.NDArray[Any], n: int) -> Labels:
     """Columns of the smallest values of each row, smallest first, the first of equal ones."""
     labels = np.empty((len(distances), n), np.intp)
+    # The minimum a few times in turn: a partial sort would not keep the order of equal words.
     left = distances.astype(np.float64)
     for column in range(n):
         labels[:, column] = left.argmin(axis=1)
@@ -94,6 +97,7 @@ def vlad(values: Doubles, labels: Labels, words: Doubles) -> Doubles:
     >>> vlad(np.array([[1.0], [3.0]]), np.array([1, 1]), np.array([[0.0], [1.5]]))
     array([0., 1.])
     """
+    # The sum over (x - word) is the sum over x, less the word as often as it was chosen.
     counts = np.bincount(labels, minlength=len(words))
     return (sum_by_label(values, labels, len(words)) - counts[:, None] * words).ravel()
 
@@ -125,10 +129,12 @@ def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles)
     """
     if not len(values):
         return np.zeros(2 * means.size)
+    # Statistics of order 0, 1 and 2 per component; both gradients follow from these sums.
     counts = shares.sum(axis=0)[:, None]
     sums = product(shares.T, values)
     squares = product(shares.T, values * values)
     by_mean = (sums - counts * means) / np.sqrt(variances)
+    # Expanded squares: no array of descriptors x words x dimensions is ever made.
     by_deviation = (squares - 2 * means * sums + counts * (means**2 - variances)) / variances
     return np.concatenate([by_mean.ravel(), by_deviation.ravel() / np.sqrt(2)]) / len(values)
 
@@ -158,6 +164,7 @@ def pyramid_cells(
     """
     for level in range(n_levels + 1):
         columns, rows = (
+            # The leading bits of a position are the cell it lies in.
             (positions >> (16 - level)).T if level else np.zeros((2, len(positions)), int)
         )
         for row in range(2**level):

@@ -58,14 +58,18 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     found = [np.empty((0, 4))]
     for octave in range(_N_OCTAVES):
         margin = _octave_margin(octave)
+        # Each octave doubles the steps between samples and between filter sizes; the image stays
+        # as it is, for a box of any size costs the same.
         maps = _hessian_maps(gray, octave)
         if min(maps.shape[1:]) < 3:
             break
         points = _refine_maxima(maps, threshold)
+        # From samples of the octave to pixels, and from filter sizes to scales in pixels.
         points[:, :2] = points[:, :2] * 2**octave + margin
         points[:, 2] = _SCALE_PER_LOBE * (2 ** (octave + 1) * (points[:, 2] + 1) + 1)
         found.append(points)
     points = np.concatenate(found)
+    # Strongest first; a stable sort keeps ties in order of octave, scale and place.
     return points[np.argsort(-points[:, 3], kind="stable")][:max_points]
 
 
@@ -120,6 +124,8 @@ def _fill_maps(phases: Any, step: int, margin: int, maps: Any) -> None:
         for row in range(n_rows):
             y, x = margin + row * step, margin
             along_x[:], along_y[:], mixed[:] = 0, 0, 0
+            # Second derivative along x: lobes of weight 1, -2, 1, as one wide box less three times
+            # the middle one. Along y the same, turned; four boxes for the mixed derivative.
             _add_boxes(phases, y, x, long, 3 * lobe, 1.0, along_x)
             _add_boxes(phases, y, x, long, lobe, -3.0, along_x)
             _add_boxes(phases, y, x, 3 * lobe, long, 1.0, along_y)
@@ -129,6 +135,7 @@ def _fill_maps(phases: Any, step: int, margin: int, maps: Any) -> None:
             _add_boxes(phases, y + offset, x + offset, lobe, lobe, -1.0, mixed)
             _add_boxes(phases, y - offset, x - offset, lobe, lobe, -1.0, mixed)
             for column in range(n_columns):
+                # Divided by the area of the filter, so that determinants compare across scales.
                 dxy = mixed[column] * share
                 value = (along_x[column] * share) * (along_y[column] * share)
                 maps[scale, row, column] = max(value - _LOBE_WEIGHT * dxy * dxy, 0.0)
@@ -142,6 +149,7 @@ def _add_boxes(
     step = phases.shape[0]
     top, left = y - height // 2, x - width // 2
     bottom, right = top + height, left + width
+    # A box sum is four entries of the summed-area table: d - b - (c - a).
     a = phases[left % step, top, left // step :]
     b = phases[left % step, bottom, left // step :]
     c = phases[right % step, top, right // step :]
@@ -161,6 +169,7 @@ def _refine_maxima(maps: Any, threshold: float) -> Any:
                 value = maps[scale, row, column]
                 if value > threshold and _is_maximum(maps, scale, row, column):
                     ds, dy, dx = _step_to_top(maps, scale, row, column)
+                    # A top nearer to another sample belongs to that one, or to none.
                     if max(abs(ds), abs(dy), abs(dx)) < 0.5 and n < len(found):
                         found[n, 0], found[n, 1] = row + dy, column + dx
                         found[n, 2], found[n, 3] = scale + ds, value
@@ -187,6 +196,7 @@ def _is_maximum(maps: Any, scale: int, row: int, column: int) -> bool:
 def _step_to_top(maps: Any, s: int, r: int, c: int) -> Any:
     """Step (scale, row, column) to the top of a parabola through the neighbours; 1s if none."""
     m, twice = maps, 2 * maps[s, r, c]
+    # Gradient and Hessian by central differences; Newton's step leads to the top of the parabola.
     gs = (m[s + 1, r, c] - m[s - 1, r, c]) / 2
     gy = (m[s, r + 1, c] - m[s, r - 1, c]) / 2
     gx = (m[s, r, c + 1] - m[s, r, c - 1]) / 2

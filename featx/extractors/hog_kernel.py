@@ -1,4 +1,11 @@
-"""The arithmetic of HOG, compiled by numba; imported when first used."""
+"""The arithmetic of HOG, compiled by numba; imported when first used.
+
+Why not `skimage.feature.hog`, whose features these equal up to rounding: it takes one image at a
+time, computes gradients of every channel in float64 and an arctangent per pixel, and holds the
+GIL. Here gradients of 8-bit images stay whole numbers, orientations come from a table, and
+threads share the work; `scripts/bench/bench_hog.py` measures the ratio that
+docs/performance.md quotes.
+"""
 
 from __future__ import annotations
 

@@ -166,6 +166,7 @@ def _windowed(name: str, field: Field, positions: tuple[int, int], args: Any, kw
     kernel, stride, padding, dilation = _geometry(name, args, kwargs)
 
     def find(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
+        # A dilated kernel covers as much as an ordinary one of `reach` + 1.
         reach = dilation[side] * (kernel[side] - 1)
         before = reach // 2 if padding is None else padding[side]
         # Place i of a window operation covers i * stride - padding and `reach` places after it.

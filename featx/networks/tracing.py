@@ -4,6 +4,11 @@ Names are those of torchvision's `create_feature_extractor`: a module by its pat
 by the path of the module that calls it and its own name, further calls with ``_1``, ``_2``.
 The same names are given to a traced graph (`featx.networks.tapping`), so that a layer is called
 the same however it is tapped.
+
+Why not torch.fx alone, on which torchvision's function rests: symbolic tracing refuses networks
+whose control flow depends on values or shapes, as many vision transformers' does, and it knows
+neither shapes nor axes nor costs. One real run, on the ``meta`` device where possible, works for
+every network that runs at all, and sees shapes, axes, multiply-adds and the order of execution.
 """
 
 from __future__ import annotations
@@ -187,6 +192,7 @@ class Trace(TorchFunctionMode):
         kwargs = kwargs or {}
         source = first_tensor(args)
         result = func(*args, **kwargs)
+        # What runs inside a leaf is its own business: only what the leaf returns is a layer.
         value = None if self._in_leaf() else first_tensor(result)
         if value is not None and is_new(value, func, kwargs):
             path = self.stack[-1][0] if self.stack else ""
@@ -218,6 +224,7 @@ class Trace(TorchFunctionMode):
         def enter(module: nn.Module, args: Any) -> None:
             if self.enter is not None:
                 self.enter(path, first_tensor(args))
+            # Everything below a leaf is inside a leaf, too.
             self.stack.append((path, self._in_leaf() or is_leaf(module)))
 
         return enter
@@ -232,6 +239,7 @@ class Trace(TorchFunctionMode):
             with torch._C.DisableTorchFunction():
                 kind, source = type(module).__name__, first_tensor(args)
                 is_made = not is_leaf(module)  # by what is inside
+                # A container mostly returns what its last module made: one more name for it.
                 fresh = (not is_made and value is not source) or not hasattr(value, MARK)
                 if fresh and not (is_made and has_labels(value)):
                     note_axes(output, kind, args, module.forward)
@@ -279,12 +287,14 @@ class _Recorder:
     def __call__(
         self, name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
     ) -> None:
+        # Another name for a tensor that is known; its axes may be known better now.
         if not is_new:
             inner = getattr(value, MARK)
             if inner in self.names:
                 self.names[inner].append(name)
                 self.nodes[inner] = replace(self.nodes[inner], **self._axes(value))
             return
+        # A layer has a row for each image; position tables and index tensors have not.
         is_layer = value.dim() > 0 and value.shape[0] == self.n_images and is_of_images(value)
         if not is_layer or not value.is_floating_point():
             return
@@ -304,6 +314,7 @@ class _Recorder:
         axes = axes_of(value)
         n_prefix = 0
         if axes in ("chw", "hwc"):
+            # Maps flattened later give as many tokens; those beyond are a prefix.
             self.n_patches = {math.prod(value.shape[axes.index("h") + 1 :][:2])}
         elif axes in ("tc", "ct"):
             n_tokens = value.shape[axes.index("t") + 1]
@@ -334,6 +345,7 @@ class _Prefix:
         """Tokens among `n_tokens` that belong to none of as many patches as were seen."""
         if self.n_declared is not None:
             return self.n_declared if n_tokens - self.n_declared in n_patches else 0
+        # Without a declaration: a few tokens more than a map had places.
         added = [n_tokens - n for n in n_patches]
         return next((n for n in added if 0 < n <= _MAX_PREFIX), 0)
 

@@ -20,7 +20,7 @@ def augment_command(
     rules: options.Seed,
     reading: options.Reading,
     output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="The grid, a .png or .jpg.")
+        str, typer.Option("-o", "--output", metavar="FILE", help="Output image (.png or .jpg).")
     ] = "augmented.png",
     n_views: Annotated[
         int | None, typer.Option(help="Number of random views per row. Default: 8.", min=1)

@@ -65,12 +65,13 @@ def _prune_command(
     *,
     run: options.Cache,
     unused_days: Annotated[
-        float | None, typer.Option(help="Remove features not used for so many days.", min=0)
+        float | None, typer.Option(help="Remove features not used for this many days.", min=0)
     ] = None,
     max_size: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE", help="Keep at most this much, such as 20G, of what was used last."
+            metavar="SIZE",
+            help="Remove least recently used features beyond this size, such as 20G.",
         ),
     ] = None,
     printed: options.Json,

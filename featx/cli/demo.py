@@ -14,7 +14,7 @@ from featx.cli.console import reporting
 def demo_command(
     data: Annotated[
         str,
-        typer.Argument(metavar="[DATA]", help="A folder of your own; by default the digits."),
+        typer.Argument(metavar="[DATA]", help="Folder of images. Default: scikit-learn's digits."),
     ] = "digits",
     *,
     network: Annotated[

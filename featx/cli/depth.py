@@ -29,8 +29,7 @@ def depth_command(
         options.name_list(
             "--maps",
             metavar="auto|all|none|L,L,…",
-            help="Layers to embed. By default auto: six that lie well apart on the curve of "
-            "purity.",
+            help="Layers to embed. Default: auto, six layers spread over the purity curve.",
         ),
     ] = None,
     no_controls: Annotated[

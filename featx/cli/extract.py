@@ -33,7 +33,7 @@ class ExtractOptions(options.OptionGroup):
         typer.Option(help="pillow (bit-identical to Pillow, default) or torch (tensor resize)."),
     ] = None
     backend: Annotated[
-        str | None, typer.Option(help="What runs the network: auto, torch or openvino.")
+        str | None, typer.Option(help="Backend that runs the network: auto, torch or openvino.")
     ] = None
     reproducible: Annotated[
         bool,
@@ -63,8 +63,8 @@ def extract_command(
             "-o",
             "--output",
             metavar="FILE",
-            help=".npz .npy .parquet .h5 .csv .safetensors .mat, a folder, or - for none: only "
-            f"the store is filled. By default {_DEFAULT_OUTPUT}.",
+            help=".npz .npy .parquet .h5 .csv .safetensors .mat, a folder, or - to fill only "
+            f"the store. Default: {_DEFAULT_OUTPUT}.",
         ),
     ] = None,
     force: options.Force = False,

@@ -25,7 +25,7 @@ def filters_command(
         list[str] | None,
         typer.Argument(
             metavar="[DATA]",
-            help="Images for the channels of a deeper layer, as in `featx extract`.",
+            help="Images that activate channels of a deeper layer, as in `featx extract`.",
         ),
     ] = None,
     output: Annotated[

@@ -48,7 +48,7 @@ class FineTuneOptions(options.OptionGroup):
     ] = None
     layer_decay: Annotated[
         float | None,
-        typer.Option(help="Factor on the learning rate from each layer to the one before it."),
+        typer.Option(help="Factor between the learning rates of a layer and the one before it."),
     ] = None
     batch_norm: Annotated[
         str | None, typer.Option(help="Batch norm statistics: frozen (default) or adapt.")

@@ -199,8 +199,8 @@ class FeatureOptions(OptionGroup):
         int | None,
         typer.Option(
             metavar="N",
-            help="Take the last N blocks of a vision transformer side by side, each pooled; short "
-            "for --layer lastN.",
+            help="Concatenate the pooled output of a vision transformer's last N blocks; short for "
+            "--layer lastN.",
             min=1,
         ),
     ] = None
@@ -220,7 +220,7 @@ class FeatureOptions(OptionGroup):
     decode: Annotated[
         str | None,
         typer.Option(
-            help="full (default) or scaled: large JPEGs reduced as they are decoded, for networks."
+            help="full (default) or scaled: large JPEGs downscaled while decoding, for networks."
         ),
     ] = None
     precision: Annotated[
@@ -278,17 +278,17 @@ class ProtocolOptions(OptionGroup):
     class_weight: Annotated[
         str | None,
         typer.Option(
-            help="balanced lets each class weigh the same in the classifier's loss, however many "
-            "images it has."
+            help="balanced gives every class the same weight in the classifier's loss, "
+            "however many images it has."
         ),
     ] = None
     groups: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN|re:PATTERN",
-            help="Keep images of one group, such as a patient, on one side of every split: a "
-            "column of the manifest, or what PATTERN finds in the paths. By default the column "
-            "group; none ignores it.",
+            help="Keep all images of a group, such as a patient, on one side of every split: a "
+            "column of the manifest, or the part of each path that matches PATTERN. Default: "
+            "the column group; none ignores it.",
         ),
     ] = None
     train_per_class: Annotated[
@@ -308,7 +308,8 @@ class ProtocolOptions(OptionGroup):
         int | None, typer.Option(help="Number of repetitions, each with the next seed.", min=1)
     ] = None
     random_state: Annotated[
-        int | None, typer.Option(help="Seed of everything random: the first where there are more.")
+        int | None,
+        typer.Option(help="Random seed; the first one if there are several repetitions."),
     ] = None
 
     def given(self) -> dict[str, Any]:
@@ -331,7 +332,7 @@ class EmbeddingOptions(OptionGroup):
     max_images: Annotated[
         int | None,
         typer.Option(
-            help="Maximum number of images to embed and measure, drawn from all classes alike; a "
+            help="Maximum number of images to embed and measure, drawn evenly from all classes; a "
             "probe uses all of them. Default: 5000.",
             min=10,
         ),
@@ -394,36 +395,34 @@ class RunOptions(OptionGroup):
         str | None,
         typer.Option(
             metavar="auto|none",
-            help="With none, neither folders called train, val, test or the like nor a manifest's "
-            "column split the images.",
+            help="auto (default) takes splits from folders called train, val, test etc. or from "
+            "the manifest's column; none ignores them.",
         ),
     ] = None
     value_range: Annotated[
         str | None,
         typer.Option(
             metavar="RANGE",
-            help="Stored values that are black and white: LOW,HIGH; p1,p99 for these percentiles "
-            "of the training images; dtype for the range of the type; file for what files note.",
+            help="Stored values of black and white: LOW,HIGH; p1,p99 for these percentiles of the "
+            "training images; dtype for the range of the type; file for each file's metadata.",
         ),
     ] = None
     window: Annotated[
         str | None,
-        typer.Option(
-            metavar="LEVEL,WIDTH", help="Black and white by their middle and their distance."
-        ),
+        typer.Option(metavar="LEVEL,WIDTH", help="Value range by its center and width."),
     ] = None
     pages: Annotated[
         str | None,
         typer.Option(
-            help="Of files with several pages: first, max, mean, or all, each a band of its own."
+            help="Pages to read of multi-page files: first, max, mean, or all (each page a band)."
         ),
     ] = None
     bands: Annotated[
         str | None,
         typer.Option(
             metavar="N,N,…|each",
-            help="Bands to read, counted from 1, such as 4,3,2; each: every band as an image of "
-            "its own, features side by side.",
+            help="Bands to read, counted from 1, such as 4,3,2; each extracts features of every "
+            "band separately and concatenates them.",
         ),
     ] = None
     max_pixels: Annotated[
@@ -433,7 +432,7 @@ class RunOptions(OptionGroup):
         str | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of the feature store. By default in the user's cache.",
+            help="Folder of the feature store. Default: in the user's cache folder.",
             envvar="FEATX_STORE",
         ),
     ] = None
@@ -494,7 +493,7 @@ class PrintOptions(OptionGroup):
     safe_csv: Annotated[
         bool,
         typer.Option(
-            "--safe-csv", help="Print CSV in which no spreadsheet takes a name for a formula."
+            "--safe-csv", help="Print CSV whose names no spreadsheet interprets as formulas."
         ),
     ] = False
     as_markdown: Annotated[
@@ -503,9 +502,9 @@ class PrintOptions(OptionGroup):
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 3 if an image could not be read.")
     ] = False
-    quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Print no notes and no progress.")
-    ] = False
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Suppress notes and progress.")] = (
+        False
+    )
 
     @property
     def formats(self) -> dict[str, Any]:

@@ -20,8 +20,7 @@ class _AutoencoderOptions(options.OptionGroup):
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="Network of which the layers up to the last feature maps are trained. Default: "
-            "lenet."
+            help="Network whose layers up to the last feature maps are trained. Default: lenet."
         ),
     ] = None
     n_code: Annotated[
@@ -47,7 +46,7 @@ class _AutoencoderOptions(options.OptionGroup):
 def _autoencoder_command(
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGES", help=f"{options.DATA_HELP} None: torchvision:MNIST."),
+        typer.Argument(metavar="IMAGES", help=f"{options.DATA_HELP} Default: torchvision:MNIST."),
     ] = None,
     output: Annotated[
         str,

@@ -115,7 +115,7 @@ def predict_command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A file of `featx probe --save`, or a folder of `featx finetune`.",
+            help="A file saved by `featx probe --save`, or a folder saved by `featx finetune`.",
         ),
     ],
     images: Annotated[

@@ -17,7 +17,7 @@ def report_command(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR…", help="Folders that --report wrote, or folders of such ones."
+            metavar="DIR…", help="Folders written by --report, or folders that contain them."
         ),
     ],
     output: Annotated[

@@ -28,7 +28,9 @@ class TransferOptions(options.OptionGroup):
     ] = None
     regularization: Annotated[
         float | None,
-        typer.Option(help="What CORAL adds to the variance of every feature. Default: 1.0."),
+        typer.Option(
+            help="Regularization that CORAL adds to every feature's variance. Default: 1.0."
+        ),
     ] = None
 
 

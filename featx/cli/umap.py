@@ -33,8 +33,8 @@ def umap_command(
     color: Annotated[
         str | None,
         typer.Option(
-            help="What colours the points: class (default where it is known), domain, split, or "
-            "correct (whether a linear probe gets it right)."
+            help="Color points by class (default if known), domain, split, or correct (whether a "
+            "linear probe classifies the image correctly)."
         ),
     ] = None,
     rules: Annotated[options.ProtocolOptions, options.Only("protocol", "random_state")],

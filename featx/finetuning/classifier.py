@@ -150,8 +150,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         The network, in eval mode, on the processor.
     preprocessing_ : Preprocessing
         What an image goes through before it.
-    surgeries_ : list of dict
-        What was done to the original network.
+    replacements_ : list of dict
+        Modules of the original network that were replaced, and by what.
     report_ : LoadReport
         What became of each tensor of the weights.
     prepared_ : Prepared
@@ -338,7 +338,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.notes_: list[str] = []
         self.prepared_ = self.prepare(len(self.classes_))
         self.preprocessing_ = self.prepared_.plan.preprocessing
-        self.surgeries_, self.report_ = self.prepared_.surgeries, self.prepared_.report
+        self.replacements_, self.report_ = self.prepared_.replacements, self.prepared_.report
         train, valid = self._divide(images, targets, held_out, groups)
         checkpoint = self._checkpointer([*train, *(valid or ())])
         seconds_before = 0.0 if checkpoint is None else checkpoint.seconds

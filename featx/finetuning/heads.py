@@ -13,7 +13,7 @@ from torch import nn
 from featx._lists import parse_integers
 from featx.errors import ModelError, SpecError
 from featx.networks.completeness import check_complete
-from featx.networks.head_replacement import FeaturesOf, Surgery, operate
+from featx.networks.head_replacement import FeaturesOf, Replacement, replace_modules
 from featx.networks.layers import (
     CONVOLUTIONS,
     LINEARS,
@@ -70,7 +70,7 @@ class Head:
         return self == Head()
 
     def dense(self, n_features: int, n_classes: int) -> list[list[Any]]:
-        """Its dense layers, as `featx.networks.head_replacement.operate` takes them."""
+        """Its dense layers, as `featx.networks.head_replacement.replace_modules` takes them."""
         layers: list[list[Any]] = []
         sizes = [n_features, *self.hidden, n_classes]
         for i, (n_in, n_out) in enumerate(pairwise(sizes), 1):
@@ -96,7 +96,7 @@ class Prepared:
         Where it comes from.
     report : LoadReport
         What became of each tensor of the weights; the head's are new.
-    surgeries : list of Surgery
+    replacements : list of Replacement
         What was done to the original network.
     heads : list of str
         Paths of the new head, and of others like it.
@@ -108,7 +108,7 @@ class Prepared:
     table: LayerTable
     plan: NetworkConfig
     report: LoadReport
-    surgeries: list[Surgery] = field(default_factory=list)
+    replacements: list[Replacement] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     body: str = ""
 
@@ -179,25 +179,25 @@ def prepare_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
         network, report = build_network(plan)
-        surgery = _design_head(network, plan.table, head, n_classes, plan.preprocessing.crop)
-        _check_weights(plan, network, report, surgery["at"])
-        network = operate(network, [surgery])
-        places = [surgery["at"] or "head", *surgery.get("also_at", ())]
+        replacement = _design_head(network, plan.table, head, n_classes, plan.preprocessing.crop)
+        _check_weights(plan, network, report, replacement["at"])
+        network = replace_modules(network, [replacement])
+        places = [replacement["at"] or "head", *replacement.get("also_at", ())]
         for place in places:
             _start_small(network.get_submodule(place))
     network = network.eval().float()
     own = network.state_dict()
-    body = "" if surgery["at"] else "body.network" if surgery.get("features") else "body"
+    body = "" if replacement["at"] else "body.network" if replacement.get("features") else "body"
     report = report.within(body) if body else report
     heads = tuple(f"{place}." for place in places)
-    lost = *heads, *(f"{body}.{path}.".lstrip(".") for path in surgery["removed"])
+    lost = *heads, *(f"{body}.{path}.".lstrip(".") for path in replacement["removed"])
     report.loaded = [name for name in report.loaded if not name.startswith(lost)]
     report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
     report.new = {name: why for name, why in report.new.items() if name in own}
     report.new |= {name: "the new head" for name in own if name.startswith(heads)}
     table = record_layers(plan.source.name, network, plan.preprocessing.crop)
-    surgeries = [*_earlier_surgeries(plan), surgery]
-    prepared = Prepared(network, table, plan, report, surgeries, places, body)
+    replacements = [*_earlier_replacements(plan), replacement]
+    prepared = Prepared(network, table, plan, report, replacements, places, body)
     _check_output(prepared, n_classes)
     return prepared
 
@@ -228,7 +228,7 @@ def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
 def _design_head(
     network: nn.Module, table: LayerTable, head: Head, n_classes: int, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Surgery that gives a network a head.
+    """Replacement that gives a network its new head.
 
     Parameters
     ----------
@@ -254,9 +254,9 @@ def _design_head(
     if head.is_plain:
         last = classifier[-1].name
         settings = _same_kind(network.get_submodule(last), n_classes)
-        surgery = {"at": last, "layers": [["logits", *settings]]}
+        replacement = {"at": last, "layers": [["logits", *settings]]}
         further = _further_classifiers(network, last)
-        return surgery | {
+        return replacement | {
             "removed": _rectifiers(table, last),
             **({"also_at": further} if further else {}),
         }
@@ -324,8 +324,8 @@ def _follow_features(
     features = record_layers(table.model, FeaturesOf(network), size).find("output")
     last = [node.name for node in _weighted_after(table, table.find("penultimate").index)][-1:]
     removed = [path for name in last for path in (name, *_further_classifiers(network, name))]
-    surgery = _follow_output(features, head, n_classes)
-    return {**surgery, "features": True, "removed": removed}
+    replacement = _follow_output(features, head, n_classes)
+    return {**replacement, "features": True, "removed": removed}
 
 
 def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, at: str) -> None:
@@ -345,9 +345,9 @@ def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, 
     )
 
 
-def _earlier_surgeries(plan: NetworkConfig) -> list[Surgery]:
+def _earlier_replacements(plan: NetworkConfig) -> list[Replacement]:
     """What was done to the network of a folder before."""
-    return list(plan.source.surgeries) if isinstance(plan.source, FolderSource) else []
+    return list(plan.source.replacements) if isinstance(plan.source, FolderSource) else []
 
 
 def _check_output(prepared: Prepared, n_classes: int) -> None:

@@ -110,7 +110,7 @@ def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
         "featx": featx.__version__,
         "model": find_root(classifier.prepared_.plan.source),
         "weights": {"name": weights.name, "digest": weights.digest},
-        "surgeries": classifier.surgeries_,
+        "replacements": classifier.replacements_,
         "n_classes": len(classifier.classes_),
         "classes": classifier.classes_.tolist(),
         "preprocessing": asdict(classifier.preprocessing_),
@@ -136,13 +136,13 @@ def _load_folder(folder: str | os.PathLike[str], *, trust: Trust = None) -> Fine
     made.classes_ = np.array(card["classes"])
     made.network_ = network.eval().requires_grad_(False)
     made.preprocessing_, made.report_ = plan.preprocessing, report
-    made.surgeries_, made.notes_ = card["surgeries"], card["notes"]
+    made.replacements_, made.notes_ = card["replacements"], card["notes"]
     made.history_, made.freeze_checks_, made._cut = card["history"], {}, None
     return made
 
 
 def find_root(source: Source) -> str:
-    """Name that the network is built from, before any surgery.
+    """Name that the network is built from, before any replacement.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Surgery on a network's end: what replaces its classifier, as plain values.
+"""Replacements at a network's end: what takes the place of its classifier, as plain values.
 
-A saved network is its original's name, the surgeries done on it, and its weights; so a folder
+A saved network is its original's name, the replacements made in it, and its weights; so a folder
 that was fine-tuned from another folder needs neither that folder nor any class of featx.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from featx.errors import ModelError
 from featx.networks.pooling import pool
 
-Surgery = Mapping[str, Any]
+Replacement = Mapping[str, Any]
 """``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out.
 
 ``also_at``: further modules replaced by the same layers: distilled networks have two classifiers.
@@ -61,13 +61,13 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
-    """Do surgeries on a network, in place where that is possible; new layers are random.
+def replace_modules(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Module:
+    """Replace modules of a network, in place where that is possible; new layers are random.
 
     Parameters
     ----------
     network : torch.nn.Module
-    surgeries : sequence of mapping
+    replacements : sequence of mapping
         ``at``, the path of the module to replace; ``layers``, a list of ``[name, kind,
         *settings]``, of which a single one is put there as it is; ``removed``, paths of modules
         that become identities; ``also_at``, paths of modules replaced as ``at`` is.
@@ -85,21 +85,21 @@ def operate(network: nn.Module, surgeries: Sequence[Surgery]) -> nn.Module:
     Examples
     --------
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(12, 1000))
-    >>> operate(network, [{"at": "1", "layers": [["logits", "linear", 12, 2]]}])[1]
+    >>> replace_modules(network, [{"at": "1", "layers": [["logits", "linear", 12, 2]]}])[1]
     Linear(in_features=12, out_features=2, bias=True)
     """
-    for surgery in surgeries:
-        layers = _build_layers(surgery["layers"])
-        if not surgery["at"]:
-            for path in surgery.get("removed", ()):
+    for replacement in replacements:
+        layers = _build_layers(replacement["layers"])
+        if not replacement["at"]:
+            for path in replacement.get("removed", ()):
                 put(network, path, nn.Identity())
-            body = FeaturesOf(network) if surgery.get("features") else network
+            body = FeaturesOf(network) if replacement.get("features") else network
             network = nn.Sequential(OrderedDict(body=body, head=layers))
             continue
-        put(network, surgery["at"], layers)
-        for path in surgery.get("also_at", ()):
-            put(network, path, _build_layers(surgery["layers"]))
-        for path in surgery.get("removed", ()):
+        put(network, replacement["at"], layers)
+        for path in replacement.get("also_at", ()):
+            put(network, path, _build_layers(replacement["layers"]))
+        for path in replacement.get("removed", ()):
             put(network, path, nn.Identity())
     return network
 

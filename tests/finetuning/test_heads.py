@@ -9,7 +9,7 @@ from torch import nn
 from featx.errors import ModelError
 from featx.finetuning.heads import Head, last_maps, parse_sizes, prepare_network
 from featx.networks.configs import find_config
-from featx.networks.head_replacement import operate
+from featx.networks.head_replacement import replace_modules
 from tests.finetuning.conftest import Normed, prepare, trained
 
 
@@ -157,7 +157,7 @@ def test_network_without_a_classifier_gets_a_head_after_its_output(
     assert set(made.report.loaded) == {f"body.{name}" for name in network.state_dict()}
     images = torch.rand(3, 3, 32, 32)
     assert made.network(images).shape == (3, 2)
-    again = operate(HEADLESS[kind](), made.surgeries)
+    again = replace_modules(HEADLESS[kind](), made.replacements)
     again.load_state_dict(made.network.state_dict())
     assert torch.equal(again(images), made.network(images))
 
@@ -190,7 +190,7 @@ def test_tokens_go_into_the_head_pooled_as_asked(model: str, pooling: str, n_col
     }[pooling]()
     assert rows.shape == (2, n_columns)
     assert torch.allclose(rows, expected, atol=1e-6)
-    again = operate(plan.source.build(plan.weights), made.surgeries)
+    again = replace_modules(plan.source.build(plan.weights), made.replacements)
     again.load_state_dict(made.network.state_dict())
     assert torch.equal(again.eval()(images), made.network(images))
 
@@ -205,7 +205,7 @@ def test_rectifier_after_the_classifier_is_removed() -> None:
     nn.init.constant_(made.network.get_submodule(made.head).bias, -9)  # type: ignore[arg-type]
 
     assert made.network(torch.rand(1, 3, 64, 64)).max() < 0
-    assert made.surgeries[-1]["removed"] == ["classifier.2"]
+    assert made.replacements[-1]["removed"] == ["classifier.2"]
 
 
 def test_layer_with_no_weights_after_it_takes_no_head() -> None:

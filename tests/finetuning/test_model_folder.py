@@ -78,7 +78,7 @@ def test_folder_is_fine_tuned_again_and_stands_alone(
 
     card = json.loads((second / "model.json").read_text("utf-8"))
     assert card["model"] == "featxnet"
-    assert len(card["surgeries"]) == 2
+    assert len(card["replacements"]) == 2
     assert _predict_folder(second, photos, store=None).rows[0]["predicted"] in "abc"
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 
 from featx.errors import ModelError
-from featx.networks.head_replacement import operate, put, replace_head
+from featx.networks.head_replacement import put, replace_head, replace_modules
 
 
 def network() -> nn.Sequential:
@@ -18,9 +18,9 @@ def network() -> nn.Sequential:
 
 
 def test_layers_before_the_new_head_keep_their_values() -> None:
-    surgery = {"at": "3", "layers": [["drop", "dropout", 0.5], ["logits", "linear", 144, 2]]}
+    replacement = {"at": "3", "layers": [["drop", "dropout", 0.5], ["logits", "linear", 144, 2]]}
     before, batch = network(), torch.rand(2, 3, 8, 8)
-    after: Any = operate(network(), [surgery])
+    after: Any = replace_modules(network(), [replacement])
     assert torch.equal(after[:3](batch), before[:3](batch))
     assert list(after.state_dict())[2:] == ["3.logits.weight", "3.logits.bias"]
 
@@ -36,19 +36,19 @@ def test_every_kind_of_layer_is_built_as_it_is_written() -> None:
         ["g", "linear", 6, 8],
         ["h", "unflatten", 2, 2, 2],
     ]
-    built = operate(network(), json.loads(json.dumps([{"at": "0", "layers": layers}])))
+    built = replace_modules(network(), json.loads(json.dumps([{"at": "0", "layers": layers}])))
     assert built.get_submodule("0")(torch.rand(3, 3, 5, 5)).shape == (3, 2, 2, 2)
 
 
 def test_later_heads_go_into_earlier_ones() -> None:
     first = {"at": "3", "layers": [["hidden", "linear", 144, 5], ["out", "linear", 5, 3]]}
     second = {"at": "3.out", "layers": [["out", "linear", 5, 2]]}
-    assert operate(network(), [first, second])(torch.rand(4, 3, 8, 8)).shape == (4, 2)
+    assert replace_modules(network(), [first, second])(torch.rand(4, 3, 8, 8)).shape == (4, 2)
 
 
 def test_removed_modules_let_their_input_through() -> None:
-    surgery = {"at": "3", "layers": [["out", "linear", 144, 2]], "removed": ["1"]}
-    changed: Any = operate(network(), [surgery])
+    replacement = {"at": "3", "layers": [["out", "linear", 144, 2]], "removed": ["1"]}
+    changed: Any = replace_modules(network(), [replacement])
     maps = torch.randn(2, 4, 6, 6)
     assert torch.equal(changed[1](maps), maps)
 
@@ -61,7 +61,7 @@ def test_module_that_is_not_there_is_named(path: str) -> None:
 
 def test_kind_that_nobody_knows_is_refused_with_the_choices() -> None:
     with pytest.raises(ModelError, match=r"'lstm' is not known.*linear, conv, gap"):
-        operate(network(), [{"at": "3", "layers": [["x", "lstm", 2]]}])
+        replace_modules(network(), [{"at": "3", "layers": [["x", "lstm", 2]]}])
 
 
 @pytest.mark.parametrize("build", [models.squeezenet1_1, models.mobilenet_v3_small])

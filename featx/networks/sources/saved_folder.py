@@ -17,7 +17,7 @@ from torch import nn
 from featx._files import versions
 from featx._fingerprints import fingerprint
 from featx.errors import FeatxError, ModelError, WeightsError, one_line
-from featx.networks.head_replacement import operate, replace_head
+from featx.networks.head_replacement import replace_head, replace_modules
 from featx.networks.preprocessing import Preprocessing
 from featx.networks.sources.base import (
     DEFAULT,
@@ -41,8 +41,8 @@ class FolderSource(Source):
     """A folder with ``model.json`` and ``weights.safetensors``, as ``featx finetune`` writes it.
 
     ``model.json`` names the network that the weights fit (``model``), and what an image goes
-    through (``preprocessing``), with ``n_classes`` of its head, or the ``surgeries`` that made
-    it (see `featx.networks.head_replacement.operate`).
+    through (``preprocessing``), with ``n_classes`` of its head, or the ``replacements`` that made
+    it (see `featx.networks.head_replacement.replace_modules`).
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class FolderSource(Source):
     @property
     def identity(self) -> str:
         """The network that the folder's weights are for."""
-        done = f":{fingerprint(self.surgeries)}" if self.surgeries else ""
+        done = f":{fingerprint(self.replacements)}" if self.replacements else ""
         own = self._own
         model = self.card["model"] if own is None else own.identity
         return f"folder:{model}:{self.card.get('n_classes')}{done}"
@@ -89,10 +89,10 @@ class FolderSource(Source):
         return source if isinstance(source, ModuleSource) else None
 
     @property
-    def surgeries(self) -> list[dict[str, Any]]:
-        """What was done to the network that the folder names, in order."""
+    def replacements(self) -> list[dict[str, Any]]:
+        """Modules replaced in the network that the folder names, in order."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
-            return list(self.card.get("surgeries", ()))
+            return list(self.card.get("replacements", ()))
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
         """What the network that the folder names is built with."""
@@ -115,8 +115,8 @@ class FolderSource(Source):
 
     def _build(self, weights: Weights) -> nn.Module:
         network = self._resolve(self.card["model"]).build(weights)
-        if self.surgeries:
-            return operate(network, self.surgeries)
+        if self.replacements:
+            return replace_modules(network, self.replacements)
         n_classes = self.card.get("n_classes")
         return replace_head(network, n_classes) if n_classes else network
 

@@ -215,7 +215,7 @@ def test_random_weights_of_a_folder_are_not_those_that_its_callable_gives(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "someones_nets", sys.modules[__name__])
-    card = {"model": "someones_nets:trained", "surgeries": [], "classes": ["a", "b"]}
+    card = {"model": "someones_nets:trained", "replacements": [], "classes": ["a", "b"]}
     (tmp_path / "model.json").write_text(json.dumps(card))
     save_file(trained().state_dict(), tmp_path / "weights.safetensors")
 

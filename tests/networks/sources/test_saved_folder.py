@@ -49,7 +49,7 @@ def test_rewritten_folder_gives_new_rows(tmp_path: Path) -> None:
 
 
 def test_folder_builds_the_network_that_its_weights_fit(tmp_path: Path) -> None:
-    source = find_source(write_folder(tmp_path, surgeries=[]))
+    source = find_source(write_folder(tmp_path, replacements=[]))
     weights = source.weights("default")
     assert weights.read is not None
     source.build(weights).load_state_dict(weights.read(), strict=True)
@@ -58,7 +58,7 @@ def test_folder_builds_the_network_that_its_weights_fit(tmp_path: Path) -> None:
 def test_identity_follows_the_code_that_the_card_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = {"model": "someones_net:make", "surgeries": [], "classes": ["a"]}
+    card = {"model": "someones_net:make", "replacements": [], "classes": ["a"]}
     (tmp_path / "model.json").write_text(json.dumps(card))
     identities = set()
     for size in (3, 5):
@@ -69,9 +69,9 @@ def test_identity_follows_the_code_that_the_card_names(
     assert len(identities) == 2
 
 
-def test_surgeries_make_the_head_instead_of_a_number_of_classes(tmp_path: Path) -> None:
-    surgeries = [{"at": "fc2", "layers": [["out", "linear", 500, 3]]}]
-    source = find_source(write_folder(tmp_path, n_classes=7, surgeries=surgeries))
+def test_replacements_make_the_head_instead_of_a_number_of_classes(tmp_path: Path) -> None:
+    replacements = [{"at": "fc2", "layers": [["out", "linear", 500, 3]]}]
+    source = find_source(write_folder(tmp_path, n_classes=7, replacements=replacements))
     network: Any = source.build(source.weights("random"))
     assert network.fc2.out_features == 3
 
@@ -82,8 +82,8 @@ def test_identity_follows_the_card(tmp_path: Path) -> None:
         {},
         {"n_classes": 2},
         {"n_classes": 3},
-        {"n_classes": 3, "surgeries": [head]},
-        {"n_classes": 3, "surgeries": [head | {"removed": ["relu_fc1"]}]},
+        {"n_classes": 3, "replacements": [head]},
+        {"n_classes": 3, "replacements": [head | {"removed": ["relu_fc1"]}]},
         {"model": "alexnet"},
     ]
     sources = [find_source(write_folder(tmp_path, **card)) for card in cards]
@@ -126,7 +126,7 @@ def test_folder_without_a_card_is_no_model(tmp_path: Path) -> None:
     [
         {"n_classes": "many"},
         {"n_classes": 10**12},
-        {"surgeries": 5},
+        {"replacements": 5},
         {"preprocessing": {"unknown": 1}},
     ],
 )

@@ -136,7 +136,7 @@ def tell_story(
     )
     say("4. Depth", *profile.sentences, _describe_maps(profile.details["maps"]))
     page = write_report([compared, profile], report)
-    say("5. The report", f"Open {page} in a browser: tables, curves, maps to walk through.")
+    say("5. The report", f"Open {page} in a browser: tables, curves and linked embeddings.")
     say("6. Your own images", *_next_commands(dataset, model, early, late))
     return Story([compared, profile], page, told)
 
@@ -147,10 +147,10 @@ def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
     n_classes = len(np.unique(dataset.labels))
     side = _middle_side(dataset.images)
     first = f"{len(dataset):,} images of {n_classes} classes ({dataset.source})"
-    sizes = "" if side is None else f", their shorter side {side} px in the middle"
+    sizes = "" if side is None else f", median shorter side {side} px"
     if len(dataset) == n_all:
         return [f"{first}{sizes}."]
-    return [f"{first}{sizes}; drawn evenly from {n_all:,}, so that this does not take long."]
+    return [f"{first}{sizes}; drawn evenly from {n_all:,} to keep the demo short."]
 
 
 def _choose_three(steps: Sequence[str]) -> list[str]:
@@ -183,12 +183,12 @@ def _choose_words(images: Images) -> tuple[str, str]:
             )
             there += "come with featx"
         return "bovw:dense_sift,n_words=100,image_size=64", (
-            f"Images of {side} px have little for a detector to find: {found}{there}. So SIFT is "
-            "taken on a grid rather than at key points."
+            f"Images of {side} px have few key points: {found}{there}. So SIFT is computed on a "
+            "grid instead."
         )
     return (
         "bovw:surf,n_words=100",
-        f"{found}: a bag of 100 SURF words stands for hand-crafted ones.",
+        f"{found}; a bag of 100 SURF words represents hand-crafted features.",
     )
 
 
@@ -239,7 +239,7 @@ def _against(first: Row, first_name: str, second: Row, second_name: str) -> str:
         return f"{names[0]} and {names[1]} are level: {figures}."
     doubt = ""
     if not better["difference"] and worse["is_tied"]:
-        doubt = "; chance alone may make that"
+        doubt = "; the difference may be due to chance"
     return f"{names[0]} is {points:.1f} points ahead of {names[1]}: {figures}{doubt}."
 
 
@@ -250,8 +250,8 @@ def _chance(rows: Sequence[Row], labels: Any) -> str:
     if shuffled["low"] <= share:
         return f"{head}, no more than chance: nothing leaks from training to test."
     return (
-        f"{head}, more than the share of the largest class, {share:.3f}: look for images that "
-        "are there twice."
+        f"{head}, more than the fraction of the largest class, {share:.3f}: check for duplicate "
+        "images with `featx check`."
     )
 
 
@@ -261,7 +261,7 @@ def _describe_maps(maps: Sequence[Mapping[str, Any]]) -> str:
         return "No maps were drawn."
     worst = min(maps, key=lambda entry: entry["trustworthiness"])
     return (
-        f"Maps in two dimensions of {', '.join(entry['layer'] for entry in maps)}: the least "
+        f"2-D embeddings of {', '.join(entry['layer'] for entry in maps)}: the least "
         f"faithful is that of {worst['layer']}, trustworthiness {worst['trustworthiness']:.2f} "
         f"(1 is faithful, 0.5 is chance), {worst['neighbors_kept']:.0%} of the neighbours kept."
     )
@@ -295,14 +295,14 @@ def _extracted(
     first, again = seconds
     widths = ", ".join(f"{b - a} features at {name}" for name, (a, b) in features.blocks.items())
     said = [
-        f"{model} gives {widths}, averaged over places: {first:.2f} s for {len(features):,} "
+        f"{model} gives {widths}, averaged over positions: {first:.2f} s for {len(features):,} "
         "images.",
-        f"The same once more, from the store: {again:.2f} s, {first / again:.0f} times as fast."
+        f"Again, from the store: {again:.2f} s, {first / again:.0f} times as fast."
         if first > 1.5 * again
-        else f"The same once more: {again:.2f} s; they had been in the store before.",
+        else f"Again: {again:.2f} s; the features were already in the store.",
     ]
     if n_failed:
-        said.append(f"{n_failed} images could not be read; the rest goes on.")
+        said.append(f"{n_failed} images could not be read and were skipped.")
     return said
 
 

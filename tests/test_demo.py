@@ -66,7 +66,7 @@ def test_leak_is_not_called_chance() -> None:
     leaking = [r | {"low": 0.8, "accuracy": 0.9} if "shuffled" in r["spec"] else r for r in honest]
 
     assert "no more than chance" in _describe_table(honest, LABELS)[-1]
-    assert "there twice" in _describe_table(leaking, LABELS)[-1]
+    assert "check for duplicate" in _describe_table(leaking, LABELS)[-1]
 
 
 def test_least_faithful_map_is_named() -> None:

@@ -252,12 +252,12 @@ def _advice(evidence: _Evidence, data: str, model: Any, weights: Any, size: Any)
     known = evidence.distance.is_like is not None
     peak = "earlier than the last layer" if evidence.has_early_peak else "at the last layer"
     words = [
-        f"Images: {evidence.n_per_class:.0f} of each class to train on, which is {amount} "
-        f"(below {_FEW} are few).",
+        f"Images: {evidence.n_per_class:.0f} training images per class, which is {amount} "
+        f"(fewer than {_FEW} count as few).",
         f"Source: {evidence.distance.words}"
         + (f"; they are {likeness} it." if known else "; decided by the depth curve."),
-        f"Depth: no frozen features do better than those of {layer} ({best.accuracy:.1%} "
-        f"[{best.low:.1%}, {best.high:.1%}]), {peak}, but by chance; "
+        f"Depth: no layer is significantly better than {layer}, {peak} ({best.accuracy:.1%} "
+        f"[{best.low:.1%}, {best.high:.1%}]). Controls: "
         + ", ".join(f"{name} {s.accuracy:.1%}" for name, s in evidence.controls.items())
         + ".",
         f"Case: {amount} images, {likeness} the source.",
@@ -282,27 +282,30 @@ def _choose(evidence: _Evidence, layer: str) -> tuple[str, tuple[str, str]]:
     best = evidence.scores[evidence.best].accuracy
     if evidence.unbeaten and not evidence.is_few:
         options = "--weights random --train all --epochs 60 --augment standard -o mine/"
-        why = "no frozen features do better than the controls and there are many images"
+        why = "no frozen features are better than the controls, and there are many images"
         return f"train from scratch: {why}", ("featx finetune", options)
     if evidence.unbeaten:
         why = (
-            f"they do no better than {' and '.join(evidence.unbeaten)}, and few images teach no "
-            "more; collect images, or try another network with --model"
+            f"they are no better than {' and '.join(evidence.unbeaten)}, and there are too few "
+            "images to train more; collect images, or try another network with --model"
         )
-        return f"frozen features of {layer} and a linear head, for want of better: {why}", probe
+        return (
+            f"frozen features of {layer} and a linear head, for lack of a better option: {why}",
+            probe,
+        )
     if best >= _ENOUGH:
-        why = f"they reach {best:.1%} as they are"
+        why = f"they already reach {best:.1%}"
         return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few and not evidence.has_early_peak:
-        why = "the deepest do best, and few images would spoil more than they teach"
-        why = why if evidence.is_like else f"unlike the source as they are, {why}"
+        why = "the deepest features are best, and with so few images fine-tuning may overfit"
+        why = why if evidence.is_like else f"although the images are unlike the source, {why}"
         return f"frozen features of {layer} and a linear head: {why}", probe
     if evidence.is_few:
-        why = "later ones are bound to the source's classes, and images are too few to retrain"
+        why = "later layers are specific to the source's classes, with too few images to retrain"
         return f"features of an earlier layer, {layer}, and a linear head: {why}", probe
     if evidence.is_like:
         later = evidence.layers[max(1, len(evidence.layers) // 2)]
-        why = "many images like the source's; early layers fit already"
+        why = "many images like the source's, which early layers already fit"
         options = f"--train-from {later} -o mine/"
         if later.startswith("pool"):
             options = f"--train all --freeze {evidence.layers[0]} --layer-decay 0.7 -o mine/"

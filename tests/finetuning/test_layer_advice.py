@@ -45,9 +45,9 @@ def evidence(
     [
         (evidence(20, 0.1, [0.5, 0.7, 0.8]), "frozen features of conv3", "--layer conv3"),
         (evidence(20, 0.9, [0.5, 0.8, 0.6]), "an earlier layer, conv2", "--layer conv2"),
-        (evidence(20, 0.9, [0.5, 0.7, 0.8]), "unlike the source as they are, the deep", "conv3"),
-        (evidence(20, 0.1, [0.5, 0.99], 0.99), "they do no better than color", "--layer conv2"),
-        (evidence(20, 0.1, [0.3, 0.3, 0.3]), "they do no better than color", "--layer conv3"),
+        (evidence(20, 0.9, [0.5, 0.7, 0.8]), "unlike the source, the deep", "conv3"),
+        (evidence(20, 0.1, [0.5, 0.99], 0.99), "they are no better than color", "--layer conv2"),
+        (evidence(20, 0.1, [0.3, 0.3, 0.3]), "they are no better than color", "--layer conv3"),
         (evidence(500, 0.1, [0.5, 0.7, 0.8]), "freeze the layers before conv2", "--train-from"),
         (evidence(500, 0.9, [0.5, 0.7, 0.8]), "fine-tune all", "--train all"),
         (evidence(500, 0.9, [0.2, 0.2, 0.2]), "train from scratch", "--weights random"),

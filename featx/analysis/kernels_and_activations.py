@@ -140,7 +140,7 @@ def find_activating_images(
         A row for each channel: how far it stands out, the size of its receptive field, the
         commonest class among its images.
     found : dict of int to list of Exciting
-        Channel -> its images, the most exciting first.
+        Channel -> its images, the strongest activation first.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def _is_common(row: dict[str, Any]) -> bool:
 def _sentence(row: dict[str, Any]) -> str:
     return (
         f"Channel {row['channel']} of {row['layer']}: {row['n_of_class']} of its "
-        f"{len(row['images'])} most exciting images are {row['common_class']}."
+        f"{len(row['images'])} most activating images are {row['common_class']}."
     )
 
 

@@ -23,8 +23,8 @@ _FILLERS = frozenset(
         "photos",
         "pic",
         "pics",
-        "image",
-        "images",
+        "picture",
+        "pictures",
         "png",
     }
     | {"samples", "seg", "set", "sets", "split", "subset"}

@@ -39,7 +39,7 @@ def plot_confusion(data: ConfusionData, key: str) -> figure:
     counts = data.counts
     texts = [[f"{count} of {row.sum()}" for count in row] for row in counts]
     numbers = [[str(count) if count else "" for count in row] for row in counts]
-    tips = [("true", "@row"), ("said", "@column"), ("images", "@tip")]
+    tips = [("true", "@row"), ("predicted", "@column"), ("images", "@tip")]
     names = (data.classes, "Said", "True")
     return _heat_map(f"figure-confusion-{key}", names, data.shares, texts, numbers, tips)
 

@@ -33,12 +33,12 @@ from featx.report.transfer_plot import plot_transfer
 
 _TITLES = {
     "probe": "One feature set",
-    "compare": "Features compared",
-    "depth": "How classes gather with depth",
-    "umap": "A map of the images",
-    "transfer": "From one domain to another",
+    "compare": "Comparison of feature sets",
+    "depth": "Classes by depth",
+    "umap": "Embedding of the images",
+    "transfer": "Transfer between domains",
     "finetune": "Fine-tuning",
-    "check": "What is wrong with the data",
+    "check": "Data check",
 }
 _CODE_LABELS = ("Command", "Python")
 _N_FAILURES = 200

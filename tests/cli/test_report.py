@@ -18,4 +18,4 @@ def test_report_joins_what_earlier_commands_left(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(tmp_path / "both" / "report.html")
     text = (tmp_path / "both" / "report.html").read_text("utf-8")
-    assert text.index("Features compared") < text.index("How classes gather")
+    assert text.index("Comparison of feature sets") < text.index("Classes by depth")

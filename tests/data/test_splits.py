@@ -6,7 +6,7 @@ from featx.data.splits import find_split
 
 NAMES = {
     "train": "train Training TRAIN2017 train_2017 training_set TrainingSet seg_train trainset "
-    "train-images images_train traindata 01_train trainval train1 TrainImages",
+    "train-images images_train train_pictures traindata 01_train trainval train1 TrainImages",
     "val": "eval evaluation val valid validation val2017 dev devel valset val_256 validation-set "
     "Dev",
     "test": "test testing test_set seg_test test2015 testset TestSet test1 test_images images.test",

@@ -65,7 +65,7 @@ def test_page_says_which_images_were_misjudged_and_as_what(text: str, compared: 
     n_mistakes = sum(map(len, compared.details["mistakes"].values()))
 
     assert n_mistakes > 0
-    assert text.count("said <b>") == n_mistakes
+    assert text.count("predicted <b>") == n_mistakes
 
 
 @pytest.mark.parametrize("n_maps", [1, 3])

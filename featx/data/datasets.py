@@ -41,46 +41,45 @@ def load_dataset(
     bands: Any = None,
     max_pixels: int = MAX_PIXELS,
 ) -> ImageDataset:
-    """Images of folders, files, manifests or a data set by name, not decoded yet.
+    """Find the images of folders, files, manifests or a named data set; none is decoded yet.
 
     Parameters
     ----------
     data : str or path, or several of them
-        A folder (read recursively; the folder of an image names its class, one called
-        ``train``, ``val`` or ``test`` above it its split), a file; several that lie side by side
-        are read as one folder that holds them; a manifest (``.csv``,
-        ``.tsv``, ``.parquet`` or ``.jsonl`` with the columns
-        ``path,label[,split][,domain][,group]``, ``.json``, ``.txt``),
-        ``-`` (names on standard input, one a line or separated by NUL), ``digits``, or
-        ``torchvision:NAME[,key=value...]``.
+        A folder, searched recursively: the folder of an image is its class, and a folder called
+        ``train``, ``val`` or ``test`` above it its split. A file. Several files or folders, read
+        as if the folder that contains them were given. A manifest (``.csv``, ``.tsv``,
+        ``.parquet`` or ``.jsonl`` with the columns ``path,label[,split][,domain][,group]``,
+        ``.json``, ``.txt``). ``-`` (names on standard input, one per line or separated by NUL),
+        ``digits``, or ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional
-        Whether the folder above the class is the domain; a list keeps only those domains. A
-        manifest says its domains by itself.
+        Whether the folder above the class is the domain; a list selects domains. Manifests have
+        a column for it.
     groups : str or False, optional
-        Images of one group, such as a patient or a site, are kept on one side of every split: a
-        column of the manifest, or ``re:PATTERN``, searched for in the images' names, where what
-        its parentheses match is the group. By default the manifest's column ``group``; False
-        takes none.
+        Images of one group, such as a patient or a site, stay on one side of every split. Either a
+        column of the manifest, or ``re:PATTERN``, a regular expression searched for in the
+        images' names whose parenthesised part is the group. By default the manifest's column
+        ``group``; False ignores it.
     splits : {"auto", "none"}, default="auto"
-        Whether folders called as splits are (`featx.data.splits.find_split`), and a manifest's
-        column ``split``, name the images' splits. With ``none`` such a folder above the classes
-        is passed over, and one that holds images itself is a class.
+        Whether folders with the usual names of splits (`featx.data.splits.find_split`) and a
+        manifest's column ``split`` define splits. With ``none`` such a folder above the classes
+        is skipped, and one that holds images itself is a class.
     root : path, optional
-        Where torchvision's data sets lie or are downloaded to; by default the user's cache.
+        Folder of torchvision's data sets; by default in the user's cache folder.
     value_range, window, pages, bands
-        How stored values become pixels, as in `featx.Images`.
+        How stored values are converted to pixels, as in `featx.Images`.
     max_pixels : int, default=89478485
         Images with more pixels are refused before they are decoded.
 
     Returns
     -------
     ImageDataset
-        Sorted by name where it was read from a folder, else in the order given.
+        Sorted by name if read from a folder, else in the given order.
 
     Raises
     ------
     DatasetError
-        If there is no such data or no image in it.
+        If the data do not exist or contain no image.
 
     Examples
     --------
@@ -124,18 +123,18 @@ def train_test_indices(
     random_state: int | None = 0,
     groups: Strings | None = None,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Places of a training and a test part, drawn at random within each class.
+    """Indices of a random training and test part, stratified by class.
 
     Parameters
     ----------
     labels : sequence of str
     train_size : int or float
-        Images of each class to train on, or their share; at least one of each class is
-        left to test on where it has two.
+        Number or fraction of training images per class; every class with at least two images
+        keeps at least one test image.
     random_state : int or None, default=0
     groups : array of str, shape (n_images,), optional
-        Groups are whole: of a number of images to train on, as many are drawn from the groups
-        on that side, and of a share there may be more or fewer.
+        Groups are never divided: a number of training images is drawn from the groups on that
+        side, and a fraction is met only approximately.
 
     Returns
     -------

@@ -43,54 +43,54 @@ def extract(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> FeatureSet:
-    """Features of images, cached on disk, by any number of extractors side by side.
+    """Extract features of images with one or several extractors, cached on disk.
 
     Parameters
     ----------
     images : str, path, list of these, ImageDataset, or images
         A folder, files, a manifest, ``digits``, ``torchvision:NAME``; see
-        `featx.data.datasets.load_dataset`. Images in memory are taken as they are.
+        `featx.data.datasets.load_dataset`. Images in memory are also accepted.
     extractors : SPEC, Extractor, or list of these, optional
         For example ``["hog", "bovw:surf", "cnn:alexnet:fc7"]``. By default the network `model`
         at `layer`.
     model : str, optional
         Short for ``cnn:MODEL``; by default the bundled network.
     layer : str or list of str, optional
-        Layers of `model`, all in one pass; by default ``"-1"``, the last before the classes.
+        Layers of `model`, all in one pass; by default ``"-1"``, the input of the classifier.
     domains : bool or list of str, optional
-        Whether the folder above the class names a domain, or the domains wanted.
+        Whether the folder above the class is the domain, or the domains to use.
     output : path, optional
-        Where to save the result; the suffix says how. ``None`` saves nothing.
+        File or folder to save the result to; the suffix determines the format.
     force : bool, default=False
-        Replace an output that featx did not write from the same settings.
+        Overwrite an output that was not written by featx with the same settings.
     store : path, FeatureStore or None, default="default"
-        Where rows are kept between runs. ``"default"`` is the user's own store; None keeps none.
+        Store of rows between runs. ``"default"`` is the user's store; None stores nothing.
     save_extractor : path, optional
-        Where to save the one fitted extractor (``.skops``).
+        File to save the fitted extractor to (``.skops``); only with a single extractor.
     collect : bool, default=True
-        With False only the store is filled, and the result has no columns.
+        If False, only fill the store; the result then has no columns.
     progress : ProgressCallback, optional
-        Told the plan, the progress and what is worth a note.
+        Callback for the plan, progress and notes.
     **parameters
         Passed to each extractor that has them: ``weights``, ``pooling``, ``n_jobs``, ``device``.
-        ``trust`` names files and folders that may name code, as in `featx.CNNFeatures`.
-        ``value_range``, ``window``, ``pages``, ``bands``, ``max_pixels`` and, of arrays,
-        ``image_shape`` say how the images are read, as in `featx.Images`; ``value_range="p1,p99"``
-        is measured on the train split, or on all images where there is none.
+        ``trust`` lists files and folders that may name code, as in `featx.CNNFeatures`.
+        ``value_range``, ``window``, ``pages``, ``bands``, ``max_pixels`` and, for arrays,
+        ``image_shape`` control how images are read, as in `featx.Images`;
+        ``value_range="p1,p99"`` is measured on the train split, or on all images without one.
 
     Returns
     -------
     FeatureSet
-        One row for each image that could be read; the others are in `failures`.
+        One row per readable image; the others are in `failures`.
 
     Raises
     ------
     DatasetError
         If there are no images, or none of them could be read.
     SpecError
-        If an extractor or parameter is not known.
+        If an extractor or parameter is unknown.
     FeatureFileError
-        If `output` must not be written; said before anything is computed.
+        If `output` cannot be written; raised before anything is computed.
 
     Examples
     --------

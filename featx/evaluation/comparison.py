@@ -94,23 +94,23 @@ def compare(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Table of features by what a linear classifier reaches with each, controls among them.
+    """Compare feature sets by the accuracy of a linear classifier, together with controls.
 
-    Every feature set sees the same images, splits and classifier. Raw pixels, mean
-    colour, each network with random weights and the best features with shuffled labels
-    are always among the rows. Nothing is learned from test images: codebooks, scalers and the
-    strength of the penalty come from the training images of each split.
+    All feature sets are evaluated on the same images and splits with the same classifier. Raw
+    pixels, mean color, each network with random weights and the best features with shuffled labels
+    are always among the rows. Nothing is fitted to test images: codebooks, scalers and C come from
+    the training images of each split.
 
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
         Images with classes.
     extractors : SPEC, Extractor, or list of these, optional
-        By default featxnet's pool1 and pool5, HOG and SURF words.
+        Feature sets to compare; by default featxnet's pool1 and pool5, HOG and SURF words.
     finetune : dict of str to FineTunedClassifier, optional
         Networks to train on the training images of each split, by the names of their rows.
     protocol : {"cv", "holdout", "random", "decaf", "kornblith", "razavian"}, optional
-        By default ``holdout`` where the data has folders to split by, else ``cv``.
+        How images are split; by default ``holdout`` if the data has splits, else ``cv``.
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, optional
     scale : {"standard", "l2", "none"}, optional
     C : float, optional

@@ -148,41 +148,40 @@ class Producer:
 
 
 class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base of all extractors: images in, one float32 row for each out.
+    """Base class of all extractors, which turn each image into one float32 row.
 
     Parameters
     ----------
     image_shape : tuple of int, optional
-        Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row in a 2-D `X`; by default a row is
-        a grey ``(p, 1)`` image.
+        Shape ``(h, w)`` or ``(h, w, 3)`` of the flattened images in a 2-D `X`; by default a row is
+        a gray ``(p, 1)`` image.
     value_range : tuple of float or str, optional
-        The values of black and white; ``"dtype"``, ``"file"``, or percentiles of the images that
-        `fit` gets, such as ``"p1,p99"``. See `featx.Images`, also for what holds by default.
+        The values of black and white; ``"dtype"``, ``"file"``, or percentiles of the images passed
+        to `fit`, such as ``"p1,p99"``. See `featx.Images`, also for the default.
     window : tuple of float, optional
-        Black and white by their middle and their distance, in place of `value_range`.
+        Center and width of the value range, instead of `value_range`.
     pages : {"first", "all", "max", "mean"}, optional
-        Which pages of files with several are read; by default the first, with a `PagesWarning`.
+        Pages to read of multi-page files; by default the first, with a `PagesWarning`.
     bands : sequence of int or "each", optional
-        Bands that are read, counted from 1. ``"each"``: every band as an image of its own, their
-        features side by side; `fit` sees how many there are.
+        Bands to read, counted from 1. With ``"each"`` features of every band are extracted
+        separately and concatenated; `fit` determines the number of bands.
     max_pixels : int, default=89478485
         Images with more pixels are refused before they are decoded.
     on_error : {"raise", "nan"}, default="raise"
-        What becomes of an image that cannot be decoded: an `ImageError` that names it, or a
-        row of NaN.
+        Whether an image that cannot be decoded raises an `ImageError` or gets a row of NaN.
     n_jobs : int, optional
-        Jobs for joblib; None means what `joblib.parallel_config` says, else all cores.
+        Number of joblib jobs; None follows `joblib.parallel_config`, by default all cores.
     store : {"default"}, path or FeatureStore, optional
-        Where rows are stored between runs: ``default`` is the user's own store; None stores none.
+        Store of rows between runs: ``default`` is the user's store; None stores nothing.
 
     Attributes
     ----------
     n_features_in_ : int
         Length of a flattened image; set only when `fit` got a 2-D array.
     value_range_ : tuple of float
-        Black and white, where `value_range` names percentiles.
+        The values of black and white, if `value_range` is given by percentiles.
     n_bands_ : int
-        Bands of the images, where each is an image of its own.
+        Number of bands, if ``bands="each"``.
     """
 
     spec_name: ClassVar[str] = ""

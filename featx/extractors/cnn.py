@@ -45,56 +45,57 @@ class CNNFeatures(Extractor):
     ----------
     model : str, path or torch.nn.Module, default="featxnet"
         ``featxnet`` (bundled), a torchvision name, ``timm/NAME``, ``package.module:callable``,
-        a folder that ``featx finetune`` wrote, or a module object, of which featx uses a copy.
+        a folder written by ``featx finetune``, or a module object, which featx copies.
     layer : str or list of str, default="-1"
         Nodes (``features.2``) or aliases (``pool1``, ``fc7``, ``-1``); see
-        `featx.networks.configs.list_layers`. ``lastN`` is the last N blocks of a vision
-        transformer side by side, each through the network's final norm, as in the linear
-        evaluation of DINOv2. All of them come out of one pass.
+        `featx.networks.configs.list_layers`. ``lastN`` concatenates the last N blocks of a vision
+        transformer, each after the network's final norm, as in the linear evaluation of DINOv2.
+        Several layers take one forward pass.
     weights : str or path, default="default"
-        ``default`` (the source's own), a name such as ``IMAGENET1K_V1``, a file (``.pth``,
+        ``default`` (the published weights), a name such as ``IMAGENET1K_V1``, a file (``.pth``,
         ``.pt``, ``.th``, ``.safetensors``), or ``random``.
     load : str, optional
-        Pattern of the only tensors to take from `weights`, such as ``features.*``; the others
-        stay random. By default every tensor up to the deepest layer has to be there.
+        Pattern of the tensors to load from `weights`, such as ``features.*``; all others stay
+        random. By default the file must contain every tensor up to the deepest layer.
     pooling : str, default="auto"
-        Of maps: ``flatten``, ``gap``, ``max``, ``gem``, ``grid=N``; of tokens: ``cls``,
-        ``mean``, ``cls+mean``, ``flatten``. ``auto`` is ``cls`` where there is a class token, else
+        For feature maps ``flatten``, ``gap``, ``max``, ``gem`` or ``grid=N``; for tokens ``cls``,
+        ``mean``, ``cls+mean`` or ``flatten``. ``auto`` is ``cls`` if there is a class token, else
         ``flatten``.
     size : int or tuple of int, optional
-        What an image's short side is brought to, or its height and width; by default what
-        the weights expect. Without `crop` it is the crop too.
+        Length in px to which an image's short side is resized, or its height and width; by
+        default as the weights expect. Without `crop` it is also the crop.
     crop : int or tuple of int, optional
-        Height and width cut from the centre.
+        Height and width of the center crop in px.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, optional
     mean, std : tuple of float, optional
-        Of each channel in 0 to 1; by default what the weights expect.
+        Mean and standard deviation of each channel, for values from 0 to 1; by default as the
+        weights expect.
     resize : {"pillow", "torch"}, default="pillow"
-        The pixels that torchvision's preprocessing makes of a PIL image, to the last bit; or
-        those that it makes of a uint8 tensor, which move deep layers by up to 1 %.
+        Resize as torchvision does for PIL images, bit for bit, or as it does for uint8 tensors,
+        which changes deep layers by up to 1 %.
     decode : {"full", "scaled"}, default="full"
-        With ``scaled``, JPEGs of at least four times the side that is needed are reduced to
-        twice that side or more while they are decoded: photographs of many megapixels take a
-        fraction of the time, and features move a little.
+        With ``scaled``, JPEGs of at least four times the input size are downscaled while they are
+        decoded, to at least twice the input size: large photographs take a fraction of the time,
+        and features change slightly.
     precision : {"fp32", "bf16", "fp16"}, default="fp32"
     device : str, default="auto"
         ``auto``, or a device of torch.
     backend : {"auto", "torch", "openvino"}, default="auto"
-        What computes. ``auto`` is torch but, on an x86 processor and for work that outweighs
-        the conversion, OpenVINO, whose first rows are checked against torch's.
+        What runs the network. ``auto`` is OpenVINO on x86 processors if the work outweighs the
+        conversion (its first rows are compared with torch's), otherwise torch.
     batch_size : int, optional
-        Images in one pass; by default 1 to 64 on a processor, by how much work the weights
-        do for an image, and 64 elsewhere.
+        Images per forward pass; by default 1 to 64 on a CPU, depending on the network, and 64
+        elsewhere.
     reproducible : bool, default=False
-        Fill up the last batch, leave ``auto`` at torch, and key the rows by batch size, device
-        and back end: the same bytes on one machine whatever other images there are.
-        Otherwise rows agree within 1e-4.
+        Pad the last batch, use torch as the ``auto`` backend, and make batch size, device and
+        backend part of the fingerprint: on one machine an image's row has the same bytes whatever
+        the other images are. Otherwise rows agree within 1e-4.
     tap : {"auto", "graph", "hooks"}, default="auto"
-        Cut the network's graph after the deepest layer; or, where it cannot be traced, listen
-        to its modules and stop there. The rows are the same.
+        Cut the network's graph after the deepest layer or, if it cannot be traced, use forward
+        hooks and stop there. The rows are the same.
     trust : path, str, or sequence of these, optional
-        Folders whose ``model.json`` may name code (``package.module:callable``), which is imported
-        and called, or the callables that any folder may name. By default only `model` itself may.
+        Folders whose ``model.json`` may name code (``package.module:callable``) to import and
+        call, or callables that any folder may name. By default only `model` itself may.
     image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
@@ -110,8 +111,8 @@ class CNNFeatures(Extractor):
     LayerError
         If a layer is not in the network.
     ModelError
-        If the network is not known, its weights are missing or not its own, or its folder names
-        code that is not trusted.
+        If the network is unknown, its weights are missing or do not fit, or its folder names code
+        that is not trusted.
 
     References
     ----------

@@ -34,58 +34,58 @@ _ROUGH = 10
 
 
 class LinearProbe(ClassifierMixin, BaseEstimator):
-    """Linear classifier on features, with the strength of its penalty chosen on training data.
+    """Linear classifier whose regularization strength is chosen on training data.
 
-    Made for features that are far wider than the images are many: the rows are rotated once
-    into at most ``n_samples`` uncorrelated coordinates, all strengths and folds are fitted there
-    together, and the coefficients are mapped back. The result is that of scikit-learn's
-    `LogisticRegression`, `LinearSVC` or `RidgeClassifier` on the full width, at its minimum.
+    Made for many more features than images: rows are rotated once into at most ``n_samples``
+    uncorrelated coordinates, all values of C and all folds are fitted there together, and the
+    coefficients are mapped back. The result is the minimum of the loss of scikit-learn's
+    `LogisticRegression`, `LinearSVC` or `RidgeClassifier` on all features.
 
     C is chosen by the log loss of held-out training rows, with a prior towards 1 (see Notes).
 
     Parameters
     ----------
     classifier : {"logistic", "svm", "ridge"}, default="logistic"
-        Multinomial logistic regression; linear support vector machine (squared hinge, one
-        against the rest, its intercept penalised); ridge regression on classes as -1 and 1, the
-        quick look, its held-out scores those of exact leave-one-out (Golub, Heath, Wahba 1979).
+        Multinomial logistic regression; linear support vector machine (squared hinge loss,
+        one-vs-rest, penalised intercept); or ridge regression on classes coded as -1 and 1, the
+        fastest, with exact leave-one-out scores (Golub, Heath, Wahba 1979).
     scale : {"standard", "l2", "none"}, default="standard"
         Zero mean and unit variance of each feature; unit length of each row; neither.
     C : float, optional
-        Inverse strength of the penalty as in scikit-learn; of ridge ``1 / (2 alpha)``. By
+        Inverse regularization strength as in scikit-learn; for ridge ``1 / (2 alpha)``. By
         default chosen from `grid` by `metric`.
     grid : sequence of float, default=(1e-5, 1e-4, ..., 1e3)
-        Strengths to try. Where every class has a single row, nothing can be held out to choose
-        by, and the one closest to 1 is taken.
+        Values of C to try. If every class has a single row, nothing can be held out, and the value
+        closest to 1 is used.
     validation : "auto", float or int, default="auto"
         Number of folds for cross-validation within the training rows, or fraction of the rows
-        of each class to hold out once. ``auto``: five folds, of fewer than 200 rows drawn three
-        times; three folds of 1,000 rows or more. Afterwards all training rows are fitted with
-        the chosen C. Ridge needs none.
+        of each class to hold out once. ``auto``: five folds, repeated three times with fewer than
+        200 rows; three folds with 1,000 rows or more. Finally all training rows are fitted with
+        the chosen C. Not used by ridge.
     metric : {"log_loss", "accuracy", "balanced_accuracy"}, default="log_loss"
-        What C is chosen by. Ties of an accuracy go to the strength closest to 1.
+        Criterion for C. If accuracies are tied, the value closest to 1 wins.
     class_weight : {"balanced"}, dict or None, default=None
-        Weight of each class's rows in the loss, as in scikit-learn; with ``balanced`` each class
-        weighs the same, however many rows it has.
+        Weight of each class's rows in the loss, as in scikit-learn; ``balanced`` gives every class
+        the same weight, however many rows it has.
     tol : float, default=1e-4
-        The search ends when its next step would move no score of a sample by more.
+        Stop when the next step would change no sample's score by more than this.
     max_iter : int, default=1000
     random_state : int or None, default=0
-        Of the inner split.
+        Seed of the inner folds.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     C_ : float
     scores_ : ndarray of shape (n_folds, n_grid)
-        Of each strength on the held-out rows, greater is better: minus the log loss, or the
-        accuracy. NaN where a strength was not tried; of ridge one row. Only where C was chosen.
-    coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) of two classes
-        For the features as given; with ``l2`` for rows of unit length.
+        Score of each value of C on held-out rows, higher is better: negative log loss, or the
+        accuracy. NaN for values that were not tried; one row for ridge. Only set if C was chosen.
+    coef_ : ndarray of shape (n_classes, n_features), or (1, n_features) for two classes
+        For unscaled features; with ``l2`` for rows of unit length.
     intercept_ : ndarray of shape (n_classes,) or (1,)
     converged_ : bool
     n_iter_ : int
-        Steps of the last fit.
+        Iterations of the final fit.
     n_features_in_ : int
 
     Raises
@@ -95,18 +95,17 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Each strength is rated by the log loss of the held-out rows, summed over rows, once one
-    temperature has been fitted to all their scores, plus ``(log10(C) / 2) ** 2 / 2``, the prior:
-    a gain must be worth it, and with many images any is. Accuracy would be a poor judge: on few
-    rows it ties over half of the grid, and a fit of the smallest strengths, whose intercepts
-    outweigh its features, never predicts a class with one training image less than the others.
-    Strengths beyond two in a row above 1 that were worse are not tried. Where features are not
-    standardized, "1" stands for the strength that does the same to standardized features:
-    ``n_features`` divided by the rows' total variance. ``scripts/bench/bench_choice.py``
-    compares this rule with others.
+    Each value of C is rated by the total log loss of the held-out rows, after one temperature has
+    been fitted to all their scores, plus the prior ``(log10(C) / 2) ** 2 / 2``, whose influence
+    falls with the number of rows. Accuracy is a poor criterion: with few rows it is tied over half
+    of the grid, and with the smallest values, where intercepts outweigh features, a class with one
+    training image less than the others is never predicted. After two values above 1 in a row that
+    were worse, larger ones are not tried. If features are not standardized, "1" means the
+    equivalent strength: ``n_features`` divided by the total variance of the rows.
+    ``scripts/bench/bench_choice.py`` compares this rule with others.
 
-    The scaler is learned on all training rows, also those on which C is chosen, as in a pipeline
-    of a scaler and scikit-learn's `LogisticRegressionCV`. Test rows have no part in anything.
+    The scaler is fitted to all training rows, including those held out to choose C, as in a
+    pipeline of a scaler and scikit-learn's `LogisticRegressionCV`. Test rows are never used.
 
     Examples
     --------
@@ -165,13 +164,13 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array of shape (n_samples, n_features)
-            Possibly memory-mapped; read a block of columns at a time.
+            May be memory-mapped; read in blocks of columns.
         y : array of shape (n_samples,)
             Classes.
         held_out : array of bool, shape (n_samples,), optional
-            Rows on which C is chosen, in place of random folds; fitted in the end like all.
+            Rows on which C is chosen, instead of random folds; included in the final fit.
         groups : array of str, shape (n_samples,), optional
-            Rows of one group, such as a patient's, are held out together where C is chosen.
+            Rows of one group, such as a patient's, are held out together when C is chosen.
         """
         self._validate_params()
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])

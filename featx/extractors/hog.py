@@ -24,28 +24,28 @@ _BLOCK_NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 
 
 class HOG(Extractor):
-    """Histograms of oriented gradients [1]_ of each image brought to one size.
+    """Histograms of oriented gradients (HOG) [1]_ of images resized to one size.
 
-    The classic of hand-crafted features: where edges run, and which way, without their colour
-    or contrast.
+    The classic hand-crafted features: position and orientation of edges, largely independent of
+    color and contrast.
 
     Parameters
     ----------
     image_size : int or tuple of int, default=128
-        Height and width in pixels that images are brought to; one number is a square.
+        Height and width in px to which images are resized; one number means a square.
     cell_px : int, default=8
-        Side of a cell, which has one histogram, in pixels.
+        Side length of a cell in px. Each cell has one histogram.
     block_cells : int, default=2
-        Side of a block, which is normalised as a whole, in cells. Blocks overlap: there is
-        one at every cell that has room for it.
+        Side length of a block in cells. Blocks are normalised as a whole and overlap: they move by
+        one cell.
     orientations : int, default=9
-        Bins between 0 and 180 degrees.
+        Number of histogram bins between 0 and 180 degrees.
     block_norm : {"L1", "L1-sqrt", "L2", "L2-Hys"}, default="L2-Hys"
-        How a block is normalised; Hys is L2, values above 0.2 cut, L2 again.
+        Block normalisation; L2-Hys is L2, clipping at 0.2, and L2 again.
     transform_sqrt : bool, default=False
-        Take the square root of intensities first, which makes shadows weigh less.
+        Whether to take the square root of intensities first, which reduces the effect of shadows.
     color : bool, default=True
-        Take the gradient of the strongest channel at each pixel; False takes that of the
+        Use the gradient of the strongest channel at each pixel; False uses that of the
         luminance ``0.2125 red + 0.7154 green + 0.0721 blue``.
     image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.

@@ -67,11 +67,11 @@ _TUNE_LR, SCRATCH_LR = 1e-4, 1e-3
 
 
 class FineTunedClassifier(ClassifierMixin, BaseEstimator):
-    """A network with a new head, trained on images and their classes.
+    """A pre-trained network with a new head, fine-tuned on images and their classes.
 
-    First the head alone, with everything else frozen; then, where more is to train, the layers
-    chosen, at a smaller rate. What is fixed is run once and its features kept, where no image
-    changes from epoch to epoch.
+    Training has two stages: first only the head, with all other layers frozen; then, if more
+    layers are to be trained, those layers, at a lower learning rate. If images do not change
+    between epochs, frozen layers run only once and their features are stored.
 
     Parameters
     ----------
@@ -79,65 +79,65 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         As in `featx.extractors.cnn.CNNFeatures`.
     weights : str or path, default="default"
     load : str, optional
-        Pattern of the only tensors to take from the weights, such as ``conv*``.
+        Pattern of the tensors to load from the weights, such as ``conv*``.
     train : str, optional
-        ``head`` (and what no weights gave), ``all``, or a layer: that one and all deeper. By
-        default the head, or all where the weights are random.
+        ``head`` (and layers that the weights do not provide), ``all``, or a layer: this one and
+        all deeper ones. By default the head, or all layers if the weights are random.
     freeze : sequence of str, default=()
-        Layers that do not train in any case.
+        Layers that are never trained.
     rates : mapping of str to float, optional
-        Learning rates of layers in the second stage; zero means frozen.
+        Learning rates of layers in the second stage; zero freezes a layer.
     layer_decay : float, default=1.0
-        Factor on the rate from each layer to the one before it, in the second stage.
+        Factor between the learning rates of a layer and the one before it, in the second stage.
     batch_norm : {"frozen", "adapt"}, default="frozen"
         As in `featx.finetuning.freezing.Policy`.
     head_layer : str, optional
-        Layer that a dense head takes; by default the last maps, averaged over all places.
+        Input of a dense head; by default the last feature maps, averaged over their positions.
     hidden : tuple of int, default=()
-        Sizes of new dense layers before the classes.
+        Sizes of new dense layers before the logits.
     dropout : float, default=0.0
-        Before each dense layer.
+        Dropout rate before each dense layer.
     head_norm : bool, default=False
-        Batch norm before each dense layer.
+        Whether to add batch norm before each dense layer.
     pooling : str, default="auto"
-        Of the maps or tokens that a network of timm would pool in its own way, which ``auto``
-        leaves to it: ``cls``, ``mean``, ``cls+mean``, ``gap``, ``max``, ``gem``.
+        How a network of timm pools its feature maps or tokens: ``auto`` for its own way, or
+        ``cls``, ``mean``, ``cls+mean``, ``gap``, ``max``, ``gem``.
     head_epochs : int, default=30
-        Of the first stage; none where the network is random.
+        Epochs of the first stage, which is omitted for random weights.
     head_lr : float, default=1e-3
     epochs : int, default=15
-        Of the second stage.
+        Epochs of the second stage.
     lr : float, optional
-        Of the second stage: 1e-4 by default, 1e-3 where the network is random.
+        Learning rate of the second stage; by default 1e-4, for random weights 1e-3.
     optimizer : {"adam", "adamw", "sgd"}, default="adam"
     weight_decay : float, default=0.0
     batch_size : int, default=32
     warmup : float, default=1.0
-        Epochs in which the rate climbs from zero.
+        Epochs of linear warm-up of the learning rate.
     schedule : {"cosine", "constant"}, default="cosine"
     patience : int, optional, default=8
-        Epochs without a lower validation loss before a stage ends; None goes to the end. The
-        weights of the lowest are restored in any case.
+        Epochs without a lower validation loss before a stage ends; None disables early stopping.
+        The weights with the lowest loss are restored in any case.
     validation : float, default=0.2
-        Share of the images of each class to stop by; zero trains on all to the end, and so
-        does one image of each class.
+        Fraction of the images of each class held out for early stopping. With zero, or with one
+        image per class, all images are used for training and all epochs are run.
     class_weight : {"balanced"}, optional
-        Let each class weigh the same in the loss, however many images it has.
+        Give every class the same weight in the loss, however many images it has.
     augment : str, default="none"
         Preset and changes to it, see `featx.finetuning.augmentation.Augmentation`.
     flip : bool, default=True
-        Without it no preset mirrors images.
+        Whether presets may mirror images.
     size, crop : int or tuple of int, optional
-        Size of the images; by default what the weights expect. Small ones are enlarged.
+        Input size in px; by default as the weights expect. Smaller images are enlarged.
     precision : {"fp32", "bf16"}, default="fp32"
     device : str, default="auto"
     random_state : int, default=0
-        Of the head, the order of images, and everything else that is random.
+        Seed of the head's weights, the order of images, and everything else that is random.
     checkpoint : path, optional
-        Folder to keep the state of each epoch in. The same call goes on from there after a kill,
-        to the same weights bit for bit, on a processor.
+        Folder to save a checkpoint to after each epoch. After a kill the same call resumes there
+        and, on a CPU, reaches the same weights bit for bit.
     store : {"default"}, path, FeatureStore or None
-        Where features of frozen layers are kept.
+        Store of the features of frozen layers.
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
     image_shape, value_range, window, pages, bands, max_pixels
@@ -147,28 +147,28 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
     network_ : torch.nn.Module
-        The network, in eval mode, on the processor.
+        The network, in evaluation mode, on the CPU.
     preprocessing_ : Preprocessing
-        What an image goes through before it.
+        Preprocessing of its images.
     replacements_ : list of dict
         Modules of the original network that were replaced, and by what.
     report_ : LoadReport
-        What became of each tensor of the weights.
+        Which tensors of the weights were loaded, renamed, skipped or newly initialised.
     prepared_ : Prepared
-        The network with its layers and its source; does not survive pickling.
+        The network with its layers and its source; not pickled.
     history_ : list of dict
-        Numbers of each epoch: ``stage``, ``epoch``, ``train_loss``, ``valid_loss``, ``valid_acc``.
-    freeze_checks_ : dict of str to Proof
-        For each stage, what stayed bit for bit what it was.
+        A row per epoch: ``stage``, ``epoch``, ``train_loss``, ``valid_loss``, ``valid_acc``.
+    freeze_checks_ : dict of str to FreezeCheck
+        For each stage, which frozen tensors were verified to be unchanged, bit for bit.
     notes_ : list of str
-        What the run decided and why.
+        What was decided and why.
     seconds_ : float
-        Of the training, with the epochs before a kill.
+        Training time, including epochs before a kill.
 
     Raises
     ------
     TrainingError
-        If the loss is not finite, a frozen tensor moved, or a checkpoint is another run's.
+        If the loss is not finite, a frozen tensor changed, or a checkpoint is of another run.
 
     References
     ----------

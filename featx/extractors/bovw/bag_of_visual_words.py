@@ -39,45 +39,45 @@ class BagOfVisualWords(Extractor):
     """Histogram, VLAD or Fisher vector of the local descriptors of each image.
 
     `fit` learns a codebook of visual words from a sample of the descriptors of all images;
-    `transform` says how each image's descriptors are spread over the words.
+    `transform` encodes each image's descriptors with the codebook.
 
     Parameters
     ----------
     detector : {"surf", "sift", "orb", "dense_sift", "dense_surf"}, default="surf"
-        What finds and describes points: SURF [2]_, SIFT [3]_ or ORB [4]_, or SIFT and SURF on
-        a dense grid, which small and smooth images have points on too.
+        Detector and descriptor: SURF [2]_, SIFT [3]_ or ORB [4]_; or SIFT or SURF on a dense
+        grid, for small and smooth images that have no key points.
     n_words : int, optional
         Size of the codebook; by default 500, and 64 for ``"vlad"`` and ``"fisher"``.
     encoding : {"bow", "vlad", "fisher"}, default="bow"
         Counts of words [1]_, sums of differences to them [7]_, or gradients of a mixture of
         Gaussians [8]_.
     assignment : {"hard", "soft"}, default="hard"
-        For ``"bow"``: whether a descriptor counts for its nearest word, or is shared among the
-        nearest five.
+        For ``"bow"``: whether a descriptor counts for its nearest word only or is distributed over
+        the nearest five.
     weighting : {"tfidf"} or None, default=None
         For ``"bow"``: weigh words by how few images have them.
     pyramid_levels : int, default=0
         Levels of a spatial pyramid [6]_ above the whole image: 1 adds its quarters, 2 also
         its sixteenths.
     norm : {"auto", "l1", "l2", "power", "hellinger", "intra"} or None, default="auto"
-        How rows are normalised, see `featx.extractors.bovw.encodings.normalize`; by default
+        Normalisation of rows, see `featx.extractors.bovw.encodings.normalize`; by default
         ``"hellinger"`` for ``"bow"`` and ``"power"`` for the others.
     root_sift : bool, default=True
         Whether SIFT descriptors are compared by the Hellinger kernel [5]_.
     n_components : int, optional
-        Principal components that descriptors are reduced to first; by default 64 for
-        ``"fisher"``, and no reduction for the others. Binary words (ORB) take none.
+        Number of principal components to which descriptors are reduced; by default 64 for
+        ``"fisher"``, and no reduction for the others. Not available for ORB.
     image_size : int, default=320
-        Longest side in pixels to which every image is brought, upwards too: small images have
-        no key points.
+        Longest side in px to which images are resized. Small images are enlarged, because they
+        have no key points otherwise.
     step_px : int, default=8
-        Distance of the points of dense grids.
+        Distance of the points of dense grids in px.
     patch_px : tuple of int, default=(16, 24, 32)
-        Sides of the squares described at each point of dense grids.
+        Side lengths in px of the patches described at each point of dense grids.
     n_descriptors : int, default=100000
-        Descriptors in the sample that the codebook is learned from.
+        Number of descriptors from which the codebook is learned.
     random_state : int, optional, default=0
-        Of the sample and the codebook.
+        Seed of the sample and the codebook.
     image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
@@ -86,9 +86,9 @@ class BagOfVisualWords(Extractor):
     codebook_ : ndarray of shape (n_words, d)
         The words: float32; packed bits (uint8) for ORB; for ``"fisher"`` the means, float64.
     weights_, variances_ : ndarray of shape (n_words,) and (n_words, d), float64
-        Of the mixture; ``"fisher"`` only.
+        Weights and variances of the mixture; ``"fisher"`` only.
     mean_, components_ : ndarray of shape (d_in,) and (d_in, n_components), float64
-        Of the reduction of descriptors, where there is one.
+        Mean and principal axes of the descriptors, if they are reduced.
     idf_ : ndarray of shape (n_words,), float64
         Weights of the words; ``weighting="tfidf"`` only.
     scale_ : float
@@ -106,7 +106,7 @@ class BagOfVisualWords(Extractor):
     Warns
     -----
     EmptyRowsWarning
-        If `transform` meets images without any key point; their rows are zeros.
+        If images have no key points; their rows are zeros.
 
     Notes
     -----

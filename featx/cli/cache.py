@@ -106,6 +106,44 @@ def _rebuild_command(run: options.Cache, printed: options.Json) -> None:
         )
 
 
+@app.command("merge")
+@options.expand_groups
+def _merge_command(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE", help="Stores to copy from.")],
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="STORE", help="Store to copy into.")],
+    run: Annotated[options.RunOptions, options.Only("shared_store")],
+    printed: options.Json,
+) -> None:
+    """Copy the rows of several stores into one, such as those of `extract --part`.
+
+    Every row is checked, nothing is removed, and rows already present are skipped.
+
+    \b
+    featx extract photos/ --layer fc7 --part 1/2 --store part1
+    featx extract photos/ --layer fc7 --part 2/2 --store part2
+    featx cache merge part1 part2 --to all
+    """  # noqa: D301 - typer wants the control character before lines it must not join.
+    from featx.store.feature_store import FeatureStore, open_store
+    from featx.store.merging import merge_stores
+
+    def opened(name: str) -> FeatureStore:
+        return FeatureStore(open_store(name).folder, shared=run.shared_store)
+
+    merged = merge_stores([opened(name) for name in stores], target := opened(to))
+    if printed.as_json:
+        print_json("cache merge", [asdict(merged)])
+        return
+    print(
+        f"{target.folder}: {merged.n_rows:,} rows copied, {merged.n_present:,} were present, "
+        f"{merged.n_damaged:,} damaged and left out"
+    )
+    if merged.n_unknown:
+        print(
+            f"Files left out, damaged or of another version: {merged.n_unknown:,}", file=sys.stderr
+        )
+
+
 @app.command("clear")
 @options.expand_groups
 def _clear_command(

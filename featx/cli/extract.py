@@ -39,6 +39,14 @@ class ExtractOptions(options.OptionGroup):
         bool,
         typer.Option("--reproducible", help="Fix the network's batch size and back end."),
     ] = False
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Extract the K-th of N fixed parts of the images, such as 3/64: one for each "
+            "machine. See `featx cache merge`. Without -o, only the store is filled.",
+        ),
+    ] = None
     save_extractor: Annotated[
         str | None, typer.Option(metavar="FILE", help="Save the fitted extractor (.skops).")
     ] = None
@@ -80,11 +88,12 @@ def extract_command(
     featx extract photos/ -e hog -e bovw:surf -o features.parquet
     featx extract photos/ --model alexnet --layer -1 --pooling gap -o fc7.npz
     """  # noqa: D301 - typer wants the control character before lines it must not join.
+    output = output or ("-" if extraction.part else _DEFAULT_OUTPUT)
     if output == "-" and run.no_store:
         raise typer.BadParameter("-o - fills the store only, and --no-store has none.")
     from featx.engine.extraction import extract
 
-    path = None if output == "-" else Path(output or _DEFAULT_OUTPUT)
+    path = None if output == "-" else Path(output)
     started = time.perf_counter()
     with reporting(quiet=printed.quiet) as reporter:
         if not images:

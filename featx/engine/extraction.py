@@ -12,6 +12,7 @@ import numpy as np
 
 from featx._linalg import allocate
 from featx.data.datasets import ImageDataset
+from featx.data.partition import Part, parse_part, part_indices
 from featx.engine.fitting import fit_extractor, must_learn
 from featx.engine.jobs import Job, plan_jobs
 from featx.engine.persistence import portable
@@ -35,6 +36,7 @@ def extract(
     model: str | None = None,
     layer: str | Sequence[str] | None = None,
     domains: Any = None,
+    part: str | None = None,
     output: str | os.PathLike[str] | None = None,
     force: bool = False,
     store: Any = "default",
@@ -59,6 +61,10 @@ def extract(
         Layers of `model`, all in one pass; by default ``"-1"``, the input of the classifier.
     domains : bool or list of str, optional
         Whether the folder above the class is the domain, or the domains to use.
+    part : str, optional
+        ``"3/64"`` extracts the third of 64 fixed parts of the images, one for each of as many
+        machines. What an extractor learns, it still learns from all training images, so that the
+        parts together give the rows of one run.
     output : path, optional
         File or folder to save the result to; the suffix determines the format.
     force : bool, default=False
@@ -98,6 +104,7 @@ def extract(
     >>> features.X.shape, list(features.blocks)
     ((1797, 324), ['hog,image_size=32'])
     """
+    chosen = None if part is None else parse_part(part)
     dataset, cache, progress, parameters = open_session(
         images, domains=domains, store=store, progress=progress, **parameters
     )
@@ -112,12 +119,14 @@ def extract(
         target = check_output(output, provenance_of(jobs, dataset, None), force=force)
         folder = target.parent
     learned_on = _fit(jobs, dataset, progress)
+    provenance = provenance_of(jobs, dataset, learned_on) | {"part": part}
+    if chosen is not None:
+        dataset = _take_part(dataset, chosen, images, progress)
     n_columns = sum(sum(job.widths.values()) for job in jobs)
     if output is not None:
         find_format(target).check_size(target, len(dataset), n_columns)
     for warning in _warnings_of_size(jobs, len(dataset), folder):
         progress.note(warning)
-    provenance = provenance_of(jobs, dataset, learned_on)
     features = _gather(jobs, dataset, provenance, folder, collect=collect, progress=progress)
     if save_extractor is not None:
         saved = portable(jobs[0].extractor).set_params(**reading.settings())
@@ -125,6 +134,15 @@ def extract(
     if output is not None:
         features.save(output, force=force)
     return features
+
+
+def _take_part(
+    dataset: ImageDataset, part: Part, data: Any, progress: ProgressCallback
+) -> ImageDataset:
+    """The images of a part, which may be none."""
+    indices = part_indices(dataset.names, part, data)
+    progress.note(f"part {part}: {len(indices):,} of {len(dataset):,} images")
+    return dataset.take(indices)
 
 
 def _warnings_of_size(jobs: list[Job], n_images: int, folder: Path | None) -> Iterator[str]:
@@ -188,7 +206,7 @@ def _gather(
             job.extractor._check_rows(view)
         for failure in rows.failures:
             reasons.setdefault(failure.index, failure.error.reason)
-    if len(reasons) == len(dataset):
+    if reasons and len(reasons) == len(dataset):
         first = f"{dataset.names[0]}: {reasons[0]}"
         raise DatasetError(
             f"{dataset.source}: none of {len(dataset)} images can be read ({first})."

@@ -20,10 +20,11 @@ from featx.store.index import (
     Index,
     ShardFile,
 )
-from featx.store.private_folder import store_errors
+from featx.store.private_folder import make_private, store_errors
 from featx.store.shards import (
     SHARD_FOLDER,
     SHARD_SUFFIX,
+    Shard,
     describe,
     is_orphan,
     is_shard_name,
@@ -295,6 +296,27 @@ class Maintenance:
                 n_shards += index.add(*held)
         n_rows = index.counts()["n_rows"] - n_before
         return Rebuilt(is_new, n_rows, n_shards, n_unknown)
+
+    def shard_names(self) -> list[str]:
+        """Every whole file of rows, entered in the index or not, relative to the folder."""
+        make_private(self.folder, shared=self.shared, file=INDEX_FILE, inner=SHARD_FOLDER)
+        return sorted(file for file in self._files() if file.endswith(SHARD_SUFFIX))
+
+    def read_shard(self, file: str) -> tuple[Shard, dict[str, Any], npt.NDArray[Any]] | None:
+        """What a file of `shard_names` holds, by what it says itself.
+
+        Returns
+        -------
+        shard, settings : Shard, dict
+            As of `featx.store.shards.describe`.
+        rows : ndarray of shape (n_rows, width)
+            Mapped into memory, read-only.
+        None instead, if the file is damaged, or of a featx whose files do not say what they hold.
+        """
+        if (held := describe(self.folder, file)) is None:
+            return None
+        rows = open_shard(self.folder, file, held[0].layout)
+        return None if rows is None else (*held, rows)
 
     def clear(self) -> Pruned:
         """Remove everything, and begin anew if the index is damaged.

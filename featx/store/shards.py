@@ -172,7 +172,8 @@ def write_shard(
     rows : ndarray of shape (n, d), or sequence of n arrays of shape (k_i, w)
         One row for each image, or several under the same type and width.
     producer : mapping, optional
-        What else made the numbers (a device, a batch size), to be recorded with them.
+        What else made the numbers (a device, a batch size), to be recorded with them; the
+        versions of packages, too, unless it names them for rows that are copied.
     settings : mapping, optional
         What the fingerprint was taken of, to be recorded in the file.
 
@@ -203,7 +204,7 @@ def write_shard(
         "starts": tuple(starts),
         "stops": tuple(stops),
         "crcs": tuple(map(row_crc, digests, (array[a:b] for a, b in zip(starts, stops)))),
-        "producer": _versions() | dict(producer or {}),
+        "producer": {**({} if "featx" in (producer or {}) else _versions()), **(producer or {})},
     }
     description = held | {"settings": plain_settings(settings or {})}
     with store_errors(folder):

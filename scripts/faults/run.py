@@ -2,7 +2,7 @@
 
     python scripts/faults/run.py [--short] [--only kills,torn_reads] [--seed N]
 
-Campaigns: kills, torn_reads, mutated_files, interruptions, full_disk. Each says in
+Campaigns: kills, torn_reads, mutated_files, interruptions, full_disk, parts. Each says in
 its module what it does and what counts as a fault. `--short` takes less than 90 seconds, in which
 each campaign goes as far as it comes; without it they take about an hour. A fault is printed with
 the options that repeat its round.
@@ -44,8 +44,9 @@ CAMPAIGNS = {
     "mutated_files": Size(10_000, 1200, 800, 12),
     "interruptions": Size(360, 2400, 6, 14),
     "full_disk": Size(60, 600, 2, 10),
+    "parts": Size(60, 1200, 3, 10),
 }
-"""Rounds are kills, whole reads per format, files, attacks, signals, commands."""
+"""Rounds are kills, whole reads per format, files, attacks, signals, commands, runs."""
 
 WARM = [
     "featx.cli",

@@ -124,3 +124,21 @@ def test_mistyped_store_is_not_made(
         assert run(monkeypatch, command, "--store", str(tmp_path / "stroe")) == 1
         assert f"There is no store in {tmp_path / 'stroe'}." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_merge_says_what_it_copied(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source, target = os.environ["FEATX_STORE"], str(tmp_path / "all")
+    assert run(monkeypatch, "merge", source, "--to", target) == 0
+    copied = f"{target}: 4 rows copied, 0 were present, 0 damaged and left out\n"
+    assert capsys.readouterr().out == copied
+    assert run(monkeypatch, "merge", source, "--to", target, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["n_present"] == 4
+
+
+def test_merge_of_a_store_that_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(monkeypatch, "merge", str(tmp_path / "none"), "--to", "all") == 1
+    assert capsys.readouterr().err == f"featx: There is no store in {tmp_path}/none.\n"

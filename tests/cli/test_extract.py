@@ -194,3 +194,14 @@ def test_a_reading_that_means_nothing_is_one_line(
     assert run(monkeypatch, "extract", "scans", "-e", "color", *options) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert "expected" in line or "must be" in line or "LEVEL,WIDTH" in line
+
+
+def test_a_part_fills_only_the_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = []
+    for part in ("1/2", "2/2"):
+        assert run(monkeypatch, "extract", "images", "-e", "mean_color", "--part", part) == 0
+        counts.append(int(capsys.readouterr().out.split()[0]))
+    assert sum(counts) == 4
+    assert not Path("features.npz").exists()

@@ -224,3 +224,26 @@ def test_names_that_are_too_long_are_refused_first(photos: list[str], tmp_path: 
     for length in (220, 300):
         with pytest.raises(FeatureFileError, match=f"has {length + 4} bytes"):
             extract(photos, "color", output=tmp_path / f"{'x' * length}.npz", store=None)
+
+
+def test_parts_together_are_the_rows_of_one_run(folder: Path) -> None:
+    """A codebook is learned from all images in each part."""
+    extractor = "bovw:orb,n_words=4"
+    rng = np.random.default_rng(0)
+    for path in folder.rglob("[0-9].png"):
+        Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)).save(path)
+    whole = extract(folder, extractor, store=None)
+    rows = {}
+    for number in (1, 2, 3):
+        part = extract(folder, extractor, part=f"{number}/3", store=None)
+        assert part.provenance["part"] == f"{number}/3"
+        rows |= dict(zip(part.paths.tolist(), part.X, strict=True))
+    assert len(rows) == 12
+    np.testing.assert_array_equal([rows[path] for path in whole.paths.tolist()], whole.X)
+
+
+def test_a_part_without_images_is_empty(folder: Path) -> None:
+    listener = Listener()
+    features = extract(folder / "test/blue", "mean_color", part="1/999", progress=listener)
+    assert features.X.shape == (0, 3)
+    assert "part 1/999: 0 of 3 images" in listener.notes

@@ -15,6 +15,7 @@
     ├── NotEnoughMemoryError    a task would not fit into memory (also a MemoryError)
     ├── ResultFileError         a folder of results cannot be read or written
     ├── StoreError              the store on disk refuses or is full (OSError)
+    ├── SchedulerError          a cluster cannot be reached, or loses its workers
     ├── UnsafeFolderError       others could change a folder          .component .reason .cure
     └── BrokenLawError          an extractor fails `check_extractor` (AssertionError)   .broken
 
@@ -134,6 +135,10 @@ class StoreError(FeatxError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class SchedulerError(FeatxError, ConnectionError):
+    """A cluster cannot be reached, or loses its workers."""
 
 
 class UnsafeFolderError(FeatxError):

@@ -49,6 +49,7 @@ SAME_NAME = {"featx.networks.featxnet": "the network's own name; its package doe
 
 NOT_MIRRORED = {
     "test_architecture.py": "the tree as a whole",
+    "test_clusters_page.py": "the commands of docs/clusters.md",
     "test_end_to_end.py": "whole commands on real images",
     "test_init.py": "featx/__init__.py",
     "test_readme.py": "the README's commands",

@@ -10,6 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -58,6 +59,10 @@ class OptionGroup:
             if value is not None and value is not False
         }
 
+    def context(self) -> AbstractContextManager[None]:
+        """What the command runs in."""
+        return nullcontext()
+
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Command with each group of options in its signature replaced by the group's options.
@@ -84,7 +89,10 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
             name: group(**{option: values.pop(option) for option in names})
             for name, (group, names) in groups.items()
         }
-        command(**values, **taken)
+        with ExitStack() as stack:
+            for group in taken.values():
+                stack.enter_context(group.context())
+            command(**values, **taken)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
@@ -449,11 +457,27 @@ class RunOptions(OptionGroup):
     n_jobs: Annotated[
         int | None, typer.Option("-j", "--n-jobs", help="Number of jobs. By default all cores.")
     ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Compute features on a cluster: dask://HOST:PORT or ray://HOST:PORT; dask or ray "
+            "starts one on this machine.",
+        ),
+    ] = None
+
+    def context(self) -> AbstractContextManager[None]:
+        """The cluster that computes features, if one is given."""
+        if self.scheduler is None:
+            return nullcontext()
+        from featx.streaming.schedulers import use_scheduler
+
+        return use_scheduler(self.scheduler)
 
     def given(self) -> dict[str, Any]:
         """Options as the library takes them: ``domains`` where given, ``store``, ``n_jobs``."""
         values = super().given() | {"store": None if self.no_store else self.chosen_store}
-        for flag in ("no_store", "shared_store"):
+        for flag in ("no_store", "shared_store", "scheduler"):
             values.pop(flag, None)
         if self.domains == ["all"]:
             values["domains"] = True

@@ -21,7 +21,8 @@ import stat
 import struct
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeAlias
@@ -210,6 +211,33 @@ def write_shard(
     with store_errors(folder):
         layout = _publish(array, description, folder / file)
     return Shard(file=file, layout=layout, **held)
+
+
+@contextmanager
+def reachable_mark(folder: Path | None) -> Iterator[str | None]:
+    """Name of a file in a store's folder by which workers know that they reach this very folder.
+
+    The file is there for the ``with`` block. Without a folder there is none.
+    """
+    if folder is None:
+        yield None
+        return
+    mark = f"{SHARD_FOLDER}/{_new_name('0' * 32)}{TEMPORARY_SUFFIX}"
+    with store_errors(folder):
+        (folder / SHARD_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / mark).touch(mode=0o600)
+    try:
+        yield mark
+    finally:
+        (folder / mark).unlink(missing_ok=True)
+
+
+def is_reachable(folder: Path | None, mark: str | None) -> bool:
+    """Whether a store's folder is the one that was marked, and not one of the same name elsewhere.
+
+    Without a mark it is: it was not left for another process.
+    """
+    return folder is None or mark is None or (folder / mark).exists()
 
 
 def describe(folder: Path, file: str) -> tuple[Shard, dict[str, Any]] | None:

@@ -111,7 +111,7 @@ def to_shards(
     **speed: str,
 ) -> Chunk:
     """Write a chunk's rows under `folder`, if there is one, and let go of them."""
-    if folder is None:
+    if folder is None or not chunk.blocks:
         return chunk
     speed = {name: str(getattr(producer, name, None)) for name in _RECORDED} | speed
     for layer, rows in chunk.blocks.items():

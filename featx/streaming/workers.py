@@ -8,6 +8,7 @@ names.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ import joblib
 from joblib.parallel import get_active_backend
 
 from featx.data.images import Images
+from featx.errors import SchedulerError
+from featx.store.shards import is_reachable, reachable_mark
 from featx.streaming.chunks import (
     Chunk,
     batches,
@@ -31,8 +34,14 @@ from featx.streaming.chunks import (
     to_shards,
     try_prepare,
 )
+from featx.streaming.schedulers import Cluster, current_cluster, joblib_config
+
+logger = logging.getLogger(__name__)
 
 _CHUNKS_AHEAD = 2
+
+_N_RETRIES = 3
+"""Times in a row that a cluster may lose workers without any images being done."""
 
 _N_PER_CALL = 8
 """Images that a decoding thread takes at a time: each call costs the interpreter's one lock."""
@@ -49,6 +58,47 @@ def run_chunks(
     folder: Path | None = None,
 ) -> Iterator[Chunk]:
     """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
+    run = partial(_run_chunks, producer, images, fingerprints=fingerprints, folder=folder)
+    cluster = current_cluster()
+    yield from run(indices) if cluster is None else _run_on_cluster(cluster, run, indices)
+
+
+def _run_on_cluster(
+    cluster: Cluster, run: Callable[[Sequence[int]], Iterator[Chunk]], indices: Sequence[int]
+) -> Iterator[Chunk]:
+    """Chunks that a cluster computes; what a worker had that died is sent out again."""
+    missing, n_failed = dict.fromkeys(indices), 0
+    while missing:
+        try:
+            with joblib_config(cluster):
+                for chunk in run(list(missing)):
+                    for index in chunk.indices:
+                        del missing[index]
+                    n_failed = 0
+                    yield chunk
+        except cluster.lost as error:
+            n_failed += 1
+            if n_failed > _N_RETRIES:
+                raise SchedulerError(
+                    f"The {cluster.name} cluster has lost its workers {n_failed} times in a "
+                    f"row ({type(error).__name__}); {len(missing):,} of {len(indices):,} images "
+                    "are left. What is stored stays good: see that the workers have enough "
+                    "memory, and run again."
+                ) from error
+            logger.warning(
+                "A worker of the %s cluster was lost; its images are computed again.",
+                cluster.name,
+            )
+
+
+def _run_chunks(
+    producer: Any,
+    images: Images,
+    indices: Sequence[int],
+    fingerprints: Mapping[str, str],
+    folder: Path | None,
+) -> Iterator[Chunk]:
+    """Chunks that this process, or joblib's back end, computes."""
     n_jobs = _n_jobs(producer)
     length = min(chunk_length(producer), -(-len(indices) // n_jobs) or 1)
     run = partial(_in_parallel, n_jobs=n_jobs)
@@ -84,13 +134,21 @@ def _in_tasks(
     folder: Path | None,
     n_jobs: int,
 ) -> Iterator[Chunk]:
-    task = joblib.delayed(work)
-    tasks = (task(producer, images.take(part), part, fingerprints, folder) for part in parts)
+    with reachable_mark(folder) as mark:
+        task = joblib.delayed(partial(work, mark=mark))
+        tasks = (task(producer, images.take(part), part, fingerprints, folder) for part in parts)
+        for chunk in _in_order_of_ending(tasks, n_jobs, is_ordered=folder is None):
+            # A worker that cannot reach the store has returned its rows.
+            yield to_shards(producer, chunk, fingerprints, folder, images.reading)
+
+
+def _in_order_of_ending(tasks: Iterable[Any], n_jobs: int, *, is_ordered: bool) -> Iterator[Chunk]:
+    """Results of joblib's tasks as they come, or in their order."""
     # One task for each worker at a time and no shard waiting for an earlier one: whatever
     # dies, and whoever lives on, one shard of each worker is lost at most.
     start = partial(joblib.Parallel, n_jobs, prefer="threads", batch_size=1, pre_dispatch="n_jobs")
     if get_active_backend(prefer="threads")[0].supports_return_generator:
-        order = "generator" if folder is None else "generator_unordered"
+        order = "generator" if is_ordered else "generator_unordered"
         yield from start(return_as=order)(tasks)
         return
     with start() as parallel:
@@ -118,13 +176,13 @@ class _WatchedTasks:
             self._is_closed = True
             self._changed.wait_for(lambda: not self._n_running)
 
-    def _run(self, *arguments: Any) -> Chunk:
+    def _run(self, *arguments: Any, **named: Any) -> Chunk:
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("The run has ended.")
             self._n_running += 1
         try:
-            return _work(*arguments)
+            return _work(*arguments, **named)
         finally:
             with self._changed:
                 self._n_running -= 1
@@ -197,12 +255,18 @@ def _work(
     indices: list[int],
     fingerprints: Mapping[str, str],
     folder: Path | None,
+    *,
+    mark: str | None = None,
 ) -> Chunk:
-    """All of a chunk's work, in whatever process: decode, extract, write."""
+    """All of a chunk's work, in whatever process: decode, extract, write.
+
+    Rows are returned where the store's folder is out of reach, on another machine.
+    """
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
     chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
-    return to_shards(producer, chunk, fingerprints, folder, images.reading)
+    target = folder if is_reachable(folder, mark) else None
+    return to_shards(producer, chunk, fingerprints, target, images.reading)
 
 
 def run_ahead(

@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +18,11 @@ import numpy as np
 import pytest
 
 from featx.data.images import Images
-from featx.errors import StoreError
+from featx.errors import SchedulerError, StoreError
 from featx.extractors.color import ColorHistogram
 from featx.store.feature_store import FeatureStore
 from featx.streaming.rows import stream_rows
+from featx.streaming.schedulers import Cluster
 from featx.streaming.workers import run_ahead, run_chunks
 from tests.streaming.conftest import InLanes, InParent
 
@@ -119,35 +119,64 @@ def test_results_come_as_soon_as_they_are_there() -> None:
             assert len(seen) <= result + 1
 
 
+class LostError(Exception):
+    """The error of a task whose worker is gone."""
+
+
 @pytest.fixture
-def clusters() -> Iterator[None]:
-    """Back ends of dask and ray, two processes each."""
-    dask = pytest.importorskip("distributed")
-    ray = pytest.importorskip("ray")
-    from ray.util.joblib import register_ray
+def cluster(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the tasks after which a worker is lost; this machine is the cluster."""
+    losses: list[int] = []
+    cluster = Cluster("test", lambda: {"backend": "threading", "n_jobs": 1}, (LostError,))
+    monkeypatch.setattr("featx.streaming.workers.current_cluster", lambda: cluster)
+    extract, n_tasks = ColorHistogram._extract, Counter[str]()
 
-    # Both packages warn of their own dependencies and of busy ports, which are not ours.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        register_ray()
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        with dask.Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
-            yield
-        ray.shutdown()
+    def extract_or_lose(self: Any, batch: Any) -> Any:
+        n_tasks["done"] += 1
+        if n_tasks["done"] in losses:
+            raise LostError
+        return extract(self, batch)
+
+    monkeypatch.setattr(ColorHistogram, "_extract", extract_or_lose)
+    monkeypatch.setattr(ColorHistogram, "batch_length", 2)
+    return losses
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("clusters")
-def test_dask_and_ray_give_the_same_bytes(
-    tmp_path: Path, photos: list[str], expected: np.ndarray
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_images_of_a_lost_worker_are_computed_again(
+    tmp_path: Path, cluster: list[int], photos: list[str], expected: np.ndarray, is_stored: bool
 ) -> None:
-    for backend in ("dask", "ray"):
-        store = FeatureStore(tmp_path / backend)
-        with joblib.parallel_config(backend, n_jobs=2):
-            rows = ColorHistogram(store=store).transform(photos)
-        assert rows.tobytes() == expected.tobytes()
-        assert store.info().n_rows == len(photos)
-        assert store.verify().n_damaged == 0
+    cluster.extend([2, 3, 6])
+    store = FeatureStore(tmp_path / "store") if is_stored else None
+    rows = ColorHistogram(store=store).transform(photos)
+    assert rows.tobytes() == expected.tobytes()
+
+
+def test_a_cluster_that_loses_every_worker_ends_the_run_in_one_line(
+    store: FeatureStore, cluster: list[int], photos: list[str]
+) -> None:
+    cluster.extend(range(3, 100))
+    with pytest.raises(SchedulerError, match=r"lost its workers 4 times in a row.*8 of 12 images"):
+        ColorHistogram(store=store).transform(photos)
+    assert store.info().n_rows == 4
+
+
+def test_rows_come_back_from_workers_that_cannot_reach_the_store(
+    monkeypatch: pytest.MonkeyPatch, store: FeatureStore, photos: list[str], expected: np.ndarray
+) -> None:
+    seen: list[str | None] = []
+
+    def is_reachable(folder: Path | None, mark: str | None) -> bool:
+        assert folder is not None
+        assert mark is not None
+        seen.append(mark)
+        assert (folder / mark).exists()
+        return False
+
+    monkeypatch.setattr("featx.streaming.workers.is_reachable", is_reachable)
+    assert ColorHistogram(store=store).transform(photos).tobytes() == expected.tobytes()
+    assert store.info().n_rows == len(photos)
+    assert not (store.folder / str(seen[0])).exists()
 
 
 def test_a_worker_s_full_disk_is_the_run_s(

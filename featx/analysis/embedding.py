@@ -20,6 +20,7 @@ from featx.analysis.similarity import (
 )
 from featx.errors import ProjectionError
 from featx.features.feature_set import FeatureSet
+from featx.process.phases import phase
 
 METHODS = tuple(LAYOUTS)
 N_NEIGHBORS = 15
@@ -160,6 +161,7 @@ def project(
     return map_spaces({"features": Space(X)}, method, **parameters)[0]
 
 
+@phase("embed")
 def map_spaces(
     spaces: Mapping[str, Space],
     method: str = "umap",

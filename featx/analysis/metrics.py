@@ -21,6 +21,7 @@ from featx.analysis.similarity import (
 from featx.errors import ProjectionError
 from featx.evaluation.scores import bootstrap_interval
 from featx.features.columns import Column, register_columns
+from featx.process.phases import phase
 
 N_NEIGHBORS = 10
 _N_STARTS = 3
@@ -32,6 +33,7 @@ _measures: list[_Measure] = []
 _depth_column = partial(Column, commands=("depth",), has_curve=True)
 
 
+@phase("metrics")
 def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> dict[str, Any]:
     """Every measure of one layer, under the names of the rows of `featx.depth_profile`.
 
@@ -327,6 +329,7 @@ def _intrinsic_dimension(layer: _Layer, _: npt.NDArray[Any]) -> float | None:
 _MIN_RATIOS = 10
 
 
+@phase("metrics")
 def cka_matrix(spaces: Sequence[Space]) -> Values:
     """Linear CKA of each space with each: likeness whatever the rotation and scale [1]_.
 

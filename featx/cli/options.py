@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from featx._lists import parse_integers, parse_names
+from featx.cli.profiling import print_profile
 from featx.errors import ResultFileError, SpecError
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ DATA_HELP = (
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite any existing output.")]
 _DEBUG_FLAG, _DEBUG_VARIABLE = "--debug", "FEATX_DEBUG"
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Print where the time went, and the peak memory.")
+]
 Debug = Annotated[
     bool,
     typer.Option(_DEBUG_FLAG, help="Show the traceback of an error.", envvar=_DEBUG_VARIABLE),
@@ -67,7 +71,7 @@ class OptionGroup:
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Command with each group of options in its signature replaced by the group's options.
 
-    It takes --debug besides, which `is_debug` looks up.
+    It takes --profile, and --debug, which `is_debug` looks up, besides.
     """
     groups: dict[str, tuple[type[OptionGroup], Sequence[str]]] = {}
     parameters: list[inspect.Parameter] = []
@@ -81,15 +85,18 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
         groups[parameter.name] = group, only.names
         parameters += [options[name] for name in only.names]
     kind = inspect.Parameter.KEYWORD_ONLY
+    parameters.append(inspect.Parameter("profile", kind, default=False, annotation=Profile))
     parameters.append(inspect.Parameter("debug", kind, default=False, annotation=Debug))
 
     @wraps(command)
-    def run(*, debug: bool = False, **values: Any) -> None:
+    def run(*, debug: bool = False, profile: bool = False, **values: Any) -> None:
         taken = {
             name: group(**{option: values.pop(option) for option in names})
             for name, (group, names) in groups.items()
         }
         with ExitStack() as stack:
+            if profile:
+                stack.enter_context(print_profile())
             for group in taken.values():
                 stack.enter_context(group.context())
             command(**values, **taken)

@@ -18,6 +18,7 @@ from featx.data.image_dataset import ImageDataset, Strings, name_of
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.listings import Meaning, Source, list_sources
 from featx.errors import DatasetError, did_you_mean
+from featx.process.phases import phase
 
 __all__ = ["ImageDataset", "fold_numbers", "load_dataset", "train_test_indices"]
 
@@ -28,6 +29,7 @@ _SPLITS = ("auto", "none")
 Labels: TypeAlias = Sequence[str] | Strings | npt.NDArray[np.intp]
 
 
+@phase("list images")
 def load_dataset(
     data: Source | Iterable[Source],
     *,

@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from featx.data.images import Images
+from featx.process.phases import phase
 from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import store_base_rows
 
@@ -24,6 +25,7 @@ def must_learn(extractor: Any) -> bool:
     return False
 
 
+@phase("learn codebook")
 def fit_extractor(
     extractor: Any,
     images: Images,

@@ -8,11 +8,13 @@ from typing import Any
 
 from featx.data.images import Images
 from featx.engine.persistence import portable
+from featx.process.phases import phase
 
 _N_TIMED = 64
 _N_ROUNDS = 4
 
 
+@phase("measure cost")
 def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None) -> float:
     """Milliseconds per image from file to features, without any store.
 
@@ -30,6 +32,7 @@ def time_extraction(extractor: Any, images: Images, *, n_jobs: int | None = None
     return _time_quickest(timed.transform, _sample(images))
 
 
+@phase("measure cost")
 def time_prediction(classifier: Any, images: Images) -> float:
     """Milliseconds per image from file to probabilities, as `time_extraction` measures them.
 

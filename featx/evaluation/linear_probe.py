@@ -26,6 +26,7 @@ from featx.evaluation.regularization import StrengthSelection, can_be_held_out, 
 from featx.evaluation.ridge import RidgePath
 from featx.evaluation.row_space import Floats, RowSpace
 from featx.evaluation.solver import Solution, minimize
+from featx.process.phases import phase
 
 _Codes: TypeAlias = npt.NDArray[np.intp]
 _EXACT_BYTES = 2**28
@@ -158,6 +159,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.random_state = random_state
 
+    @phase("train classifier")
     def fit(self, X: Any, y: Any, *, held_out: Any = None, groups: Any = None) -> Self:
         """Choose C and fit.
 

@@ -24,6 +24,7 @@ from featx.evaluation.scores import (
     paired_test,
     resampled_variance,
 )
+from featx.process.phases import phase
 
 Column: TypeAlias = npt.NDArray[Any]
 
@@ -288,6 +289,7 @@ class FittedSplit(NamedTuple):
     seconds: float
 
 
+@phase("train classifier")
 def score_splits(
     X: Any,
     labels: Any,

@@ -17,6 +17,7 @@ from featx.data.manifest_columns import COLUMNS
 from featx.errors import FeatureFileError, ProjectionError, did_you_mean, one_line
 from featx.features.formats import find_format
 from featx.features.formats.content import Content, Matrix
+from featx.process.phases import phase
 
 Strings = npt.NDArray[np.str_]
 
@@ -144,6 +145,7 @@ class FeatureSet:
             groups=None if self.groups is None else self.groups[indices],
         )
 
+    @phase("write files")
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write to a file or folder, replacing atomically what was there.
 

@@ -56,6 +56,7 @@ from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
 from featx.process.memory import require_memory
+from featx.process.phases import phase
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
@@ -304,6 +305,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.bands = bands
         self.max_pixels = max_pixels
 
+    @phase("train network")
     def fit(
         self,
         X: Any,
@@ -357,6 +359,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         self.network_ = self.prepared_.network.to("cpu").eval().requires_grad_(False)
         return self
 
+    @phase("predict", is_shared=True)
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Probability of each class, shape (n_images, n_classes)."""
         check_is_fitted(self, "network_")

@@ -27,9 +27,11 @@ from featx.networks.sources.saved_folder import (
     read_card,
 )
 from featx.networks.weights import file_digest
+from featx.process.phases import phase
 from featx.trust.callables import Trust
 
 
+@phase("write files")
 def save_folder(
     classifier: FineTunedClassifier,
     folder: str | os.PathLike[str],

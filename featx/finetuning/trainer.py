@@ -29,6 +29,7 @@ from featx.finetuning.checkpoints import Checkpointer, KeepEachEpoch, scalars
 from featx.finetuning.freezing import TrainingPlan
 from featx.networks.network_errors import name_network
 from featx.networks.preprocessing import Preprocessing
+from featx.process.phases import phase
 from featx.streaming.progress import ProgressCallback
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -195,6 +196,7 @@ class _Net(ProgressNet, NeuralNetClassifier):
     """The same for classes."""
 
 
+@phase("train network")
 def run_stage(
     stage: Stage,
     staged: StagedNetwork,

@@ -16,6 +16,7 @@ from featx.networks.network import Cache, NetworkConfig
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.saved_folder import FOLDER_FILES
 from featx.networks.weights import split_part
+from featx.process.phases import phase
 from featx.trust.callables import Trust
 
 _N_PLANS_KEPT = 16
@@ -61,6 +62,7 @@ def find_config(
     # A relative name means another folder or file elsewhere.
     key = repr((which, os.fspath(weights), how, os.getcwd()))
 
+    @phase("load network")
     def make() -> tuple[Any, NetworkConfig]:
         source = find_source(named, trust=trust)
         chosen = source.weights(weights)

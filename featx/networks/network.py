@@ -34,6 +34,7 @@ from featx.networks.sources.local import ModuleSource
 from featx.networks.tapping import Traced
 from featx.networks.tracing import record
 from featx.networks.weights import LoadReport, fit_state
+from featx.process.phases import phase
 
 if TYPE_CHECKING:
     from featx.networks.openvino_backend import CompiledNetwork
@@ -106,6 +107,7 @@ class NetworkConfig:
         """The network made ready, from the process's cache where it is there."""
         return _NETWORKS.get(self.key, lambda: Network(self))
 
+    @phase("trace network")
     def _record(self) -> LayerTable:
         skeleton = _skeleton(self.source, self.weights)
         n_values = sum(parameter.numel() for parameter in skeleton.parameters())
@@ -162,6 +164,7 @@ class Network:
         Forward passes so far.
     """
 
+    @phase("load network")
     def __init__(self, plan: NetworkConfig) -> None:
         check_precision(plan.precision, plan.device)
         self.plan = plan
@@ -330,6 +333,7 @@ class Network:
             logger.info("%s is tapped by hooks (%s)", self.plan.source.name, reason)
             return HookedNetwork(self.module, taps)
 
+    @phase("trace network")
     def _cut(self, taps: Sequence[Tap]) -> nn.Module:
         """The network's graph cut after the deepest tap, and compared with the network."""
         if self._traced is None:

@@ -14,6 +14,7 @@ from featx._imports import load_openvino
 from featx.errors import ModelError
 from featx.networks.pooling import Tap
 from featx.networks.preprocessing import Preprocessing
+from featx.process.phases import phase
 
 Array = npt.NDArray[Any]
 
@@ -110,6 +111,7 @@ class CompiledNetwork:
         return steps.build()
 
 
+@phase("compile network")
 def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: Array) -> Any:
     """Compiled network whose rows of `pixels` have been checked against torch's.
 

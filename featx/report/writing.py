@@ -10,6 +10,7 @@ from pathlib import Path
 from featx._files import atomic_write
 from featx.errors import ResultFileError
 from featx.features.results import RESULTS_FILE, Result
+from featx.process.phases import phase
 from featx.report.page import render_page
 from featx.report.thumbnails import Thumbnails, thumbnails_of
 
@@ -17,6 +18,7 @@ _REPORT_FILE = "report.html"
 _FIGURES_FOLDER = "figures"
 
 
+@phase("figures and report")
 def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> Path:
     """Write a page on some results, and the results themselves, into a folder.
 
@@ -64,6 +66,7 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     return page
 
 
+@phase("figures and report")
 def write_page(
     results: Sequence[Result],
     file: str | os.PathLike[str],

@@ -25,6 +25,7 @@ import platformdirs
 
 from featx.data.images import Images
 from featx.errors import DamagedRowWarning, ImageError, StoreError, UnstoredRowsWarning
+from featx.process.phases import phase
 from featx.store.index import INDEX_FILE, Entry, Identity
 from featx.store.maintenance import Maintenance, is_good
 from featx.store.private_folder import make_private, store_errors
@@ -96,6 +97,7 @@ class FeatureStore(Maintenance):
         shared = ", shared=True" if self.shared else ""
         return f"FeatureStore({str(self.folder)!r}{shared})"
 
+    @phase("hash files")
     def digests(self, images: Images) -> list[str | ImageError]:
         """Digest of each image's content, or the error of one that cannot be read.
 
@@ -119,6 +121,7 @@ class FeatureStore(Maintenance):
         readable = (shard.layout.width for shard in shards if self._open(shard) is not None)
         return next(readable, None)
 
+    @phase("read rows")
     def fill(
         self,
         fingerprint: str,
@@ -192,6 +195,7 @@ class FeatureStore(Maintenance):
                 damaged.add(entry)
         self._drop_damaged(damaged)
 
+    @phase("write rows")
     def commit(self, shard: Shard, settings: dict[str, Any]) -> None:
         """Enter a written shard into the index, at once and as a whole.
 

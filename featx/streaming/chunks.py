@@ -14,6 +14,7 @@ from featx.data.decode_budget import decoding
 from featx.data.images import Images
 from featx.data.reading import Reading
 from featx.errors import ImageError
+from featx.process.phases import phase
 from featx.store.shards import Shard, write_shard
 
 _RECORDED = ("device", "backend", "batch_size", "n_jobs")
@@ -36,6 +37,7 @@ class Chunk:
         return [index for index in self.indices if index not in self.failures]
 
 
+@phase("decode")
 def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
     """Digest, if it is wanted, and prepared image, or the error where it failed."""
     try:
@@ -82,6 +84,7 @@ def row_fingerprint(producer: Any, layer: str, reading: Reading) -> str:
     return fingerprint(row_settings(producer, layer, reading))
 
 
+@phase("extract")
 def extract_chunk(
     extract: Callable[..., Mapping[str, Any]],
     indices: list[int],
@@ -102,6 +105,7 @@ def extract_chunk(
     return chunk
 
 
+@phase("write rows")
 def to_shards(
     producer: Any,
     chunk: Chunk,

@@ -30,6 +30,7 @@ from featx.errors import (
     NonFiniteRowsWarning,
     UnstoredRowsWarning,
 )
+from featx.process.phases import phase
 from featx.store.feature_store import FeatureStore, open_usable_store
 from featx.streaming.chunks import (
     Chunk,
@@ -68,6 +69,7 @@ class Rows:
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
+@phase("extract", is_shared=True)
 def stream_rows(
     extractor: Any,
     images: Images,
@@ -122,6 +124,7 @@ def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
     return _Run(store, images, ProgressCallback()).inputs(_Stage(base, images.reading))
 
 
+@phase("extract", is_shared=True)
 def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) -> None:
     """Make the rows of the base, watched, where `extractor` has a base and a store.
 

@@ -134,7 +134,13 @@ def test_a_group_is_expanded_in_its_place_and_arrives_as_one_object() -> None:
 
     command.__annotations__ |= {"pair": Annotated[Pair, options.Only("second", "third")]}
     expanded = options.expand_groups(command)
-    assert list(inspect.signature(expanded).parameters) == ["second", "third", "last", "debug"]
+    assert list(inspect.signature(expanded).parameters) == [
+        "second",
+        "third",
+        "last",
+        "profile",
+        "debug",
+    ]
     expanded(second=0, third=False, last=3)
     assert got == [Pair(second=0), 3]
     assert got[0].given() == {"second": 0}

@@ -43,7 +43,7 @@ Row = Mapping[str, Any]
 
 @dataclass
 class Story:
-    """What a demonstration found.
+    """Results of a demonstration.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Story:
     report : Path
         The page to open.
     sentences : list of str
-        Everything that was told, headings included.
+        Everything that was printed, including headings.
     """
 
     results: list[Result]
@@ -73,7 +73,7 @@ def tell_story(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Story:
-    """Extract, compare, look at depth, and write a report, saying what is done and what came out.
+    """Extract and compare features, profile layers and write a report, with a comment on each step.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ def tell_story(
     report : path, default="featx-demo"
         Folder for the report.
     max_images : int or None, default=500
-        At most so many images, of all classes alike, so that it does not take long.
+        Maximum number of images, drawn evenly from all classes.
     store : path, FeatureStore or None, default="default"
     random_state : int, default=0
     tell : callable, optional
-        Given each sentence as soon as it is known.
+        Called with each sentence.
     progress : ProgressCallback, optional
     **parameters
         Passed to the extractors: ``n_jobs``, ``device``.
@@ -102,11 +102,11 @@ def tell_story(
     DatasetError
         If there are no images or no classes.
     """
-    told: list[str] = []
+    printed: list[str] = []
 
     def say(*sentences: str) -> None:
         for sentence in sentences:
-            told.append(sentence)
+            printed.append(sentence)
             if tell is not None:
                 tell(sentence)
 
@@ -138,7 +138,7 @@ def tell_story(
     page = write_report([compared, profile], report)
     say("5. The report", f"Open {page} in a browser: tables, curves and linked embeddings.")
     say("6. Your own images", *_next_commands(dataset, model, early, late))
-    return Story([compared, profile], page, told)
+    return Story([compared, profile], page, printed)
 
 
 def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
@@ -173,7 +173,7 @@ def _choose_words(images: Images) -> tuple[str, str]:
     spec, reason : str
     """
     side, n_points = _middle_side(images), _count_points(images)
-    found = f"SURF finds {n_points:.1f} key points per image"
+    density = f"SURF finds {n_points:.1f} key points per image"
     if side is not None and side < _SMALL_PX:
         there = ""
         if _SAMPLES.is_dir():
@@ -183,12 +183,12 @@ def _choose_words(images: Images) -> tuple[str, str]:
             )
             there += "come with featx"
         return "bovw:dense_sift,n_words=100,image_size=64", (
-            f"Images of {side} px have few key points: {found}{there}. So SIFT is computed on a "
+            f"Images of {side} px have few key points: {density}{there}. So SIFT is computed on a "
             "grid instead."
         )
     return (
         "bovw:surf,n_words=100",
-        f"{found}; a bag of 100 SURF words represents hand-crafted features.",
+        f"{density}; a bag of 100 SURF words represents hand-crafted features.",
     )
 
 
@@ -199,8 +199,8 @@ def _count_points(images: Images) -> float:
     )
     side = _middle_side(few) or _SMALL_PX
     detector = make_extractor("bovw:surf", image_size=max(16, side), n_words=2, on_error="nan")
-    found = [len(item) for item in stream_inputs(detector, few) if isinstance(item, np.ndarray)]
-    return float(np.mean(found)) if found else 0.0
+    counts = [len(item) for item in stream_inputs(detector, few) if isinstance(item, np.ndarray)]
+    return float(np.mean(counts)) if counts else 0.0
 
 
 def _describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
@@ -213,19 +213,21 @@ def _describe_table(rows: Sequence[Row], labels: Any) -> list[str]:
     labels : array of str
         Of the images.
     """
-    asked = [row for row in rows if not row["is_control"]]
-    layers = [row for row in asked if row["layer"]]
-    hand = next(row for row in asked if not row["layer"])
+    features = [row for row in rows if not row["is_control"]]
+    layers = [row for row in features if row["layer"]]
+    hand = next(row for row in features if not row["layer"])
     random_weights = next((row for row in rows if row["spec"].endswith("weights=random")), None)
-    said = [_against(layers[0], f"the network's layer {layers[0]['layer']}", hand, hand["spec"])]
+    sentences = [
+        _against(layers[0], f"the network's layer {layers[0]['layer']}", hand, hand["spec"])
+    ]
     if len(layers) > 1:
         better, worse = layers[0], layers[-1]
         names = [f"layer {row['layer']}" for row in (better, worse)]
-        said.append(_against(better, names[0], worse, names[1]))
+        sentences.append(_against(better, names[0], worse, names[1]))
     if random_weights is not None:
         names = ["the trained network", "the network with random weights"]
-        said.append(_against(layers[0], names[0], random_weights, names[1]))
-    return [*said, _chance(rows, labels)]
+        sentences.append(_against(layers[0], names[0], random_weights, names[1]))
+    return [*sentences, _chance(rows, labels)]
 
 
 def _against(first: Row, first_name: str, second: Row, second_name: str) -> str:
@@ -294,7 +296,7 @@ def _extracted(
     n_failed = len(features.failures)
     first, again = seconds
     widths = ", ".join(f"{b - a} features at {name}" for name, (a, b) in features.blocks.items())
-    said = [
+    sentences = [
         f"{model} gives {widths}, averaged over positions: {first:.2f} s for {len(features):,} "
         "images.",
         f"Again, from the store: {again:.2f} s, {first / again:.0f} times as fast."
@@ -302,13 +304,13 @@ def _extracted(
         else f"Again: {again:.2f} s; the features were already in the store.",
     ]
     if n_failed:
-        said.append(f"{n_failed} images could not be read and were skipped.")
-    return said
+        sentences.append(f"{n_failed} images could not be read and were skipped.")
+    return sentences
 
 
 def _spec(model: str, layer: str, weights: str) -> str:
-    given = "" if weights == "default" else f",weights={weights}"
-    return f"cnn:{model}:{layer},pooling=gap{given}"
+    suffix = "" if weights == "default" else f",weights={weights}"
+    return f"cnn:{model}:{layer},pooling=gap{suffix}"
 
 
 def _middle_side(images: Images) -> int | None:

@@ -114,9 +114,9 @@ def main() -> None:
 
 
 def _fail(error: BaseException) -> int:
-    """Exit code of a command that raised `error`, once a line has said why."""
+    """Print the line for an error; the exit code."""
     if isinstance(error, BrokenPipeError):
-        # The reader has gone: nothing is left to say, and flushing at exit must not fail.
+        # Nobody reads stdout any more, and flushing it at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     print(f"featx: {visible(_line(error))}", file=sys.stderr)
@@ -124,7 +124,7 @@ def _fail(error: BaseException) -> int:
 
 
 def _line(error: BaseException) -> str:
-    """What the user is told of an error."""
+    """The line that is printed for an error."""
     if isinstance(error, FeatxError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):  # Where no signal handler of ours is at work.
@@ -134,8 +134,8 @@ def _line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror[0].lower() + error.strerror[1:]
         return reason if error.filename is None else f"{error.filename}: {reason}"
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = "".join(f" in {os.path.basename(it.filename)}:{it.lineno}" for it in place)
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" in {os.path.basename(it.filename)}:{it.lineno}" for it in frames)
     return (
         f"unexpected {type(error).__name__}{where}: {one_line(error)}; please report this, with "
         "the traceback that --debug shows"

@@ -28,6 +28,12 @@ def advise_command(
     from featx.finetuning.layer_advice import advise
 
     with reporting(quiet=printed.quiet) as reporter:
-        result = advise(data, **network.given(), **rules.given(), **run.given(), progress=reporter)
+        result = advise(
+            data,
+            **network.to_parameters(),
+            **rules.to_parameters(),
+            **run.to_parameters(),
+            progress=reporter,
+        )
     print_result(result, report=printed.report, **printed.formats)
     conclude(result, strict=printed.strict)

@@ -47,8 +47,8 @@ def augment_command(
         images,
         chosen,
         flip=not augmentation.no_flip,
-        **network.given(),
-        **rules.given(),
+        **network.to_parameters(),
+        **rules.to_parameters(),
         **reading.reading(),
         **views,
     )

@@ -25,7 +25,7 @@ app = typer.Typer(help="Inspect and maintain the feature store.", no_args_is_hel
 @app.command("info")
 @options.expand_groups
 def _info_command(run: options.Cache, printed: options.Json) -> None:
-    """Where the store is and how much is in it."""
+    """Show where the store is and how much it holds."""
     info = asdict(_open(run).info())
     if printed.as_json:
         print_json("cache info", [info])
@@ -38,7 +38,7 @@ def _info_command(run: options.Cache, printed: options.Json) -> None:
 @app.command("ls")
 @options.expand_groups
 def _ls_command(run: options.Cache, printed: options.Json) -> None:
-    """Every extractor setting (and layer) that has rows, the last used first."""
+    """List the extractor settings (and layers) that have rows, most recently used first."""
     settings = _open(run).ls()
     if printed.as_json:
         print_json("cache ls", [asdict(setting) for setting in settings])
@@ -51,12 +51,12 @@ def _ls_command(run: options.Cache, printed: options.Json) -> None:
 @app.command("verify")
 @options.expand_groups
 def _verify_command(run: options.Cache, printed: options.Json) -> None:
-    """Read every row and drop those that are damaged, to be computed when next wanted."""
-    found = _open(run).verify()
+    """Check every row and drop damaged ones, which are computed again when needed."""
+    verified = _open(run).verify()
     if printed.as_json:
-        print_json("cache verify", [asdict(found)])
+        print_json("cache verify", [asdict(verified)])
     else:
-        print(f"{found.n_rows:,} rows read, {found.n_damaged:,} damaged and dropped")
+        print(f"{verified.n_rows:,} rows read, {verified.n_damaged:,} damaged and dropped")
 
 
 @app.command("prune")
@@ -76,7 +76,7 @@ def _prune_command(
     ] = None,
     printed: options.Json,
 ) -> None:
-    """Remove what killed runs and older versions left behind, and what is asked for."""
+    """Remove leftovers of killed runs and older versions, and old features by option."""
     from featx.trust.machine_code import prune_machine_code
 
     max_bytes = None if max_size is None else _bytes(max_size)
@@ -92,16 +92,16 @@ def _prune_command(
 @app.command("rebuild")
 @options.expand_groups
 def _rebuild_command(run: options.Cache, printed: options.Json) -> None:
-    """Make a lost or damaged index anew from what the files of rows say; nothing is computed."""
-    found = _open(run).rebuild()
+    """Recreate a lost or damaged index from the files of rows; nothing is computed."""
+    rebuilt = _open(run).rebuild()
     if printed.as_json:
-        print_json("cache rebuild", [asdict(found)])
+        print_json("cache rebuild", [asdict(rebuilt)])
         return
-    index = "A new index" if found.is_new else "The index is whole"
-    print(f"{index}: {found.n_rows:,} rows entered (files read: {found.n_shards:,})")
-    if found.n_unknown:
+    index = "New index" if rebuilt.is_new else "The index is intact"
+    print(f"{index}: {rebuilt.n_rows:,} rows added (files read: {rebuilt.n_shards:,})")
+    if rebuilt.n_unknown:
         print(
-            f"Files left alone, as they are damaged or of an earlier featx: {found.n_unknown:,}",
+            f"Files skipped (damaged, or written by an earlier version): {rebuilt.n_unknown:,}",
             file=sys.stderr,
         )
 
@@ -181,7 +181,7 @@ def _report(name: str, act: Callable[[], Any], printed: options.PrintOptions) ->
 
 
 def _listed(setting: StoredSetting) -> dict[str, Any]:
-    """One line of the listing."""
+    """Row of the listing."""
     return {
         "extractor": setting.extractor,
         "setting": _described(setting.settings),
@@ -194,7 +194,7 @@ def _listed(setting: StoredSetting) -> dict[str, Any]:
 
 
 def _described(settings: dict[str, Any]) -> str:
-    """What tells a setting from others, in one short text."""
+    """Short description of a setting: its layer and parameters."""
     parameters = settings.get("parameters", {})
     parts = {key: settings[key] for key in ("model", "layer", "node") if key in settings}
     text = " ".join(f"{key}={value}" for key, value in (parts | parameters).items())
@@ -206,10 +206,12 @@ def _counted(value: Any) -> str:
 
 
 def _bytes(text: str) -> int:
-    """Number of bytes that ``20G``, ``500 MB`` or ``1000`` means."""
+    """Number of bytes of a text such as ``20G``, ``500 MB`` or ``1000``."""
     number = text.upper().replace(" ", "").removesuffix("B").replace("K", "k")
     unit = number[-1:] if number[-1:] in _UNITS and not number[-1:].isdigit() else ""
     try:
         return int(float(number.removesuffix(unit)) * _UNITS[unit])
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no size; expected such as 500M or 20G.") from error
+        raise typer.BadParameter(
+            f"{text!r} is not a size; expected for example 500M or 20G."
+        ) from error

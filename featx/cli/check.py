@@ -58,9 +58,9 @@ def check_command(
             write=write,
             force=force,
             progress=reporter,
-            **network.given(),
-            **rules.given(),
-            **run.given(),
+            **network.to_parameters(),
+            **rules.to_parameters(),
+            **run.to_parameters(),
         )
     formats = printed.formats
     is_for_programs = any(formats[name] for name in ("as_json", "as_csv", "safe_csv"))

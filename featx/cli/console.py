@@ -1,4 +1,4 @@
-"""What every command prints with: results on stdout, progress and notes on stderr."""
+"""Printing of all commands: results on stdout, progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STRICT_EXIT = 3
 
 
 def print_json(command: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """One JSON object on stdout: the command, the version, the rows and what else there is."""
+    """Print one JSON object on stdout: the command, the version, the rows and anything else."""
     body = {"command": command, "version": __version__, **more, "rows": list(rows)}
     print(json.dumps(body, indent=2, ensure_ascii=False, default=str))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
-    """Rows as aligned columns on stdout; the columns named in `right` stand to the right."""
+    """Print rows as aligned columns on stdout; the columns named in `right` are right-aligned."""
     if not rows:
         return
     names = list(rows[0])
@@ -48,7 +48,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) ->
 
 
 def print_failures(failures: Sequence[tuple[str, str]]) -> None:
-    """Images that could not be read, the first few by name, on stderr."""
+    """Print how many images could not be read, and the first few of them, on stderr."""
     if not failures:
         return
     n = len(failures)
@@ -75,7 +75,7 @@ def in_bytes(n_bytes: float) -> str:
 
 
 class Reporter(ProgressCallback):
-    """A progress callback that prints the plan as one line, and draws progress on a terminal.
+    """Progress callback that prints one line per extractor, and a bar on a terminal.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Reporter(ProgressCallback):
         self.n_cached: list[int] = []
 
     def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
-        """Keep what the next extractor makes."""
+        """Remember the names and columns of the next extractor."""
         self._names, self._widths = names, widths
 
     def note(self, text: str) -> None:
@@ -127,14 +127,14 @@ class Reporter(ProgressCallback):
 def reporting(*, quiet: bool) -> Iterator[Reporter]:
     """A `Reporter` whose progress bar lives while the block runs; none off a terminal.
 
-    Warnings become notes, each once; those of featx are told when it is quiet, too.
+    Warnings become notes, each printed once; those of featx are printed even if `quiet`.
     """
     reporter = Reporter(quiet=quiet)
-    told: set[str] = set()
+    printed: set[str] = set()
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:
-        if str(message) not in told:
-            told.add(str(message))
+        if str(message) not in printed:
+            printed.add(str(message))
             speaker = Reporter() if isinstance(message, FeatxWarning) else reporter
             speaker.note(f"note: {message}")
 

@@ -50,9 +50,9 @@ def demo_command(
             max_images=None if all_images else N_IMAGES,
             tell=_print,
             progress=silent,
-            **({"model": "squeezenet1_0"} if online else {}) | network.given(),
-            **printed.given(),
-            **run.given(),
+            **({"model": "squeezenet1_0"} if online else {}) | network.to_parameters(),
+            **printed.to_parameters(),
+            **run.to_parameters(),
         )
 
 

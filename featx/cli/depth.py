@@ -41,7 +41,7 @@ def depth_command(
 ) -> None:
     """Measure accuracy and clusters at each layer.
 
-    By default there is one layer for each step of the network (--layer all), pooled by gap.
+    By default one layer per block of the network (--layer all), with global average pooling.
 
     \b
     featx depth photos/ --report out/
@@ -49,20 +49,20 @@ def depth_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     from featx.analysis.depth import depth_profile
 
-    given = network.given()
-    if "layer" in given:
-        given["layers"] = given.pop("layer")
+    parameters = network.to_parameters()
+    if "layer" in parameters:
+        parameters["layers"] = parameters.pop("layer")
     if maps:
-        given["maps"] = maps
+        parameters["maps"] = maps
     with reporting(quiet=printed.quiet) as reporter:
         result = depth_profile(
             data,
             has_controls=not no_controls,
             progress=reporter,
-            **given,
-            **rules.given(),
-            **embedding.given(),
-            **run.given(),
+            **parameters,
+            **rules.to_parameters(),
+            **embedding.to_parameters(),
+            **run.to_parameters(),
         )
     print_result(result, report=printed.report, **printed.formats)
     conclude(result, strict=printed.strict)

@@ -26,7 +26,7 @@ _DEFAULT_OUTPUT = "features.npz"
 
 @dataclass(frozen=True)
 class ExtractOptions(options.OptionGroup):
-    """How features are computed, where only extraction has a say."""
+    """How features are computed; options of extraction alone."""
 
     resize: Annotated[
         str | None,
@@ -81,7 +81,7 @@ def extract_command(
 ) -> None:
     """Extract features of images into a file.
 
-    Features are kept in the store: the next run computes only those of new or changed images.
+    Features are stored: the next run computes only those of new or changed images.
 
     \b
     featx extract photos/ --layer pool1,fc7
@@ -98,21 +98,21 @@ def extract_command(
     with reporting(quiet=printed.quiet) as reporter:
         if not images:
             reporter.note("No images named: the built-in digits of scikit-learn.")
-        found = extract(
+        extracted = extract(
             images or "digits",
             features.extractor,
             output=path,
             force=force,
             collect=path is not None,
             progress=reporter,
-            **features.given(),
-            **extraction.given(),
-            **run.given(),
+            **features.to_parameters(),
+            **extraction.to_parameters(),
+            **run.to_parameters(),
         )
     seconds = time.perf_counter() - started
-    _print(found, path, seconds, as_json=printed.as_json)
-    print_failures(found.failures)
-    if printed.strict and found.failures:
+    _print(extracted, path, seconds, as_json=printed.as_json)
+    print_failures(extracted.failures)
+    if printed.strict and extracted.failures:
         raise typer.Exit(STRICT_EXIT)
 
 

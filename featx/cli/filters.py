@@ -68,8 +68,8 @@ def filters_command(
             data or None,
             channels=channels,
             progress=reporter,
-            **network.given() | {"layer": layer},
-            **run.given(),
+            **network.to_parameters() | {"layer": layer},
+            **run.to_parameters(),
         )
     save_figure(figure, file, [file.suffix.lower()[1:]])
     if printed.as_json:

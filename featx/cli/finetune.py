@@ -91,9 +91,9 @@ class FineTuneOptions(options.OptionGroup):
         ),
     ] = None
 
-    def given(self) -> dict[str, Any]:
+    def to_parameters(self) -> dict[str, Any]:
         """Options that were given, under the names of `FineTunedClassifier`."""
-        values = super().given()
+        values = super().to_parameters()
         if "train_from" in values:
             values["train"] = values.pop("train_from")
         if "rate" in values:
@@ -167,7 +167,7 @@ def finetune_command(
     if tuning.train and tuning.train_from:
         raise typer.BadParameter("--train and --train-from say the same; give one.")
     options.take_single("--train-per-class", rules.train_per_class)
-    parameters = network.given() | tuning.given() | training.given()
+    parameters = network.to_parameters() | tuning.to_parameters() | training.to_parameters()
     if preset := options.take_single("--augment", augmentation.augment):
         parameters["augment"] = preset
     if augmentation.no_flip:
@@ -175,7 +175,7 @@ def finetune_command(
     if summary:
         from featx.finetuning.experiment import summarize_training
 
-        known = run.given()
+        known = run.to_parameters()
         parameters |= {key: known[key] for key in ("domains", "splits") if key in known}
         stages = summarize_training(data, compare=comparison.compare, **parameters)
         _print_stages(stages, as_json=printed.as_json)
@@ -190,9 +190,9 @@ def finetune_command(
             force=force,
             progress=reporter,
             **parameters,
-            **comparison.given(),
-            **rules.given(),
-            **run.given(),
+            **comparison.to_parameters(),
+            **rules.to_parameters(),
+            **run.to_parameters(),
         )
     print_result(result, report=printed.report, **printed.formats)
     conclude(result, strict=printed.strict)

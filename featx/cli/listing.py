@@ -23,7 +23,7 @@ def layers_command(
     """List the layers of a network."""
     from featx.networks.configs import list_layers
 
-    layers = list_layers(model, **network.given())
+    layers = list_layers(model, **network.to_parameters())
     total = max((layer.macs for layer in layers), default=0) or 1
     rows = [
         {

@@ -1,7 +1,7 @@
-"""Options that several commands share, each declared once, in groups that a command takes whole.
+"""Options that several commands share, each declared once, in groups.
 
-A command names a group as a parameter and gets it as one object; `expand_groups` writes the group's
-options into the command's signature, where typer reads them.
+A command has a group as one parameter; `expand_groups` writes the options of the group into the
+command's signature, where typer reads them.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Only:
 
 @dataclass(frozen=True)
 class OptionGroup:
-    """Options that a command gets as one object: a field for each, annotated as typer wants it."""
+    """Options that a command gets as one object; each field is annotated as typer expects."""
 
-    def given(self) -> dict[str, Any]:
-        """Options that were given, under the names that the library has for them."""
+    def to_parameters(self) -> dict[str, Any]:
+        """Options that were set, under the names of the library's parameters."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: value
@@ -64,7 +64,7 @@ class OptionGroup:
         }
 
     def context(self) -> AbstractContextManager[None]:
-        """What the command runs in."""
+        """Context manager that the command runs in."""
         return nullcontext()
 
 
@@ -106,7 +106,7 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def is_debug() -> bool:
-    """Whether the traceback of an error is to be shown, also of one met before options are read."""
+    """Whether to show the traceback of an error, also of errors before options are parsed."""
     return _DEBUG_FLAG in sys.argv or os.environ.get(_DEBUG_VARIABLE, "") not in ("", "0")
 
 
@@ -124,18 +124,18 @@ def _parameters_of(group: type[OptionGroup]) -> list[inspect.Parameter]:
 
 
 def name_list(*flags: str, **details: Any) -> Any:
-    """Option for names: it repeats, and takes several with commas between them."""
+    """Option for names, which may be repeated or separated by commas."""
     return typer.Option(*flags, parser=_strict(parse_names), callback=_joined, **details)
 
 
 def integer_list(*flags: str, minimum: int = 0, **details: Any) -> Any:
-    """Option for whole numbers: it repeats, and takes several with commas between them."""
+    """Option for integers, which may be repeated or separated by commas."""
     parser = _strict(lambda text: parse_integers(text, minimum=minimum))
     return typer.Option(*flags, parser=parser, callback=_joined, **details)
 
 
 def _strict(parse: Callable[[str], list[Value]]) -> Callable[[str], list[Value]]:
-    """Parser whose errors are those of a command line."""
+    """Parser whose errors are usage errors."""
 
     def parsed(text: str) -> list[Value]:
         try:
@@ -151,7 +151,7 @@ def _joined(lists: list[list[Any]] | None) -> list[Any] | None:
 
 
 def take_single(flag: str, values: Sequence[Value] | None) -> Value | None:
-    """The value of a list option where a command takes one at most.
+    """Value of a list option of which a command takes at most one.
 
     Raises
     ------
@@ -251,9 +251,11 @@ class FeatureOptions(OptionGroup):
         ),
     ] = None
 
-    def given(self) -> dict[str, Any]:
-        """Options of the network that were given; extractors are an argument of their own."""
-        values = {name: value for name, value in super().given().items() if name != "extractor"}
+    def to_parameters(self) -> dict[str, Any]:
+        """Options of the network that were set; extractors are a separate argument."""
+        values = {
+            name: value for name, value in super().to_parameters().items() if name != "extractor"
+        }
         if n_blocks := values.pop("last_blocks", None):
             values["layer"] = [*values.get("layer", ()), f"last{n_blocks}"]
         return values
@@ -327,9 +329,9 @@ class ProtocolOptions(OptionGroup):
         typer.Option(help="Random seed; the first one if there are several repetitions."),
     ] = None
 
-    def given(self) -> dict[str, Any]:
-        """Options that were given; one number of training images is not a list."""
-        values = super().given()
+    def to_parameters(self) -> dict[str, Any]:
+        """Options that were set; a single number of training images is not a list."""
+        values = super().to_parameters()
         if len(sizes := values.get("train_per_class", ())) == 1:
             values["train_per_class"] = sizes[0]
         if self.groups == "none":
@@ -481,9 +483,9 @@ class RunOptions(OptionGroup):
 
         return use_scheduler(self.scheduler)
 
-    def given(self) -> dict[str, Any]:
-        """Options as the library takes them: ``domains`` where given, ``store``, ``n_jobs``."""
-        values = super().given() | {"store": None if self.no_store else self.chosen_store}
+    def to_parameters(self) -> dict[str, Any]:
+        """Options that were set, and the store."""
+        values = super().to_parameters() | {"store": None if self.no_store else self.chosen_store}
         for flag in ("no_store", "shared_store", "scheduler"):
             values.pop(flag, None)
         if self.domains == ["all"]:
@@ -491,7 +493,7 @@ class RunOptions(OptionGroup):
         return values
 
     def reading(self) -> dict[str, Any]:
-        """Options that were given of how images are read."""
+        """Options of reading images that were set."""
         names = ("value_range", "window", "pages", "bands", "max_pixels")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 

@@ -81,20 +81,20 @@ def _autoencoder_command(
     with reporting(quiet=printed.quiet) as reporter:
         if not images:
             reporter.note("No images named: MNIST.")
-        found = pretrain(
+        encoder = pretrain(
             images or "torchvision:MNIST",
             output=output,
             progress=reporter,
-            **autoencoder.given(),
-            **network.given(),
-            **training.given(),
-            **rules.given(),
+            **autoencoder.to_parameters(),
+            **network.to_parameters(),
+            **training.to_parameters(),
+            **rules.to_parameters(),
             **reading.reading(),
         )
     file, image = files_of(output)
     if printed.as_json:
-        print_json("pretrain", found.history, weights=str(file), image=str(image))
+        print_json("pretrain", encoder.history, weights=str(file), image=str(image))
         return
-    last = found.history[-1]
+    last = encoder.history[-1]
     print(f"{file}: loss {last['train_loss']:.4f}, on images left out {last['valid_loss']:.4f}")
-    print(f"{image}: images left out, above what was made of them")
+    print(f"{image}: held-out images (top) and their reconstructions (bottom)")

@@ -50,7 +50,7 @@ def compare_command(
         from featx.finetuning.experiment import parse_networks
 
         names = ("device", "trust")
-        known = {name: value for name, value in features.given().items() if name in names}
+        known = {name: value for name, value in features.to_parameters().items() if name in names}
         if rules.class_weight:
             known["class_weight"] = rules.class_weight
         networks = parse_networks(finetune, rules.random_state or 0, **known)
@@ -60,9 +60,9 @@ def compare_command(
             features.extractor,
             finetune=networks,
             progress=reporter,
-            **features.given(),
-            **rules.given(),
-            **run.given(),
+            **features.to_parameters(),
+            **rules.to_parameters(),
+            **run.to_parameters(),
         )
     print_result(result, report=printed.report, **printed.formats)
     conclude(result, strict=printed.strict)
@@ -99,9 +99,9 @@ def probe_command(
             features.extractor,
             save=save,
             progress=reporter,
-            **features.given(),
-            **rules.given(),
-            **run.given(),
+            **features.to_parameters(),
+            **rules.to_parameters(),
+            **run.to_parameters(),
         )
     print_result(result, report=printed.report, **printed.formats)
     if not any(printed.formats.values()):
@@ -138,7 +138,9 @@ def predict_command(
     from featx.evaluation.prediction import predict
 
     with reporting(quiet=printed.quiet) as reporter:
-        result = predict(model, images, progress=reporter, **network.given(), **run.given())
+        result = predict(
+            model, images, progress=reporter, **network.to_parameters(), **run.to_parameters()
+        )
     print_result(result, **printed.formats)
     conclude(result, strict=printed.strict)
 

@@ -14,7 +14,7 @@ _LEAST_SHARE = 0.005
 
 @contextmanager
 def print_profile() -> Iterator[None]:
-    """Print the phases of the block on stderr, and what came before it, when it is left."""
+    """Print how long each phase of the block took, and the start before it, on stderr."""
     from featx.process.phases import profile
 
     start = _start_s()

@@ -65,10 +65,10 @@ def transfer_command(
             data,
             features.extractor,
             progress=reporter,
-            **features.given(),
-            **sampling.given(),
-            **rules.given(),
-            **run.given(),
+            **features.to_parameters(),
+            **sampling.to_parameters(),
+            **rules.to_parameters(),
+            **run.to_parameters(),
         )
     for_people = not (printed.as_json or printed.as_csv or printed.safe_csv)
     shown = _readable(result, has_pairs=pairs) if for_people else result
@@ -77,7 +77,7 @@ def transfer_command(
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:
-    """The averages, and each pair where asked for or there are few."""
+    """Print the averages, and the pairs with --pairs or if there are few."""
     is_short = len(result.protocol["domains"]) < 3
     rows = [row for row in result.rows if has_pairs or is_short or row["source"] == "mean"]
     return replace(result, rows=rows)

@@ -57,10 +57,10 @@ def umap_command(
             features.extractor,
             color=color,
             progress=reporter,
-            **features.given(),
-            **rules.given(),
-            **embedding.given(),
-            **run.given(),
+            **features.to_parameters(),
+            **rules.to_parameters(),
+            **embedding.to_parameters(),
+            **run.to_parameters(),
         )
     _write(result, file)
     if printed.as_json:

@@ -26,7 +26,7 @@ from featx.streaming.progress import ProgressCallback
 from featx.streaming.rows import Matrix, stream_rows
 
 _MANY_COLUMNS = 100_000
-"""Of one layer, from which on pooling is named."""
+"""Columns of a layer above which a note suggests pooling."""
 
 
 def extract(
@@ -113,7 +113,7 @@ def extract(
     for job in jobs:
         job.read_as(reading, dataset.images.count_bands())
     if save_extractor is not None and len(jobs) > 1:
-        raise SpecError(f"save_extractor takes one extractor; {len(jobs)} were asked for.")
+        raise SpecError(f"save_extractor takes one extractor; got {len(jobs)}.")
     folder = None if cache is None else cache.folder
     if output is not None:
         target = check_output(output, provenance_of(jobs, dataset, None), force=force)
@@ -146,7 +146,7 @@ def _take_part(
 
 
 def _warnings_of_size(jobs: list[Job], n_images: int, folder: Path | None) -> Iterator[str]:
-    """What rows will take, where that is much, and what would take less."""
+    """Notes about wide rows and a disk that they would fill, and what to do about it."""
     wide = {
         f"{job.names[layer]} ({n:,})": "pooling" in job.extractor.get_params(deep=False)
         for job in jobs
@@ -157,16 +157,16 @@ def _warnings_of_size(jobs: list[Job], n_images: int, folder: Path | None) -> It
     if wide:
         yield f"note: more than {_MANY_COLUMNS:,} columns: {', '.join(wide)}; {cure}."
     n_bytes = 4 * n_images * sum(sum(job.widths.values()) for job in jobs)
-    places = [it for it in (folder, *folder.parents) if it.is_dir()] if folder else []
-    if places and n_bytes > (free := shutil.disk_usage(places[0]).free) / 2:
+    parents = [it for it in (folder, *folder.parents) if it.is_dir()] if folder else []
+    if parents and n_bytes > (free := shutil.disk_usage(parents[0]).free) / 2:
         yield (
             f"note: features take {n_bytes / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free "
-            f"on the disk of {places[0]}; {cure}."
+            f"on the disk of {parents[0]}; {cure}."
         )
 
 
 def _fit(jobs: list[Job], dataset: ImageDataset, progress: ProgressCallback) -> str | None:
-    """Let extractors that learn do so, on the training images where there are some."""
+    """Fit the extractors that learn: on the train split, or on all images without one."""
     learners = [job for job in jobs if must_learn(job.extractor)]
     if not learners:
         return None
@@ -189,9 +189,9 @@ def _gather(
     collect: bool,
     progress: ProgressCallback,
 ) -> FeatureSet:
-    """Rows of every job side by side, without the images that failed in any.
+    """Features of every job side by side, without the images that failed in any of them.
 
-    Where they are many, they are held on the disk of `folder`.
+    If they do not fit into memory, they are held on the disk of `folder`.
     """
     blocks = _columns(jobs) if collect else {}
     X = allocate(len(dataset), max((stop for _, stop in blocks.values()), default=0), folder)
@@ -211,12 +211,12 @@ def _gather(
         raise DatasetError(
             f"{dataset.source}: none of {len(dataset)} images can be read ({first})."
         )
-    kept = [index for index in range(len(dataset)) if index not in reasons]
-    part = dataset.take(kept)
+    readable = [index for index in range(len(dataset)) if index not in reasons]
+    part = dataset.take(readable)
     if lost := _lost_classes(dataset, part):
         progress.note(f"note: no image can be read of class {', '.join(lost)}")
     return FeatureSet(
-        X=_compacted(X, kept),
+        X=_compacted(X, readable),
         paths=np.array(part.names, dtype=np.str_),
         labels=part.labels,
         splits=part.splits,
@@ -229,14 +229,14 @@ def _gather(
 
 
 def _lost_classes(dataset: ImageDataset, part: ImageDataset) -> list[str]:
-    """Classes that have no image left in a part."""
+    """Classes without a readable image."""
     if dataset.labels is None or part.labels is None:
         return []
     return sorted(set(dataset.labels.tolist()) - set(part.labels.tolist()))
 
 
 def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:
-    """Name of each block -> its first column and the one after its last."""
+    """First column and the column after the last, by name of the block."""
     columns, start = {}, 0
     for job in jobs:
         for layer, name in job.names.items():
@@ -246,11 +246,11 @@ def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:
     return columns
 
 
-def _compacted(X: Matrix, kept: list[int]) -> Matrix:
-    """Rows `kept` moved to the front, in place: the array may be larger than memory."""
-    if len(kept) == len(X):
+def _compacted(X: Matrix, indices: list[int]) -> Matrix:
+    """Rows at `indices` moved to the front, in place: the array may be larger than memory."""
+    if len(indices) == len(X):
         return X
-    for index, row in enumerate(kept):
-        if index != row:
-            X[index] = X[row]
-    return X[: len(kept)]
+    for target, source in enumerate(indices):
+        if target != source:
+            X[target] = X[source]
+    return X[: len(indices)]

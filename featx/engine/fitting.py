@@ -1,4 +1,4 @@
-"""Extractors that learn from images, fitted before their rows are made."""
+"""Fit extractors that learn from images, such as bags of visual words."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def fit_extractor(
 ) -> Any:
     """The extractor itself, fitted to some of the images.
 
-    What it works on, the rows of its base, is first made and stored for all images.
+    The rows of its base, which it learns from, are computed and stored for all images first.
 
     Parameters
     ----------
     extractor : Extractor
     images : Images
-        All whose rows will be asked for.
+        All images that features will be extracted of.
     train : sequence of int, optional
         Indices of the images to learn from; by default all.
     name : str

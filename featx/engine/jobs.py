@@ -1,4 +1,4 @@
-"""What SPECs come to: one pass over the images for each extractor."""
+"""Turn SPECs into jobs: one pass over the images for each extractor."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from featx.extractors.base import INPUT_PARAMETERS, READING_PARAMETERS, reading_
 
 _DEFAULT_MODEL = "featxnet"
 _FOR_READING = {"trust"}
-"""Parameters that may concern the file of an extractor that does not have them."""
+"""Parameters that concern reading an extractor's file, rather than the extractor."""
 
 
 @dataclass
 class Job:
-    """One pass over the images: an extractor, and what its blocks are called.
+    """One pass over the images: an extractor, and the names of its blocks of columns.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Job:
     names : dict
         Layer of the extractor -> name of its block of columns.
     n_bands : int, default=1
-        Images that one is: more where every band is an image of its own.
+        Bands that are extracted as images of their own, one after the other.
     """
 
     extractor: Any
@@ -36,19 +36,19 @@ class Job:
     n_bands: int = 1
 
     def read_as(self, reading: Reading, n_bands: int) -> None:
-        """Fit the job to images that are read so.
+        """Adapt the job to how the images are read.
 
         Parameters
         ----------
         reading : Reading
-            A network is adapted to its bands.
+            The first convolution of a network is adapted to its bands.
         n_bands : int
-            Images that one is.
+            Bands that are extracted as images of their own.
 
         Raises
         ------
         SpecError
-            If the extractor says that images are read another way.
+            If the extractor has parameters for reading images that differ from `reading`.
         """
         own = reading_of(self.extractor)
         if own and make_reading(**own) != reading:
@@ -75,7 +75,7 @@ def plan_jobs(
     layer: str | Sequence[str] | None = None,
     **parameters: Any,
 ) -> list[Job]:
-    """Passes over the images that the extractors asked for need.
+    """Jobs that compute the features of the given extractors.
 
     Networks that differ in nothing but the layer share one pass.
 
@@ -91,41 +91,36 @@ def plan_jobs(
     Raises
     ------
     SpecError
-        If an extractor is not known, is asked for twice, or no extractor has a parameter, or an
-        extractor says how images are read: they are open by then.
+        If an extractor is unknown or given twice, if no extractor has one of `parameters`, or if
+        an extractor has parameters for reading images, which are already open.
 
     Examples
     --------
     >>> [job.names for job in plan_jobs(["color", "hog,cell_px=16"])]
     [{'': 'color'}, {'': 'hog,cell_px=16'}]
     """
-    asked = _asked(extractors)
-    if layer is not None and model is None and asked:
+    items = list(extractors) if isinstance(extractors, list | tuple) else [extractors]
+    items = [item for item in items if item is not None]
+    if layer is not None and model is None and items:
         raise SpecError("layer goes with model; name the network too, or put it in the SPEC.")
     parameters = {"on_error": "nan"} | parameters
-    jobs = [Job(_made(item, parameters), {"": _name(item)}) for item in asked]
-    if model is not None or not asked:
+    jobs = [Job(_extractor(item, parameters), {"": _name(item)}) for item in items]
+    if model is not None or not items:
         jobs.append(_network(model or _DEFAULT_MODEL, layer, parameters))
     _check_parameters(jobs, parameters)
     for job in jobs:
         _check_reading(job.extractor)
-    jobs = _merged(jobs)
+    jobs = _merge_networks(jobs)
     _check_names([name for job in jobs for name in job.names.values()])
     return jobs
 
 
-def _asked(extractors: Any) -> list[Any]:
-    if extractors is None:
-        return []
-    return list(extractors) if isinstance(extractors, list | tuple) else [extractors]
-
-
-def _made(item: Any, parameters: dict[str, Any]) -> Any:
-    """Extractor of a SPEC; one that was given is copied, with its learned state."""
+def _extractor(item: Any, parameters: dict[str, Any]) -> Any:
+    """Extractor of a SPEC, or a copy of an extractor with its learned state."""
     if isinstance(item, str | os.PathLike):
         return make_extractor(os.fspath(item), **parameters)
-    known = {key: value for key, value in parameters.items() if key in item.get_params(deep=False)}
-    return portable(item).set_params(**known)
+    names = item.get_params(deep=False)
+    return portable(item).set_params(**{k: v for k, v in parameters.items() if k in names})
 
 
 def _name(item: Any) -> str:
@@ -138,8 +133,8 @@ def _network(model: str, layer: Any, parameters: dict[str, Any]) -> Job:
     return Job(extractor, {})
 
 
-def _merged(jobs: list[Job]) -> list[Job]:
-    """Jobs with networks that differ only in the layer brought together."""
+def _merge_networks(jobs: list[Job]) -> list[Job]:
+    """Jobs, with one for all networks that differ only in the layer."""
     groups: dict[str, list[Job]] = {}
     for index, job in enumerate(jobs):
         params = job.extractor.get_params(deep=False)
@@ -151,7 +146,7 @@ def _merged(jobs: list[Job]) -> list[Job]:
 
 
 def _merge(group: list[Job], *, is_alone: bool) -> Job:
-    """One job of a group, its blocks named by the layer if it is the only network."""
+    """One job for a group; its blocks are named by layer if it is the only network."""
     extractor = group[0].extractor
     if not hasattr(extractor, "layer"):
         return group[0]
@@ -166,7 +161,7 @@ def _merge(group: list[Job], *, is_alone: bool) -> Job:
 
 
 def _block_specs(job: Job) -> list[str]:
-    """What was asked for, if that is one layer, else the SPEC of each layer by itself."""
+    """Names of a job's blocks if it has one per layer, else the SPEC of each layer by itself."""
     layers = job.extractor.layers
     if len(job.names) == len(layers):
         return list(job.names.values())
@@ -177,11 +172,11 @@ def _block_specs(job: Job) -> list[str]:
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if list(names).count(name) > 1:
-            raise SpecError(f"{name!r} is asked for twice; ask for it once.")
+            raise SpecError(f"{name!r} is given twice; give it once.")
 
 
 def _check_parameters(jobs: list[Job], parameters: dict[str, Any]) -> None:
-    """Refuse a parameter that no extractor here has: it would change nothing."""
+    """Raise if no extractor has a parameter, which would change nothing."""
     known = {key for job in jobs for key in job.extractor.get_params(deep=False)}
     for key in parameters:
         if key not in known | _FOR_READING:
@@ -190,7 +185,7 @@ def _check_parameters(jobs: list[Job], parameters: dict[str, Any]) -> None:
 
 
 def _check_reading(extractor: Any) -> None:
-    """Refuse an extractor that says how images are read: theirs are open, so it changes nothing."""
+    """Raise if an extractor has parameters for reading images, which are already open."""
     default = type(extractor)().get_params(deep=False)
     for key in sorted(INPUT_PARAMETERS & default.keys() - set(READING_PARAMETERS)):
         if getattr(extractor, key) != default[key]:

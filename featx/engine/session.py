@@ -1,4 +1,4 @@
-"""What every library function begins with: its images, its store and its progress callback."""
+"""Open the images, the store and the progress callback that a library function works with."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Session(NamedTuple):
     store : FeatureStore or None
     progress : ProgressCallback
     parameters : dict
-        Those for the extractors: all but the ones that say how images are read.
+        Parameters of the extractors: all except those for reading images.
     """
 
     dataset: ImageDataset
@@ -49,7 +49,7 @@ def open_session(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Session:
-    """Images, store and progress callback that the arguments of a function mean.
+    """Images, store and progress callback from the arguments of a library function.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def open_session(
     store : {"default"}, path, FeatureStore or None
         As in `featx.store.feature_store.open_usable_store`.
     progress : ProgressCallback, optional
-        Told what was understood of data given by name; by default it does nothing.
+        Gets a note on how named data were understood; by default it does nothing.
     **parameters
         ``image_shape``, ``value_range``, ``window``, ``pages``, ``bands`` and ``max_pixels`` go
-        to `_open_data`; all others are left to the extractors.
+        to `_open_data`; all others go to the extractors.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def open_session(
 
 
 def _measure(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:
-    """Data set whose value range is known as numbers, measured on images that may be seen."""
+    """Data set with its value range as numbers, measured on the train split if there is one."""
     if dataset.images.reading.percentiles is None:
         return dataset
     train = dataset.split("train").tolist()
@@ -106,7 +106,7 @@ def _open_data(
     max_pixels: int | None = None,
     **reading: Any,
 ) -> ImageDataset:
-    """Data set of whatever names images or holds them.
+    """Data set of images given by name or in memory.
 
     Parameters
     ----------
@@ -114,13 +114,13 @@ def _open_data(
         Names are looked up by `featx.data.datasets.load_dataset`; images in memory are those that
         `featx.data.images.Images` takes.
     domains : bool or list of str, optional
-        Of data given by name.
+        Only for data given by name.
     groups : str or False, optional
-        As in `featx.data.datasets.load_dataset`; a manifest's column only of data given by name.
+        As in `featx.data.datasets.load_dataset`; a manifest's column only for data given by name.
     splits : {"auto", "none"}, default="auto"
-        As in `featx.data.datasets.load_dataset`; with ``none`` open data lose their splits.
+        As in `featx.data.datasets.load_dataset`; ``none`` also removes the splits of open data.
     image_shape
-        As in `featx.data.images.Images`, of arrays.
+        As in `featx.data.images.Images`; only for arrays.
     max_pixels : int, optional
         Images with more pixels are refused before they are decoded; by default the limit that
         opened images have, else 89478485.
@@ -137,8 +137,8 @@ def _open_data(
     DatasetError
         If there are no images.
     SpecError
-        If `image_shape` is given and would change nothing, or `groups` names a column of data
-        that is open already.
+        If `image_shape` is given but there are no arrays, or `groups` names a column although the
+        data are already open.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def _open_data(
         _refuse(image_shape, "these are open already: give it to featx.Images with the arrays")
         dataset = _limit(data if isinstance(data, ImageDataset) else _wrap(data), max_pixels)
     elif _is_named(data):
-        _refuse(image_shape, "images given by name need none: leave it out")
+        _refuse(image_shape, "images given by name have no need of it: leave it out")
         dataset = load_dataset(
             data, domains=domains, groups=groups, splits=splits, max_pixels=limit
         )
@@ -167,13 +167,13 @@ def _open_data(
 
 
 def _refuse(image_shape: Any, reason: str) -> None:
-    """Refuse a parameter that says how arrays are read where there are none to read."""
+    """Raise if `image_shape` is given where there are no arrays to read."""
     if image_shape is not None:
         raise SpecError(f"image_shape says how arrays are read as images; {reason}.")
 
 
 def _read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
-    """Data set whose images are read as asked; what is not asked for stays as it is."""
+    """Data set with the given settings of reading; the others stay as they are."""
     if not reading.settings():
         return dataset
     changed = replace(dataset.images.reading, **reading.settings())
@@ -181,22 +181,22 @@ def _read_as(dataset: ImageDataset, reading: Reading) -> ImageDataset:
 
 
 def _regroup(dataset: ImageDataset, groups: str | bool | None) -> ImageDataset:
-    """Data set that is open already, with the groups asked for."""
+    """Open data set with the given groups."""
     if (column := column_of_groups(groups)) is not None:
         raise SpecError(
-            f"groups={column!r} names a column of a manifest, and these images are open already; "
+            f"groups={column!r} names a column of a manifest, but these images are open already; "
             "give re:PATTERN, or an ImageDataset with groups."
         )
     return group_images(dataset, groups)
 
 
 def _wrap(images: Images) -> ImageDataset:
-    """Images of which nothing else is known."""
+    """Data set of images without labels, splits or groups."""
     return ImageDataset(images, list(images.names), source="memory")
 
 
 def _limit(dataset: ImageDataset, max_pixels: int | None) -> ImageDataset:
-    """Data set whose images are refused above so many pixels."""
+    """Data set that refuses images of more than `max_pixels` pixels."""
     if max_pixels is None:
         return dataset
     images = copy(dataset.images)

@@ -114,7 +114,7 @@ def spec_of(extractor: Any, *, is_full: bool = False) -> str:
 
     cls = type(extractor)
     defaults = cls().get_params(deep=False)
-    given = {
+    settings = {
         key: value
         for key, value in extractor.get_params(deep=False).items()
         if key not in INPUT_PARAMETERS | SPEED_PARAMETERS and value != defaults[key]
@@ -122,10 +122,10 @@ def spec_of(extractor: Any, *, is_full: bool = False) -> str:
     arguments = []
     for key in cls.positional:
         rest = cls.positional[cls.positional.index(key) :]
-        if not is_full and not any(other in given for other in rest):
+        if not is_full and not any(other in settings for other in rest):
             break
-        arguments.append(_text(given.pop(key, defaults[key])))
-    pairs = [f"{key}={_text(value)}" for key, value in given.items()]
+        arguments.append(_text(settings.pop(key, defaults[key])))
+    pairs = [f"{key}={_text(value)}" for key, value in settings.items()]
     return ",".join([":".join([_name_of(cls), *arguments]), *pairs])
 
 

@@ -22,7 +22,7 @@ class CostPoint:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Ends of the interval, the accuracy itself in place of a missing end."""
+        """Ends of the interval; a missing end is the accuracy itself."""
         low, high = (self.accuracy if end is None else end for end in (self.low, self.high))
         return low, high
 
@@ -74,7 +74,7 @@ def _points(result: Result, column: str) -> tuple[CostPoint, ...]:
             is_control=bool(row.get("is_control")),
         )
         for row in result.rows
-        # The axis is logarithmic: what costs nothing has no place on it.
+        # The axis is logarithmic: zero cannot be drawn on it.
         if row.get("accuracy") is not None and (row.get(column) or 0) > 0
     )
 

@@ -30,7 +30,7 @@ _OFFSETS = [
     (24, 22, "left", "bottom"), (24, -22, "left", "top"), (-24, 22, "right", "bottom"),
     (-24, -22, "right", "top"),
 ]  # fmt: skip
-"""Where a label may stand beside its point, in points, the best place first."""
+"""Offsets of a label from its point, in points, the best first."""
 
 
 def draw_cost(data: CostData, title: str = "") -> Figure:

@@ -74,13 +74,13 @@ def draw_filters(
     """
     if data is not None:
         options = {"channels": channels, "weights": weights, "trust": trust, **parameters}
-        result, found = find_activating_images(data, model, layer, **options)
+        result, activating = find_activating_images(data, model, layer, **options)
         row = result.rows[0]
         field = "x".join(map(str, row["field_px"]))
         title = f"{model}, {row['layer']}: what {field} px activate each channel most"
-        said = f"{len(found)} channels of {row['layer']}"
-        return _draw_activating_images(found, title), replace(
-            result, sentences=[said, *result.sentences]
+        sentence = f"{len(activating)} channels of {row['layer']}"
+        return _draw_activating_images(activating, title), replace(
+            result, sentences=[sentence, *result.sentences]
         )
     if layer is not None or channels is not None:
         raise ProjectionError("A layer and channels are drawn by the images that activate them; "
@@ -88,9 +88,9 @@ def draw_filters(
     kernels = read_kernels(model, weights=weights, trust=trust)
     n, height, width, _ = kernels.shape
     row = {"n_kernels": n, "size_px": [height, width]}
-    said = f"{n} kernels of {height}x{width} px"
+    sentence = f"{n} kernels of {height}x{width} px"
     return _draw_kernels(kernels, f"{model}, first kernels"), Result(
-        "filters", "", [row], sentences=[said]
+        "filters", "", [row], sentences=[sentence]
     )
 
 
@@ -131,13 +131,13 @@ def _draw_kernels(kernels: npt.NDArray[Any], title: str = "") -> Figure:
 
 
 def _draw_activating_images(
-    found: Mapping[int, Sequence[ActivatingImages]], title: str = ""
+    activating: Mapping[int, Sequence[ActivatingImages]], title: str = ""
 ) -> Figure:
     """For each channel a block of the images that activate it most.
 
     Parameters
     ----------
-    found : mapping of int to sequence of Exciting
+    activating : mapping of int to sequence of ActivatingImages
         As `featx.analysis.kernels_and_activations.find_activating_images` gives them.
     title : str, optional
 
@@ -152,14 +152,14 @@ def _draw_activating_images(
     >>> len(_draw_activating_images({7: [one] * 9, 12: [one] * 9}).axes)
     2
     """
-    n_columns = min(4, len(found))
-    n_lines = -(-len(found) // n_columns)
+    n_columns = min(4, len(activating))
+    n_lines = -(-len(activating) // n_columns)
     side = (WIDTH - 2 * _MARGIN - 3 * _SPACE) / 4
     width = 2 * _MARGIN + n_columns * side + (n_columns - 1) * _SPACE
     height = _HEAD + n_lines * (side + _CAPTION) + (n_lines - 1) * _SPACE + _MARGIN
     with house_style():
         figure = Figure((width, height))
-        for index, (channel, images) in enumerate(found.items()):
+        for index, (channel, images) in enumerate(activating.items()):
             line, column = divmod(index, n_columns)
             left = _MARGIN + column * (side + _SPACE)
             bottom = height - _HEAD - (line + 1) * (side + _CAPTION) - line * _SPACE

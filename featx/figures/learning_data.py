@@ -80,8 +80,8 @@ def prepare_learning(result: Result) -> LearningData:
     {'full': ([1, 2], [0.375, 0.5])}
     """
     curves = {x: result.details.get(name) or [] for x, name in _CURVES.items()}
-    names = dict.fromkeys(_name(curve) for found in curves.values() for curve in found)
-    panels = (panel for x, found in curves.items() for panel in _panels(found, x))
+    names = dict.fromkeys(_name(curve) for group in curves.values() for curve in group)
+    panels = (panel for x, group in curves.items() for panel in _panels(group, x))
     return LearningData(tuple(names), tuple(panels))
 
 
@@ -128,10 +128,10 @@ def _mean_curves(runs: Sequence[LearningRun]) -> dict[str, tuple[list[int], list
         }
         if values:
             points.setdefault(run.name, []).append(values)
-    return {name: _mean_curve(found) for name, found in points.items()}
+    return {name: _mean_curve(curves) for name, curves in points.items()}
 
 
 def _mean_curve(runs: Sequence[Mapping[int, float]]) -> tuple[list[int], list[float]]:
     steps = sorted(set().union(*runs))
     so_far = [[[y for x, y in run.items() if x <= step] for run in runs] for step in steps]
-    return steps, [float(np.mean([ys[-1] for ys in found if ys])) for found in so_far]
+    return steps, [float(np.mean([ys[-1] for ys in values if ys])) for values in so_far]

@@ -72,7 +72,7 @@ def _draw_panel(axes: Axes, panel: LearningPanel, colors: Mapping[str, str]) -> 
             values = np.array(run.values, float)
             axes.plot(run.steps, values, color=colors[run.name], linewidth=0.6, alpha=0.4)
     # Short ones last: stages of the same name are the same, and would be hidden.
-    for name, curve in sorted(panel.means.items(), key=lambda found: -len(found[1][0])):
+    for name, curve in sorted(panel.means.items(), key=lambda item: -len(item[1][0])):
         if name not in panel.levels:
             axes.plot(*curve, color=colors[name], marker="o", markersize=2.4)
     axes.set_title(find_column(panel.measure).label, loc="left", pad=4)

@@ -50,8 +50,8 @@ def prepare_confusions(result: Result) -> dict[str, ConfusionData]:
 
     Examples
     --------
-    >>> found = {"hog": {"classes": ["ant", "bee"], "matrix": [[3, 1], [0, 4]]}}
-    >>> result = Result("probe", "photos", [], details={"confusion": found})
+    >>> confusion = {"hog": {"classes": ["ant", "bee"], "matrix": [[3, 1], [0, 4]]}}
+    >>> result = Result("probe", "photos", [], details={"confusion": confusion})
     >>> prepare_confusions(result)["hog"].shares.tolist()
     [[0.75, 0.25], [0.0, 1.0]]
     """

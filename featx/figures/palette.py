@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Palette:
-    """Colors and markers of a medium, in the order in which they are given to classes.
+    """Colors and markers of a medium, in the order in which classes take them.
 
     Attributes
     ----------

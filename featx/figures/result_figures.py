@@ -1,4 +1,4 @@
-"""The figures of a result: which there are, and their files."""
+"""Figures of a result, and the files that they are saved in."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from featx.figures.palette import (
 )
 
 _N_SINGLED_OUT = 12
-"""Groups in color where there are too many to tell all of them apart."""
+"""Number of groups in color if there are too many to tell apart."""
 
 _COLUMNS = {"class": "labels", "domain": "domains", "split": "splits"}
 """What can color the points, and the column of ``details["points"]`` that has it."""
@@ -87,8 +87,8 @@ def prepare_scatter(result: Result) -> ScatterData | None:
 
     Examples
     --------
-    >>> found = {"layer": "fc7", "method": "pca", "coordinates": [[0, 0], [1, 1]]}
-    >>> result = Result("umap", "photos", [], details={"maps": [found]})
+    >>> embedding = {"layer": "fc7", "method": "pca", "coordinates": [[0, 0], [1, 1]]}
+    >>> result = Result("umap", "photos", [], details={"maps": [embedding]})
     >>> prepare_scatter(result).panels[0].coordinates.shape
     (2, 2)
     """
@@ -188,9 +188,9 @@ def _spread_by_purity(names: npt.NDArray[Any], coordinates: npt.NDArray[Any]) ->
     k = min(11, len(names))
     near = cKDTree(coordinates).query(coordinates, k)[1]
     same = (names[near] == names[:, None]).mean(axis=1)
-    found, sizes = np.unique(names, return_counts=True)
+    groups, sizes = np.unique(names, return_counts=True)
     # The purity of a class of one or two images means nothing.
-    large = found[sizes >= max(3, np.median(sizes) / 4)]
+    large = groups[sizes >= max(3, np.median(sizes) / 4)]
     purity = np.array([same[names == name].mean() for name in large])
     order = large[np.lexsort((large, -purity))]
     indices = np.linspace(0, len(order) - 1, min(_N_SINGLED_OUT, len(order))).round().astype(int)

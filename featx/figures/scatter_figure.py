@@ -113,13 +113,13 @@ def _shuffled_parts(shown: Sequence[Group]) -> Iterator[tuple[int, Group, Any]]:
 
 
 def _caption(axes: Axes, panel: ScatterPanel, side: float) -> None:
-    trust, kept = panel.trustworthiness, panel.neighbors_kept
+    trust, shared = panel.trustworthiness, panel.neighbors_kept
     name = shortened(panel.layer, int(side * 13))
     axes.annotate(
         name, (0, 1), (0, 14), "axes fraction", "offset points", weight="bold", fontsize=8.5
     )
-    if trust is not None and kept is not None:
-        text = f"trustworthiness {trust:.2f}, neighbours kept {kept:.0%}"
+    if trust is not None and shared is not None:
+        text = f"trustworthiness {trust:.2f}, neighbours kept {shared:.0%}"
         axes.annotate(
             text, (0, 1), (0, 4), "axes fraction", "offset points", fontsize=6.5, color=QUIET
         )

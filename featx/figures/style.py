@@ -121,7 +121,7 @@ def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
 
 
 def place_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes at a place given in inches from the lower left corner."""
+    """Axes at a position in inches from the lower left corner."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
@@ -129,7 +129,7 @@ def place_axes(figure: Figure, left: float, bottom: float, width: float, height:
 def add_heading(
     figure: Figure, left: float, title: str, lines: Sequence[tuple[str, dict[str, Any]]]
 ) -> None:
-    """Write a title, if there is one, and below it what each kind of line or mark is.
+    """Write a title, if there is one, and below it the legend.
 
     Parameters
     ----------

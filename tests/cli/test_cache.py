@@ -111,7 +111,7 @@ def test_rebuild_brings_rows_back_without_computing_them(
 ) -> None:
     Path(os.environ["FEATX_STORE"], "index.sqlite").unlink()
     assert run(monkeypatch, "rebuild") == 0
-    assert capsys.readouterr().out.startswith("A new index: 4 rows entered (files read: ")
+    assert capsys.readouterr().out.startswith("New index: 4 rows added (files read: ")
     monkeypatch.setattr(MeanColor, "_extract", lambda *_: pytest.fail("computed"))
     images = np.arange(4 * 27, dtype=np.uint8).reshape(4, 3, 3, 3)
     assert MeanColor(store="default").fit_transform(images).shape == (4, 3)

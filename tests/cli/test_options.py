@@ -143,33 +143,41 @@ def test_a_group_is_expanded_in_its_place_and_arrives_as_one_object() -> None:
     ]
     expanded(second=0, third=False, last=3)
     assert got == [Pair(second=0), 3]
-    assert got[0].given() == {"second": 0}
+    assert got[0].to_parameters() == {"second": 0}
 
 
 def test_the_store_is_a_folder_the_default_or_none() -> None:
-    assert options.RunOptions(domains=["all"]).given() == {"domains": True, "store": "default"}
-    assert options.RunOptions(store="rows", n_jobs=2).given() == {"store": "rows", "n_jobs": 2}
-    assert options.RunOptions(store="rows", no_store=True).given() == {"store": None}
+    assert options.RunOptions(domains=["all"]).to_parameters() == {
+        "domains": True,
+        "store": "default",
+    }
+    assert options.RunOptions(store="rows", n_jobs=2).to_parameters() == {
+        "store": "rows",
+        "n_jobs": 2,
+    }
+    assert options.RunOptions(store="rows", no_store=True).to_parameters() == {"store": None}
 
 
 def test_a_shared_store_is_the_folder_that_was_named_or_the_users_own() -> None:
-    named = options.RunOptions(store="rows", shared_store=True).given()
+    named = options.RunOptions(store="rows", shared_store=True).to_parameters()
     assert named == {"store": FeatureStore("rows", shared=True)}
     assert options.RunOptions(shared_store=True).chosen_store == FeatureStore(shared=True)
-    assert options.RunOptions(shared_store=True, no_store=True).given() == {"store": None}
+    assert options.RunOptions(shared_store=True, no_store=True).to_parameters() == {"store": None}
 
 
 def test_one_number_of_training_images_is_no_curve() -> None:
-    assert options.ProtocolOptions(train_per_class=[5]).given() == {"train_per_class": 5}
-    assert options.ProtocolOptions(train_per_class=[1, 5]).given() == {"train_per_class": [1, 5]}
+    assert options.ProtocolOptions(train_per_class=[5]).to_parameters() == {"train_per_class": 5}
+    assert options.ProtocolOptions(train_per_class=[1, 5]).to_parameters() == {
+        "train_per_class": [1, 5]
+    }
 
 
 def test_groups_none_ignores_the_column_of_the_manifest() -> None:
-    assert options.ProtocolOptions(groups="none").given() == {"groups": False}
-    assert options.ProtocolOptions(groups="site").given() == {"groups": "site"}
+    assert options.ProtocolOptions(groups="none").to_parameters() == {"groups": False}
+    assert options.ProtocolOptions(groups="site").to_parameters() == {"groups": "site"}
 
 
 def test_last_blocks_are_a_layer_beside_those_named() -> None:
-    assert options.FeatureOptions(last_blocks=4).given() == {"layer": ["last4"]}
-    both = options.FeatureOptions(model="m", layer=["block1"], last_blocks=2).given()
+    assert options.FeatureOptions(last_blocks=4).to_parameters() == {"layer": ["last4"]}
+    both = options.FeatureOptions(model="m", layer=["block1"], last_blocks=2).to_parameters()
     assert both == {"model": "m", "layer": ["block1", "last2"]}

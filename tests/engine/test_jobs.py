@@ -31,7 +31,7 @@ def test_one_network_names_its_blocks_by_layer() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"extractors": ["hog", "hog"]}, "asked for twice"),
+        ({"extractors": ["hog", "hog"]}, "given twice"),
         ({"extractors": "hog", "layer": "fc7"}, "layer goes with model"),
         ({"extractors": "hog", "polling": "gap"}, "no parameter 'polling'"),
         ({"extractors": "hgo"}, "Did you mean 'hog'"),

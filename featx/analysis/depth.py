@@ -76,7 +76,7 @@ def depth_profile(
         ``all`` takes one layer for each step of the network; see
         `featx.analysis.layer_choice.choose_layers`.
     pooling : str, default="gap"
-        What becomes of maps: averaged over places, a layer has a few hundred columns.
+        How feature maps are pooled; with global average pooling a layer has a few hundred columns.
     weights : str or path, default="default"
     protocol : str or Protocol, optional
         How accuracy is taken; by default the folders of the data, else cross-validation.
@@ -115,7 +115,7 @@ def depth_profile(
     -----
     Of each layer: ``accuracy`` of a linear probe with its interval ``low`` to ``high``;
     ``purity``, the share of the ten nearest images by cosine that are of an image's class;
-    ``silhouette`` by cosine; ``nmi`` and ``ari`` of k-means told the number of classes;
+    ``silhouette`` by cosine; ``nmi`` and ``ari`` of k-means with as many clusters as classes;
     ``intrinsic_dimension`` (TwoNN). ``_shuffled`` is the same with labels that say nothing (the
     probe then at a fixed strength), ``_random`` the same with random weights.
 
@@ -199,7 +199,7 @@ class _Study:
     def rows(
         self, features: FeatureSet, random_weights: FeatureSet | None, *, has_controls: bool
     ) -> list[dict[str, Any]]:
-        """A row for each layer; what the maps need of them is kept."""
+        """Row of each layer; its features are kept if an embedding needs them."""
         self.labels, self.groups = features.labels, features.groups
         self.n_classes = len(np.unique(self.labels))
         self.folds = split_readable(self.rules, features, features.failures)
@@ -222,9 +222,9 @@ class _Study:
             matrix = cka_matrix(list(self.spaces.values())).round(4).tolist()
         names = _mapped(maps, rows)
         with self.timed("maps"):
-            found = self._maps(names, method)
+            maps = self._maps(names, method)
         return {
-            "maps": found,
+            "maps": maps,
             "points": list_points(features.take(self.shown), self.predicted[self.shown]),
             "cka": {"layers": list(self.spaces), "matrix": matrix},
         }
@@ -245,8 +245,8 @@ class _Study:
             return []
         self.progress.note(f"maps of {', '.join(names)}")
         spaces = {name: self.spaces[name] for name in names}
-        found = map_spaces(spaces, method, random_state=self.random_state)
-        return [item.to_dict() for item in found]
+        embeddings = map_spaces(spaces, method, random_state=self.random_state)
+        return [embedding.to_dict() for embedding in embeddings]
 
     def _row(
         self, features: FeatureSet, random_weights: FeatureSet | None, name: str
@@ -276,22 +276,22 @@ class _Study:
 
     def _measure(self, X: Any, name: str) -> dict[str, Any]:
         space = self._space(X)
-        found = measure(space, self.labels[self.shown], random_state=self.random_state)
+        row = measure(space, self.labels[self.shown], random_state=self.random_state)
         self.spaces[name] = space
         space.forget()
-        return found
+        return row
 
     def _controls(self, X: Any, random_weights: Any) -> dict[str, float | None]:
         """Accuracy with labels that say nothing, and everything with random weights."""
         with self.timed("controls"):
             shuffled = self._scores(X, C=_SHUFFLED_C, shuffle_seed=self.random_state)
-            found: dict[str, float | None] = {"accuracy_shuffled": shuffled.accuracy}
+            row: dict[str, float | None] = {"accuracy_shuffled": shuffled.accuracy}
             if random_weights is None:
-                return found
+                return row
             labels = self.labels[self.shown]
             measured = measure(self._space(random_weights), labels, random_state=self.random_state)
-            found |= {f"{name}_random": measured[name] for name in measure_names()}
-            return found | {"accuracy_random": self._scores(random_weights).accuracy}
+            row |= {f"{name}_random": measured[name] for name in measure_names()}
+            return row | {"accuracy_random": self._scores(random_weights).accuracy}
 
     def _space(self, X: Any) -> Space:
         return Space(X if self.n_shown == len(X) else take_rows(X, self.shown))

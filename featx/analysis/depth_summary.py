@@ -33,7 +33,7 @@ def describe_depth(rows: Sequence[Row], model: str, n_classes: int, n_images: in
     """
     first, last = rows[0], rows[-1]
     best = max(rows, key=lambda row: row["accuracy"])
-    found = [
+    sentences = [
         _accuracy(first, last, best, model),
         f"Of the ten nearest images {first['purity']:.0%} are of the same class at "
         f"{first['layer']}, {last['purity']:.0%} at {last['layer']}; "
@@ -41,7 +41,7 @@ def describe_depth(rows: Sequence[Row], model: str, n_classes: int, n_images: in
         f"{n_classes} classes goes from {first['silhouette']:.2f} to {last['silhouette']:.2f} "
         f"({n_images:,} images).",
     ]
-    return [*found, *_early_enough(rows, best), *_controls(rows, n_classes)]
+    return [*sentences, *_early_enough(rows, best), *_controls(rows, n_classes)]
 
 
 def _accuracy(first: Row, last: Row, best: Row, model: str) -> str:
@@ -68,10 +68,10 @@ def _early_enough(rows: Sequence[Row], best: Row) -> list[str]:
 
 def _controls(rows: Sequence[Row], n_classes: int) -> list[str]:
     last = rows[-1]
-    found = []
+    sentences = []
     if last.get("accuracy_shuffled") is not None:
         highest = max(row["accuracy_shuffled"] for row in rows)
-        found.append(
+        sentences.append(
             f"With shuffled labels accuracy is at most {highest:.3f}; chance is "
             f"{1 / n_classes:.3f} for classes of one size."
         )
@@ -79,11 +79,11 @@ def _controls(rows: Sequence[Row], n_classes: int) -> list[str]:
         best = max(rows, key=lambda row: row["accuracy"])
         parts = [_gain(rows, best, name) for name in ("accuracy", "purity", "silhouette")]
         area = ", and in the mean over depth (the area between the curves)" * (len(rows) > 1)
-        found.append(
+        sentences.append(
             f"What training adds to random weights at {best['layer']}"
             f"{', the best layer' * (len(rows) > 1)}{area}: {'; '.join(parts)}."
         )
-    return found
+    return sentences
 
 
 def _gain(rows: Sequence[Row], best: Row, name: str) -> str:

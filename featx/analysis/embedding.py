@@ -69,8 +69,8 @@ class Embedding:
         -------
         array of shape (n_new, 2), float32
             By PCA, the projection. By UMAP and t-SNE, among the images that were mapped: the
-            mean of the places of the nearest by cosine, weighted by likeness. An image that
-            was mapped comes to its own place.
+            mean of the positions of the nearest by cosine, weighted by similarity. An image that
+            was embedded gets its own position.
         """
         shift, turn = self._frame
         return ((self._layout.transform(np.asarray(X, np.float32)) - shift) @ turn).astype(
@@ -123,7 +123,7 @@ def project(
     Returns
     -------
     Map, or list of Map
-        A list where several feature sets were given. Each map starts from the one before
+        A list if `X` holds several feature sets. Each map starts from the one before
         and is turned to lie on it, so that a class stays where it is.
 
     Raises
@@ -149,7 +149,7 @@ def project(
     >>> X = np.random.default_rng(0).normal(size=(50, 8))
     >>> project(X, "pca").coordinates.shape
     (50, 2)
-    >>> [found.name for found in project({"pool1": X, "fc7": X**2}, "pca")]
+    >>> [embedding.name for embedding in project({"pool1": X, "fc7": X**2}, "pca")]
     ['pool1', 'fc7']
     """
     parameters = {"n_neighbors": n_neighbors, "random_state": random_state}
@@ -175,19 +175,19 @@ def map_spaces(
     if len({len(space) for space in spaces.values()}) != 1:
         lengths = ", ".join(f"{name} {len(space)}" for name, space in spaces.items())
         raise ProjectionError(f"All features must be of the same images; got rows: {lengths}.")
-    kept, positions = find_distinct([space.X for space in spaces.values()])
-    if len(kept) < _MIN_DISTINCT:
+    distinct, positions = find_distinct([space.X for space in spaces.values()])
+    if len(distinct) < _MIN_DISTINCT:
         raise ProjectionError(
-            f"A map needs {_MIN_DISTINCT} images or more that differ; got {len(kept)}."
+            f"A map needs {_MIN_DISTINCT} images or more that differ; got {len(distinct)}."
         )
     maps: list[Embedding] = []
     last: Array | None = None
     for name, space in spaces.items():
-        part = space if len(kept) == len(space) else space.take(kept)
+        part = space if len(distinct) == len(space) else space.take(distinct)
         layout = LAYOUTS[method](n_neighbors=n_neighbors, random_state=random_state)
-        found = layout.fit(part, last)
-        frame = _frame(found, last)
-        last = ((found - frame[0]) @ frame[1]).astype(np.float32)
+        coordinates = layout.fit(part, last)
+        frame = _frame(coordinates, last)
+        last = ((coordinates - frame[0]) @ frame[1]).astype(np.float32)
         maps.append(
             Embedding(name, method, last[positions], *_judge_map(part, last), layout, frame)
         )
@@ -202,29 +202,29 @@ def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]
 
     Returns
     -------
-    kept : array of int, shape (n_distinct,)
+    distinct : array of int, shape (n_distinct,)
         In ascending order.
     positions : array of int, shape (n_samples,)
-        Index into `kept` of the row that each row equals.
+        Index into `distinct` of the row that each row equals.
 
     Examples
     --------
-    >>> kept, positions = find_distinct([np.array([[1, 2], [3, 4], [1, 2]])])
-    >>> kept.tolist(), positions.tolist()
+    >>> distinct, positions = find_distinct([np.array([[1, 2], [3, 4], [1, 2]])])
+    >>> distinct.tolist(), positions.tolist()
     ([0, 1], [0, 1, 0])
     """
     seen: dict[bytes, int] = {}
-    kept: list[int] = []
+    distinct: list[int] = []
     positions: list[int] = []
     for i in range(len(spaces[0])):
         digest = hashlib.blake2b(digest_size=16)
         for space in spaces:
             digest.update(space[i].tobytes())
-        position = seen.setdefault(digest.digest(), len(kept))
-        if position == len(kept):
-            kept.append(i)
+        position = seen.setdefault(digest.digest(), len(distinct))
+        if position == len(distinct):
+            distinct.append(i)
         positions.append(position)
-    return np.array(kept, np.intp), np.array(positions, np.intp)
+    return np.array(distinct, np.intp), np.array(positions, np.intp)
 
 
 def _judge_map(
@@ -245,23 +245,23 @@ def _judge_map(
     n = len(space)
     k = min(n_neighbors, max(1, (n - 1) // 2))
     near, _ = space.neighbors(k)
-    mapped = _nearest_places(coordinates, k)
+    mapped = _nearest_points(coordinates, k)
     excess = 0.0
     for rows in slices(n, N_ROWS):
         ranks = _ranks(space.cosines(rows), mapped[rows], rows.start)
         excess += float(np.maximum(ranks - k, 0).sum())
-    kept = np.mean([len(np.intersect1d(a, b)) for a, b in zip(near, mapped)]) / k
-    return 1 - 2 * excess / (n * k * (2 * n - 3 * k - 1)), float(kept)
+    shared = np.mean([len(np.intersect1d(a, b)) for a, b in zip(near, mapped)]) / k
+    return 1 - 2 * excess / (n * k * (2 * n - 3 * k - 1)), float(shared)
 
 
-def _nearest_places(coordinates: Array, k: int) -> Indices:
-    """The k nearest other points of each, also where several lie on one place."""
+def _nearest_points(coordinates: Array, k: int) -> Indices:
+    """Indices of the k nearest other points of each point, also if several points coincide."""
     from scipy.spatial import cKDTree
 
-    _, found = cKDTree(coordinates).query(coordinates, k + 1)
-    is_own = found == np.arange(len(found))[:, None]
+    _, near = cKDTree(coordinates).query(coordinates, k + 1)
+    is_own = near == np.arange(len(near))[:, None]
     is_own[~is_own.any(axis=1), -1] = True
-    return found[~is_own].reshape(len(found), k)
+    return near[~is_own].reshape(len(near), k)
 
 
 def _ranks(cosines: Array, columns: Indices, first: int) -> npt.NDArray[np.intp]:
@@ -273,10 +273,10 @@ def _ranks(cosines: Array, columns: Indices, first: int) -> npt.NDArray[np.intp]
     return np.stack(nearer, axis=1) + 1
 
 
-def _frame(found: Array, last: Array | None) -> tuple[Array, Array]:
+def _frame(coordinates: Array, last: Array | None) -> tuple[Array, Array]:
     """Shift and turn (with scale) that centre a map and lay it on the last, by Procrustes."""
-    shift = found.mean(axis=0)
-    centered = found - shift
+    shift = coordinates.mean(axis=0)
+    centered = coordinates - shift
     size = float(np.sqrt((centered.astype(np.float64) ** 2).sum(axis=1).mean()))
     turn = np.eye(2)
     if last is not None:

@@ -55,7 +55,7 @@ def map_images(
     model, layer : str, optional
     method : {"umap", "pca", "tsne"}, default="umap"
     color : {"class", "domain", "split", "correct"}, optional
-        What points are told apart by; ``correct`` is whether a linear probe that was not
+        What the color of a point means; ``correct`` is whether a linear probe that was not
         trained on an image gets it right. By default the class, where it is known.
     protocol : str or Protocol, optional
         How the probe is trained.
@@ -78,14 +78,14 @@ def map_images(
     DatasetError
         If what should colour the points is not known.
     SpecError
-        If several feature sets are asked for.
+        If there are several feature sets.
 
     Examples
     --------
     >>> from featx import load_dataset
     >>> digits = load_dataset("digits").take(range(50))
-    >>> found = map_images(digits, "hog,image_size=32", method="pca", store=None)
-    >>> len(found.details["maps"][0]["coordinates"]), found.details["groups"][:3]
+    >>> result = map_images(digits, "hog,image_size=32", method="pca", store=None)
+    >>> len(result.details["maps"][0]["coordinates"]), result.details["groups"][:3]
     (50, ['0', '1', '2'])
     """
     dataset, cache, progress, parameters = open_session(
@@ -103,14 +103,14 @@ def map_images(
     shown = _shown(features, max_images, random_state, progress)
     name = next(iter(features.blocks))
     part = features.take(shown)
-    found = map_spaces({name: Space(part.X)}, method, random_state=random_state)[0]
+    embedding = map_spaces({name: Space(part.X)}, method, random_state=random_state)[0]
     none = np.full(len(features), None, object)
     points = list_points(part, (none if predicted is None else predicted)[shown])
     row = {
         "spec": spec,
         "layer": name,
-        "trustworthiness": found.trustworthiness,
-        "neighbors_kept": found.neighbors_kept,
+        "trustworthiness": embedding.trustworthiness,
+        "neighbors_kept": embedding.neighbors_kept,
         "n_features": features.X.shape[1],
         "accuracy": accuracy,
     }
@@ -122,13 +122,13 @@ def map_images(
                   "n_mapped": len(shown)} | ({} if predicted is None else rules.to_dict()),
         sentences=[_sentence(row, method, len(shown))],
         failures=features.failures,
-        details={"maps": [found.to_dict()], "points": points, "groups": _groups(points, color)},
+        details={"maps": [embedding.to_dict()], "points": points, "groups": _groups(points, color)},
         provenance=features.provenance,
     )  # fmt: skip
 
 
 def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
-    """What points are told apart by, if it is known of these images."""
+    """What the color of a point means, after a check that it is known for these images."""
     if color is None:
         return None if dataset.labels is None else "class"
     if color not in _COLORS:
@@ -176,15 +176,15 @@ def _shown(
 
 
 def _groups(points: dict[str, Any], color: str | None) -> list[str]:
-    """What each point is told apart by."""
+    """Group of each point, which decides its color."""
     if color is None:
         return ["image"] * len(points["paths"])
     if color != "correct":
         column = {"class": "labels", "domain": "domains", "split": "splits"}[color]
         return [value or f"no {color}" for value in points[column]]
     return [
-        "not tested" if said is None else "right" if said == true else "wrong"
-        for said, true in zip(points["predicted"], points["labels"], strict=True)
+        "not tested" if predicted is None else "right" if predicted == true else "wrong"
+        for predicted, true in zip(points["predicted"], points["labels"], strict=True)
     ]
 
 

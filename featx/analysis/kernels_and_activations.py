@@ -139,7 +139,7 @@ def find_activating_images(
     result : Result
         A row for each channel: how far it stands out, the size of its receptive field, the
         commonest class among its images.
-    found : dict of int to list of Exciting
+    activating : dict of int to list of ActivatingImages
         Channel -> its images, the strongest activation first.
 
     Raises
@@ -152,7 +152,7 @@ def find_activating_images(
     Notes
     -----
     As in [1]_, figure 2, without the deconvolution: images are resized and cropped as the
-    network takes them, and cut to the exact receptive field of the place of the activation.
+    network takes them, and cut to the exact receptive field of the position of the activation.
 
     References
     ----------
@@ -162,8 +162,8 @@ def find_activating_images(
     --------
     >>> from featx import load_dataset
     >>> digits = load_dataset("digits").take(range(40))
-    >>> result, found = find_activating_images(digits, layer="pool1", channels=[3], store=None)
-    >>> len(found[3]), found[3][0].crop.shape, result.rows[0]["field_px"]
+    >>> result, activating = find_activating_images(digits, layer="pool1", channels=[3], store=None)
+    >>> len(activating[3]), activating[3][0].crop.shape, result.rows[0]["field_px"]
     (9, (8, 9, 3), [9, 9])
     """
     dataset, cache, progress, parameters = open_session(
@@ -178,8 +178,8 @@ def find_activating_images(
     if channels is None:
         channels = _standing_out(X[distinct], n_images, n_channels)
     top = {int(c): _highest(X, distinct, c, n_images) for c in channels}
-    found, field_px = _cut(dataset, features, extractor, top)
-    rows = [_row(features, extractor, channel, found[channel], field_px) for channel in top]
+    activating, field_px = _cut(dataset, features, extractor, top)
+    rows = [_row(features, extractor, channel, activating[channel], field_px) for channel in top]
     result = Result(
         command="filters",
         data=features.provenance["data"],
@@ -188,11 +188,11 @@ def find_activating_images(
         failures=features.failures,
         provenance=features.provenance,
     )
-    return result, found
+    return result, activating
 
 
 def _deepest(network: dict[str, Any]) -> str:
-    """The last layer with a name that gives maps of more than one place."""
+    """The last named layer whose feature maps have more than one position."""
     table = make_extractor("cnn", **network)._plan().table
     maps = [layer for layer in table if layer.axes == "chw" and layer.shape[1] > 1 and layer.alias]
     if not maps:
@@ -239,13 +239,13 @@ def _cut(
     images = dataset.images.take([indices[str(features.paths[row])] for row in wanted])
     prepared = [extractor._prepare(images.pixels(i)) for i in range(len(images))]
     peaks = _Peaks(extractor, images)
-    found: dict[int, list[ActivatingImages]] = {}
+    activating: dict[int, list[ActivatingImages]] = {}
     for channel, rows in top.items():
-        found[channel] = []
+        activating[channel] = []
         for row in rows:
             i = wanted.index(row)
             box = peaks.box(i, channel)
-            found[channel].append(
+            activating[channel].append(
                 ActivatingImages(
                     path=str(features.paths[row]),
                     label="" if features.labels is None else str(features.labels[row]),
@@ -254,11 +254,11 @@ def _cut(
                     crop=round_pixels(prepared[i][box]),
                 )
             )
-    return found, peaks.field_px
+    return activating, peaks.field_px
 
 
 class _Peaks:
-    """Where in each image each channel is highest, and what that place depends on."""
+    """Position in each image at which each channel is highest, and its receptive field."""
 
     def __init__(self, extractor: Any, images: Any) -> None:
         from featx.networks.receptive_fields import receptive_field
@@ -291,20 +291,20 @@ def _row(
     features: FeatureSet,
     extractor: Any,
     channel: int,
-    found: list[ActivatingImages],
+    images: list[ActivatingImages],
     field_px: list[int],
 ) -> dict[str, Any]:
-    label, n_label = Counter(item.label for item in found).most_common(1)[0]
+    label, n_label = Counter(item.label for item in images).most_common(1)[0]
     return {
         "spec": spec_of(extractor),
         "layer": extractor.layers[0],
         "channel": channel,
-        "deviations": float(_scores(features.X[:, [channel]], len(found))[0]),
-        "activation": found[0].activation,
+        "deviations": float(_scores(features.X[:, [channel]], len(images))[0]),
+        "activation": images[0].activation,
         "field_px": field_px,
         "common_class": label or None,
         "n_of_class": n_label if label else None,
-        "images": [item.path for item in found],
+        "images": [item.path for item in images],
     }
 
 

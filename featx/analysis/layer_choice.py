@@ -19,7 +19,7 @@ _MANY_STEPS = 24
 def choose_layers(
     table: LayerTable, layers: str | Sequence[str] = "all", pooling: str = "flatten"
 ) -> list[str]:
-    """Names of the layers asked for, in order of execution, each layer once.
+    """Names of the requested layers, in order of execution, each layer once.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def choose_layers(
     names = parse_names(layers)
     if names == ["all"]:
         return [name for name in _steps(table) if _can_be_pooled(table.find(name), pooling)]
-    found: dict[int, str] = {}
+    by_index: dict[int, str] = {}
     for name in names:
-        found.setdefault(table.find(name).index, name)
-    if not found:
+        by_index.setdefault(table.find(name).index, name)
+    if not by_index:
         raise LayerError("", table.model, [layer.alias for layer in table if layer.alias][:1])
-    return [found[index] for index in sorted(found)]
+    return [by_index[index] for index in sorted(by_index)]
 
 
 def choose_apart(values: Sequence[float], n_wanted: int = N_MAPS) -> list[int]:

@@ -36,7 +36,7 @@ class _PCALayout:
     """The two directions in which rows of unit length differ most."""
 
     def __init__(self, *, n_neighbors: int = 15, random_state: int = 0) -> None:
-        """Nothing is drawn, and no neighbours are asked for."""
+        """Do nothing: there is neither randomness nor a search for neighbours."""
 
     def fit(self, space: Space, start: Array | None = None) -> Array:
         """Places of the rows; `start` plays no part."""
@@ -66,7 +66,7 @@ class _NeighborLayout:
         return self._places
 
     def transform(self, X: Array) -> Array:
-        """Mean of the places of the nearest fitted rows, weighted by likeness."""
+        """Mean of the positions of the nearest fitted rows, weighted by similarity."""
         space, positions = self._space, []
         fitted = space.X * space.scales[:, None]
         for rows in slices(len(X), N_ROWS):
@@ -99,7 +99,7 @@ class _UMAPLayout(_NeighborLayout):
                 random_state=self.random_state,
                 n_jobs=1,
             )
-            # Only its length is looked at: neighbours and the start are given.
+            # UMAP only uses its length: neighbours and initial positions are passed in.
             return _islands_nearer(np.asarray(model.fit_transform(start), np.float32))
 
 
@@ -156,10 +156,10 @@ def _axes_of_products(space: Space, center: Array, n_wanted: int) -> Array:
 def _onto(axes: tuple[Array, Array], X: Array) -> Array:
     """Unit rows on some axes, a block of rows at a time: wide rows are never copied whole."""
     mean, directions = axes
-    places = np.empty((len(X), len(directions)), np.float32)
+    coordinates = np.empty((len(X), len(directions)), np.float32)
     for rows in row_blocks(X):
-        places[rows] = (_unit(X[rows]) - mean) @ directions.T
-    return places
+        coordinates[rows] = (_unit(X[rows]) - mean) @ directions.T
+    return coordinates
 
 
 def _unit(X: Array) -> Array:
@@ -198,7 +198,7 @@ def _likeness(apart: Array) -> Array:
     nearest = apart[:, :1]
     width = np.maximum(apart.mean(axis=1, keepdims=True) - nearest, _TINY)
     weights = np.exp(-(apart - nearest) / width)
-    # Within rounding an image that was mapped is itself, and goes to its own place.
+    # Within rounding an image that was mapped is itself, and gets its own position.
     weights[:, 1:] *= nearest > _TINY
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 

@@ -56,15 +56,15 @@ def measure(space: Space, labels: npt.ArrayLike, *, random_state: int = 0) -> di
     --------
     >>> rng = np.random.default_rng(0)
     >>> X = np.repeat(np.eye(2), 20, axis=0) + 0.01 * rng.normal(size=(40, 2))
-    >>> found = measure(Space(X), np.repeat(["a", "b"], 20))
-    >>> found["purity"], found["ari"]
+    >>> row = measure(Space(X), np.repeat(["a", "b"], 20))
+    >>> row["purity"], row["ari"]
     (1.0, 1.0)
     """
     layer = _Layer(space, np.asarray(labels), random_state)
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     for each in _measures:
-        found |= each.report(layer)
-    return found
+        row |= each.report(layer)
+    return row
 
 
 def measure_names() -> list[str]:
@@ -104,21 +104,21 @@ class _Measure:
 
     def report(self, layer: _Layer) -> dict[str, Any]:
         """Values under the true labels, and their means under shuffled ones."""
-        found: dict[str, Any] = {}
+        row: dict[str, Any] = {}
         for name, value in self._by_name(layer, layer.labels).items():
             if isinstance(value, np.ndarray):
-                found |= _with_interval(name, value, layer.random_state)
+                row |= _with_interval(name, value, layer.random_state)
             else:
-                found[name] = value
+                row[name] = value
         if not self.has_control:
-            return found
+            return row
         for name, value in self._by_name(layer, layer.shuffled).items():
-            found[f"{name}_shuffled"] = None if value is None else float(np.mean(value))
-        return found
+            row[f"{name}_shuffled"] = None if value is None else float(np.mean(value))
+        return row
 
     def _by_name(self, layer: _Layer, labels: npt.NDArray[Any]) -> dict[str, Any]:
-        found = self.compute(layer, labels)
-        return found if isinstance(found, dict) else {self.columns[0].name: found}
+        value = self.compute(layer, labels)
+        return value if isinstance(value, dict) else {self.columns[0].name: value}
 
 
 def _reported(*columns: Column, has_control: bool = True) -> Callable[..., Any]:
@@ -233,8 +233,8 @@ def _find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> I
 
     Examples
     --------
-    >>> found = _find_clusters(Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])), 2)
-    >>> bool(found[0] == found[1] != found[2] == found[3])
+    >>> clusters = _find_clusters(Space(np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])), 2)
+    >>> bool(clusters[0] == clusters[1] != clusters[2] == clusters[3])
     True
     """
     from sklearn.cluster import KMeans
@@ -242,7 +242,7 @@ def _find_clusters(space: Space, n_clusters: int, *, random_state: int = 0) -> I
 
     means = KMeans(n_clusters, n_init=_N_STARTS, random_state=random_state)
     with warnings.catch_warnings():
-        # Fewer different rows than classes, as in a layer that is dead: what is found stands.
+        # A dead layer may have fewer distinct rows than classes: fewer clusters are fine then.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(means.fit_predict(space.span()), np.intp)
 

@@ -34,16 +34,16 @@ def sample_evenly(labels: Any, n_wanted: int, random_state: int = 0) -> Indices:
 
 
 def predictions_of(scores: SplitScores, n_images: int) -> npt.NDArray[Any]:
-    """Class that was said of each image when it was tested, None where it never was."""
-    said: npt.NDArray[Any] = np.full(n_images, None, object)
-    for found in scores.predictions:
-        said[found.indices] = found.predicted
-    return said
+    """Predicted class of each image as a test image; None if it was never tested."""
+    predicted: npt.NDArray[Any] = np.full(n_images, None, object)
+    for prediction in scores.predictions:
+        predicted[prediction.indices] = prediction.predicted
+    return predicted
 
 
 def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, Any]:
     """What each point of a map is, as ``details["points"]`` of a result has it."""
-    said = [None if value is None else str(value) for value in predicted]
+    texts = [None if value is None else str(value) for value in predicted]
 
     def column(values: Any) -> list[str] | None:
         return None if values is None else [str(value) for value in values]
@@ -53,5 +53,5 @@ def list_points(features: FeatureSet, predicted: npt.NDArray[Any]) -> dict[str, 
         "labels": column(features.labels),
         "splits": column(features.splits),
         "domains": column(features.domains),
-        "predicted": said if any(value is not None for value in said) else None,
+        "predicted": texts if any(value is not None for value in texts) else None,
     }

@@ -64,7 +64,7 @@ class Space:
         return gram(map(_centered, self._slabs()), len(self), np.float32)
 
     def forget(self) -> None:
-        """Give back the memory of the products, where they are soon made again."""
+        """Free the memory of the products if they are quick to compute again."""
         if self.X.shape[1] <= len(self):
             self.__dict__.pop("products", None)
 
@@ -101,7 +101,7 @@ class Space:
         Parameters
         ----------
         n_neighbors : int
-            Fewer are given where there are fewer other rows.
+            Fewer are returned if there are fewer other rows.
 
         Returns
         -------
@@ -120,17 +120,17 @@ class Space:
     def two_nearest(self) -> Array:
         """Euclidean distances to the nearest and the second nearest other row, (n_samples, 2).
 
-        Candidates come from the products; their distances are computed anew, since a small
+        Candidates come from the products; their distances are computed again, since a small
         difference of large products is mostly rounding.
         """
-        found = np.empty((len(self), 2), np.float32)
+        distances = np.empty((len(self), 2), np.float32)
         squares = self.products.diagonal()
         n_candidates = min(_N_CANDIDATES, len(self) - 1)
         for rows in slices(len(self), N_ROWS):
             apart = squares[rows, None] + squares - 2 * self.products[rows]
             near, _ = _smallest(apart, n_candidates, rows.start)
-            found[rows] = self._distances(rows, near)
-        return found
+            distances[rows] = self._distances(rows, near)
+        return distances
 
     def span(self) -> npt.NDArray[np.float64]:
         """Unit rows turned into at most n_samples dimensions: the same cosines, fewer columns."""
@@ -158,7 +158,7 @@ class Space:
 
 
 _BYTES_PER_PAIR = 20
-"""At the peak: the products, the cosines, and these in float64 while their axes are found."""
+"""At the peak: the products, the cosines, and these in float64 while their axes are computed."""
 
 _N_CANDIDATES = 5
 _N_SLAB = 1024

@@ -51,7 +51,7 @@ def embed(roots: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
 
 
 def content_policy(scripts: Iterable[str]) -> str:
-    """Rule under which a browser opens the page: no network, no script but those given.
+    """Rule under which a browser opens the page: no network, no script except these.
 
     Parameters
     ----------

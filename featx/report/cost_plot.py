@@ -127,7 +127,7 @@ def _apart(
     accuracies = [point.accuracy for point in points]
     span = (max(accuracies) - min(accuracies)) or 1.0
     taken: list[tuple[float, float, float]] = []
-    kept = []
+    shown = []
     for point in reversed(front):
         x = _WIDTH_PX * math.log(point.cost / low) / math.log(high / low)
         width = _CHARACTER_PX * len(labels[point.spec]) + 10
@@ -139,8 +139,8 @@ def _apart(
             for begin, end, other in taken
         ):
             taken.append((start, start + width, y))
-            kept.append(point)
-    return kept
+            shown.append(point)
+    return shown
 
 
 def _log_range(points: Sequence[CostPoint]) -> tuple[float, float]:

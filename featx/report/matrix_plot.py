@@ -61,12 +61,12 @@ def plot_similarity(data: SimilarityData, key: str) -> figure:
 
 
 def confused_pairs(data: ConfusionData) -> list[dict[str, Any]]:
-    """Rows of the classes most often predicted in place of others, the worst first.
+    """Pairs of classes that are confused most often, the worst first.
 
     Examples
     --------
     >>> confused_pairs(ConfusionData(("ant", "bee"), np.array([[8, 2], [0, 9]])))
-    [{'true': 'ant', 'said': 'bee', 'n': 2, 'share': 0.2}]
+    [{'true': 'ant', 'predicted': 'bee', 'n': 2, 'share': 0.2}]
     """
     classes, counts = data.classes, data.counts
     wrong = counts - np.diag(np.diag(counts))
@@ -75,7 +75,7 @@ def confused_pairs(data: ConfusionData) -> list[dict[str, Any]]:
     return [
         {
             "true": clean(classes[i]),
-            "said": clean(classes[j]),
+            "predicted": clean(classes[j]),
             "n": int(counts[i, j]),
             "share": float(counts[i, j] / counts[i].sum()),
         }
@@ -138,11 +138,11 @@ def _heat_map(
 def _add_numbers(plot: figure, data: dict[str, list[Any]]) -> None:
     """Numbers in the cells: white on the dark ones, in the page's ink on the others."""
     for is_dark in (True, False):
-        kept = [i for i, shade in enumerate(data["shade"]) if (shade > _DARK) == is_dark]
+        cells = [i for i, shade in enumerate(data["shade"]) if (shade > _DARK) == is_dark]
         plot.text(
-            [data["j"][i] for i in kept],
-            [data["i"][i] for i in kept],
-            text=[data["number"][i] for i in kept],
+            [data["j"][i] for i in cells],
+            [data["i"][i] for i in cells],
+            text=[data["number"][i] for i in cells],
             text_align="center",
             text_baseline="middle",
             text_font_size="12px",

@@ -42,7 +42,7 @@ def render_page(
     thumbnails : sequence of Thumbnails, optional
         One per result; by default what `featx.report.thumbnails.thumbnails_of` gives.
     max_bytes : int, default=30000000
-        Thumbnails are made smaller, and then fewer, until the page fits.
+        Thumbnails are made smaller, then fewer, until the page fits.
 
     Returns
     -------
@@ -81,13 +81,13 @@ def _fill_galleries(
     for result, section, own in zip(results, sections, thumbnails):
         paths = gallery_paths(result)
         uris = own.make_all(paths, room // len(sections), largest_px=MISTAKE_PX)
-        found = dict(zip(paths, uris))
+        uri_of = dict(zip(paths, uris))
         for choice in section.choices:
             for mistake in choice["mistakes"]:
-                mistake["thumbnail"] = found.get(mistake["path"])
+                mistake["thumbnail"] = uri_of.get(mistake["path"])
         for gallery in section.galleries:
             for image in chain.from_iterable(figure["images"] for figure in gallery["shown"]):
-                image["thumbnail"] = found.get(image["path"])
+                image["thumbnail"] = uri_of.get(image["path"])
         if any(uri is None for uri in uris):
             n = sum(uri is None for uri in uris)
             section.notes.append(f"No thumbnail of {n:,} listed images: {_why(own)}.")
@@ -97,7 +97,7 @@ def _point_thumbnails(
     sections: Sequence[Section], thumbnails: Sequence[Thumbnails], room: int
 ) -> list[str | None]:
     """Thumbnails of the points of all scatter plots, each once; a payload has their indices."""
-    made: list[str | None] = []
+    all_uris: list[str | None] = []
     indices: dict[tuple[str, str], int] = {}
     drawn = [
         (section.data, section.scatter, section.notes, own)
@@ -108,13 +108,13 @@ def _point_thumbnails(
         new = [path for path in scatter.paths if (data, path) not in indices]
         uris = own.make_all(new, max(0, room) // (len(drawn) - n))
         room -= sum(len(uri or "") + 3 for uri in uris)
-        indices |= {(data, path): len(made) + i for i, path in enumerate(new)}
-        made += uris
-        scatter.payload["places"] = [indices[data, path] for path in scatter.paths]
-        n_bare = sum(made[index] is None for index in scatter.payload["places"])
+        indices |= {(data, path): len(all_uris) + i for i, path in enumerate(new)}
+        all_uris += uris
+        scatter.payload["thumbnails"] = [indices[data, path] for path in scatter.paths]
+        n_bare = sum(all_uris[index] is None for index in scatter.payload["thumbnails"])
         if n_bare:
             notes.append(f"No thumbnail of {n_bare:,} images in the maps: {_why(own)}.")
-    return made
+    return all_uris
 
 
 def _why(thumbnails: Thumbnails) -> str:

@@ -72,11 +72,11 @@ def make_table(
     >>> [column.label for column in table.columns], table.rows[0][1].text
     (['Features', 'Accuracy'], '50.0%')
     """
-    found = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
-    ends = _interval_ends(found)
+    filled = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
+    ends = _interval_ends(filled)
     hidden = {end for pair in ends.values() for end in pair}
-    main = _main(found, rows)
-    columns = [_heading(name, rows, main, command) for name in found if name not in hidden]
+    main = _main(filled, rows)
+    columns = [_heading(name, rows, main, command) for name in filled if name not in hidden]
     columns.sort(key=lambda column: main.index(column.name) if column.is_main else len(main))
     known = names or {}
     cells = [

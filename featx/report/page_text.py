@@ -1,4 +1,4 @@
-"""Text of strangers made fit for a page, and numbers and columns in words."""
+"""Escape untrusted text for the page, and format numbers and column names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def column_label(name: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number with as many places as say something.
+    """A number with its significant digits.
 
     Examples
     --------

@@ -13,7 +13,7 @@ _LONGEST_LABEL = 24
 
 
 def empty_plot(name: str, **settings: Any) -> figure:
-    """Plot without tools, transparent, as wide as its place on the page.
+    """Plot without tools, transparent, as wide as its container.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def empty_plot(name: str, **settings: Any) -> figure:
     """
     from bokeh.plotting import figure
 
-    given = {
+    options = {
         "height": _HEIGHT_PX,
         "sizing_mode": "stretch_width",
         "toolbar_location": None,
@@ -34,7 +34,7 @@ def empty_plot(name: str, **settings: Any) -> figure:
         "lod_threshold": None,
         **settings,
     }
-    plot = figure(name=name, **given)
+    plot = figure(name=name, **options)
     plot.axis.minor_tick_line_color = None
     plot.axis.major_tick_line_color = None
     plot.axis.axis_label_text_font_style = "normal"

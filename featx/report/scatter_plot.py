@@ -35,9 +35,9 @@ class ScatterPlots:
     Attributes
     ----------
     roots : dict of str to Bokeh figure
-        By the place they go to: ``walk``, then ``0``, ``1``, ... for each layer.
+        By name: ``walk``, then ``0``, ``1``, ... for each layer.
     layers : list of dict
-        Name, trustworthiness and kept neighbors of each embedding, in order.
+        Name, trustworthiness and fraction of neighbours kept of each embedding, in order.
     payload : dict
         What the page's script reads: names, classes, legends.
     paths : list of str
@@ -69,17 +69,17 @@ def plot_scatter(
     if data is None or not data.points.get("paths"):
         return None
     paths = data.points["paths"]
-    kept = sample_points(len(paths), data.points.get("labels"))
-    spaces = [np.asarray(panel.coordinates, np.float32)[kept] for panel in data.panels]
-    names = [paths[i] for i in kept]
-    modes = _color_modes(data, kept)
+    shown = sample_points(len(paths), data.points.get("labels"))
+    spaces = [np.asarray(panel.coordinates, np.float32)[shown] for panel in data.panels]
+    names = [paths[i] for i in shown]
+    modes = _color_modes(data, shown)
     known = [mode["name"] for mode in modes]
     payload = {
         "key": key,
         "names": [clean(name) for name in names],
         "modes": modes,
         "start": known.index(color) if color in known else 0,
-        "facts": _facts(data, kept),
+        "facts": _facts(data, shown),
         "layers": [clean(panel.layer) for panel in data.panels],
     }
     return ScatterPlots(
@@ -88,17 +88,17 @@ def plot_scatter(
         payload=payload,
         paths=names,
         n_points=len(paths),
-        n_drawn=len(kept),
+        n_drawn=len(shown),
     )
 
 
-def _color_modes(data: ScatterData, kept: Indices) -> list[dict[str, Any]]:
+def _color_modes(data: ScatterData, shown: Indices) -> list[dict[str, Any]]:
     """Ways to color the points drawn: the categories of each, and every point's index in them.
 
     Parameters
     ----------
     data : ScatterData
-    kept : ndarray of int
+    shown : ndarray of int
         The points drawn.
 
     Returns
@@ -106,14 +106,14 @@ def _color_modes(data: ScatterData, kept: Indices) -> list[dict[str, Any]]:
     list of dict
         ``name``, ``categories`` (name, color, shape), ``codes`` (one per point).
     """
-    modes = [_mode(name, [values[i] for i in kept]) for name, values in data.modes.items()]
-    return modes or [_mode("image", ["image"] * len(kept))]
+    modes = [_mode(name, [values[i] for i in shown]) for name, values in data.modes.items()]
+    return modes or [_mode("image", ["image"] * len(shown))]
 
 
 def _mode(name: str, values: Sequence[Any]) -> dict[str, Any]:
     texts = [clean(value) if value not in (None, "") else _NO_CATEGORY for value in values]
-    found = sorted(set(texts), key=lambda text: (text == _NO_CATEGORY, text))
-    codes = {text: i for i, text in enumerate(found)}
+    categories = sorted(set(texts), key=lambda text: (text == _NO_CATEGORY, text))
+    codes = {text: i for i, text in enumerate(categories)}
     return {
         "name": name,
         "categories": [_category(text, i) for text, i in codes.items()],
@@ -126,11 +126,11 @@ def _category(text: str, index: int) -> dict[str, str]:
     return {"name": text, "color": color, "shape": marker_of(index, SCREEN)}
 
 
-def _facts(data: ScatterData, kept: Indices) -> dict[str, list[str]]:
+def _facts(data: ScatterData, shown: Indices) -> dict[str, list[str]]:
     """What the card of an image says beside its name and class."""
-    columns = {"said": "predicted", "domain": "domains", "split": "splits"}
+    columns = {"predicted": "predicted", "domain": "domains", "split": "splits"}
     return {
-        name: [clean(data.points[column][i] or "") for i in kept]
+        name: [clean(data.points[column][i] or "") for i in shown]
         for name, column in columns.items()
         if data.points.get(column)
     }

@@ -65,14 +65,14 @@ class Section:
     notes : list of str
     table : Table
     plots : dict of str to Bokeh figure
-        By the place they go to on the page.
+        By their position on the page.
     captions : dict
         What the template says beside the plots.
     scatter : ScatterPlots or None
     choices : list of dict
         For each feature set its confusion, mistakes and classes.
     galleries : list of dict
-        Images that `check` found, by problem.
+        Images with problems that `check` reports, by problem.
     failures : list of (str, str)
     n_failures : int
     """
@@ -130,9 +130,9 @@ def make_section(result: Result, key: str) -> Section:
 def _spec_names(result: Result) -> dict[str, str]:
     """What the page calls each feature set of a result."""
     details = result.details
-    told = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
+    named = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
     rows = [row["spec"] for row in result.rows if row.get("spec")]
-    return short_specs([*rows, *chain.from_iterable(told)], without_common=True)
+    return short_specs([*rows, *chain.from_iterable(named)], without_common=True)
 
 
 def _sentence(text: str, names: dict[str, str]) -> tuple[str, str]:
@@ -150,14 +150,14 @@ def gallery_paths(result: Result) -> list[str]:
     mistakes = result.details.get("mistakes") or {}
     shown = list(mistakes.values())[:_N_SPECS]
     paths = [entry["path"] for entry in chain.from_iterable(shown)]
-    found = [
+    listed = [
         figure["paths"] for it in result.details.get("galleries") or () for figure in it["shown"]
     ]
-    return list(dict.fromkeys([*paths, *chain.from_iterable(found)]))
+    return list(dict.fromkeys([*paths, *chain.from_iterable(listed)]))
 
 
 def _galleries(result: Result) -> Iterator[dict[str, Any]]:
-    """What `check` found, each image with its name."""
+    """Problems that `check` reports, each image with its name."""
     for gallery in result.details.get("galleries") or ():
         shown = [
             {
@@ -264,8 +264,10 @@ def _choices(result: Result, section: Section) -> list[dict[str, Any]]:
     details = result.details
     kinds = [details.get(name) or {} for name in ("confusion", "mistakes", "per_class")]
     ranked = [row["spec"] for row in result.rows if row.get("spec")]
-    found = set(chain.from_iterable(kinds))
-    specs = [spec for spec in dict.fromkeys([*ranked, *sorted(found)]) if spec in found]
+    specs_of_all = set(chain.from_iterable(kinds))
+    specs = [
+        spec for spec in dict.fromkeys([*ranked, *sorted(specs_of_all)]) if spec in specs_of_all
+    ]
     if len(specs) > _N_SPECS:
         section.notes.append(
             f"Confusion and mistakes are shown of the first {_N_SPECS} of {len(specs)} kinds of "
@@ -301,7 +303,7 @@ def _mistakes(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             "name": clean(entry["path"]),
             "short": short_path(clean(entry["path"])),
             "true": clean(entry.get("true") or ""),
-            "said": clean(entry.get("predicted") or ""),
+            "predicted": clean(entry.get("predicted") or ""),
             "sure": "" if probability is None else _sureness(probability),
         }
 

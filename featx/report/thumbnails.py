@@ -82,11 +82,11 @@ class Thumbnails:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no image was found so far."""
+        """Whether no image could be opened so far."""
         return all(image is None for image in self._images.values())
 
     def save(self, folder: Path) -> None:
-        """Write what was made, for the page of a later `featx report`."""
+        """Save the thumbnails for later pages by `featx report`."""
         file = folder / _THUMBNAILS_FILE
         if not self._made:
             file.unlink(missing_ok=True)  # An earlier report may have left one.
@@ -130,8 +130,8 @@ class Thumbnails:
             self._images |= dict.fromkeys(new) | dict(self._find(new))
         side_px = self._largest_side(names, max_bytes, largest_px)
         with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-            made = list(pool.map(lambda name: self._make(name, side_px), names))
-        within = _within(made, max_bytes)
+            thumbnails = list(pool.map(lambda name: self._make(name, side_px), names))
+        within = _within(thumbnails, max_bytes)
         # The first is the larger one: galleries come before the points of plots.
         self._made = {n: uri for n, uri in zip(names, within) if uri is not None} | self._made
         return within
@@ -161,7 +161,7 @@ def thumbnails_of(result: Result) -> Thumbnails:
 
 
 def _open_thumbnails(data: str, reading: Mapping[str, Any] | None = None) -> Thumbnails:
-    """Thumbnails made from the images of a data set, as the user named it, read as it was."""
+    """Thumbnails of the images of a data set, opened again by name and read in the same way."""
     load = cache(partial(_load, data))
     find = partial(_find_images, load)
     return Thumbnails(find, "they are no longer where they were", reading)
@@ -255,12 +255,12 @@ def _find_images(
         Without those that are no longer there.
     """
     names = list(names)
-    found: dict[str, ImageLike] = {name: name for name in names if _is_file(name)}
-    missing = [name for name in names if name not in found]
+    sources: dict[str, ImageLike] = {name: name for name in names if _is_file(name)}
+    missing = [name for name in names if name not in sources]
     if missing:
         images, indices = load()
-        found |= {name: images[indices[name]] for name in missing if name in indices}
-    return found
+        sources |= {name: images[indices[name]] for name in missing if name in indices}
+    return sources
 
 
 def _is_file(name: str) -> bool:
@@ -285,6 +285,6 @@ def _load(data: str) -> tuple[Images, dict[str, int]]:
 
 
 def _within(uris: list[str | None], max_bytes: int) -> list[str | None]:
-    """The first that fit together, None in the place of the others."""
+    """The first thumbnails that fit within a size; None for all others."""
     sizes = np.cumsum([len(uri or "") for uri in uris])
     return [uri if size <= max_bytes else None for uri, size in zip(uris, sizes)]

@@ -29,7 +29,7 @@ def write_report(results: Sequence[Result], folder: str | os.PathLike[str]) -> P
     folder : path
         Made if need be. One result leaves ``results.json``, ``table.csv``, ``figures/`` and,
         where images are shown, ``thumbnails.json`` in it; of several each has a folder of its own
-        inside, named by its place and command.
+        inside, named by its position and command.
 
     Returns
     -------

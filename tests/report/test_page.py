@@ -129,7 +129,7 @@ def test_two_maps_of_the_same_images_share_their_thumbnails(depth: Result) -> No
 
     thumbnails, payloads = thumbnails_in(text), payloads_in(text)
     assert len(thumbnails) == len(backwards)
-    first, second = (dict(zip(p["names"], p["places"], strict=True)) for p in payloads)
+    first, second = (dict(zip(p["names"], p["thumbnails"], strict=True)) for p in payloads)
     assert first == second
     assert sorted(first.values()) == list(range(len(backwards)))
 

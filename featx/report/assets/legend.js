@@ -45,8 +45,8 @@ featx.Legend = class {
     this.show(payload.start);
   }
 
-  show(place) {
-    this.mode = this.modes[place];
+  show(index) {
+    this.mode = this.modes[index];
     this.hidden = new Set();
     const counts = new Array(this.mode.categories.length).fill(0);
     for (const code of this.mode.codes) counts[code] += 1;
@@ -56,25 +56,25 @@ featx.Legend = class {
     this.changed();
   }
 
-  chip(category, place, n) {
+  chip(category, index, n) {
     const chip = featx.element("button", {type: "button", className: "chip", title: category.name}, [
       featx.icon(category),
       featx.element("span", {className: "text", textContent: category.name}),
       featx.element("span", {className: "n", textContent: n.toLocaleString("en")}),
     ]);
-    chip.addEventListener("click", () => this.toggle(place));
-    chip.addEventListener("dblclick", () => this.isolate(place));
+    chip.addEventListener("click", () => this.toggle(index));
+    chip.addEventListener("dblclick", () => this.isolate(index));
     return chip;
   }
 
-  toggle(place) {
-    if (!this.hidden.delete(place)) this.hidden.add(place);
+  toggle(index) {
+    if (!this.hidden.delete(index)) this.hidden.add(index);
     this.changed();
   }
 
-  isolate(place) {
+  isolate(index) {
     this.hidden = new Set(this.mode.categories.keys());
-    this.hidden.delete(place);
+    this.hidden.delete(index);
     this.changed();
   }
 

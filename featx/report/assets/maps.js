@@ -6,7 +6,7 @@ featx.Maps = class {
     const key = section.dataset.maps;
     this.section = section;
     this.payload = JSON.parse(section.querySelector("[data-payload]").textContent);
-    this.thumbnail = (i) => thumbnails[this.payload.places[i]];
+    this.thumbnail = (i) => thumbnails[this.payload.thumbnails[i]];
     this.walk = featx.find(`walk-${key}`);
     // Of a single layer the walk is the only map.
     this.maps = featx.find(`maps-${key}`) ?? this.walk;
@@ -62,15 +62,15 @@ featx.Maps = class {
   }
 
   hover(source, renderer, geometry) {
-    const found = source.inspected.indices;
-    if (!found.length) return this.leave();
+    const inspected = source.inspected.indices;
+    if (!inspected.length) return this.leave();
     const x = source.data[renderer.glyph.x.field], y = source.data[renderer.glyph.y.field];
     const far = (i) => (x[i] - geometry.x) ** 2 + (y[i] - geometry.y) ** 2;
-    const nearest = found.reduce((best, i) => (far(i) < far(best) ? i : best));
+    const nearest = inspected.reduce((best, i) => (far(i) < far(best) ? i : best));
     if (nearest !== this.hovered) {
       this.hovered = nearest;
       this.moveRing();
-      featx.fillCard(this.cardOf(nearest, found.length - 1));
+      featx.fillCard(this.cardOf(nearest, inspected.length - 1));
     }
     featx.placeCard(this.mouse);
   }

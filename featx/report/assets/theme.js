@@ -1,4 +1,4 @@
-// Colours of the page given to the plots: Bokeh draws on a canvas, which no style sheet reaches.
+// Pass the colours of the page to the plots: Bokeh draws on a canvas, which no style sheet reaches.
 "use strict";
 const featx = {};
 
@@ -39,7 +39,7 @@ featx.paint = () => {
 };
 
 // On paper everything is light, whatever the screen is, and plots are scaled as images are:
-// Bokeh would draw them anew for the narrower page only after it is printed.
+// Bokeh would redraw them for the narrower page only after printing.
 featx.PAPER_PX = 680;
 
 featx.toPaper = () => {

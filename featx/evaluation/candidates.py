@@ -1,4 +1,4 @@
-"""Features to compare: those asked for and the controls, each row as the splits need it."""
+"""Feature sets to compare and their controls, computed as the splits require."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Candidates:
 
 @dataclass(eq=False)
 class _LearnedFeatures:
-    """Features of an extractor that learns, anew from the training images of each split.
+    """Features of an extractor that learns from the training images of each split.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def gather_candidates(
     progress: ProgressCallback,
     **parameters: Any,
 ) -> Candidates:
-    """Features of all kinds asked for, and of the controls, on the same images and splits.
+    """Features of all extractors and controls, on the same images and splits.
 
     Parameters
     ----------
@@ -185,11 +185,11 @@ def gather_candidates(
         )
     split_readable(protocol, dataset, ())  # Says what is wrong before anything is computed.
     speed: dict[str, Any] = {"n_jobs": parameters.get("n_jobs")}
-    asked = [found for job in plan_jobs(extractors, **parameters) for found in _candidates_of(job)]
-    controls = _controls(asked, speed) if has_controls else []
+    chosen = [item for job in plan_jobs(extractors, **parameters) for item in _candidates_of(job)]
+    controls = _controls(chosen, speed) if has_controls else []
     if dataset.images.reading.n_bands != Producer.n_bands:  # Only networks take so many bands.
         controls = [control for control in controls if control.layer]
-    candidates = [*asked, *controls]
+    candidates = [*chosen, *controls]
     steady = [
         candidate.extractor for candidate in candidates if not must_learn(candidate.extractor)
     ]
@@ -221,19 +221,19 @@ def _candidates_of(job: Job) -> list[Candidate]:
     return candidates
 
 
-def _controls(asked: Sequence[Candidate], speed: dict[str, Any]) -> list[Candidate]:
+def _controls(chosen: Sequence[Candidate], speed: dict[str, Any]) -> list[Candidate]:
     """What any features must pass: pixels, mean colour, networks of random weights."""
     random_weights = [
         portable(candidate.extractor).set_params(weights="random")
-        for candidate in asked
+        for candidate in chosen
         if candidate.layer and candidate.extractor.weights != "random"
     ]
     jobs = plan_jobs([*CONTROLS, *_distinct(random_weights)], **speed)
-    there = {candidate.key for candidate in asked}
-    found = [
+    keys = {candidate.key for candidate in chosen}
+    controls = [
         replace(candidate, is_control=True) for job in jobs for candidate in _candidates_of(job)
     ]
-    return [candidate for candidate in found if candidate.key not in there]
+    return [candidate for candidate in controls if candidate.key not in keys]
 
 
 def _distinct(extractors: Sequence[Any]) -> list[Any]:

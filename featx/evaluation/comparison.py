@@ -119,7 +119,7 @@ def compare(
     metric : {"accuracy", "balanced_accuracy"}, optional
         What features are ranked by.
     train_per_class, n_splits, random_state : int, optional
-        In place of the protocol's.
+        Instead of the protocol's.
     class_weight : {"balanced"}, optional
         Let each class weigh the same in the classifier's loss, however many images it has.
     domains : bool or list of str, optional
@@ -139,7 +139,7 @@ def compare(
         Rows from best to worst. ``difference`` is that to the best, by a paired test on the same
         splits (`featx.evaluation.scores.paired_test`; McNemar's test where there is one split);
         features with ``is_tied`` are no worse than chance allows. ``ms_per_image`` is measured
-        anew on 64 images. ``sentences`` ends with the cheapest features that are no worse than
+        again on 64 images. ``sentences`` ends with the cheapest features that are no worse than
         the best.
 
     Raises
@@ -187,7 +187,7 @@ def compare(
         _measure_network(name, network, gathered, progress)
         for name, network in (finetune or {}).items()
     ]
-    gathered = replace(gathered, kinds=[found.kind for found in [*features, *networks]])
+    gathered = replace(gathered, kinds=[entry.kind for entry in [*features, *networks]])
     measured = _rank([*features, *networks], rules.metric)
     return _table(gathered, rules, measured, shuffled, finetune)
 
@@ -338,7 +338,7 @@ def _score(
 def _measure_network(
     name: str, classifier: Any, gathered: Candidates, progress: ProgressCallback
 ) -> Measured:
-    """A network that is trained anew on the training images of each split."""
+    """A network that is fine-tuned on the training images of each split."""
     dataset, folds = gathered.dataset, gathered.folds
     kind = Candidate(name, "", classifier, is_control=False, features=None, n_features=None)
     costs: list[float] = []
@@ -352,7 +352,7 @@ def _measure_network(
                 groups=dataset.groups, progress=BarOnly(progress),
             )  # fmt: skip
             if not costs:
-                # A copy lacks the features that are kept of its fixed layers, and runs whole.
+                # A copy has no cached features of its frozen layers, and runs all of them.
                 costs.append(time_prediction(copy(learner), dataset.images))
 
     scores = SplitScores.of(fit(), folds)
@@ -362,13 +362,13 @@ def _measure_network(
 
 def _rank(measured: Sequence[Measured], metric: str) -> list[Measured]:
     """What was measured, best first."""
-    return sorted(measured, key=lambda found: -found.rank(metric))
+    return sorted(measured, key=lambda entry: -entry.rank(metric))
 
 
 def make_rows(measured: Sequence[Measured], metric: str) -> list[dict[str, Any]]:
     """Lines of a table, best first, each with its difference from the best by a paired test."""
     best, *_ = ranked = _rank(measured, metric)
-    return [found.to_row(best.scores.compared_to(found.scores, metric)) for found in ranked]
+    return [entry.to_row(best.scores.compared_to(entry.scores, metric)) for entry in ranked]
 
 
 def _table(
@@ -379,7 +379,7 @@ def _table(
     networks: Mapping[str, Any] | None,
 ) -> Result:
     rows = make_rows([*measured, shuffled], rules.metric)
-    asked = [found for found in measured if not found.kind.is_control]
+    features = [entry for entry in measured if not entry.kind.is_control]
     return Result(
         "compare",
         gathered.dataset.source,
@@ -397,7 +397,7 @@ def _table(
             ),
         ],
         failures=gathered.failures,
-        details=describe_predictions(asked, gathered),
+        details=describe_predictions(features, gathered),
         provenance=gathered.provenance,
     )
 
@@ -406,7 +406,7 @@ def _found(
     gathered: Candidates, rules: Protocol, measured: list[Measured], size: int | None
 ) -> Result:
     few = {} if size is None else {"train_per_class": size}
-    rows = [{**few, **found.to_row(None)} for found in measured]
+    rows = [{**few, **entry.to_row(None)} for entry in measured]
     return Result(
         "probe",
         gathered.dataset.source,
@@ -420,7 +420,7 @@ def _found(
 
 
 def describe_protocol(rules: Protocol, gathered: Candidates) -> dict[str, Any]:
-    """The protocol, and what came of it on these images."""
+    """The protocol and its splits of these images."""
     train, test = gathered.folds[0]
     labels = gathered.dataset.labels
     assert labels is not None
@@ -436,15 +436,15 @@ def describe_predictions(measured: Sequence[Measured], gathered: Candidates) -> 
     """Confusion matrix, per-class table and most confident errors of each feature set."""
     names = np.array(gathered.dataset.names)
     details: dict[str, Any] = {"confusion": {}, "per_class": {}, "mistakes": {}}
-    for found in measured:
-        said = found.scores.predictions
+    for entry in measured:
+        predictions = entry.scores.predictions
         truth, predicted = (
-            np.concatenate([getattr(part, name) for part in said])
+            np.concatenate([getattr(part, name) for part in predictions])
             for name in ("truth", "predicted")
         )
-        details["confusion"][found.kind.spec] = _confusion(truth, predicted)
-        details["per_class"][found.kind.spec] = per_class(truth, predicted)
-        details["mistakes"][found.kind.spec] = _mistakes(said, names)
+        details["confusion"][entry.kind.spec] = _confusion(truth, predicted)
+        details["per_class"][entry.kind.spec] = per_class(truth, predicted)
+        details["mistakes"][entry.kind.spec] = _mistakes(predictions, names)
     return details
 
 
@@ -455,7 +455,7 @@ def _confusion(truth: Any, predicted: Any) -> dict[str, Any]:
     return {"classes": classes.tolist(), "matrix": matrix.tolist()}
 
 
-def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
+def _mistakes(predictions: Sequence[Any], names: Any) -> list[dict[str, Any]]:
     """Misclassified images, each once, the most confident errors first."""
     wrong = [
         (
@@ -464,7 +464,7 @@ def _mistakes(said: Sequence[Any], names: Any) -> list[dict[str, Any]]:
             str(part.truth[i]),
             str(part.predicted[i]),
         )
-        for part in said
+        for part in predictions
         for i in np.flatnonzero(~part.is_right)
     ]
     most_confident: dict[str, dict[str, Any]] = {}

@@ -39,7 +39,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         in the paper, and scaled to the target's afterwards; without it a feature's unit decides
         how much `regularization` means for it.
     new_rows : {"source", "target"}, default="source"
-        Whose rows `transform` will be given: those of the source are moved, those of the target
+        Which rows `transform` gets: those of the source are moved, those of the target
         stay as they are. Say ``"target"`` in a pipeline that is fitted on the source and
         predicts on the target; `fit_transform` moves the source's rows either way.
 
@@ -58,10 +58,10 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     -----
     A regularised covariance of n rows differs from a multiple of the identity in at most n - 1
     directions. Both powers of it are applied along these: the cost is that of products of
-    matrices of shape (n, n_features), and no array of shape (n_features, n_features) is made
+    matrices of shape (n, n_features), and no array of shape (n_features, n_features) is allocated
     where there are fewer rows than features.
 
-    Departs from [1]_ in that the target's mean and deviations are given to the source, where
+    Departs from [1]_ in that the source gets the mean and standard deviations of the target, where
     the paper takes features of both domains as already standardised, each by its own.
 
     References

@@ -138,7 +138,7 @@ def check(
     -------
     Result
         A row for each finding, by ``problem``: ``exact copy`` (the same bytes) and ``near copy``
-        (encoded anew, resized, cropped by up to a tenth, mirrored) with the ``other`` image, the
+        (re-encoded, resized, cropped by up to a tenth, mirrored) with the ``other`` image, the
         number of their ``group`` and the ``correlation`` of their thumbnails; ``doubtful label``
         with the class ``predicted`` and the out-of-fold ``probability`` of the label, the least
         first; ``unreadable``, ``blank``, ``tiny`` and ``odd shape`` images; ``small class``,
@@ -182,7 +182,7 @@ def check(
 
 
 def _check_names(only: str | Sequence[str] | None) -> list[str]:
-    """Checks asked for."""
+    """Checks to run."""
     wanted = list(_CHECKS) if only is None else parse_names(only)
     for name in wanted:
         if name not in _CHECKS:
@@ -217,7 +217,7 @@ def _collect(
 def _examine(
     collection: _Collection, features: FeatureSet, wanted: Collection[str], seed: int | None
 ) -> Result:
-    """All checks asked for, as a result."""
+    """Result of all requested checks."""
     rules = find_protocol("cv", random_state=seed)
     rows: list[Row] = []
     details: dict[str, Any] = {}
@@ -227,18 +227,18 @@ def _examine(
         rows += copies
         sentences += _describe_copies(copies)
     if "labels" in wanted:
-        doubted, said, details = _doubt_labels(collection, rules)
-        rows, sentences = rows + doubted, sentences + said
+        doubtful, more, details = _doubt_labels(collection, rules)
+        rows, sentences = rows + doubtful, sentences + more
     if "images" in wanted:
         rows += _list_images(collection, features.failures)
     if "classes" in wanted:
         rows += _list_classes(collection)
-    found = _summarize(rows)
+    summary = _summarize(rows)
     if "duplicates" in wanted:
-        measured, said = _measure(collection, copies, seed)
-        rows, sentences = rows + measured, sentences + said
-    if not found:
-        sentences.append(f"Nothing was found by these checks: {', '.join(wanted)}.")
+        measured, more = _measure(collection, copies, seed)
+        rows, sentences = rows + measured, sentences + more
+    if not summary:
+        sentences.append(f"These checks report no problems: {', '.join(wanted)}.")
     return Result(
         "check",
         collection.dataset.source,
@@ -246,7 +246,7 @@ def _examine(
         protocol=rules.to_dict() | {"checks": list(wanted)},
         sentences=sentences,
         failures=features.failures,
-        details=details | {"summary": found, "galleries": _list_galleries(rows)},
+        details=details | {"summary": summary, "galleries": _list_galleries(rows)},
         provenance=features.provenance,
     )
 
@@ -261,11 +261,11 @@ def _list_copies(collection: _Collection) -> list[Row]:
         groups[int(collection.groups[index])].append(index)
     rows = []
     for number, members in enumerate(groups.values()):
-        kept = min(members, key=partial(_rank, collection))
-        parents = _spread(kept, partners)
+        original = min(members, key=partial(_rank, collection))
+        parents = _spread(original, partners)
         # One of them has a wrong label, and which is not known: none stays.
         if len({*collection.labels[members].tolist()} - {""}) > 1:
-            parents = {kept: next(iter(partners[kept]))} | parents
+            parents = {original: next(iter(partners[original]))} | parents
         rows += [
             _copy_row(collection, index, other, partners[index][other]) | {"group": number}
             for index, other in parents.items()
@@ -308,25 +308,25 @@ def _doubt_labels(
 ) -> tuple[list[Row], list[str], dict[str, Any]]:
     """Labels that are likely wrong, sentences, and how each class was predicted."""
     try:
-        found = predict_out_of_fold(collection.X, collection.labels, collection.groups, rules)
+        held_out = predict_out_of_fold(collection.X, collection.labels, collection.groups, rules)
     except DatasetError as error:
         return [], [f"Labels were not checked. {error}"], {}
-    codes = np.searchsorted(found.classes, collection.labels[found.indices])
-    predicted = found.probabilities.argmax(1)
+    codes = np.searchsorted(held_out.classes, collection.labels[held_out.indices])
+    predicted = held_out.probabilities.argmax(1)
     rows = [
         {
             "problem": "doubtful label",
-            **collection.describe(int(found.indices[i])),
-            "predicted": str(found.classes[predicted[i]]),
-            "probability": float(found.probabilities[i, codes[i]]),
+            **collection.describe(int(held_out.indices[i])),
+            "predicted": str(held_out.classes[predicted[i]]),
+            "probability": float(held_out.probabilities[i, codes[i]]),
             "is_dropped": True,
         }
-        for i in find_doubtful(found.probabilities, codes)
+        for i in find_doubtful(held_out.probabilities, codes)
     ]
     share = float((predicted == codes).mean())
-    truth = found.classes[codes], found.classes[predicted]
+    truth = held_out.classes[codes], held_out.classes[predicted]
     details = {"per_class": {"out-of-fold predictions": per_class(*truth)}}
-    return rows, [_describe_doubts(rows, found, share)], details
+    return rows, [_describe_doubts(rows, held_out, share)], details
 
 
 def _list_images(collection: _Collection, failures: Sequence[tuple[str, str]]) -> Iterator[Row]:
@@ -351,54 +351,54 @@ def _measure(
 ) -> tuple[list[Row], list[str]]:
     """Accuracy by the protocol that the data asks for, with and without the copies."""
     dropped = {row["path"] for row in copies}
-    is_kept = np.array([name not in dropped for name in collection.dataset.names])
-    parts = {"all images": np.full(len(is_kept), True)}
-    parts |= {} if is_kept.all() else {"without copies": is_kept}
+    is_used = np.array([name not in dropped for name in collection.dataset.names])
+    parts = {"all images": np.full(len(is_used), True)}
+    parts |= {} if is_used.all() else {"without copies": is_used}
     if collection.dataset.labels is None:
         return [], []
     try:
         rows = [
-            {"problem": "accuracy", "note": name, **_score(collection, kept, seed)}
-            for name, kept in parts.items()
+            {"problem": "accuracy", "note": name, **_score(collection, is_used, seed)}
+            for name, is_used in parts.items()
         ]
     except DatasetError as error:
         return [], [f"Accuracy was not measured. {error}"]
     return rows, [_describe_accuracies(rows)]
 
 
-def _score(collection: _Collection, is_kept: npt.NDArray[np.bool_], seed: int | None) -> Row:
+def _score(collection: _Collection, is_used: npt.NDArray[np.bool_], seed: int | None) -> Row:
     """Accuracy of a linear probe on some of the images, with its interval."""
-    kept = np.flatnonzero(is_kept)
+    indices = np.flatnonzero(is_used)
     splits = None if collection.dataset.splits is None else collection.splits
     rules = find_protocol(None, splits, random_state=seed)
     folds = [
-        (kept[train], kept[test])
+        (indices[train], indices[test])
         for train, test in rules.split(
-            collection.labels[kept], None if splits is None else splits[kept]
+            collection.labels[indices], None if splits is None else splits[indices]
         )
     ]
     scores = score_splits(collection.X, collection.labels, folds, make_probe(rules), splits=splits)
     mean, low, high = scores.interval
-    return {"n": len(kept), "accuracy": mean, "low": low, "high": high}
+    return {"n": len(indices), "accuracy": mean, "low": low, "high": high}
 
 
 def _summarize(rows: Sequence[Row]) -> list[Row]:
-    """How often each problem was found."""
+    """Number of images with each problem."""
     return [
         {
             "problem": problem,
             "n": n,
-            "n_across": _count_apart(found, "split") if found[0].get("other") else None,
-            "n_relabeled": _count_apart(found, "label") if found[0].get("other") else None,
-            "n_dropped": sum(row["is_dropped"] for row in found),
+            "n_across": _count_apart(affected, "split") if affected[0].get("other") else None,
+            "n_relabeled": _count_apart(affected, "label") if affected[0].get("other") else None,
+            "n_dropped": sum(row["is_dropped"] for row in affected),
         }
         for problem, n in Counter(row["problem"] for row in rows).items()
-        if (found := [row for row in rows if row["problem"] == problem])
+        if (affected := [row for row in rows if row["problem"] == problem])
     ]
 
 
 def _list_galleries(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Images of each problem for the report: those shown together, and what is said of them."""
+    """Images of each problem for the report, grouped, with captions."""
     galleries: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if row.get("path") and row["problem"] != "unreadable":
@@ -408,19 +408,19 @@ def _list_galleries(rows: Sequence[Row]) -> list[dict[str, Any]]:
                     "caption": _caption(row),
                 }
             )
-    return [{"title": name, "n": len(found), "shown": found[:_N_SHOWN]}
-            for name, found in galleries.items()]  # fmt: skip
+    return [{"title": name, "n": len(images), "shown": images[:_N_SHOWN]}
+            for name, images in galleries.items()]  # fmt: skip
 
 
 def _caption(row: Row) -> str:
     """A row in a few words."""
-    place = [name for name in (row.get("split"), row.get("label")) if name]
+    origin = [name for name in (row.get("split"), row.get("label")) if name]
     if row.get("other"):
         other = [name for name in (row["other_split"], row["other_label"]) if name]
-        return f"{' '.join(place) or 'image'} | {' '.join(other) or 'image'}"
+        return f"{' '.join(origin) or 'image'} | {' '.join(other) or 'image'}"
     if row.get("predicted"):
         return f"labelled {row['label']} ({row['probability']:.1%}), predicted {row['predicted']}"
-    return f"{' '.join(place)} {row.get('note', '')}".strip()
+    return f"{' '.join(origin)} {row.get('note', '')}".strip()
 
 
 def _count_apart(copies: Sequence[Row], column: str) -> int:
@@ -460,8 +460,8 @@ def _describe_accuracies(rows: Sequence[Row]) -> str:
     return f"Accuracy of a linear probe: {texts[0]} with the copies, {texts[1]} without."
 
 
-def _describe_doubts(rows: Sequence[Row], found: OutOfFold, share: float) -> str:
-    n = len(found.indices)
+def _describe_doubts(rows: Sequence[Row], held_out: OutOfFold, share: float) -> str:
+    n = len(held_out.indices)
     weak = " A stronger network (--model) doubts fewer that are right." if share < _WEAK else ""
     return (
         f"{len(rows):,} of {n:,} labels are doubtful; out of fold, {share:.1%} of the images are "

@@ -154,7 +154,7 @@ def crossed_interval(values: Floats, *, test_share: float = 0.0) -> Interval:
     -----
     The pigeonhole bootstrap [1]_: pairs and seeds are drawn with replacement, each by
     themselves, because figures of one pair resemble each other, and so do those of one seed.
-    Of two domains or one pair the seeds alone are drawn anew: it is Student's interval over
+    Of two domains or one pair only the seeds are resampled: it is Student's interval over
     seeds, and says nothing of other domains.
 
     References
@@ -188,15 +188,15 @@ def describe_pairs(pairs: Sequence[DomainPair]) -> list[str]:
     list of str
     """
     plain = sorted(
-        (found for found in pairs if found.alignment == "none"),
-        key=lambda found: -found.target.mean(),
+        (pair for pair in pairs if pair.alignment == "none"),
+        key=lambda pair: -pair.target.mean(),
     )
-    moved = {found.spec: found for found in pairs if found.alignment != "none"}
-    aligned = [moved[found.spec] for found in plain]
-    said = [_first(plain[0])]
-    said += [sentence for other in plain[1:] for sentence in _differences(plain[0], other)]
-    said += [_gain(*both) for both in zip(aligned, plain, strict=True)]
-    return [*said, _told_apart(plain, aligned)]
+    moved = {pair.spec: pair for pair in pairs if pair.alignment != "none"}
+    aligned = [moved[pair.spec] for pair in plain]
+    sentences = [_first(plain[0])]
+    sentences += [sentence for other in plain[1:] for sentence in _differences(plain[0], other)]
+    sentences += [_gain(*both) for both in zip(aligned, plain, strict=True)]
+    return [*sentences, _separability(plain, aligned)]
 
 
 def compare_pairs(pairs: Sequence[DomainPair]) -> list[dict[str, Any]]:
@@ -231,7 +231,7 @@ def _first(best: DomainPair) -> str:
 
 
 def _differences(best: DomainPair, other: DomainPair) -> list[str]:
-    """How other features stand to the best: on the target, in points lost, in share kept."""
+    """Differences of other features to the best: target accuracy, points lost, share kept."""
     ahead = best.ahead(other)
     doubt = "; chance alone may do that" if _has_zero(ahead) else ""
     return [
@@ -244,51 +244,51 @@ def _differences(best: DomainPair, other: DomainPair) -> list[str]:
 
 def _of_loss(best: DomainPair, other: DomainPair) -> str:
     lost = best.points(best.lost - other.lost)
-    said = (
+    sentence = (
         f"Points lost: {best.name} {best.lost.mean():.1f}, {other.name} {other.lost.mean():.1f}; "
     )
     if _has_zero(lost):
-        return f"{said}chance alone may make that difference."
+        return f"{sentence}chance alone may make that difference."
     loser, keeper = (best, other) if lost.mean > 0 else (other, best)
     starts = f"{loser.source.mean():.3f} against {keeper.source.mean():.3f} within the source"
     if loser.source.mean() > keeper.source.mean():
-        return f"{said}{loser.name} loses more and starts higher, {starts}."
-    return f"{said}{loser.name} loses more though it starts no higher, {starts}."
+        return f"{sentence}{loser.name} loses more and starts higher, {starts}."
+    return f"{sentence}{loser.name} loses more though it starts no higher, {starts}."
 
 
 def _of_share(best: DomainPair, other: DomainPair) -> str:
     difference = best.share_ahead(other)
-    shares = {found.name: found.kept for found in (best, other)}
+    shares = {pair.name: pair.kept for pair in (best, other)}
     if difference is None:
         lost = " and ".join(name for name, kept in shares.items() if kept is None)
         return f"Share kept: nothing to keep, {lost} is no better than chance within the source."
-    said = ", ".join(
+    figures = ", ".join(
         f"{name} {_rounded(kept.mean(), 2)}" for name, kept in shares.items() if kept is not None
     )
-    said = f"Share kept of the accuracy above chance: {said}; "
+    sentence = f"Share kept of the accuracy above chance: {figures}; "
     if _has_zero(difference):
-        return f"{said}chance alone may make that difference."
-    return f"{said}{(best if difference.mean > 0 else other).name} keeps more."
+        return f"{sentence}chance alone may make that difference."
+    return f"{sentence}{(best if difference.mean > 0 else other).name} keeps more."
 
 
-def _gain(found: DomainPair, plain: DomainPair) -> str:
-    gain = found.ahead(plain)
+def _gain(aligned: DomainPair, plain: DomainPair) -> str:
+    gain = aligned.ahead(plain)
     doubt = "; chance alone may do that" if _has_zero(gain) else ""
     if gain.mean < 0:
-        return f"CORAL takes {_points(_negative(gain))} from {found.name} on the target{doubt}."
-    return f"CORAL adds {_points(gain)} to {found.name} on the target{doubt}."
+        return f"CORAL takes {_points(_negative(gain))} from {aligned.name} on the target{doubt}."
+    return f"CORAL adds {_points(gain)} to {aligned.name} on the target{doubt}."
 
 
-def _told_apart(plain: Sequence[DomainPair], aligned: Sequence[DomainPair]) -> str:
-    told = ", ".join(
+def _separability(plain: Sequence[DomainPair], aligned: Sequence[DomainPair]) -> str:
+    accuracies = ", ".join(
         f"{bare.name} {bare.domain.mean():.3f} ({moved.domain.mean():.3f} after CORAL)"
         for bare, moved in zip(plain, aligned, strict=True)
     )
-    return f"Domains told apart by a linear classifier, where 0.5 is chance: {told}."
+    return f"Accuracy of a linear classifier of the domains (0.5 is chance): {accuracies}."
 
 
 def _ends(values: Floats) -> tuple[float, float]:
-    """Ends of the interval of a mean over pairs and seeds drawn anew."""
+    """Ends of the bootstrap interval of a mean over pairs and seeds."""
     n_pairs, n_seeds = values.shape
     rng = np.random.default_rng(0)
     pairs = rng.multinomial(n_pairs, np.full(n_pairs, 1 / n_pairs), N_RESAMPLES)
@@ -298,29 +298,29 @@ def _ends(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _named(name: str, found: Interval | None) -> dict[str, float | None]:
+def _named(name: str, interval: Interval | None) -> dict[str, float | None]:
     """A figure and the ends of its interval, None where there is none."""
-    if found is None:
+    if interval is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    low, high = (None if np.isnan(end) else end for end in found[1:])
-    return {name: found.mean, f"{name}_low": low, f"{name}_high": high}
+    low, high = (None if np.isnan(end) else end for end in interval[1:])
+    return {name: interval.mean, f"{name}_low": low, f"{name}_high": high}
 
 
-def _has_zero(found: Interval) -> bool:
+def _has_zero(interval: Interval) -> bool:
     """Whether there may be no difference: always so where it was measured once."""
-    return not (found.low > 0 or found.high < 0)
+    return not (interval.low > 0 or interval.high < 0)
 
 
-def _negative(found: Interval) -> Interval:
-    return Interval(-found.mean, -found.high, -found.low)
+def _negative(interval: Interval) -> Interval:
+    return Interval(-interval.mean, -interval.high, -interval.low)
 
 
-def _figure(found: Interval) -> str:
-    return _ranged([_rounded(number, 3) for number in found])
+def _figure(interval: Interval) -> str:
+    return _ranged([_rounded(number, 3) for number in interval])
 
 
-def _points(found: Interval) -> str:
-    figures = [_rounded(number, 1) for number in found]
+def _points(interval: Interval) -> str:
+    figures = [_rounded(number, 1) for number in interval]
     return _ranged([f"{figures[0]} points", *figures[1:]])
 
 
@@ -329,5 +329,5 @@ def _ranged(figures: Sequence[str]) -> str:
 
 
 def _rounded(number: float, n_places: int) -> str:
-    """Number with so many places, and no minus before a zero."""
+    """Number rounded to some decimals, without a minus before a zero."""
     return f"{round(number, n_places) + 0.0:.{n_places}f}"

@@ -44,7 +44,7 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class _DomainProtocol(Protocol):
-    """How each domain is split: at random within its classes, anew with every seed.
+    """How each domain is split: at random within its classes, differently with every seed.
 
     Attributes
     ----------
@@ -78,8 +78,8 @@ class _DomainProtocol(Protocol):
         list of (ndarray, ndarray), of length n_splits * n_domains
         """
         labels, domains = np.asarray(labels, str), np.asarray(splits, str)
-        kept = np.isin(labels, _shared_classes(labels, domains, self.names))
-        indices = [np.flatnonzero(kept & (domains == name)) for name in self.names]
+        is_shared = np.isin(labels, _shared_classes(labels, domains, self.names))
+        indices = [np.flatnonzero(is_shared & (domains == name)) for name in self.names]
         folds = []
         for seed in range(self.n_splits):
             is_train = self._draw(indices, labels, groups, seed)
@@ -177,7 +177,7 @@ def transfer(
 ) -> Result:
     """What features keep when a classifier trained on one domain meets another.
 
-    Each domain is split within its classes into training and test images, anew with every
+    Each domain is split within its classes into training and test images, differently with every
     seed. For each ordered pair of domains a classifier is trained on the source's training
     images and tested on the test images of both, as it is and after `CORAL`, which learns
     from the training images of both and from no label. No test image has a part in anything
@@ -325,7 +325,7 @@ def _cross_domains(
     """
     n_domains = len(rules.names)
     pairs = list(permutations(range(n_domains), 2))
-    found = np.empty((len(_ALIGNMENTS), 3, len(pairs), rules.n_splits))
+    accuracies = np.empty((len(_ALIGNMENTS), 3, len(pairs), rules.n_splits))
     converged = np.ones(len(_ALIGNMENTS), bool)
     for number in range(rules.n_splits * n_domains):
         seed, source = divmod(number, n_domains)
@@ -334,16 +334,18 @@ def _cross_domains(
         for target, ways in _fit_all(parts[source], targets, rules, C):
             index = pairs.index((source, target))
             for way, fitted in enumerate(ways):
-                found[way, :, index, seed] = fitted.accuracies(parts[source], parts[target])
+                accuracies[way, :, index, seed] = fitted.accuracies(parts[source], parts[target])
                 converged[way] &= getattr(fitted.probe, "converged_", True)
     named = [(rules.names[first], rules.names[second]) for first, second in pairs]
     chance = _chances(gathered, n_domains)[np.array(pairs)]
     train, test = gathered.folds[0]
     share = len(test) / len(train)
     return [
-        DomainPair(kind.spec, alignment, named, own, other, told, chance, share, bool(is_done))
-        for alignment, (own, other, told), is_done in zip(
-            _ALIGNMENTS, found, converged, strict=True
+        DomainPair(
+            kind.spec, alignment, named, own, other, separability, chance, share, bool(is_done)
+        )
+        for alignment, (own, other, separability), is_done in zip(
+            _ALIGNMENTS, accuracies, converged, strict=True
         )
     ]
 
@@ -386,9 +388,9 @@ def _chances(gathered: Candidates, n_domains: int) -> Column:
 
 def _result(gathered: Candidates, rules: _DomainProtocol, pairs: list[DomainPair]) -> Result:
     joint = _joint_folds(gathered, len(rules.names))
-    plain = {found.spec: found for found in pairs if found.alignment == "none"}
-    best = max(pairs, key=lambda found: float(found.target.mean()))
-    rows = [row for found in pairs for row in found.rows(plain[found.spec], best)]
+    plain = {pair.spec: pair for pair in pairs if pair.alignment == "none"}
+    best = max(pairs, key=lambda pair: float(pair.target.mean()))
+    rows = [row for pair in pairs for row in pair.rows(plain[pair.spec], best)]
     averages = sorted(
         (row for row in rows if row["source"] == MEAN), key=lambda row: -row["target_accuracy"]
     )
@@ -419,7 +421,7 @@ def _joint_folds(gathered: Candidates, n_domains: int) -> list[Split]:
 
 
 def _rules(gathered: Candidates, rules: _DomainProtocol) -> dict[str, Any]:
-    """The protocol, and what came of it on these images."""
+    """The protocol and its splits of these images."""
     n_domains = len(rules.names)
     known: dict[str, Any] = rules.to_dict()
     names = list(known.pop("names"))
@@ -445,7 +447,7 @@ def _check_numbers(seeds: int, train_share: float, regularization: float) -> Non
 
 
 def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[str, ...]:
-    """Domains in the order asked for, else by name."""
+    """Domains in the given order, else by name."""
     if dataset.domains is None:
         raise DatasetError(
             f"{dataset.source}: no domains; expected folders <domain>/<class>/<image>, or a "

@@ -137,7 +137,7 @@ def _candidates(
     hashes, mirrored = _hashes(thumbnails, indices)
     units = _unit_rows(X, indices)
     progress.train("duplicates", len(indices))
-    found: set[tuple[int, int]] = set()
+    pairs: set[tuple[int, int]] = set()
     for rows in slices(len(indices), rows_per_chunk(16 * len(indices))):
         distances = _least_distances(hashes[rows], hashes, mirrored)
         own = np.arange(len(distances))
@@ -148,24 +148,24 @@ def _candidates(
         near[np.repeat(own, is_close.sum(1)), neighbors[is_close]] = True
         for row, column in np.argwhere(near):
             i, j = sorted((int(indices[row + rows.start]), int(indices[column])))
-            found.add((i, j))
+            pairs.add((i, j))
         progress.advance(len(own))
-    return sorted(found)
+    return sorted(pairs)
 
 
 def _hashes(thumbnails: Matrix, indices: Indices) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """64-bit perceptual hashes of images, and of them mirrored."""
     from scipy.fft import dctn
 
-    found = np.empty((2, len(indices)), np.uint64)
+    hashes = np.empty((2, len(indices)), np.uint64)
     for rows in slices(len(indices), 1024):
         images = _square(thumbnails[indices[rows]])
         for side, view in enumerate((images, images[:, :, ::-1])):
             # One column more than eight, and the mean left out: 64 frequencies.
             low = dctn(view, axes=(1, 2))[:, :8, :9].reshape(len(view), -1)[:, 1:65]
             bits = np.packbits(low > np.median(low, axis=1, keepdims=True), axis=1)
-            found[side, rows] = bits.view(np.uint64)[:, 0]
-    return found[0], found[1]
+            hashes[side, rows] = bits.view(np.uint64)[:, 0]
+    return hashes[0], hashes[1]
 
 
 def _least_distances(
@@ -173,8 +173,10 @@ def _least_distances(
 ) -> npt.NDArray[np.uint8]:
     """Bits in which some hashes differ from all, mirrored or not: (n_some, n_all)."""
     upright = np.bitwise_count(some[:, None] ^ hashes)
-    found: npt.NDArray[np.uint8] = np.minimum(upright, np.bitwise_count(some[:, None] ^ mirrored))
-    return found
+    distances: npt.NDArray[np.uint8] = np.minimum(
+        upright, np.bitwise_count(some[:, None] ^ mirrored)
+    )
+    return distances
 
 
 def _unit_rows(X: Matrix, indices: Indices) -> Matrix:
@@ -193,8 +195,8 @@ def _neighbors(units: Matrix, rows: slice) -> Indices:
     own = np.arange(len(cosines))
     cosines[own, own + rows.start] = -2
     n = min(_N_NEIGHBORS, len(units) - 1)
-    found: Indices = np.argpartition(-cosines, n - 1, axis=1)[:, :n]
-    return found
+    nearest: Indices = np.argpartition(-cosines, n - 1, axis=1)[:, :n]
+    return nearest
 
 
 def _windows() -> Matrix:

@@ -1,4 +1,4 @@
-"""What features cost: milliseconds per image, measured anew."""
+"""Cost of features: milliseconds per image, measured without the store."""
 
 from __future__ import annotations
 

@@ -46,14 +46,14 @@ class NeighborProbe(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Class of each row."""
         indices = self.predict_proba(X).argmax(1)
-        found: npt.NDArray[Any] = self.classes_[indices]
-        return found
+        predicted: npt.NDArray[Any] = self.classes_[indices]
+        return predicted
 
     def predict_proba(self, X: Any) -> Floats:
         """Share of the votes for each class: (n_samples, n_classes)."""
         check_is_fitted(self)
-        found: Floats = self.nearest_.predict_proba(validate_data(self, X, reset=False))
-        return found
+        probabilities: Floats = self.nearest_.predict_proba(validate_data(self, X, reset=False))
+        return probabilities
 
 
 class MeanProbe(ClassifierMixin, BaseEstimator):
@@ -88,8 +88,8 @@ class MeanProbe(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Class of each row."""
         indices = self._distances(X).argmin(1)
-        found: npt.NDArray[Any] = self.classes_[indices]
-        return found
+        predicted: npt.NDArray[Any] = self.classes_[indices]
+        return predicted
 
     def predict_proba(self, X: Any) -> Floats:
         """Probability of each class: (n_samples, n_classes)."""
@@ -105,5 +105,5 @@ class MeanProbe(ClassifierMixin, BaseEstimator):
 
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
-        found: Floats = pairwise_distances(X, self.means_, metric="sqeuclidean")
-        return found
+        distances: Floats = pairwise_distances(X, self.means_, metric="sqeuclidean")
+        return distances

@@ -118,10 +118,10 @@ def _prediction_rows(
     rows = []
     for index, (path, row) in enumerate(zip(paths, shares, strict=True)):
         best = int(row.argmax())
-        said = {"path": str(path), "predicted": names[best], "probability": float(row[best])}
+        prediction = {"path": str(path), "predicted": names[best], "probability": float(row[best])}
         if labels is not None and labels[index]:
-            said["true"] = str(labels[index])
-        rows.append(said | {"probabilities": dict(zip(names, map(float, row), strict=True))})
+            prediction["true"] = str(labels[index])
+        rows.append(prediction | {"probabilities": dict(zip(names, map(float, row), strict=True))})
     return rows
 
 
@@ -140,7 +140,7 @@ def _predict_folder(
     folder : path
     images : str, path, list of these, ImageDataset, or images
     store : path, FeatureStore or None, default="default"
-        Logits are kept there as features are.
+        Logits are stored there like features.
     progress : ProgressCallback, optional
     **parameters
         ``n_jobs``, ``device``, ``trust`` and the like.
@@ -161,13 +161,13 @@ def _predict_folder(
     settings = card.get("settings", {})
     trained = {name: settings[name] for name in READING_PARAMETERS if settings.get(name)}
     parameters = trained | parameters
-    found = extract(images, extractor, store=store, progress=progress, **parameters)
+    logits = extract(images, extractor, store=store, progress=progress, **parameters)
     check_unchanged(folder, card)
-    shares = softmax(np.asarray(found.X, np.float64), axis=1)
+    probabilities = softmax(np.asarray(logits.X, np.float64), axis=1)
     return Result(
         "predict",
-        str(found.provenance["data"]),
-        _prediction_rows(found.paths, shares, card["classes"], found.labels),
-        failures=found.failures,
-        provenance=found.provenance | {"model": os.fspath(folder)},
+        str(logits.provenance["data"]),
+        _prediction_rows(logits.paths, probabilities, card["classes"], logits.labels),
+        failures=logits.failures,
+        provenance=logits.provenance | {"model": os.fspath(folder)},
     )

@@ -114,12 +114,12 @@ class Protocol:
         known = np.flatnonzero(labels != "")
         _check_classes(labels[known])
         if self.splits == "folders":
-            found = [self._of_folders(labels, splits, groups)]
+            parts = [self._of_folders(labels, splits, groups)]
         elif self.splits == "random":
-            found = self._at_random(labels, known, groups)
+            parts = self._at_random(labels, known, groups)
         else:
-            found = self._in_folds(labels, known, groups)
-        thinned = [(self._thinned(train, labels), test) for train, test in found]
+            parts = self._in_folds(labels, known, groups)
+        thinned = [(self._thinned(train, labels), test) for train, test in parts]
         return [learnable(train, test, labels) for train, test in thinned]
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,11 +186,11 @@ class Protocol:
         if self.train_per_class is None or self.splits == "random":
             return train
         rng = np.random.default_rng(self.random_state)
-        kept = [
+        chosen = [
             rng.permutation(train[labels[train] == name])[: self.train_per_class]
             for name in np.unique(labels[train])
         ]
-        return np.sort(np.concatenate(kept))
+        return np.sort(np.concatenate(chosen))
 
 
 _PROTOCOLS = {
@@ -325,9 +325,9 @@ def _check_folder_groups(splits: Any, groups: Any) -> None:
 def _check_classes(labels: Any) -> None:
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2:
-        found = f"only {classes[0]!r}" if len(classes) else "no labels at all"
+        given = f"only {classes[0]!r}" if len(classes) else "no labels at all"
         raise DatasetError(
-            f"A classifier needs images of at least 2 classes; got {found}. The folder of an "
+            f"A classifier needs images of at least 2 classes; got {given}. The folder of an "
             "image names its class; a manifest has a column 'label'."
         )
     if counts.max() < 2:

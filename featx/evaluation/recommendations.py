@@ -46,29 +46,32 @@ def advise_features(
     -------
     list of str
     """
-    asked = [row for row in rows if not row["is_control"]]
+    features = [row for row in rows if not row["is_control"]]
     controls = [row for row in rows if row["is_control"] and row["spec"] != SHUFFLED]
     best = rows[0]
-    said = [f"Best: {_name(best)}, {rules.metric.replace('_', ' ')} {_figure(best, rules)}."]
+    sentences = [f"Best: {_name(best)}, {rules.metric.replace('_', ' ')} {_figure(best, rules)}."]
     if best["spec"] == SHUFFLED:
-        return [*said, "No features are better than shuffled labels: nothing is learned here."]
+        return [*sentences, "No features are better than shuffled labels: nothing is learned here."]
     if best["is_control"]:
-        said.append(
-            f"The best is a control: these images do not need the features asked for, or "
+        sentences.append(
+            f"The best is a control: these images do not need the compared features, or "
             f"{_name(best)} gives the classes away."
         )
     elif controls:
-        said.append(_against_control(best, controls[0], rules))
+        sentences.append(_against_control(best, controls[0], rules))
     if has_copies:
-        return [*said, "No features are advised, as test images are among the training images."]
-    tied = [row for row in asked if row["is_tied"] or row is best]
+        return [
+            *sentences,
+            "No features are advised, as test images are among the training images.",
+        ]
+    tied = [row for row in features if row["is_tied"] or row is best]
     if not tied:
-        return said
+        return sentences
     cheapest = min(tied, key=lambda row: row["ms_per_image"])
     network = (networks or {}).get(cheapest["spec"])
     if network is not None:
-        return [*said, _choice(best, cheapest), *_how_to_train(network, data)]
-    return [*said, _choice(best, cheapest), *_how_to_use(cheapest, data, reading or Reading())]
+        return [*sentences, _choice(best, cheapest), *_how_to_train(network, data)]
+    return [*sentences, _choice(best, cheapest), *_how_to_use(cheapest, data, reading or Reading())]
 
 
 def list_warnings(gathered: Any, rows: Sequence[Row], rules: Protocol) -> list[str]:
@@ -91,7 +94,7 @@ def _warn_of_small_classes(gathered: Any, n_wanted: int | None) -> list[str]:
     if not few:
         return []
     return [
-        f"Fewer than {n_wanted} training images, as one at least is kept to test on: "
+        f"Fewer than {n_wanted} training images, as at least one per class is held out: "
         f"{shorten_names(few)}."
     ]
 
@@ -149,19 +152,19 @@ def _choice(best: Row, cheapest: Row) -> str:
 def _how_to_use(row: Row, data: str, reading: Reading) -> list[str]:
     spec = row["spec"]
     words = [data, "-e", shlex.quote(spec), *reading.to_options()]
-    given = "".join(f", {name}={value!r}" for name, value in reading.settings().items())
+    options = "".join(f", {name}={value!r}" for name, value in reading.settings().items())
     return [
         f"Command: featx probe {' '.join(words)} --save probe.skops",
-        f"Python: make_pipeline(featx.make_extractor({spec!r}{given}), featx.LinearProbe())",
+        f"Python: make_pipeline(featx.make_extractor({spec!r}{options}), featx.LinearProbe())",
     ]
 
 
 def _how_to_train(network: Any, data: str) -> list[str]:
     """The command that trains and keeps a network, where it can be typed."""
-    given = network.get_params(deep=False)
+    parameters = network.get_params(deep=False)
     defaults = type(network)().get_params(deep=False)
-    changed = {key: value for key, value in given.items() if value != defaults[key]}
-    options = {"model": given["model"], **changed}
+    changed = {key: value for key, value in parameters.items() if value != defaults[key]}
+    options = {"model": parameters["model"], **changed}
     if not all(type(value) in (str, int, float) for value in options.values()):
         return []
     words = [f"--{key.replace('_', '-')} {shlex.quote(str(v))}" for key, v in options.items()]

@@ -56,7 +56,7 @@ def save_probe(
     Raises
     ------
     SpecError
-        If more than one extractor is asked for.
+        If there is more than one extractor.
     FeatureFileError
         If the file cannot be written.
 
@@ -68,7 +68,7 @@ def save_probe(
     progress = progress or ProgressCallback()
     jobs = plan_jobs(extractor, **parameters)
     if len(jobs) > 1:
-        raise SpecError(f"A saved probe has one extractor; {len(jobs)} were asked for.")
+        raise SpecError(f"A saved probe has one extractor; got {len(jobs)}.")
     learner = portable(jobs[0].extractor).set_params(store=store, n_jobs=parameters.get("n_jobs"))
     if must_learn(learner):
         fit_extractor(learner, dataset.images, name=spec_of(learner), progress=progress)

@@ -79,7 +79,7 @@ def interval(values: Sequence[float] | Floats, *, test_share: float = 0.0) -> In
 
 
 def bootstrap_interval(values: npt.ArrayLike, random_state: int = 0) -> Interval:
-    """Mean over images, with its interval over images drawn anew.
+    """Mean over images, with its bootstrap interval over images.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def bootstrap_interval(values: npt.ArrayLike, random_state: int = 0) -> Interval
     The percentile bootstrap (Efron and Tibshirani 1993); where all values are 0 or all are 1,
     the interval of Wilson (1927), which the bootstrap would make a point.
     """
-    found = np.asarray(values, np.float64)
-    mean = float(found.mean())
+    values = np.asarray(values, np.float64)
+    mean = float(values.mean())
     if mean in (0, 1):
-        return accuracy_interval(mean, len(found))
+        return accuracy_interval(mean, len(values))
     rng = np.random.default_rng(random_state)
-    drawn = [found[rng.integers(len(found), size=len(found))].mean() for _ in range(N_RESAMPLES)]
+    drawn = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(N_RESAMPLES)]
     low, high = np.quantile(drawn, [(1 - SURE) / 2, (1 + SURE) / 2])
     return Interval(mean, float(low), float(high))
 
@@ -224,10 +224,10 @@ def per_class(truth: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> list[dict
     from sklearn.metrics import precision_recall_fscore_support
 
     classes = np.unique(np.concatenate([truth, predicted]))
-    found = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0)
+    columns = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0)
     return [
         {"class": str(name), "n": int(n), "recall": float(r), "precision": float(p), "f1": float(f)}
-        for name, p, r, f, n in zip(classes, *found, strict=True)
+        for name, p, r, f, n in zip(classes, *columns, strict=True)
     ]
 
 

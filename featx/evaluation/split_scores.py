@@ -31,7 +31,7 @@ Column: TypeAlias = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What was said of the test images of one split.
+    """Predictions for the test images of one split.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Predictions:
         Of the images among all.
     truth, predicted : ndarray of str, shape (n_test,)
     probability : ndarray of shape (n_test,)
-        Of the class that was said.
+        Of the predicted class.
     log_loss : float
     """
 
@@ -51,13 +51,13 @@ class Predictions:
 
     @cached_property
     def is_right(self) -> npt.NDArray[np.bool_]:
-        """Whether each was said rightly."""
-        found: npt.NDArray[np.bool_] = self.truth == self.predicted
-        return found
+        """Whether each image was correctly classified."""
+        is_right: npt.NDArray[np.bool_] = self.truth == self.predicted
+        return is_right
 
     @cached_property
     def balanced(self) -> float:
-        """Mean over classes of the share said rightly."""
+        """Mean over classes of the fraction that was correctly classified."""
         return float(
             np.mean([self.is_right[self.truth == c].mean() for c in np.unique(self.truth)])
         )
@@ -103,8 +103,8 @@ class SplitScores:
         folds : sequence of (ndarray, ndarray)
         """
         predictions, Cs, seconds, converged = [], [], [], []
-        for model, found, taken in parts:
-            predictions.append(found)
+        for model, prediction, taken in parts:
+            predictions.append(prediction)
             Cs.append(getattr(model, "C_", None))
             seconds.append(taken)
             converged.append(bool(getattr(model, "converged_", True)))
@@ -116,7 +116,7 @@ class SplitScores:
     def of_seeds(cls, scores: Sequence[SplitScores]) -> Self:
         """Scores of several seeds on the same test images as one."""
         return cls(
-            [found for part in scores for found in part.predictions],
+            [prediction for part in scores for prediction in part.predictions],
             scores[0].test_share,
             [C for part in scores for C in part.Cs],
             float(np.mean([part.train_seconds for part in scores])),
@@ -127,12 +127,12 @@ class SplitScores:
     @cached_property
     def accuracies(self) -> Floats:
         """Accuracy in each split."""
-        return self._mean_of_seeds([found.is_right.mean() for found in self.predictions])
+        return self._mean_of_seeds([prediction.is_right.mean() for prediction in self.predictions])
 
     @cached_property
     def balanced_accuracies(self) -> Floats:
         """Mean over classes of the accuracy, in each split."""
-        return self._mean_of_seeds([found.balanced for found in self.predictions])
+        return self._mean_of_seeds([prediction.balanced for prediction in self.predictions])
 
     @cached_property
     def interval(self) -> Interval:
@@ -171,7 +171,7 @@ class SplitScores:
         by_split = [scores._by_split(metric) for scores in (self, other)]
         first, second = (float(values.mean()) for values in by_split)
         tested = _TestedImages.of(parts)
-        found = paired_test(
+        test = paired_test(
             first,
             second,
             tested.mean([mine.is_right & theirs.is_right for mine, theirs in pairs], metric),
@@ -180,8 +180,8 @@ class SplitScores:
         )
         if len(pairs) == 1 and metric == "accuracy":
             (mine, theirs), *_ = pairs
-            return replace(found, p_value=mcnemar(mine.is_right, theirs.is_right))
-        return found
+            return replace(test, p_value=mcnemar(mine.is_right, theirs.is_right))
+        return test
 
     def to_row(self) -> dict[str, Any]:
         """Scores under the names of a table."""
@@ -226,13 +226,13 @@ class _TestedImages:
 
     Attributes
     ----------
-    places : ndarray of int, shape (n_predictions,)
+    indices : ndarray of int, shape (n_predictions,)
         Which image each prediction is of.
     codes : ndarray of int, shape (n_images,)
         Class of each image.
     """
 
-    places: Column
+    indices: Column
     codes: Column
 
     @classmethod
@@ -240,8 +240,8 @@ class _TestedImages:
         """Images that predictions are of."""
         indices = np.concatenate([part.indices for part in predictions])
         truth = np.concatenate([part.truth for part in predictions])
-        _, first, places = np.unique(indices, return_index=True, return_inverse=True)
-        return cls(places, np.unique(truth[first], return_inverse=True)[1])
+        _, first, indices = np.unique(indices, return_index=True, return_inverse=True)
+        return cls(indices, np.unique(truth[first], return_inverse=True)[1])
 
     def n_images(self, metric: str) -> float:
         """Number of images; where classes are weighed, of equal ones (Kish 1965)."""
@@ -259,10 +259,10 @@ class _TestedImages:
         return float((recalls * (1 - recalls) / n_per_class).mean() / len(recalls))
 
     def _by_image(self, is_right: Sequence[Column]) -> Floats:
-        found: Floats = np.bincount(self.places, np.concatenate(is_right)) / np.bincount(
-            self.places
+        means: Floats = np.bincount(self.indices, np.concatenate(is_right)) / np.bincount(
+            self.indices
         )
-        return found
+        return means
 
     def _weights(self, metric: str) -> Floats:
         """Of each image in a mean."""
@@ -300,12 +300,12 @@ def score_splits(
     groups: Any = None,
     shuffle_seed: int | None = None,
 ) -> SplitScores:
-    """Scores of a classifier on features, trained and tested anew on each split.
+    """Scores of a classifier on features, trained and tested on each split.
 
     Parameters
     ----------
     X : array of shape (n_images, n_features), or a callable
-        A callable is given the number of a split and returns the features of all images as
+        A callable takes the number of a split and returns the features of all images as
         they are for that split, for features that learn from training images.
     labels : array of str, shape (n_images,)
     folds : sequence of (ndarray, ndarray)
@@ -435,7 +435,7 @@ def make_probe(protocol: Protocol, *, C: float | None = None, n_neighbors: int =
 def fit_probe(
     probe: Any, X: Any, labels: Any, *, held_out: Any = None, groups: Any = None, **fitting: Any
 ) -> Any:
-    """A classifier fitted; one that holds images out is told which.
+    """A fitted classifier; one that holds out images gets their indices.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def test_two_domains_show_averages_both_pairs_and_the_words(
     assert lines[0].split()[:5] == ["features", "alignment", "from", "to", "source"]
     assert len(lines[1:7]) == sum(line.startswith("mean_color ") for line in lines)
     assert any(line.startswith("Target accuracy: mean_color reaches") for line in lines)
-    assert lines[-1].startswith("Domains told apart")
+    assert lines[-1].startswith("Accuracy of a linear classifier of the domains")
 
 
 def test_more_domains_show_averages_alone_unless_pairs_are_asked_for(

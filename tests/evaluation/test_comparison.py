@@ -243,7 +243,7 @@ def test_classes_with_too_few_images_are_named() -> None:
     result = probe(SAMPLES, "mean_color", train_per_class=100, store=None)
 
     assert result.sentences == [
-        "Fewer than 100 training images, as one at least is kept to test on: fish (15), "
+        "Fewer than 100 training images, as at least one per class is held out: fish (15), "
         "flower (15), house (15), mug (15), tree (15)."
     ]
 

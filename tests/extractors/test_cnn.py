@@ -221,7 +221,7 @@ def test_pickle_holds_no_network(images: np.ndarray) -> None:
         ({"layer": []}, ValueError, "at least one layer"),
         ({"model": "squeezenet9"}, ModelError, "Did you mean 'squeezenet1_"),
         ({"weights": "IMAGENET21K"}, WeightsError, "it has IMAGENET1K_V1"),
-        ({"weights": "nowhere/w.pth"}, WeightsError, r"nowhere/w.pth is not there"),
+        ({"weights": "nowhere/w.pth"}, WeightsError, r"nowhere/w.pth does not exist"),
         ({"pooling": "median"}, ValueError, "pooling must be one of"),
         ({"pooling": "cls"}, ValueError, "needs a class token"),
         ({"crop": 99}, ValueError, "larger than the resized image"),

@@ -48,8 +48,8 @@ def after(source: torch.Tensor, name: str, *arguments: Any) -> torch.Tensor:
     ],
 )
 def test_axes_are_known(model: str, layer: str, axes: str, n_prefix: int) -> None:
-    found = list_layers(model).find(layer)
-    assert (found.axes, found.n_prefix) == (axes, n_prefix)
+    tapped = list_layers(model).find(layer)
+    assert (tapped.axes, tapped.n_prefix) == (axes, n_prefix)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spy(self: Network, *given: object) -> object:
         result = convert(self, *given)  # type: ignore[arg-type]
-        made.extend([self.plan.source.name] * (result is not None))
+        made.extend([self.config.source.name] * (result is not None))
         return result
 
     monkeypatch.setattr(Network, "compiled", spy)
@@ -257,7 +257,7 @@ def test_what_cannot_be_converted_runs_in_torch_with_a_note(
     torchs, ours = both(Wayward(), "conv", **how)
     np.testing.assert_array_equal(ours.fit_transform(images), torchs.fit_transform(images))
     assert not converted
-    assert caplog.text.count("OpenVINO does not run") == 1
+    assert caplog.text.count("OpenVINO cannot run") == 1
 
 
 def test_broken_images_among_good_ones(images: np.ndarray) -> None:
@@ -274,7 +274,7 @@ def test_layers_that_the_store_lacks_are_let_go_of_too(images: np.ndarray, tmp_p
     ours.fit_transform(images)
     more = ours.set_params(layer=["pool1", "pool3"])
     more.fit_transform(images)
-    network = more._plan().network()
+    network = more._config().network()
     made = [it for it in network._compiled.values() if it is not None]
     assert made
     assert not any(it._idle for it in made)

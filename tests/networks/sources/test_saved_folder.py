@@ -91,14 +91,14 @@ def test_identity_follows_the_card(tmp_path: Path) -> None:
 
 
 def test_card_tells_the_preprocessing(tmp_path: Path) -> None:
-    said = {"resize": [20, 24], "crop": 16, "mean": [0, 0, 0], "interpolation": "bicubic"}
-    how = find_source(write_folder(tmp_path, preprocessing=said)).preprocessing()
+    preprocessing = {"resize": [20, 24], "crop": 16, "mean": [0, 0, 0], "interpolation": "bicubic"}
+    how = find_source(write_folder(tmp_path, preprocessing=preprocessing)).preprocessing()
     assert (how.resize, how.crop, how.mean) == ((20, 24), (16, 16), (0, 0, 0))
     assert (how.std, how.interpolation) == ((0.229, 0.224, 0.225), "bicubic")
 
 
 def test_other_weights_of_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="has no weights 'IMAGENET1K_V1'; it has its own"):
+    with pytest.raises(WeightsError, match="no weights 'IMAGENET1K_V1'; use 'default'"):
         find_source(write_folder(tmp_path)).weights("IMAGENET1K_V1")
 
 

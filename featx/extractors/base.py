@@ -180,7 +180,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     n_features_in_ : int
         Length of a flattened image; set only when `fit` got a 2-D array.
     value_range_ : tuple of float
-        The values of black and white, if `value_range` is given by percentiles.
+        The values of black and white, if `value_range` consists of percentiles.
     n_bands_ : int
         Number of bands, if ``bands="each"``.
     """

@@ -30,7 +30,8 @@ _WEIGHT_SUM = sum(GRAY_WEIGHTS)
 
 
 _outer = compiled(error_model="numpy")
-# Sums may be reordered (always in the same way for a given length), so that they are vectorised.
+# Allows the compiler to reorder sums, and thus to vectorise them; the order depends on the length
+# alone.
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 

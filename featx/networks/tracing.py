@@ -158,8 +158,8 @@ class Trace(TorchFunctionMode):
     visit : Visitor
         Called with each tensor.
     enter : callable, optional
-        Called with the path of each module, and its first input, before the module runs. If given,
-        the axes of all tensors are tracked, too.
+        Called with the path of each module and its first input, before the module runs. Only if
+        this is passed are the axes of tensors tracked.
     """
 
     def __init__(

@@ -334,7 +334,7 @@ def test_4096_gray_values_are_4096_at_the_input(
     seen = []
     normalize = Network.normalize
     monkeypatch.setattr(
-        Network, "normalize", lambda *given: seen.append(normalize(*given)) or seen[-1]
+        Network, "normalize", lambda *args: seen.append(normalize(*args)) or seen[-1]
     )
     options = {"weights": "random", "size": 64, "backend": "torch", "value_range": (0, 4095)}
     CNNFeatures("alexnet", "pool1", **options).transform([write(values, tmp_path / "a")])
@@ -376,9 +376,9 @@ def test_last_blocks_are_those_of_the_linear_evaluation_of_dinov2(
     pixels = np.stack([features._prepare(image) for image in images])
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        given = network.get_intermediate_layers(batch, 2, norm=True, return_prefix_tokens=True)
-    cls = torch.cat([prefix[:, 0] for _, prefix in given], dim=1)
-    mean = torch.cat([tokens.mean(1) for tokens, _ in given], dim=1)
+        layers = network.get_intermediate_layers(batch, 2, norm=True, return_prefix_tokens=True)
+    cls = torch.cat([prefix[:, 0] for _, prefix in layers], dim=1)
+    mean = torch.cat([tokens.mean(1) for tokens, _ in layers], dim=1)
     assert np.allclose(features.fit_transform(images), cls, atol=1e-5)
     rows = features.set_params(pooling="mean").fit_transform(images)
     assert np.allclose(rows, mean, atol=1e-5)

@@ -166,8 +166,8 @@ def test_weights_are_downloaded_once(server: str, hub: Path) -> None:
     path = fetch(f"{server}/net-9834876d.pth")
     assert path == hub / "net-9834876d.pth"
     assert path.read_bytes() == b"x"
-    path.write_bytes(b"kept")
-    assert fetch(f"{server}/net-9834876d.pth").read_bytes() == b"kept"
+    path.write_bytes(b"cached")
+    assert fetch(f"{server}/net-9834876d.pth").read_bytes() == b"cached"
 
 
 def test_a_download_that_was_damaged_is_not_kept(server: str, hub: Path) -> None:

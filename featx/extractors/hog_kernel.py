@@ -282,13 +282,13 @@ def _integer_gradients(above: Any, here: Any, below: Any, squares: Any, indices:
 def _strongest(squares: Any, indices: Any, longest_indices: Any, lengths: Any) -> None:
     """Table index and length of the longest gradient of each pixel's three channels."""
     for x in range(len(longest_indices)):
-        longest, code = squares[3 * x], indices[3 * x]
-        if squares[3 * x + 1] > longest:
-            longest, code = squares[3 * x + 1], indices[3 * x + 1]
-        if squares[3 * x + 2] > longest:
-            longest, code = squares[3 * x + 2], indices[3 * x + 2]
-        longest_indices[x] = code
-        lengths[x] = math.sqrt(np.float32(longest))
+        square, index = squares[3 * x], indices[3 * x]
+        if squares[3 * x + 1] > square:
+            square, index = squares[3 * x + 1], indices[3 * x + 1]
+        if squares[3 * x + 2] > square:
+            square, index = squares[3 * x + 2], indices[3 * x + 2]
+        longest_indices[x] = index
+        lengths[x] = math.sqrt(np.float32(square))
 
 
 @_inner

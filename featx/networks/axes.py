@@ -36,7 +36,7 @@ _SPATIAL = re.compile(r"pool|upsample|blur|pad|pixel(un)?shuffle", re.IGNORECASE
 _FIRST = {2: "nc", 3: "nct", 4: "nchw"}
 _LAST = {2: "nc", 3: "ntc", 4: "nhwc"}
 _COMPLETE = frozenset({"c", "ct", "tc", "chw", "hwc", "cwh", "whc"})
-"""Labels after ``n`` that leave nothing open."""
+"""Labels after ``n`` that define the order of all axes."""
 _PRIMES = (10007, 10009, 10037, 10039, 10061, 10067, 10069, 10079)
 
 

@@ -18,7 +18,7 @@ def adapt_first_convolution(module: nn.Module, n_bands: int, name: str) -> nn.Mo
     """Adapt a network's first convolution to `n_bands` input channels, in place, as timm does [1]_.
 
     The kernels of red, green and blue are repeated in turn and scaled by ``3 / n_bands``, so that
-    an image with the same values in every band gives the output that it gave with three.
+    an image with the same values in every band has the same output as with three bands.
 
     Parameters
     ----------

@@ -243,7 +243,7 @@ def test_default_weights_that_are_not_here_say_where_to_put_them(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
     monkeypatch.setattr(weights.value, "url", "http://127.0.0.1:9/squeezenet1_1-b8a52dc0.pth")
-    with pytest.raises(WeightsError, match=r"put it at .*squeezenet1_1-b8a52dc0.pth"):
+    with pytest.raises(WeightsError, match=r"copy it to .*squeezenet1_1-b8a52dc0.pth"):
         small().set_params(weights="default").fit_transform(images)
 
 

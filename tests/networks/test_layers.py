@@ -238,9 +238,9 @@ def test_last_blocks_are_several_layers_in_order() -> None:
 @pytest.mark.parametrize(
     ("model", "name", "reason"),
     [
-        ("resnet18", "last2", "resnet18 has blocks of feature maps. Name its layers"),
+        ("resnet18", "last2", "resnet18 has blocks of feature maps. Choose from"),
         ("alexnet", "last2", "alexnet has no blocks"),
-        ("vit_b_16", "last13", "needs 13 blocks of tokens.* vit_b_16 has 12 blocks"),
+        ("vit_b_16", "last13", "needs 13 transformer blocks.* vit_b_16 has 12 blocks"),
     ],
 )
 def test_last_blocks_that_are_none_are_refused(model: str, name: str, reason: str) -> None:

@@ -179,8 +179,8 @@ def _torchvision_preprocessing(weights: Any) -> Preprocessing:
     )
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str, names: list[str]) -> str:
     return (
-        f"Unknown model {name!r}.{did_you_mean(name, known)} See `featx models`; other networks "
+        f"Unknown model {name!r}.{did_you_mean(name, names)} See `featx models`; other networks "
         "are specified as timm/NAME, package.module:callable, or a folder."
     )

@@ -112,7 +112,7 @@ def test_damaged_card_is_named(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", '{"model": "len', "[1, 2]", "{}", '{"classes": 3}'])
 def test_card_without_classes_is_no_model(text: str, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(text)
-    with pytest.raises(ModelError, match=r"no folder that `featx finetune` wrote.*no classes"):
+    with pytest.raises(ModelError, match=r"was not written by `featx finetune`.*no classes"):
         read_card(tmp_path)
 
 
@@ -152,5 +152,5 @@ def test_endless_nesting_is_damage(tmp_path: Path, read: Any) -> None:
 
 def test_a_pipe_in_place_of_the_card_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.json")
-    with pytest.raises(ModelError, match="no folder that `featx finetune` wrote"):
+    with pytest.raises(ModelError, match="was not written by `featx finetune`"):
         read_card(tmp_path)

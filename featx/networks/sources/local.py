@@ -72,7 +72,7 @@ class ModuleSource(Source):
                 f"A module object has no weights {weights!r}; use 'default' for its own."
             )
         digest = f"state:{state_digest(self.module)}"
-        return Weights(f"{self.name} (own)", digest, self.preprocessing())
+        return Weights(f"{self.name} as given", digest, self.preprocessing())
 
     def preprocessing(self) -> Preprocessing:
         """Preprocessing that the module declares, else ImageNet's."""

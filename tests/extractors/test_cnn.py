@@ -220,7 +220,7 @@ def test_pickle_holds_no_network(images: np.ndarray) -> None:
         ({"layer": "pol1"}, LayerError, "Did you mean 'pool1'"),
         ({"layer": []}, ValueError, "at least one layer"),
         ({"model": "squeezenet9"}, ModelError, "Did you mean 'squeezenet1_"),
-        ({"weights": "IMAGENET21K"}, WeightsError, "it has IMAGENET1K_V1"),
+        ({"weights": "IMAGENET21K"}, WeightsError, "expected one of IMAGENET1K_V1"),
         ({"weights": "nowhere/w.pth"}, WeightsError, r"nowhere/w.pth does not exist"),
         ({"pooling": "median"}, ValueError, "pooling must be one of"),
         ({"pooling": "cls"}, ValueError, "needs a class token"),

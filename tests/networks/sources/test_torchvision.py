@@ -51,7 +51,7 @@ def test_every_vision_transformer_takes_its_own_images(name: str) -> None:
 
 
 def test_weights_that_are_not_there_are_named() -> None:
-    with pytest.raises(WeightsError, match="alexnet has no weights 'V9'; it has IMAGENET1K_V1"):
+    with pytest.raises(WeightsError, match="alexnet has no weights 'V9'; expected one of IMAGENET1K_V1"):
         find_source("alexnet").weights("V9")
 
 

@@ -1,9 +1,9 @@
-"""Write the bundled network's weights and its model card; put the card into prose.
+"""Write the bundled network's weights and model card, and print the card in Markdown.
 
     python scripts/featxnet_card.py > docs/featxnet.md
 
-The card is data (``featx/networks/data/featxnet.json``): `write_model` fills it at the end of the
-training, ``scripts/evaluate_featxnet.py --card`` adds the measured table.
+The card is a JSON file (``featx/networks/data/featxnet.json``): `write_model` writes it at the end
+of the training, and ``scripts/evaluate_featxnet.py --card`` adds the table of accuracies.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def write_card(card: dict[str, Any], file: Path) -> None:
     """Write a model card as JSON, lists of numbers on one line."""
     statistics = {k: json.dumps(v) for k, v in card.get("feature_statistics", {}).items()}
     text = json.dumps(card | {"feature_statistics": statistics}, indent=1)
-    for words in statistics.values():
-        text = text.replace(json.dumps(words), words)
+    for line in statistics.values():
+        text = text.replace(json.dumps(line), line)
     file.write_text(text + "\n", encoding="utf-8")
 
 
@@ -103,28 +103,31 @@ def _write_image_digests(training: Training, file: Path) -> None:
 
 
 def _statistics(network: nn.Module, images: np.ndarray) -> dict[str, dict[str, list[float]]]:
-    """Return mean and deviation of each channel, averaged over places, on training images."""
-    rows = np.linspace(0, len(images) - 1, min(N_FOR_STATISTICS, len(images))).astype(int)
+    """Return mean and standard deviation of each channel's average, over training images."""
+    indices = np.linspace(0, len(images) - 1, min(N_FOR_STATISTICS, len(images))).astype(int)
     margin = (STORED_PX - PREPROCESSING["crop"]) // 2
-    found: dict[str, list[torch.Tensor]] = {name: [] for name in STATISTICS_OF}
-    for part in np.array_split(rows, max(1, len(rows) // 64)):
-        cut = torch.from_numpy(images[part]).permute(0, 3, 1, 2)
-        for name, value in _pooled(network, normalize(cut[..., margin:-margin, margin:-margin])):
-            found[name].append(value)
-    joined = {name: torch.cat(values) for name, values in found.items()}
+    batches: dict[str, list[torch.Tensor]] = {name: [] for name in STATISTICS_OF}
+    for part in np.array_split(indices, max(1, len(indices) // 64)):
+        pixels = torch.from_numpy(images[part]).permute(0, 3, 1, 2)
+        crops = pixels[..., margin:-margin, margin:-margin]
+        for name, rows in _pooled_layers(network, normalize(crops)):
+            batches[name].append(rows)
+    features = {name: torch.cat(rows) for name, rows in batches.items()}
     return {
-        name: {"mean": _rounded(x.mean(0)), "std": _rounded(x.std(0))} for name, x in joined.items()
+        name: {"mean": _rounded(x.mean(0)), "std": _rounded(x.std(0))}
+        for name, x in features.items()
     }
 
 
 @torch.inference_mode()
-def _pooled(network: nn.Module, value: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-    found = []
+def _pooled_layers(network: nn.Module, value: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """Return rows ``(n, n_channels)`` of each layer in `STATISTICS_OF`, maps averaged."""
+    layers = []
     for name, module in network.named_children():
         value = module(value)
         if name in STATISTICS_OF:
-            found.append((name, value.flatten(2).mean(2) if value.ndim > 2 else value))
-    return found
+            layers.append((name, value.flatten(2).mean(2) if value.ndim > 2 else value))
+    return layers
 
 
 def _rounded(values: torch.Tensor) -> list[float]:
@@ -137,69 +140,72 @@ def _rounded(values: torch.Tensor) -> list[float]:
 PROSE = """\
 # Model card: featxnet
 
-The network that comes with featx, for features without a download. It is built like AlexNet, so
-that the names of the literature fit: {layers}.
-It has {n_parameters:,} parameters, takes {crop} px images and is stored in half precision as
-safetensors. It was distilled from `{teacher}` (ImageNet) on {n_images:,} unlabelled images in
-{minutes:.0f} minutes.
+featxnet is bundled with featx, for features without a download. It is built like AlexNet, so that
+its layers have the usual names: {layers}.
+It has {n_parameters:,} parameters and an input size of {crop}x{crop} px, and is stored in half
+precision as safetensors. It was distilled from `{teacher}` (trained on ImageNet) on
+{n_images:,} unlabelled images in {minutes:.0f} minutes.
 
-`featx/networks/data/featxnet.json` holds this card as data, with the mean and deviation of each
-channel on the training images; `featxnet.images.npy` beside it holds the digests of those
-images.
+The same card in JSON is `featx/networks/data/featxnet.json`, which also contains the mean and
+standard deviation of each channel on the training images. `featxnet.images.npy` beside it contains
+the digests of these images.
 
-## What it is good for
+## Intended use
 
-Trying featx out, teaching, tests, machines without a network; photographs of objects, plants,
-animals and scenes, a few hundred to a few thousand of them, with a linear classifier on `pool5`,
-`fc6` or `fc7`. Averaging over places (`--pooling gap`) suits small collections.
+Trying out featx, teaching, tests, and machines without network access. It suits data sets of a few
+hundred to a few thousand photographs of objects, plants, animals and scenes, with a linear
+classifier on `pool5`, `fc6` or `fc7`. Global average pooling (`--pooling gap`) suits small data
+sets.
 
-## What it is not good for
+## Limitations
 
-The best accuracy there is: it stays behind its teacher, and far behind today's large networks. It
-knows the world of its images: web photographs, mostly of one object, some drawings, few digits.
-Medical, microscopic, aerial images and text are foreign to it. `fc8` is an approximate
-distribution over the 1,000 ImageNet classes, no classifier to rely on. Nothing was done against
-the biases of its teacher and its images. Do not use it to identify people.
+Its accuracy is lower than its teacher's, and much lower than that of today's large networks. It
+was trained on web photographs, mostly of single objects, some drawings and a few digits, and is
+not suited to medical, microscopic or aerial images or to text. `fc8` only approximates the
+probabilities of the 1,000 ImageNet classes and is not reliable as a classifier. Nothing was done
+to reduce the biases of its teacher and its training images. Do not use it to identify people.
 
-## Trained on
+## Training data
 
 {sources}
 
-A weight of 3 takes each image three times per epoch, one below 1 a seeded share of them. The
-digest is that of the sorted digests of the images used.
+With a weight of 3, each image is used three times per epoch; with one below 1, a fixed random
+sample of that fraction is used. The digest is that of the sorted digests of the images used.
 
-## How
+## Training
 
-Teacher: `{teacher}`, weights `{teacher_digest}`. It looked once at each of
-{crop_sets} seeded crops of every image (30 to 100 % of its area). The student saw the same crops
-zoomed, mirrored, and with light, contrast and saturation changed by up to 30 %, and learned, with
-these weights:
+The teacher is `{teacher}` with the weights of digest `{teacher_digest}`. It was applied
+once to each of {crop_sets} random crops of every image (30 to 100 % of its area). The student was
+trained on the same crops, augmented by zooming, flipping and changes of brightness, contrast and
+saturation of up to 30 %. The loss is the weighted sum of these terms:
 
 {losses}
 
-- `maps`: squared error of the last maps on a 4 x 4 grid, in standard deviations of the teacher's;
-- `pooled`: the same of these maps averaged over places, which `fc6` starts as a copy of;
-- `classes`: divergence of the class distributions at temperature {temperature:g};
-- `like_*`: squared error of the cosines between the images of a batch, at that layer.
+- `maps`: squared error of the last feature maps on a 4 x 4 grid, in units of the standard
+  deviation of the teacher's;
+- `pooled`: the same after global average pooling; `fc6` is initialised to the identity on these
+  features;
+- `classes`: Kullback-Leibler divergence of the class probabilities at temperature {temperature:g};
+- `like_*`: squared error of the cosine similarities between the images of a batch, at that layer.
 
-AdamW, {n_steps:,} steps on {n_threads} thread(s) of a CPU, first on smaller images; the running
-average of the weights is what is exported, batch norm folded into the convolutions.
+It was trained by AdamW in {n_steps:,} steps on {n_threads} CPU thread(s), first on smaller images.
+The weights are a running average, with batch norms folded into the convolutions.
 
 {options}
 
 {remark}
 
-## Measured
+## Evaluation
 
-Logistic regression on frozen features (standardised, C = 0.1), maps averaged over places, on
-images that were not trained on: flowers17 (40 train and 40 test per class) and ants_bees (its
-own folders), 5 seeds; beside each accuracy half its 95 % interval. Purity: the share of an
-image's ten nearest others, by cosine, that are of its class. Random weights have the same
-architecture and no training.
+Accuracy of logistic regression on frozen features (standardised, C = 0.1; feature maps averaged
+over positions) on images not used in training: flowers17 (40 training and 40 test images per
+class) and ants_bees (its own split), 5 seeds. Each accuracy is given with half its 95 % interval.
+Purity is the fraction of an image's ten nearest neighbours, by cosine distance, that are of its
+class. "Random weights" is the same architecture, untrained.
 
 {table}
 
-## Make it anew
+## Reproduction
 
 ```bash
 python scripts/train_featxnet.py --teacher squeezenet1_0-imagenet.pth \\
@@ -219,13 +225,13 @@ def as_prose(card: dict[str, Any]) -> str:
     options, sources = card["options"], card["trained_on"]
     names = [name for name, _ in featxnet().named_children() if name[:2] in ("co", "po", "fc")]
     losses = {k: v for k, v in card["losses"].items() if k != "temperature"}
-    words = {
+    fields = {
         "layers": ", ".join(names),
         "crop": card["preprocessing"]["crop"],
         "teacher": card["teacher"]["name"],
         "teacher_digest": card["teacher"]["weights_digest"],
         "n_images": sum(source["n_images"] for source in sources),
-        "sources": _markdown([SOURCE_HEADS, *([s[h] for h in SOURCE_HEADS] for s in sources)]),
+        "sources": _markdown([SOURCE_COLUMNS, *([s[c] for c in SOURCE_COLUMNS] for s in sources)]),
         "crop_sets": options["crop_sets"],
         "losses": _markdown([list(losses), list(losses.values())]),
         "temperature": card["losses"]["temperature"],
@@ -234,35 +240,34 @@ def as_prose(card: dict[str, Any]) -> str:
         "data": " \\\n".join(f"    --data {s['name']}={s['weight']:g}" for s in sources),
         "command": _command(options),
     }
-    return PROSE.format(**(card | words))
+    return PROSE.format(**(card | fields))
 
 
-SOURCE_HEADS = ["name", "n_images", "weight", "digest"]
+SOURCE_COLUMNS = ["name", "n_images", "weight", "digest"]
 
 
 def _command(options: dict[str, Any]) -> str:
-    said = {name: value for name, value in options.items() if not isinstance(value, bool)}
-    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in said.items())
+    numbers = {name: value for name, value in options.items() if not isinstance(value, bool)}
+    return " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in numbers.items())
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """Return the measured rows as a table in Markdown."""
-    tasks = list(rows[0]["accuracy"])
-    heads = ["features"] + [word for t in tasks for word in (t, "purity")]
-    lines = [heads]
+    """Return the table of accuracies in Markdown."""
+    datasets = list(rows[0]["accuracy"])
+    lines = [["features", *(column for name in datasets for column in (name, "purity"))]]
     for row in rows:
         cells = [row["name"]]
-        for task in tasks:
-            cells.append(f"{row['accuracy'][task]:.3f} ± {row['interval'][task]:.3f}")
-            cells.append(f"{row['purity'][task]:.2f}")
+        for name in datasets:
+            cells.append(f"{row['accuracy'][name]:.3f} ± {row['interval'][name]:.3f}")
+            cells.append(f"{row['purity'][name]:.2f}")
         lines.append(cells)
     return _markdown(lines)
 
 
 def _markdown(rows: list[list[Any]]) -> str:
-    """Return a table in Markdown, the first row its head."""
-    head, *rest = [[str(cell) for cell in row] for row in rows]
-    lines = [head, ["---"] * len(head), *rest]
+    """Return a table in Markdown; the first row is its header."""
+    header, *body = [[str(cell) for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

@@ -193,7 +193,7 @@ def find_activating_images(
 
 def _deepest(network: dict[str, Any]) -> str:
     """The last named layer whose feature maps have more than one position."""
-    table = make_extractor("cnn", **network)._plan().table
+    table = make_extractor("cnn", **network)._config().table
     maps = [layer for layer in table if layer.axes == "chw" and layer.shape[1] > 1 and layer.alias]
     if not maps:
         return "-1"
@@ -263,7 +263,7 @@ class _Peaks:
     def __init__(self, extractor: Any, images: Any) -> None:
         from featx.networks.receptive_fields import receptive_field
 
-        plan = extractor._plan()
+        plan = extractor._config()
         self.layer = extractor._find(extractor.layers[0])
         self.size = plan.preprocessing.crop
         self.field_px = list(self.size)

@@ -1,8 +1,9 @@
-"""The scikit-learn contract of every extractor.
+"""Base class of all extractors: scikit-learn's API on images.
 
-A subclass writes `_extract` and `_n_features_out`, optionally `_prepare` (what is done to one
-image, in parallel), `_learn` (a codebook), and its table of parameter constraints. See
-`color.py`, the one to copy. One that works on the rows of another extractor names it in `_base`.
+A subclass implements `_extract` and `_n_features_out` and, if needed, `_prepare` (applied to single
+images, in parallel), `_learn` (to learn a codebook, for example) and `_parameter_constraints`.
+Extractors that work on the rows of another one return it from `_base`. To write a new extractor,
+start from `color.py`.
 """
 
 from __future__ import annotations
@@ -36,65 +37,65 @@ from featx.store.feature_store import FeatureStore
 from featx.streaming.rows import Matrix, stream_inputs, stream_rows
 
 READING_PARAMETERS = ("value_range", "window", "pages", "bands")
-"""How stored values become pixels."""
+"""Parameters that determine how stored values become pixels."""
 
 INPUT_PARAMETERS = frozenset({"image_shape", "max_pixels", *READING_PARAMETERS})
-"""How images are read: part of the rows' fingerprint by what is read, not by the extractor."""
+"""Parameters for reading images; fingerprints contain their effect on the pixels instead."""
 
 SPEED_PARAMETERS = frozenset(
     {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error", "trust"}
 )
-"""What changes time or place, or whether code may run, never a value."""
+"""Parameters that affect speed, storage or permissions, but never a value."""
 
 
 class Producer:
-    """Base of all that makes rows of images: what `featx.streaming.rows` needs to know of it.
+    """Computes rows from images: the interface that `featx.streaming.rows` requires.
 
-    Every `Extractor` is one. Something less, without scikit-learn's interface, is enough as the
-    base of an extractor; its rows may be ragged. A subclass is picklable and writes `_extract`,
-    `n_features`, `settings`, and `_prepare` where an image is resized first.
+    Every `Extractor` is a producer. The `_base` of an extractor may be a plain producer, without
+    scikit-learn's API and with ragged rows. Subclasses are picklable and implement `_extract`,
+    `n_features`, `settings` and, if images are resized first, `_prepare`.
     """
 
     feature_version: ClassVar[int] = 1
-    """Raised by hand whenever the same settings give other numbers."""
+    """Incremented by hand whenever the same settings give different values."""
 
     rows_name: ClassVar[str] = "features"
-    """What progress lines call the rows where they are made for another extractor."""
+    """Name of the rows in progress messages, if they are computed for another extractor."""
 
     is_ragged: ClassVar[bool] = False
-    """Whether an image has an array ``(k, w)`` of rows, `k` perhaps 0, rather than one row."""
+    """Whether each image has an array ``(k, w)`` of rows, with varying `k`, rather than one row."""
 
     runs_in_parent: ClassVar[bool] = False
-    """Whether batches are extracted in the calling process (a network), not by joblib."""
+    """Whether batches are extracted in the calling process (by a network), not by joblib."""
 
     least_px: int | None = None
-    """Short side that large JPEGs may be reduced to while they are decoded; None: they are not."""
+    """Minimum short side to which large JPEGs may be reduced while decoding; None: full size."""
 
     n_bands: int = 3
-    """Channels of the images that it takes."""
+    """Number of channels of the input images."""
 
     batch_length: ClassVar[int] = 64
-    """How many images `_extract` gets at a time."""
+    """Number of images passed to `_extract` at a time."""
 
     n_jobs: int | None = None
-    """Jobs for joblib; None means what `joblib.parallel_config` says, else all cores."""
+    """Number of joblib jobs; None follows `joblib.parallel_config`, by default all cores."""
 
     @property
     def layers(self) -> list[str]:
-        """Names of the blocks of columns; one empty name where there is only one block."""
+        """Names of the layers; a single empty name for extractors without layers."""
         return [""]
 
     def n_features(self, layer: str = "") -> int:
-        """Columns of one layer; of ragged rows, about how many numbers an image has."""
+        """Return the number of columns of a layer; of ragged rows, about the values per image."""
         raise NotImplementedError
 
     def settings(self, layer: str = "") -> dict[str, Any]:
-        """What the fingerprint is taken of, as plain values and arrays.
+        """Return the input of the fingerprint, as plain values and arrays.
 
         Parameters
         ----------
         layer : str, default=""
-            The layer, for extractors that have several.
+            The layer, for extractors with several.
 
         Returns
         -------
@@ -103,47 +104,47 @@ class Producer:
         raise NotImplementedError
 
     def fingerprint(self, layer: str = "") -> str:
-        """Digest of everything that decides the values: class, parameters, state, version.
+        """Return a digest of all that determines the values: class, parameters, state, version.
 
         Parameters
         ----------
         layer : str, default=""
-            The layer, for extractors that have several.
+            The layer, for extractors with several.
 
         Returns
         -------
         str
-            32 hexadecimal characters.
+            32 hexadecimal digits.
         """
         return fingerprint(self.settings(layer))
 
     @property
     def unstorable(self) -> str:
-        """Why no row may be stored, a clause: a part of what makes them is in no fingerprint."""
+        """Reason, as a clause, why rows must not be stored: a fingerprint would be incomplete."""
         base = self._base()
         return "" if base is None else base.unstorable
 
     def _base(self) -> Producer | None:
-        """What makes the rows that `_extract` and `_learn` are given in place of images.
+        """Producer of the rows that `_extract` and `_learn` get instead of images; default None.
 
-        They are stored apart, one row or ragged array for each image. A base has one layer, and
-        has nothing left to learn. By default there is none.
+        These rows, one row or ragged array per image, are stored separately. A base has one layer
+        and is already fitted.
         """
         return None
 
     def _prepare(self, pixels: Pixels) -> Any:
-        """What is done to one image alone, in parallel: usually the resize."""
+        """Prepare a single image, in parallel with others: usually by resizing it."""
         return pixels
 
     def _extract(self, batch: Sequence[Any]) -> Any:
-        """Features ``(n, d)`` float32 of prepared images, or of the base's rows of images.
+        """Features ``(n, d)``, float32, of `n` prepared images (or of the base's rows of these).
 
-        Where rows are ragged: a list of `n` arrays ``(k, w)``; type and width never vary.
+        If rows are ragged, a list of `n` arrays ``(k, w)`` of constant dtype and `w`.
         """
         raise NotImplementedError
 
     def _extract_layers(self, batch: Sequence[Any], layers: Sequence[str]) -> dict[str, Any]:
-        """Features of each layer asked for; extractors with one block have one answer."""
+        """Features of each requested layer, by name."""
         return {"": self._extract(batch)}
 
 
@@ -179,16 +180,16 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     n_features_in_ : int
         Length of a flattened image; set only when `fit` got a 2-D array.
     value_range_ : tuple of float
-        The values of black and white, if `value_range` is given by percentiles.
+        The values of black and white, if `value_range` consists of percentiles.
     n_bands_ : int
         Number of bands, if ``bands="each"``.
     """
 
     spec_name: ClassVar[str] = ""
-    """Name of a class of featx in SPECs and cache keys; plug-ins have their entry point's."""
+    """Name of featx's own extractors in SPECs and cache keys; plug-ins use their entry point's."""
 
     positional: ClassVar[tuple[str, ...]] = ()
-    """Parameters that a SPEC may give by position: ``NAME:first:second``."""
+    """Parameters that a SPEC may pass by position: ``NAME:first:second``."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_shape": [tuple, list, None],
@@ -226,14 +227,14 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.store = store
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters, and learn from images what there is to learn.
+        """Validate the parameters and, for extractors that learn, learn from images.
 
         Parameters
         ----------
         X : images
             Paths, bytes, PIL images, arrays, or flattened rows; see `featx.data.images.Images`.
-        y : ignored
-            There by scikit-learn's convention.
+        y : None
+            Ignored; present for API consistency by convention.
 
         Returns
         -------
@@ -252,7 +253,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float32]:
-        """Features of images.
+        """Extract the features of images.
 
         Parameters
         ----------
@@ -285,27 +286,27 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             cls.get_feature_names_out = _by_band(cls.get_feature_names_out)  # type: ignore[method-assign]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names of the columns, those of each band where every band is an image of its own."""
+        """Return the names of the columns; with ``bands="each"``, for every band."""
         return _by_band(super().get_feature_names_out.__func__)(self, input_features)
 
     def settings(self, layer: str = "") -> dict[str, Any]:
-        """What the fingerprint is taken of, as plain values and arrays.
+        """Return the input of the fingerprint, as plain values and arrays.
 
         Parameters
         ----------
         layer : str, default=""
-            The layer, for extractors that have several.
+            The layer, for extractors with several.
 
         Returns
         -------
         dict
         """
         base = self._base()
-        hidden = INPUT_PARAMETERS | SPEED_PARAMETERS
+        excluded = INPUT_PARAMETERS | SPEED_PARAMETERS
         parameters = {
             name: value
             for name, value in self.get_params(deep=False).items()
-            if name not in hidden and (base is None or value is not base)
+            if name not in excluded and (base is None or value is not base)
         }
         settings = {
             "extractor": registered_name(type(self)),
@@ -317,25 +318,25 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return settings if base is None else settings | {"base": base.settings(base.layers[0])}
 
     def n_features(self, layer: str = "") -> int:
-        """Columns of one layer: all of them, for extractors that have only one."""
+        """Return the number of columns of a layer; the extractor's, if it has only one layer."""
         return int(self._n_features_out)
 
     def _check_parameters(self) -> None:
-        """Raise `ValueError` for parameters that are wrong together."""
+        """Raise `ValueError` for parameters that are invalid in combination."""
 
     def _check_rows(self, rows: Matrix) -> None:
-        """Warn of what is worth knowing about finished rows ``(n, d)``; NaN where one failed."""
+        """Warn about suspicious rows ``(n, d)``; rows of images that failed are NaN."""
 
     @property
     def _n_features_out(self) -> int:
-        """Columns of a row, known without any image (but after `fit` where one learns)."""
+        """Number of columns, which must not depend on images other than those of `fit`."""
         raise NotImplementedError
 
     def _learn(self, inputs: Iterable[Any]) -> None:
-        """Learn from prepared images, or from the base's rows of them, each seen once."""
+        """Learn from an iterator of prepared images (or of the base's rows of them)."""
 
     def _state(self) -> dict[str, Any]:
-        """Fitted attributes that decide values: every array learned in `fit`."""
+        """Fitted attributes that affect values."""
         return {
             name: value
             for name, value in sorted(vars(self).items())
@@ -343,7 +344,7 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         }
 
     def _images(self, X: Any, *, reset: bool) -> Images:
-        """`X` as images; tables of numbers pass scikit-learn's own checks first."""
+        """`X` as images; tables of numbers are first validated by scikit-learn."""
         X = _single_column(X)
         if _is_table(X):
             X = validate_data(self, X, reset=reset, dtype=None)
@@ -361,10 +362,10 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 bands=self.bands,
                 max_pixels=self.max_pixels,
             )
-        return self._measured(X, reset=reset)
+        return self._with_fitted_range(X, reset=reset)
 
-    def _measured(self, images: Images, *, reset: bool) -> Images:
-        """Images whose range and number of bands are those that `fit` saw."""
+    def _with_fitted_range(self, images: Images, *, reset: bool) -> Images:
+        """Images read with the value range and number of bands that `fit` determines."""
         if images.reading.percentiles is not None:
             if reset:
                 self.value_range_ = measure_range(images).limits
@@ -383,8 +384,8 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        is_measured = make_reading(value_range=self.value_range).percentiles is not None
-        tags.requires_fit = is_measured or type(self)._learn is not Extractor._learn
+        has_percentiles = make_reading(value_range=self.value_range).percentiles is not None
+        tags.requires_fit = has_percentiles or type(self)._learn is not Extractor._learn
         tags.transformer_tags.preserves_dtype = []
         return tags
 
@@ -393,7 +394,7 @@ NOT_STATE = frozenset({"n_features_in_", "feature_names_in_", "value_range_", "n
 
 
 def _by_band(names_of: Callable[..., npt.NDArray[np.object_]]) -> Callable[..., Any]:
-    """Method for the names of columns that repeats those of each layer for every band."""
+    """Wrap a method `get_feature_names_out` to repeat the names of each layer for every band."""
 
     @wraps(names_of)
     def names_by_band(self: Any, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -411,15 +412,15 @@ def _by_band(names_of: Callable[..., npt.NDArray[np.object_]]) -> Callable[..., 
 
 
 def reading_of(extractor: Any) -> dict[str, Any]:
-    """Parameters by which an extractor says how stored values become pixels, those given."""
-    given = {name: getattr(extractor, name, None) for name in READING_PARAMETERS}
+    """Return an extractor's parameters for reading images that are not None."""
+    parameters = {name: getattr(extractor, name, None) for name in READING_PARAMETERS}
     if hasattr(extractor, "value_range_"):
-        given["value_range"] = extractor.value_range_
-    return {name: value for name, value in given.items() if value is not None}
+        parameters["value_range"] = extractor.value_range_
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _is_table(X: Any) -> bool:
-    """Whether `X` is rows of numbers, scikit-learn's usual input, rather than images."""
+    """Whether `X` is a table of numbers, scikit-learn's usual input, rather than images."""
     if sparse.issparse(X) or (hasattr(X, "iloc") and X.ndim == 2):
         return True
     if isinstance(X, np.ndarray):
@@ -430,12 +431,12 @@ def _is_table(X: Any) -> bool:
 
 
 def _single_column(X: Any) -> Any:
-    """Paths or images of a table with one column, as a `ColumnTransformer` gives them.
+    """The paths or images of a table with one column, which a `ColumnTransformer` passes.
 
     Raises
     ------
     ValueError
-        If there are several columns, and one holds texts.
+        If the table has several columns.
     """
     if getattr(X, "ndim", None) != 2 or sparse.issparse(X) or not len(X):
         return X
@@ -449,21 +450,21 @@ def _single_column(X: Any) -> Any:
 
 
 def _holds_images(X: npt.NDArray[Any]) -> bool:
-    """Whether a 1-D array is one of paths or objects rather than of numbers."""
+    """Whether a 1-D array contains paths or images rather than numbers."""
     if X.ndim != 1 or X.dtype.kind not in "OUS" or not len(X):
         return False
     return not isinstance(X[0], numbers.Number)
 
 
 def _numbers(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Table of objects as one of floats."""
+    """Convert a table of objects to floats."""
     if X.dtype.kind in "buif":
         return X
     return X.astype(np.float64)
 
 
 def _skip_broken(inputs: Iterator[Any], on_error: str) -> Iterator[Any]:
-    """Inputs without the failures among them, or the first failure raised."""
+    """Yield the inputs without the exceptions among them; raise these if ``on_error="raise"``."""
     for item in inputs:
         if not isinstance(item, Exception):
             yield item

@@ -1,4 +1,4 @@
-"""A frozen network as a feature extractor: any layers, one pass."""
+"""Features of a frozen network: any number of layers from one forward pass."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from featx.networks.pooling import Tap
 
 _FIXED_BATCH = 8
-"""Images in one pass where rows are to be reproducible."""
+"""Default batch size if rows are to be reproducible."""
 
 _MAX_BATCH = 64
-"""Most images in one pass of a processor's core, and those in one of an accelerator."""
+"""Maximum batch size on a CPU core, and default batch size on an accelerator."""
 
-_ROOM = 2
-"""Times the side that a network needs which a JPEG keeps at least when it is reduced."""
+_MIN_DECODED_RATIO = 2
+"""Minimum side of a JPEG that is reduced while decoding, as a multiple of the resized side."""
 
 
 class CNNFeatures(Extractor):
@@ -220,22 +220,22 @@ class CNNFeatures(Extractor):
 
     @property
     def layers(self) -> list[str]:
-        """Names of the layers, as they were asked for."""
+        """Names of the requested layers, without duplicates."""
         names = [self.layer] if isinstance(self.layer, str | numbers.Integral) else self.layer
         return list(dict.fromkeys(map(str, names)))
 
     @property
     def n_bands(self) -> int:  # type: ignore[override]
-        """Channels that the network gets; its first convolution is adapted to other than 3."""
+        """Number of input channels; the first convolution is adapted if there are not three."""
         return make_reading(bands=self.bands).n_bands
 
     @property
     def least_px(self) -> int | None:  # type: ignore[override]
-        """Side that an image may be reduced to while it is decoded; None: it may not."""
+        """Minimum short side to which a JPEG may be reduced while decoding; None: full size."""
         if self.decode == "full":
             return None
-        resize = self._plan(is_checked=False).preprocessing.resize
-        return _ROOM * (resize if isinstance(resize, int) else max(resize))
+        resize = self._config(is_checked=False).preprocessing.resize
+        return _MIN_DECODED_RATIO * (resize if isinstance(resize, int) else max(resize))
 
     @property
     def _contract(self) -> str:
@@ -243,29 +243,29 @@ class CNNFeatures(Extractor):
 
     @property
     def batch_length(self) -> int:  # type: ignore[override]
-        """Images extracted and stored at a time: whole passes, no more than 32 MiB of rows."""
+        """Images extracted and stored at a time: full batches with at most 32 MiB of rows."""
         n_features = sum(map(self.n_features, self.layers))
-        bound = min(_MAX_BATCH, rows_per_chunk(4 * n_features))
-        n_pass = self._fixed_batch or 1
-        return n_pass * max(1, bound // n_pass)
+        max_length = min(_MAX_BATCH, rows_per_chunk(4 * n_features))
+        batch_size = self._fixed_batch_size or 1
+        return batch_size * max(1, max_length // batch_size)
 
     @property
     def has_worker_threads(self) -> bool:
-        """Whether several batches are computed at once, one on each core of a processor."""
-        return self._device_kind() == "cpu"
+        """Whether batches are computed in parallel, one per CPU core."""
+        return self._device_type() == "cpu"
 
     @contextmanager
     def worker_threads(
         self, layers: Sequence[str], n_images: int, n_jobs: int
     ) -> Iterator[WorkerThreads]:
-        """What extracts layers in each of `n_jobs` threads.
+        """Context that extracts layers in `n_jobs` threads.
 
         Parameters
         ----------
         layers : sequence of str
-            Those that rows are wanted of: not all, where the store has some.
+            Layers to extract: those that the store does not have.
         n_images : int
-            Images to be extracted in all.
+            Total number of images to extract.
         n_jobs : int
         """
         from featx.networks.backends import (
@@ -275,56 +275,51 @@ class CNNFeatures(Extractor):
             used_backend,
         )
 
-        plan, taps = self._plan(), self._taps(layers)
-        given = list(taps.values())
+        config, taps = self._config(), list(self._taps(layers).values())
         backend = self._choose_backend(taps, n_images, n_jobs)
         extract = partial(self._extract_layers, backend=backend)
-        name = partial(used_backend, plan, given, backend)
+        backend_name = partial(used_backend, config, taps, backend)
+        n = n_threads(config, taps, n_images, n_jobs) if backend == "torch" else 1
         try:
-            is_torch = backend == "torch"
-            n = n_threads(plan, given, n_images, n_jobs) if is_torch else 1
-            with WorkerThreads(extract, name, n) as threads:
+            with WorkerThreads(extract, backend_name, n) as threads:
                 yield threads
         finally:
-            release(plan, given, backend)
+            release(config, taps, backend)
 
     def n_features(self, layer: str = "") -> int:
-        """Columns of one layer; of all of them without a name."""
+        """Return the number of columns of one layer or, without a name, of all."""
         if not layer:
             return sum(map(self.n_features, self.layers))
-        return sum(tap.width for tap in self._parts(layer))
+        return sum(tap.width for tap in self._taps_of(layer))
 
     def settings(self, layer: str = "") -> dict[str, Any]:
-        """What decides the values of one layer, as plain values.
-
-        A layer has the same settings by whatever name it is asked for.
-        """
-        plan = self._plan()
+        """Return the input of a layer's fingerprint; it is the same for all names of the layer."""
+        config = self._config()
         name = layer or self.layers[0]
         return {
             "extractor": registered_name(type(self)),
             "feature_version": self.feature_version,
             "pixels": {"version": PIXELS_VERSION, "contract": self._contract},
-            "model": plan.source.identity,
-            "weights": plan.weights.digest,
+            "model": config.source.identity,
+            "weights": config.weights.digest,
             "load": self.load,
-            "preprocessing": plan.preprocessing.settings(),
+            "preprocessing": config.preprocessing.settings(),
             "resize": self.resize,
-            "layer": _named(self._parts(name)),
-            "pooling": self._parts(name)[0].pooling,
+            "layer": _describe(self._taps_of(name)),
+            "pooling": self._taps_of(name)[0].pooling,
             "precision": self.precision,
-            "reproducible": self.reproducible and self._fixed_settings(),
+            "reproducible": self.reproducible and self._byte_settings(),
         }
 
     @property
     def unstorable(self) -> str:
-        """Why no row may be stored: what a module object holds and cannot be read."""
-        source = self._plan(is_checked=False).source
-        more = f" and {len(source.unseen) - 1} more" if len(source.unseen) > 1 else ""
-        return f"{source.unseen[0]}{more} cannot be read" if source.unseen else ""
+        """Reason why rows must not be stored: parts of a module object that cannot be read."""
+        unseen = self._config(is_checked=False).source.unseen
+        more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+        return f"{unseen[0]}{more} cannot be read" if unseen else ""
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """``pool1_0``, ``pool1_1`` and so on: the layer as it was asked for, and the column."""
+        """Return names such as ``pool1_0``: the layer's name as requested, and the column."""
         return np.array(
             [f"{name}_{i}" for name in self.layers for i in range(self.n_features(name))],
             dtype=object,
@@ -338,12 +333,12 @@ class CNNFeatures(Extractor):
         if not self.layers:
             raise ValueError("layer must name at least one layer; got an empty list.")
         if self.resize == "torch" and self.interpolation == "lanczos":
-            raise ValueError("torch has no lanczos for tensors; use resize='pillow'.")
+            raise ValueError("resize='torch' does not support lanczos; use resize='pillow'.")
         for name in self.layers:
-            self._parts(name)
+            self._taps_of(name)
 
     def _prepare(self, pixels: Pixels) -> Pixels:
-        preprocessing = self._plan(is_checked=False).preprocessing
+        preprocessing = self._config(is_checked=False).preprocessing
         return preprocessing.prepare(pixels, by_torch=self.resize == "torch")
 
     def _extract_layers(
@@ -351,69 +346,72 @@ class CNNFeatures(Extractor):
     ) -> dict[str, Matrix]:
         from featx.networks.backends import empty_rows, find_filler, pass_length
 
-        plan = self._plan()
-        taps = self._taps(layers)
-        given = list(taps.values())
-        chosen = backend or self._choose_backend(taps, len(batch), 1)
-        n_batch = self._fixed_batch or pass_length(plan, given, chosen)
-        n_added = -len(batch) % n_batch if self.reproducible else 0
-        whole = [*batch, *[batch[-1]] * n_added]
-        rows = empty_rows(len(whole), given)
-        dtype = np.result_type(*{item.dtype for item in whole})  # A deep image makes all deep.
-        first = np.stack(whole[:n_batch], dtype=dtype)  # (n, h, w, 3)
-        fill = find_filler(plan, given, chosen, first, must_be=self.reproducible)
-        for start in range(0, len(whole), n_batch):
-            pixels = np.stack(whole[start : start + n_batch], dtype=dtype) if start else first
-            fill(pixels, [values[start : start + n_batch] for values in rows])
-        blocks = {key: values[: len(batch)] for key, values in zip(taps, rows)}
-        return {name: _joined([blocks[_key(tap)] for tap in self._parts(name)]) for name in layers}
+        config, taps_by_key = self._config(), self._taps(layers)
+        taps = list(taps_by_key.values())
+        backend = backend or self._choose_backend(taps, len(batch), 1)
+        batch_size = self._fixed_batch_size or pass_length(config, taps, backend)
+        n_padding = -len(batch) % batch_size if self.reproducible else 0
+        images = [*batch, *[batch[-1]] * n_padding]
+        outputs = empty_rows(len(images), taps)
+        dtype = np.result_type(*{image.dtype for image in images})  # float32 if any of them is.
+        first = np.stack(images[:batch_size], dtype=dtype)  # (n, h, w, 3)
+        fill = find_filler(config, taps, backend, first, must_be=self.reproducible)
+        for start in range(0, len(images), batch_size):
+            stop = start + batch_size
+            pixels = np.stack(images[start:stop], dtype=dtype) if start else first
+            fill(pixels, [rows[start:stop] for rows in outputs])
+        blocks = {key: rows[: len(batch)] for key, rows in zip(taps_by_key, outputs)}
+        return {
+            name: _concatenate([blocks[_key(tap)] for tap in self._taps_of(name)])
+            for name in layers
+        }
 
-    def _choose_backend(self, taps: dict[tuple[str, str], Tap], n_images: int, n_jobs: int) -> str:
+    def _choose_backend(self, taps: Sequence[Tap], n_images: int, n_jobs: int) -> str:
         from featx.networks.backends import choose_backend
 
         if self.reproducible and self.backend == "auto":
             return "torch"
-        return choose_backend(self.backend, self._plan(), list(taps.values()), n_images, n_jobs)
+        return choose_backend(self.backend, self._config(), taps, n_images, n_jobs)
 
-    def _fixed_settings(self) -> list[Any]:
-        """What rows to the last byte depend on besides the settings of the values."""
-        others = [self.backend] if self.backend == "openvino" else []
-        return [self._fixed_batch, self._device_kind(), *others]
+    def _byte_settings(self) -> list[Any]:
+        """Settings that affect the last bits of reproducible rows."""
+        backend = [self.backend] if self.backend == "openvino" else []
+        return [self._fixed_batch_size, self._device_type(), *backend]
 
-    def _device_kind(self) -> str:
+    def _device_type(self) -> str:
         from featx.networks.devices import find_device
 
         return find_device(self.device).type
 
     @property
-    def _fixed_batch(self) -> int | None:
-        """Images in one pass; None where it is left to the network."""
+    def _fixed_batch_size(self) -> int | None:
+        """Batch size; None if it depends on the network."""
         if self.batch_size or self.reproducible:
             return self.batch_size or _FIXED_BATCH
         return None if self.has_worker_threads else _MAX_BATCH
 
-    def _plan(self, *, is_checked: bool = True) -> NetworkConfig:
-        """The network asked for; unless `is_checked`, one that was asked for before will do."""
+    def _config(self, *, is_checked: bool = True) -> NetworkConfig:
+        """Configuration of the network; with `is_checked`, after a check that no file changed."""
         from featx.networks.configs import find_config
 
         parameters = self.get_params(deep=False)
         return find_config(
             is_checked=is_checked,
             n_bands=self.n_bands,
-            **{name: parameters[name] for name in _PLAN_PARAMETERS},
+            **{name: parameters[name] for name in _CONFIG_PARAMETERS},
         )
 
     def _find(self, layer: str) -> Layer:
-        return self._plan(is_checked=False).table.find(layer)
+        return self._config(is_checked=False).table.find(layer)
 
-    def _parts(self, name: str) -> list[Tap]:
-        """What is tapped for a name: one layer, or the last blocks."""
+    def _taps_of(self, name: str) -> list[Tap]:
+        """Taps of a name: one layer, or for ``lastN`` several blocks."""
         from featx.networks.pooling import Tap, choose_pooling
 
-        table = self._plan(is_checked=False).table
+        table = self._config(is_checked=False).table
         layers = table.parts(name)
         norm = table.final_norm() if table.is_joined(name) else None
-        # Needed up to the norm: a layer's index says which weights have to be there.
+        # The layer's index determines which weights are required: here those up to the norm.
         index = None if norm is None else table.find(norm.name).index
         return [
             Tap(
@@ -426,26 +424,26 @@ class CNNFeatures(Extractor):
         ]
 
     def _taps(self, layers: Sequence[str]) -> dict[tuple[str, str], Tap]:
-        """Each layer once, however many names it was asked for by."""
-        return {_key(tap): tap for name in layers for tap in self._parts(name)}
+        """Taps of several names, each only once even if a layer was requested by several names."""
+        return {_key(tap): tap for name in layers for tap in self._taps_of(name)}
 
 
 def _key(tap: Tap) -> tuple[str, str]:
     return tap.layer.node, tap.norm
 
 
-def _named(parts: Sequence[Tap]) -> str:
-    """Node of a layer, or what is done to those of several, for a fingerprint."""
-    nodes = ", ".join(tap.layer.node for tap in parts)
-    norm = parts[0].norm
+def _describe(taps: Sequence[Tap]) -> str:
+    """Node of a layer, or the nodes of several and the norm applied to them, for a fingerprint."""
+    nodes = ", ".join(tap.layer.node for tap in taps)
+    norm = taps[0].norm
     return f"{norm}({nodes})" if norm else nodes
 
 
-def _joined(parts: Sequence[Matrix]) -> Matrix:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+def _concatenate(blocks: Sequence[Matrix]) -> Matrix:
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
 
-_PLAN_PARAMETERS = (
+_CONFIG_PARAMETERS = (
     "model",
     "weights",
     "load",

@@ -1,4 +1,4 @@
-"""Colour as a feature: the controls that any other extractor has to beat."""
+"""Color features: the controls that any other extractor has to beat."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CHANNELS = ("red", "green", "blue")
 
 
 class ColorHistogram(Extractor):
-    """Per-channel colour histogram of each image.
+    """Per-channel color histograms.
 
-    The simplest extractor here, and the one to copy when adding another.
+    The simplest extractor, and a template for new ones.
 
     Parameters
     ----------
     n_bins : int, default=32
-        Bins per channel, equal in width over intensities 0 to 255.
+        Number of bins per channel, of equal width, for intensities from 0 to 255.
     image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
 
@@ -41,8 +41,8 @@ class ColorHistogram(Extractor):
 
     Notes
     -----
-    Each channel sums to 1, whatever the size of the image. Departs from [1]_: channels are
-    binned separately, giving ``3 * n_bins`` columns rather than ``n_bins ** 3``.
+    The histogram of each channel sums to 1. Departs from [1]_: channels are binned separately,
+    which gives ``3 * n_bins`` columns rather than ``n_bins ** 3``.
 
     References
     ----------
@@ -94,18 +94,19 @@ class ColorHistogram(Extractor):
         return 3 * self.n_bins
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names such as ``red_0``: the channel, and the bin from dark to bright."""
+        """Return names such as ``red_0``: the channel, and the bin from dark to bright."""
         names = [f"{channel}_{i}" for channel in _CHANNELS for i in range(self.n_bins)]
         return np.array(names, dtype=object)
 
     def _prepare(self, pixels: Pixels) -> Matrix:
-        sums = [self._count(pixels[:, :, c].ravel()) for c in range(3)]
-        histogram = np.concatenate(sums) / (pixels.shape[0] * pixels.shape[1])  # (3 * n_bins,)
+        counts = [self._count(pixels[:, :, c].ravel()) for c in range(3)]
+        histogram = np.concatenate(counts) / (pixels.shape[0] * pixels.shape[1])  # (3 * n_bins,)
         return histogram.astype(np.float32)
 
     def _count(self, intensities: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Pixels in each bin."""
+        """Number of pixels in each bin ``(n_bins,)``."""
         if intensities.dtype == np.uint8:
+            # Much faster: count the 256 values first, then sum them up to bins.
             bins = np.arange(256) * self.n_bins // 256
             counts = np.bincount(intensities, minlength=256)
             return np.bincount(bins, weights=counts, minlength=self.n_bins)
@@ -117,10 +118,9 @@ class ColorHistogram(Extractor):
 
 
 class MeanColor(Extractor):
-    """Mean colour of each image: three numbers from 0 to 255.
+    """Mean color: three values from 0 to 255.
 
-    The least that a feature can be. What it already separates, no network needs to be
-    praised for.
+    The simplest control: classes that mean color already separates prove nothing about a network.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class MeanColor(Extractor):
         return 3
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """``red``, ``green``, ``blue``."""
+        """Return ``red``, ``green``, ``blue``."""
         return np.array(_CHANNELS, dtype=object)
 
     def _prepare(self, pixels: Pixels) -> Matrix:

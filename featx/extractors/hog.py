@@ -1,4 +1,4 @@
-"""HOG: histograms of oriented gradients, exact to scikit-image and compiled for batches."""
+"""Histograms of oriented gradients (HOG): as scikit-image computes them, but compiled."""
 
 from __future__ import annotations
 
@@ -64,17 +64,16 @@ class HOG(Extractor):
 
     Notes
     -----
-    Intensities are 0 to 255, in colour and in grey, not rounded where images are deeper than 8
-    bits, and rows equal
-    ``skimage.feature.hog(image, orientations, (cell_px, cell_px), (block_cells, block_cells),
-    channel_axis=-1)`` on an image of the same size; in grey, those of
-    ``skimage.feature.hog(featx.data.images.gray(image), ...)``. That is ``255 *
-    skimage.color.rgb2gray(image)`` but for rounding, which matters only to gradients exactly
-    between two bins (there are some at 45 degrees with 4, 8 or 12 orientations).
+    Intensities range from 0 to 255, and are not rounded if images are deeper than 8 bits. Rows
+    equal ``skimage.feature.hog(image, orientations, (cell_px, cell_px), (block_cells,
+    block_cells), channel_axis=-1)`` on the resized image or, for ``color=False``,
+    ``skimage.feature.hog(featx.data.images.gray(image), ...)``. That gray image is ``255 *
+    skimage.color.rgb2gray(image)`` up to rounding, which only matters for gradients exactly
+    between two bins (as there are at 45 degrees with 4, 8 or 12 orientations).
 
-    Departs from [1]_ as scikit-image does: no Gaussian window within a block, no interpolation
-    of votes between cells or bins, pixels on the right and below that do not fill a cell are
-    left out, and the outermost pixels have no gradient across the border.
+    Departs from [1]_ as scikit-image does: there is no Gaussian window within a block and no
+    interpolation of votes between cells or bins, pixels on the right and at the bottom that do not
+    fill a cell are ignored, and pixels at the border have no gradient across it.
 
     References
     ----------
@@ -142,11 +141,11 @@ class HOG(Extractor):
 
     @property
     def _n_features_out(self) -> int:
-        down, right = self._n_blocks()
-        return down * right * self.block_cells**2 * self.orientations
+        n_down, n_right = self._n_blocks()
+        return n_down * n_right * self.block_cells**2 * self.orientations
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names such as ``block0_1_cell1_0_bin5``: down and right, then the bin from level."""
+        """Return names such as ``block0_1_cell1_0_bin5``: row and column of each, and the bin."""
         cells = range(self.block_cells)
         n_down, n_right = self._n_blocks()
         names = [
@@ -160,7 +159,7 @@ class HOG(Extractor):
         return np.array(names, dtype=object)
 
     def _n_blocks(self) -> tuple[int, int]:
-        """Blocks down and right."""
+        """Number of blocks down and to the right."""
         height, width = size_pair(self.image_size)
         return (
             max(height // self.cell_px - self.block_cells + 1, 0),
@@ -169,12 +168,12 @@ class HOG(Extractor):
 
     def _check_parameters(self) -> None:
         height, width = size_pair(self.image_size)
-        least = self.cell_px * self.block_cells
-        if min(height, width) < least:
+        least_px = self.cell_px * self.block_cells
+        if min(height, width) < least_px:
             raise ValueError(
-                f"HOG needs images of at least {least}x{least} px for cell_px={self.cell_px}, "
-                f"block_cells={self.block_cells}; got image_size={height}x{width}. "
-                "Raise image_size or lower cell_px."
+                f"HOG needs images of at least {least_px}x{least_px} px for "
+                f"cell_px={self.cell_px}, block_cells={self.block_cells}; got "
+                f"image_size={height}x{width}. Raise image_size or lower cell_px."
             )
 
     def _prepare(self, pixels: Pixels) -> Pixels:
@@ -186,16 +185,16 @@ class HOG(Extractor):
         rows = np.empty((len(batch), self._n_features_out), np.float32)
         shape = self.cell_px, self.block_cells, self.orientations
         norm = _BLOCK_NORMS.index(self.block_norm)
-        kind = bool(self.color), bool(self.transform_sqrt)
+        is_color, is_root = bool(self.color), bool(self.transform_sqrt)
         height, width = batch[0].shape[:2]
         down, right = np.empty((2, height, width))
         for pixels, row in zip(batch, rows):
-            # Writable, since numba compiles once more for an array that is not.
+            # Writable, since numba would compile separately for read-only arrays.
             image = np.require(pixels, requirements=["C", "W"]).reshape(height, 3 * width)
-            if kind == (True, False) and image.dtype == np.uint8:
+            if is_color and not is_root and image.dtype == np.uint8:
                 kernel.hog_of_integers(image, _bin_table(self.orientations), *shape, norm, row)
                 continue
-            kernel.gradients_of(image, *kind, down, right)
+            kernel.gradients_of(image, is_color, is_root, down, right)
             bins = kernel.bins_of(down, right, self.orientations)
             kernel.hog_of_gradients(down, right, bins, *shape, norm, row)
         return rows

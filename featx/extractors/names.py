@@ -1,7 +1,6 @@
-"""Names under which extractors are known: in SPECs, in cache keys and in saved files.
+"""Names that identify extractors in SPECs, cache keys and saved files.
 
-A class may move to another module, in featx or in a package that brings extractors: what was
-stored under its name stays valid.
+They do not depend on the module of a class: if it moves, what was stored remains valid.
 """
 
 from __future__ import annotations
@@ -11,27 +10,28 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 GROUP = "featx.extractors"
-"""Group of entry points by which other packages bring extractors."""
+"""Entry point group by which other packages provide extractors."""
 
 
 @functools.cache
 def list_plugins() -> dict[str, EntryPoint]:
-    """Entry points of other packages, by the name that a SPEC begins with, sorted."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=_name)}
+    """Return the entry points of other packages' extractors, sorted, by their name in a SPEC."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return {point.name: point for point in points}
 
 
 def distribution_of(point: EntryPoint) -> str:
-    """Name of the distribution that brings an entry point, ``?`` where it is unknown."""
+    """Return the name of the distribution that provides an entry point; ``?`` if unknown."""
     return point.dist.name if point.dist is not None else "?"
 
 
 def plugin_name(point: EntryPoint) -> str:
-    """Registered name of a plug-in, ``distribution:name``, which no two of them share."""
+    """Return the registered name of a plug-in, ``distribution:name``, which is unique."""
     return f"{distribution_of(point)}:{point.name}"
 
 
 def registered_name(cls: type[Any]) -> str:
-    """Name that identifies an extractor's class wherever its code is.
+    """Return the name that identifies an extractor's class, independent of its module.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def registered_name(cls: type[Any]) -> str:
     Returns
     -------
     str
-        `spec_name` of a class of featx, ``distribution:name`` of one that an entry point
-        brings, and ``module.Class`` of any other, which includes a subclass of either.
+        `spec_name` for featx's own classes, ``distribution:name`` for those of entry points, and
+        ``module.Class`` for all others, including subclasses of the former.
 
     Examples
     --------
@@ -57,7 +57,3 @@ def registered_name(cls: type[Any]) -> str:
         if point.value == target:
             return plugin_name(point)
     return target.replace(":", ".")
-
-
-def _name(point: EntryPoint) -> str:
-    return point.name

@@ -1,4 +1,4 @@
-"""Raw pixels as a feature: the control without any idea behind it."""
+"""Raw pixels as features, a control."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from featx.streaming.rows import Matrix
 
 
 class RawPixels(Extractor):
-    """Intensities of each image brought to one size, from 0 to 1.
+    """Pixels of images resized to one size, scaled to values from 0 to 1.
 
-    What a linear classifier makes of them is the line that any feature has to pass.
+    A linear classifier on raw pixels is the baseline to beat.
 
     Parameters
     ----------
     image_size : int or tuple of int, default=32
-        Height and width in pixels that images are brought to; one number is a square.
+        Height and width in px to which images are resized; one number means a square.
     color : bool, default=True
-        Three values a pixel, red, green, blue; or one, its luminance
+        Whether a pixel has three values (red, green, blue) or one, its luminance
         ``0.2125 red + 0.7154 green + 0.0721 blue``.
     image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
         As in `featx.extractors.base.Extractor`.
@@ -48,8 +48,8 @@ class RawPixels(Extractor):
 
     Notes
     -----
-    A row is the image flattened row by row, ``(height, width, channel)`` in C order. The
-    aspect ratio is not kept.
+    Images ``(height, width, channel)`` are flattened in C order. Resizing does not preserve the
+    aspect ratio.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class RawPixels(Extractor):
         return height * width * (3 if self.color else 1)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Names such as ``0_1_red``: row and column of the pixel, and the channel."""
+        """Return names such as ``0_1_red``: row and column of the pixel, and the channel."""
         height, width = size_pair(self.image_size)
         channels = ("_red", "_green", "_blue") if self.color else ("",)
         names = [f"{y}_{x}{c}" for y in range(height) for x in range(width) for c in channels]

@@ -1,4 +1,4 @@
-"""What computes a network's rows, and how much of the machine it takes at once."""
+"""Choose what runs a network (torch or OpenVINO), its batch size and its number of threads."""
 
 from __future__ import annotations
 
@@ -24,99 +24,104 @@ Array = npt.NDArray[Any]
 Filler = Callable[[Array, Sequence[Array]], None]
 
 _CONVERSION_S = 0.4
-_CONVERSION_S_PER_STEP = 0.017
-"""What a conversion takes, and every step of the network in it: 3 s for ResNet-50."""
+_CONVERSION_S_PER_NODE = 0.017
+"""Seconds to convert a network to OpenVINO, constant and per node: 3 s for ResNet-50."""
 
-_MACS_PER_SECOND = {"fp32": 1.1e11, "bf16": 3e11, "fp16": 3e11}
-"""Multiply-adds for which a core needs a second more with torch than with OpenVINO."""
+_MACS_PER_SAVED_SECOND = {"fp32": 1.1e11, "bf16": 3e11, "fp16": 3e11}
+"""Multiply-adds after which OpenVINO has saved one second on one core, compared with torch."""
 
 _CALL_MACS = {"torch": 4e8, "openvino": 1e8}
-"""Multiply-adds of a pass beside which its calls cost little."""
+"""Multiply-adds of a forward pass beyond which the overhead of its calls is negligible."""
 
-_WEIGHT_MACS = 400
-"""Multiply-adds that each weight must serve in a pass, or else fetching it takes longer."""
+_MACS_PER_WEIGHT = 400
+"""Multiply-adds per weight and forward pass below which loading the weight dominates."""
 
-_MAX_PASS = 64
+_MAX_BATCH = 64
 
 _FAST_MACHINES = ("x86_64", "AMD64")
-"""Processors on which OpenVINO was found faster than torch."""
+"""Architectures on which OpenVINO is faster than torch."""
 
 
 def choose_backend(
-    backend: str, plan: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int
+    backend: str, config: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int
 ) -> str:
-    """``torch`` or ``openvino``, as asked for or by the amount of work.
+    """Return ``torch`` or ``openvino``: `backend` or, for ``auto``, the faster one.
 
     Parameters
     ----------
     backend : {"auto", "torch", "openvino"}
-    plan : Plan
+    config : NetworkConfig
     taps : sequence of Tap
     n_images : int
-        How many images are still to be done.
+        Number of images left to extract.
     n_jobs : int
-        How many batches are computed at once.
+        Number of batches computed in parallel.
 
     Raises
     ------
     ModelError
-        If OpenVINO is wished for and is not there, the device is no processor, or the
+        If OpenVINO is requested but not installed or the device is not the CPU, or if the
         hardware only emulates the precision.
     """
-    check_precision(plan.precision, plan.device)
-    on_cpu = find_device(plan.device).type == "cpu"
+    check_precision(config.precision, config.device)
+    on_cpu = find_device(config.device).type == "cpu"
     if backend == "openvino":
         if not has_openvino():
             raise ModelError("backend='openvino' needs OpenVINO; pip install 'featx[openvino]'.")
         if not on_cpu:
             raise ModelError(
-                f"backend='openvino' runs on the processor; got device={plan.device!r}: "
-                "use backend='torch' there, or device='cpu'."
+                f"backend='openvino' needs device='cpu'; got device={config.device!r}. "
+                "Use device='cpu', or backend='torch'."
             )
     if backend != "auto":
         return backend
-    can_be_fast = on_cpu and platform.machine() in _FAST_MACHINES and plan.tap != "hooks"
-    is_worth_it = n_images >= n_jobs * _images_worth(plan, taps)
+    can_be_fast = on_cpu and platform.machine() in _FAST_MACHINES and config.tap != "hooks"
+    is_worth_it = n_images >= n_jobs * _break_even_images(config, taps)
     return "openvino" if can_be_fast and is_worth_it and has_openvino() else "torch"
 
 
-def _images_worth(plan: NetworkConfig, taps: Sequence[Tap]) -> float:
-    """Images of one core for which a conversion to OpenVINO has paid for itself."""
+def _break_even_images(config: NetworkConfig, taps: Sequence[Tap]) -> float:
+    """Number of images per core from which on the conversion to OpenVINO pays off."""
     deepest = _deepest(taps)
-    seconds = _CONVERSION_S + _CONVERSION_S_PER_STEP * (deepest.index + 1)
-    return seconds * _MACS_PER_SECOND[plan.precision] / max(deepest.macs, 1)
+    seconds = _CONVERSION_S + _CONVERSION_S_PER_NODE * (deepest.index + 1)
+    return seconds * _MACS_PER_SAVED_SECOND[config.precision] / max(deepest.macs, 1)
 
 
 def find_filler(
-    plan: NetworkConfig, taps: Sequence[Tap], backend: str, pixels: Array, *, must_be: bool = False
+    config: NetworkConfig,
+    taps: Sequence[Tap],
+    backend: str,
+    pixels: Array,
+    *,
+    must_be: bool = False,
 ) -> Filler:
-    """What computes the rows of a batch into arrays, by a back end.
+    """Return a function that writes the rows of a batch into one array per tap.
 
     Parameters
     ----------
-    plan : Plan
+    config : NetworkConfig
     taps : sequence of Tap
     backend : {"torch", "openvino"}
     pixels : ndarray of shape (n, h, w, 3), uint8
-        A few images, on which OpenVINO is checked against torch.
+        A first batch, on which OpenVINO's rows are compared with torch's.
     must_be : bool, default=False
-        Whether torch may not do what OpenVINO cannot.
+        Whether to raise, instead of using torch, if OpenVINO cannot run the network.
 
     Raises
     ------
     ModelError
-        If OpenVINO must compute and cannot.
+        If OpenVINO cannot run the network and `must_be` is set.
     """
     if backend == "openvino":
-        compiled = _checker(plan).compiled(taps, plan.precision, pixels)
+        compiled = _fp32_network(config).compiled(taps, config.precision, pixels)
         if compiled is not None:
             return compiled.fill
         if must_be:
             raise ModelError(
-                f"OpenVINO does not run {plan.source.name} as torch does, and reproducible rows "
-                "are of one back end; use backend='torch'."
+                f"OpenVINO cannot run {config.source.name} with torch's results, and reproducible "
+                "rows must not change backend; use backend='torch'."
             )
-    network = plan.network()
+    network = config.network()
 
     def fill(pixels: Array, out: Sequence[Array]) -> None:
         rows = network.rows(torch.from_numpy(pixels).permute(0, 3, 1, 2), taps)
@@ -126,41 +131,42 @@ def find_filler(
     return fill
 
 
-def pass_length(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> int:
-    """Images in one pass that are about the fastest on a processor's core: 1 to 64.
+def pass_length(config: NetworkConfig, taps: Sequence[Tap], backend: str) -> int:
+    """Return the batch size, 1 to 64, that is about the fastest on one CPU core.
 
-    Few, so that what they come to stays in its cache, but as many as it takes for the calls to
-    cost little, and for the weights, which are many in dense layers, to be worth fetching.
+    Small batches keep the activations in the core's cache. The batch must be large enough, though,
+    that the overhead of calls and of loading the weights (many in dense layers) is negligible.
 
     Parameters
     ----------
-    plan : Plan
+    config : NetworkConfig
     taps : sequence of Tap
     backend : {"torch", "openvino"}
     """
-    network = _checker(plan) if backend == "openvino" else plan.network()
+    network = _fp32_network(config) if backend == "openvino" else config.network()
     deepest = _deepest(taps)
-    reuse = _WEIGHT_MACS if plan.precision == "fp32" else 2 * _WEIGHT_MACS
+    reuse = _MACS_PER_WEIGHT if config.precision == "fp32" else 2 * _MACS_PER_WEIGHT
     macs = max(_CALL_MACS[backend], reuse * network.n_weights(deepest))
-    return int(2 ** np.clip(np.rint(np.log2(macs / max(deepest.macs, 1))), 0, np.log2(_MAX_PASS)))
+    exponent = np.rint(np.log2(macs / max(deepest.macs, 1)))
+    return int(2 ** np.clip(exponent, 0, np.log2(_MAX_BATCH)))
 
 
 def empty_rows(n_images: int, taps: Sequence[Tap]) -> list[Array]:
-    """Arrays for the rows of each tap."""
+    """Return one uninitialized array ``(n_images, d)`` per tap."""
     return [np.empty((n_images, tap.width), np.float32) for tap in taps]
 
 
 class WorkerThreads:
-    """Some threads, each of which computes batches of its own with its share of the cores.
+    """Context for threads that each compute their own batches with a share of the cores.
 
     Parameters
     ----------
     extract : callable
         Called in any of the threads with prepared images and the names of layers.
     backend : callable
-        Name of what has computed so far.
+        Returns the name of the backend that has computed the rows so far.
     n_threads : int
-        Threads that torch takes in each worker thread.
+        Number of torch threads per worker thread.
     """
 
     _lock = threading.Lock()
@@ -175,7 +181,7 @@ class WorkerThreads:
         self.n_threads = n_threads
 
     def begin(self) -> None:
-        """Be called by each of the threads first: torch has a number of threads for each."""
+        """Call first in each worker thread: torch's number of threads is set per thread."""
         torch.set_num_threads(self.n_threads)
 
     def __enter__(self) -> WorkerThreads:
@@ -188,33 +194,33 @@ class WorkerThreads:
     def __exit__(self, *error: object) -> None:
         with WorkerThreads._lock:
             WorkerThreads._n_open -= 1
-            # Any later thread begins with what a worker thread has set.
+            # Threads started later would inherit what a worker thread has set.
             if not WorkerThreads._n_open:
                 torch.set_num_threads(WorkerThreads._n_before)
 
 
-def n_threads(plan: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int) -> int:
-    """Threads that torch takes for each of `n_jobs` batches at once."""
-    if isinstance(plan.network().runner(taps), HookedNetwork):
-        return torch.get_num_threads()  # One batch at a time, whoever asks.
+def n_threads(config: NetworkConfig, taps: Sequence[Tap], n_images: int, n_jobs: int) -> int:
+    """Return the number of torch threads per batch if `n_jobs` batches run in parallel."""
+    if isinstance(config.network().runner(taps), HookedNetwork):
+        return torch.get_num_threads()  # Hooks allow one batch at a time: give it all cores.
     return max(1, n_jobs // max(n_images, 1))
 
 
-def release(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> None:
-    """Let go of what a run has left in the back end."""
+def release(config: NetworkConfig, taps: Sequence[Tap], backend: str) -> None:
+    """Free the buffers that a run has left in the backend."""
     if backend == "openvino":
-        _checker(plan).release(taps, plan.precision)
+        _fp32_network(config).release(taps, config.precision)
 
 
-def used_backend(plan: NetworkConfig, taps: Sequence[Tap], backend: str) -> str:
-    """The back end that rows come from, once the first have come."""
-    is_refused = backend == "openvino" and _checker(plan).has_refused(taps, plan.precision)
-    return "torch" if is_refused else backend
+def used_backend(config: NetworkConfig, taps: Sequence[Tap], backend: str) -> str:
+    """Return the backend that actually computed the rows: torch if OpenVINO failed."""
+    has_failed = backend == "openvino" and _fp32_network(config).has_refused(taps, config.precision)
+    return "torch" if has_failed else backend
 
 
-def _checker(plan: NetworkConfig) -> Network:
-    """The network in fp32, which is converted and which rows are checked against."""
-    return replace(plan, precision="fp32").network()
+def _fp32_network(config: NetworkConfig) -> Network:
+    """The network that OpenVINO converts, and with which its rows are compared."""
+    return replace(config, precision="fp32").network()
 
 
 def _deepest(taps: Sequence[Tap]) -> Layer:

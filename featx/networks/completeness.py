@@ -1,4 +1,4 @@
-"""Whether the weights loaded are those of the network, up to the deepest layer asked for."""
+"""Check that loaded weights are those of the network, up to the deepest requested layer."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _HEADS = re.compile(
     r"(\w*head\w*|fc\d*|\w*classif\w*|logits?|last_linear|linear|output|predictor|aux\w*|\w*proj\w*)",
     re.IGNORECASE,
 )
-"""Modules that a network without classes, or without a second head, goes without."""
+"""Modules that a network without a classifier, or without a second head, does not have."""
 
 _TOKENS = re.compile(r"(cls|class|dist|reg|register|storage)_tokens?")
-"""Parameters of the network itself that change what it computes where it has them."""
+"""Top-level parameters whose presence changes what a network computes."""
 
 _DERIVED = re.compile(
     r"(.*\.)?(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask"
     r"|position_ids|total_ops|total_params)"
 )
-"""Tensors that follow from the structure, or count what ran: no values that were learned."""
+"""Tensors that follow from the architecture or count calls: no learned values."""
 
 
 def needed_tensors(module: nn.Module, entered: Mapping[str, int], index: int) -> list[str]:
-    """Names of the parameters and buffers that the node at `index` depends on.
+    """Return the names of the parameters and buffers that the node at `index` depends on.
 
-    Those of every module called before it, and of modules inside these that are never called
-    themselves, as attention's projections are.
+    These belong to the modules called up to that node, including submodules whose parameters are
+    used without calling them, such as the projections of `torch.nn.MultiheadAttention`.
     """
     needed = []
     persistent = set(module.state_dict())
@@ -55,68 +55,70 @@ def check_complete(
     model: str,
     layer: str,
 ) -> None:
-    """Raise unless a layer has all its tensors, and the weights have no others for its modules.
+    """Raise if weights lack a tensor that a layer depends on, or have others that it would use.
+
+    The latter happens if the weights are those of a deeper network of the same family: they
+    contain every tensor that is needed, and more.
 
     Parameters
     ----------
     report : LoadReport
-        What became of each tensor.
+        Which tensors were loaded.
     module : torch.nn.Module
         The network.
     entered : mapping of str to int
         As in `featx.networks.layers.Recording`.
     index : int
-        The layer's index.
+        Index of the layer in the network's layer table.
     weights, model, layer : str
         Their names, for the message.
 
     Raises
     ------
     WeightsError
-        With the names of what is missing, has another shape, or is left over: a deeper network
-        of the same family has every tensor that is needed, and more.
+        Names the tensors that are missing, have a wrong shape or are unexpected.
     """
-    part = 'Give load="PATTERN" to take only a part.'
-    lacking = [name for name in needed_tensors(module, entered, index) if name in report.new]
-    if lacking:
-        listed = _listed([f"{name}: {report.new[name]}" for name in lacking])
+    cure = 'To load only some of the tensors, pass load="PATTERN".'
+    missing = [name for name in needed_tensors(module, entered, index) if name in report.new]
+    if missing:
+        listed = _listed([f"{name}: {report.new[name]}" for name in missing])
         raise WeightsError(
-            f"Weights {weights} are not those of {model} up to layer {layer!r} ({listed}). {part}"
+            f"Weights {weights} are not those of {model} up to layer {layer!r} ({listed}). {cure}"
         )
-    surplus = [name for name in report.unknown if _is_surplus(name, module, entered, index)]
-    if surplus:
+    unexpected = [name for name in report.unknown if _is_unexpected(name, module, entered, index)]
+    if unexpected:
         raise WeightsError(
-            f"Weights {weights} are those of another network than {model}: they have tensors "
-            f"inside modules in use that it lacks ({_listed(surplus)}). {part}"
+            f"Weights {weights} are those of another network than {model}: up to layer {layer!r} "
+            f"they contain tensors that {model} lacks ({_listed(unexpected)}). {cure}"
         )
 
 
-def _is_surplus(name: str, module: nn.Module, entered: Mapping[str, int], index: int) -> bool:
-    """Whether a tensor that the network lacks would be part of what it computes up to `index`."""
+def _is_unexpected(name: str, module: nn.Module, entered: Mapping[str, int], index: int) -> bool:
+    """Whether a tensor that the network lacks would affect its nodes up to `index`."""
     if _DERIVED.fullmatch(name) or "." not in name:
         return bool(_TOKENS.fullmatch(name))
-    parents, holder = name.split(".")[:-1], module
+    parents, part = name.split(".")[:-1], module
     path: list[str] = []
     for parent in parents:
-        children = dict(holder.named_children())
+        children = dict(part.named_children())
         if parent not in children:
-            first = _use_before(parent, children, ".".join(path), entered)
+            first = _missing_child_use(parent, children, ".".join(path), entered)
             return first is not None and first <= index
-        holder = children[parent]
+        part = children[parent]
         path.append(parent)
-    is_empty = next(iter(holder.state_dict()), None) is None
+    is_empty = next(iter(part.state_dict()), None) is None
     if is_empty and any(_HEADS.fullmatch(parent) for parent in path):
-        return False  # An identity stands where the weights have a classifier.
+        return False  # The network has an identity in place of the weights' classifier.
     first = _first_use(".".join(path), entered) if path else None
     return first is not None and first <= index
 
 
-def _use_before(
+def _missing_child_use(
     child: str, siblings: Iterable[str], parent: str, entered: Mapping[str, int]
 ) -> int | None:
-    """When the network would come to a child that it lacks; None for one that it never uses.
+    """Index of the node at which a missing child would be called; None if it never would.
 
-    A numbered child, such as the 7th block where the network has 6, follows those before it.
+    A numbered child, such as the 7th block of a network that has 6, would follow its siblings.
     """
     stem, number = _numbered(child)
     before = [s for s in siblings if _numbered(s)[0] == stem and -1 < _numbered(s)[1] < number]
@@ -132,6 +134,7 @@ def _numbered(name: str) -> tuple[str, int]:
 
 
 def _first_use(path: str, entered: Mapping[str, int]) -> int | None:
+    """Index of the first node computed in a module or, if it is never called, in its parent."""
     while path:
         if path in entered:
             return int(entered[path])

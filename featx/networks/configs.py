@@ -1,4 +1,4 @@
-"""What a user asked for -> the network, weights and preprocessing that it means."""
+"""Resolve a user's parameters to a network, its weights and its preprocessing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featx.networks.weights import split_part
 from featx.process.phases import phase
 from featx.trust.callables import Trust
 
-_N_PLANS_KEPT = 16
+_N_CONFIGS_CACHED = 16
 
 
 def find_config(
@@ -39,7 +39,7 @@ def find_config(
     n_bands: int = N_RGB,
     is_checked: bool = True,
 ) -> NetworkConfig:
-    """Plan for a network, the last one made where the same is asked for.
+    """Return the configuration of a network, cached for repeated calls with the same parameters.
 
     Parameters
     ----------
@@ -49,22 +49,23 @@ def find_config(
     n_bands : int, default=3
         Channels of the images, to which the first convolution is adapted.
     is_checked : bool, default=True
-        Whether to see first if a weights file or a module's values have changed meanwhile.
+        Whether to check that neither the weights file nor the module's values have changed since
+        the configuration was cached.
 
     Raises
     ------
     ModelError
-        If the network is not known, or there are no such weights.
+        If the network is unknown or there are no such weights.
     """
-    named = model if isinstance(model, nn.Module) else os.fspath(model)
-    which = id(model) if isinstance(model, nn.Module) else named
-    how = (load, size, crop, interpolation, mean, std, device, precision, tap, trust, n_bands)
-    # A relative name means another folder or file elsewhere.
-    key = repr((which, os.fspath(weights), how, os.getcwd()))
+    model = model if isinstance(model, nn.Module) else os.fspath(model)
+    identity = id(model) if isinstance(model, nn.Module) else model
+    settings = (load, size, crop, interpolation, mean, std, device, precision, tap, trust, n_bands)
+    # The working directory: relative paths depend on it.
+    key = repr((identity, os.fspath(weights), settings, os.getcwd()))
 
     @phase("load network")
     def make() -> tuple[Any, NetworkConfig]:
-        source = find_source(named, trust=trust)
+        source = find_source(model, trust=trust)
         chosen = source.weights(weights)
         preprocessing = chosen.preprocessing.override(
             size=size, crop=crop, interpolation=interpolation, mean=mean, std=std
@@ -72,21 +73,22 @@ def find_config(
         preprocessing = adapt_preprocessing(preprocessing, n_bands)
         if preprocessing.crop != chosen.preprocessing.crop:
             chosen = replace(chosen, options=source.resized(chosen.options, preprocessing))
-        plan = NetworkConfig(source, chosen, preprocessing, load, device, precision, tap, n_bands)
-        return _stamp(named, weights), plan
+        config = NetworkConfig(source, chosen, preprocessing, load, device, precision, tap, n_bands)
+        return _stamp(model, weights), config
 
-    stamp, plan = _PLANS.get(key, make)
-    if is_checked and stamp != _stamp(named, weights):
-        _PLANS.drop(key)
-        stamp, plan = _PLANS.get(key, make)
-    return plan
+    stamp, config = _CONFIGS.get(key, make)
+    if is_checked and stamp != _stamp(model, weights):
+        _CONFIGS.drop(key)
+        stamp, config = _CONFIGS.get(key, make)
+    return config
 
 
 def _stamp(model: Any, weights: str | os.PathLike[str]) -> Any:
-    """What changes when a module's values, a model's folder or a weights file do."""
+    """Value that changes whenever a module's values, a model folder or a weights file do."""
     if isinstance(model, nn.Module):
-        how = getattr(model, "preprocessing", None)  # In no identity: it is in keys by its effect.
-        return [state_stamp(model), repr(how), _file_stamp(weights)]
+        # Apart, since a module's identity leaves its preprocessing out.
+        preprocessing = getattr(model, "preprocessing", None)
+        return [state_stamp(model), repr(preprocessing), _file_stamp(weights)]
     return [_file_stamp(os.path.join(model, name)) for name in FOLDER_FILES] + [
         _file_stamp(weights)
     ]
@@ -100,7 +102,7 @@ def _file_stamp(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-_PLANS = Cache(_N_PLANS_KEPT)
+_CONFIGS = Cache(_N_CONFIGS_CACHED)
 
 
 if TYPE_CHECKING:
@@ -110,27 +112,27 @@ if TYPE_CHECKING:
 def list_layers(
     model: Any = "featxnet", *, size: Any = None, crop: Any = None, trust: Trust = None
 ) -> LayerTable:
-    """Every layer of a network, in order of execution.
+    """Return every layer of a network, in order of execution.
 
     Parameters
     ----------
     model : str, path or torch.nn.Module, default="featxnet"
         As in `featx.extractors.cnn.CNNFeatures`.
     size, crop : int or tuple of int, optional
-        The size of the images, which decides shapes and cost; by default what the network's
-        own weights expect.
+        Size of the images in px, which determines shapes and cost; by default as the network's
+        default weights expect.
     trust : path, str, or sequence of these, optional
         As in `featx.extractors.cnn.CNNFeatures`.
 
     Returns
     -------
     LayerTable
-        A sequence of `Layer`, found by any of its names with ``find``.
+        A sequence of `Layer`; its method ``find`` looks one up by any of its names.
 
     Raises
     ------
     ModelError
-        If the network is not known, or its folder names code that is not trusted.
+        If the network is unknown, or its folder names code that is not trusted.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The bundled network: small, built like AlexNet, usable with no download.
+"""The bundled network: small, built like AlexNet, usable without a download.
 
-The architecture, its weights and its model card. ``scripts/train_featxnet.py`` trains the form with
-batch norm (`trainable_featxnet`), folds it away (`_fold_batch_norm`) and writes the weights that
-`weights_path` names. ``docs/featxnet.md`` is the model card in prose.
+``scripts/train_featxnet.py`` trains the variant with batch norm (`trainable_featxnet`), folds the
+batch norms into the convolutions (`_fold_batch_norm`) and writes the weights to `weights_path`.
+``docs/featxnet.md`` is the model card in prose.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ PREPROCESSING: dict[str, Any] = {
     "std": (0.229, 0.224, 0.225),
     "interpolation": "bilinear",
 }
-"""What an image goes through: short side to `resize` px, centre `crop`, mean and deviation."""
+"""Resize the short side (px), center crop (px), channel mean and standard deviation."""
 
 N_CHANNELS = 512
-"""Features of the last maps, of fc6 and of fc7."""
+"""Channels of the last feature maps, and features of fc6 and fc7."""
 
 _DATA = Path(__file__).parent / "data"
 
 
 class _Bottleneck(nn.Module):
-    """Residual block that leaves the shape of its input maps as it is.
+    """Residual block with input and output of the same shape.
 
     Parameters
     ----------
     n_channels : int
-        Channels coming in and going out.
+        Input and output channels.
     n_inner : int
         Channels of the 3x3 convolution in the middle.
 
@@ -67,13 +67,13 @@ class _Bottleneck(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return maps of the same shape ``(n, n_channels, h, w)``, rectified."""
+        """Return feature maps of the same shape ``(n, n_channels, h, w)``, after a ReLU."""
         out: torch.Tensor = self.relu(maps + self.body(maps))
         return out
 
 
 def trainable_featxnet() -> nn.Sequential:
-    """Return the network to train: with batch norm, freshly initialised, in training mode.
+    """Return the network to train: with batch norm, randomly initialised, in training mode.
 
     Returns
     -------
@@ -106,21 +106,22 @@ def trainable_featxnet() -> nn.Sequential:
             fc8=nn.Linear(N_CHANNELS, 1000),
         )
     )
-    # What is pooled learns the teacher's features; fc6 and fc7 start from there, and lose less.
+    # The pooled maps learn the teacher's features; fc6 and fc7 start as the identity, so as not to
+    # lose them.
     for name in ("fc6", "fc7"):
-        # Not `nn.init.eye_`, which imports a compiler where tensors have no values.
+        # Not `nn.init.eye_`, which imports torch's compiler for tensors on meta.
         network.get_parameter(f"{name}.weight").data.zero_().fill_diagonal_(1)
     return network
 
 
 def featxnet() -> nn.Module:
-    """Return the bundled network without its weights, as exported: no batch norm.
+    """Return the bundled network as it is distributed (without batch norm), with random weights.
 
     Returns
     -------
     network : torch.nn.Module
-        Maps ``(n, 3, 112, 112)`` to ``(n, 1000)`` logits; in evaluation mode, randomly initialised.
-        Its state matches the file that `weights_path` names.
+        Maps ``(n, 3, 112, 112)`` to ``(n, 1000)`` logits; in evaluation mode. Its state dict has
+        the keys of the file at `weights_path`.
 
     Examples
     --------
@@ -128,7 +129,7 @@ def featxnet() -> nn.Module:
     >>> featxnet()(torch.zeros(1, 3, 112, 112)).shape
     torch.Size([1, 1000])
     """
-    return _folded_in_place(trainable_featxnet())
+    return _fold_in_place(trainable_featxnet())
 
 
 def _fold_batch_norm(network: nn.Module) -> nn.Module:
@@ -137,17 +138,17 @@ def _fold_batch_norm(network: nn.Module) -> nn.Module:
     Parameters
     ----------
     network : torch.nn.Module
-        A network in which every batch norm directly follows a convolution of the same container.
+        A network in which every batch norm directly follows a convolution in the same module.
 
     Returns
     -------
     folded : torch.nn.Module
-        In evaluation mode; the same function as ``network.eval()`` up to rounding.
+        In evaluation mode; computes the same as ``network.eval()``, up to rounding.
     """
-    return _folded_in_place(copy.deepcopy(network))
+    return _fold_in_place(copy.deepcopy(network))
 
 
-def _folded_in_place(network: nn.Module) -> nn.Module:
+def _fold_in_place(network: nn.Module) -> nn.Module:
     network.eval()
     for container in list(network.modules()):
         _fold_children(container)
@@ -160,15 +161,15 @@ def weights_path() -> Path:
 
 
 def load_card() -> dict[str, Any]:
-    """Return the model card: what the weights were trained on, how, and what was measured."""
+    """Return the model card: training data, training parameters and measured accuracy."""
     card: dict[str, Any] = json.loads((_DATA / "featxnet.json").read_text(encoding="utf-8"))
     return card
 
 
 def training_image_digests() -> npt.NDArray[np.uint64]:
-    """Return the first eight bytes of the digest of each image it was trained on, sorted.
+    """Return the first eight bytes of the digest of each training image, sorted, as uint64.
 
-    Digests are those of `featx._fingerprints.digest_bytes`: what the store names images by.
+    These are the digests of `featx._fingerprints.digest_bytes`, which the store also uses.
     """
     digests: npt.NDArray[np.uint64] = np.load(_DATA / "featxnet.images.npy", allow_pickle=False)
     return digests
@@ -177,7 +178,7 @@ def training_image_digests() -> npt.NDArray[np.uint64]:
 def _convolution(
     number: int, n_in: int, n_out: int, kernel_px: int, *, stride: int = 1
 ) -> dict[str, nn.Module]:
-    """Return convolution, batch norm and rectifier under the names of the literature."""
+    """Return a convolution, batch norm and ReLU under their usual names, such as ``conv1``."""
     conv = nn.Conv2d(n_in, n_out, kernel_px, stride, kernel_px // 2, bias=False)
     return {
         f"conv{number}": conv,
@@ -187,7 +188,7 @@ def _convolution(
 
 
 def _pool() -> nn.Module:
-    """Return the overlapping pooling of AlexNet, padded so that the side halves exactly."""
+    """Return AlexNet's overlapping max pooling, padded so that height and width are halved."""
     return nn.MaxPool2d(3, 2, 1)
 
 
@@ -196,14 +197,14 @@ def _fold_children(container: nn.Module) -> None:
     children = list(container.named_children())
     for (_, conv), (norm_name, norm) in pairwise(children):
         if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
-            _take_in(conv, norm)
+            _fold_into(conv, norm)
             delattr(container, norm_name)
 
 
-def _take_in(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Let the convolution do what the batch norm after it does."""
+def _fold_into(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Fold a batch norm into the convolution before it, in place."""
     if conv.weight.is_meta:
-        # Without values there is nothing to reckon, for which torch would import a compiler.
+        # There are no values to fold, and torch would import its compiler to do so.
         conv.bias = nn.Parameter(torch.empty(norm.num_features, device="meta"), requires_grad=False)
         return
     assert norm.running_mean is not None

@@ -1,7 +1,7 @@
-"""Replacements at a network's end: what takes the place of its classifier, as plain values.
+"""Replace modules of a network, above all its classifier, as described by plain values.
 
-A saved network is its original's name, the replacements made in it, and its weights; so a folder
-that was fine-tuned from another folder needs neither that folder nor any class of featx.
+A saved network consists of the original network's name, the replacements made in it, and its
+weights. A model that was fine-tuned from another saved folder therefore does not need that folder.
 """
 
 from __future__ import annotations
@@ -16,35 +16,43 @@ from featx.errors import ModelError
 from featx.networks.pooling import pool
 
 Replacement = Mapping[str, Any]
-"""``at``: module replaced; ``layers``: names and settings; ``removed``: modules left out.
+"""One replacement, with these keys:
 
-``also_at``: further modules replaced by the same layers: distilled networks have two classifiers.
-Where ``at`` is empty nothing is replaced: the layers follow the whole network, as ``head``; with
-``features`` they follow its ``forward_features``, which timm's networks have.
+``at``
+    Path of the module to replace. If empty, the layers are appended to the whole network as
+    ``head`` or, with ``features``, to its ``forward_features``, which timm's networks have.
+``layers``
+    New layers, each ``[name, kind, *arguments]``.
+``removed`` (optional)
+    Paths of modules that become identities.
+``also_at`` (optional)
+    Paths of further modules to replace by the same layers: distilled networks have two classifiers.
+``features`` (optional)
+    Whether to append to ``forward_features``.
 """
 
 
 class _Pool(nn.Module):
-    """Maps or tokens pooled, as `featx.networks.pooling.pool` does."""
+    """Module that applies `featx.networks.pooling.pool`."""
 
     def __init__(self, pooling: str, axes: str, n_prefix: int) -> None:
         super().__init__()
         self.pooling, self.axes, self.n_prefix = pooling, axes, n_prefix
 
     def forward(self, values: Tensor) -> Tensor:
-        """From maps or tokens to rows ``(n, d)``."""
+        """Rows ``(n, d)`` of feature maps or tokens."""
         return pool(values, self.pooling, self.axes, self.n_prefix)
 
 
 class FeaturesOf(nn.Module):
-    """A network up to the maps or tokens that it pools for its classifier."""
+    """A timm network up to the feature maps or tokens that its classifier pools."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Any:
-        """What the network's ``forward_features`` gives."""
+        """Output of the network's ``forward_features``."""
         return self.network.forward_features(x)  # type: ignore[operator]
 
 
@@ -62,25 +70,24 @@ _KINDS: dict[str, Any] = {
 
 
 def replace_modules(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Module:
-    """Replace modules of a network, in place where that is possible; new layers are random.
+    """Replace modules of a network by randomly initialised layers, in place if possible.
 
     Parameters
     ----------
     network : torch.nn.Module
     replacements : sequence of mapping
-        ``at``, the path of the module to replace; ``layers``, a list of ``[name, kind,
-        *settings]``, of which a single one is put there as it is; ``removed``, paths of modules
-        that become identities; ``also_at``, paths of modules replaced as ``at`` is.
+        See `Replacement`. A single layer replaces the module itself, several become a
+        `torch.nn.Sequential`.
 
     Returns
     -------
     torch.nn.Module
-        The same network, or one that holds it as ``body`` before its ``head``.
+        The same network or, if layers were appended, a sequence of ``body`` and ``head``.
 
     Raises
     ------
     ModelError
-        If a module or kind of layer is not known.
+        If there is no module at a path, or the kind of a layer is unknown.
 
     Examples
     --------
@@ -105,55 +112,48 @@ def replace_modules(network: nn.Module, replacements: Sequence[Replacement]) -> 
 
 
 def _build_layers(layers: Sequence[Sequence[Any]]) -> nn.Module:
-    """The layers one after the other; a single one as it is.
-
-    Raises
-    ------
-    ModelError
-        If a kind is not known.
-    """
-    built = OrderedDict((name, _build_layer(kind, settings)) for name, kind, *settings in layers)
-    return next(iter(built.values())) if len(built) == 1 else nn.Sequential(built)
+    """A single layer as it is; several in a `torch.nn.Sequential`."""
+    modules = OrderedDict((name, _build_layer(kind, args)) for name, kind, *args in layers)
+    return next(iter(modules.values())) if len(modules) == 1 else nn.Sequential(modules)
 
 
 def put(network: nn.Module, path: str, module: nn.Module) -> None:
-    """Set the module at a path.
+    """Replace the module at a path.
 
     Raises
     ------
     ModelError
-        If the network has none there.
+        If the network has no module at that path.
     """
-    parent, _, name = path.rpartition(".")
+    parent_path, _, name = path.rpartition(".")
     try:
-        holder = network.get_submodule(parent)
-        holder.get_submodule(name)
+        parent = network.get_submodule(parent_path)
+        parent.get_submodule(name)
     except AttributeError as error:
         raise ModelError(f"{type(network).__name__} has no module {path!r}.") from error
-    setattr(holder, name, module)
+    setattr(parent, name, module)
 
 
-def _build_layer(kind: str, settings: Sequence[Any]) -> nn.Module:
+def _build_layer(kind: str, arguments: Sequence[Any]) -> nn.Module:
     if kind not in _KINDS:
         raise ModelError(f"Layer kind {kind!r} is not known; expected one of {', '.join(_KINDS)}.")
-    layer: nn.Module = _KINDS[kind](*settings)
+    layer: nn.Module = _KINDS[kind](*arguments)
     return layer
 
 
 def replace_head(network: nn.Module, n_classes: int) -> nn.Module:
-    """Give the last layer with weights another number of outputs, at random, in place."""
+    """Replace the last linear layer or convolution by a random one with `n_classes` outputs."""
     kinds = (nn.Linear, nn.Conv2d)
     path, head = [(p, m) for p, m in network.named_modules() if isinstance(m, kinds)][-1]
     if isinstance(head, nn.Linear):
         new: nn.Module = nn.Linear(head.in_features, n_classes, head.bias is not None)
     else:
-        new = nn.Conv2d(head.in_channels, n_classes, **_geometry(head))
-    parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, new)
+        new = nn.Conv2d(head.in_channels, n_classes, **_conv_arguments(head))
+    put(network, path, new)
     return network
 
 
-def _geometry(head: nn.Conv2d) -> dict[str, Any]:
+def _conv_arguments(head: nn.Conv2d) -> dict[str, Any]:
     return {
         "kernel_size": head.kernel_size,
         "stride": head.stride,

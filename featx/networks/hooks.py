@@ -1,4 +1,4 @@
-"""Tap a network that cannot be traced, under the same names, and stop after the deepest layer."""
+"""Tap a network that cannot be traced, with forward hooks, and stop after the deepest layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featx.networks.tracing import Trace
 
 
 class HookedNetwork:
-    """Gives the rows of each tap, as a cut graph does.
+    """Callable that returns the rows of each tap, like the module of `Traced.cut`.
 
     Parameters
     ----------
@@ -32,38 +32,36 @@ class HookedNetwork:
         self._lock = threading.Lock()
 
     def __call__(self, batch: Tensor) -> tuple[Tensor, ...]:
-        """Rows ``(n, d)`` of each tap, in their order."""
-        wanted: dict[str, list[int]] = {}
+        """Rows ``(n, d)`` of each tap, in the order of the taps."""
+        indices_by_name: dict[str, list[int]] = {}
         for i, tap in enumerate(self.taps):
             for name in tap.names:
-                wanted.setdefault(name, []).append(i)
-        found: dict[int, Tensor] = {}
+                indices_by_name.setdefault(name, []).append(i)
+        rows: dict[int, Tensor] = {}
 
-        def see(
+        def visit(
             name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool
         ) -> None:
-            indices = [i for i in wanted.get(name, ()) if i not in found]
-            if not indices:
-                return
+            indices = [i for i in indices_by_name.get(name, ()) if i not in rows]
             for i in indices:
-                found[i] = self._rows(value, self.taps[i])
-            if len(found) == len(self.taps):
+                rows[i] = self._rows(value, self.taps[i])
+            if indices and len(rows) == len(self.taps):
                 raise _DeepestReachedError
 
-        # Hooks are on the network while it runs: one thread at a time.
+        # The hooks are on the network while it runs, so only one thread may run it.
         with self._lock, contextlib.suppress(_DeepestReachedError):
-            Trace(self.network, see).run(batch, with_functions=self.with_functions)
+            Trace(self.network, visit).run(batch, with_functions=self.with_functions)
         for i, tap in enumerate(self.taps):
-            if i not in found:
-                raise ModelError(f"The network does not come to {tap.layer.node!r} in every run.")
-        return tuple(found[i] for i in range(len(self.taps)))
+            if i not in rows:
+                raise ModelError(f"The network does not reach {tap.layer.node!r} in every run.")
+        return tuple(rows[i] for i in range(len(self.taps)))
 
     def _rows(self, value: Tensor, tap: Tap) -> Tensor:
-        if tap.norm:  # Its forward alone: a call would be seen as a step of the network.
+        if tap.norm:  # Call forward itself, since hooks would trace a call of the module.
             with torch._C.DisableTorchFunction():
                 value = self.network.get_submodule(tap.norm).forward(value)
         return tap_rows(value, tap.pooling, tap.layer.axes, tap.layer.n_prefix, must_copy=True)
 
 
 class _DeepestReachedError(BaseException):
-    """Raised through the network's forward to leave it: no ``except Exception`` in it stops it."""
+    """Leaves the network's forward; no ``except Exception`` in there catches a BaseException."""

@@ -1,4 +1,4 @@
-"""A first convolution for other than three bands, made of the one that was trained on three."""
+"""Adapt the first convolution of a network, trained on RGB, to another number of bands."""
 
 from __future__ import annotations
 
@@ -15,23 +15,29 @@ _MARK = "featx_n_input_bands"
 
 
 def adapt_first_convolution(module: nn.Module, n_bands: int, name: str) -> nn.Module:
-    """The module itself, taking `n_bands` channels by timm's rule [1]_.
+    """Adapt a network's first convolution to `n_bands` input channels, in place, as timm does [1]_.
 
     The kernels of red, green and blue are repeated in turn and scaled by ``3 / n_bands``, so that
-    the same image in every band gives what it gave in three.
+    an image with the same values in every band has the same output as with three bands.
 
     Parameters
     ----------
-    module : nn.Module
-        With its weights.
+    module : torch.nn.Module
+        With its weights loaded.
     n_bands : int
+        Number of input channels.
     name : str
-        The network's, in an error.
+        Name of the network, for the error message.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same module.
 
     Raises
     ------
     ModelError
-        If no convolution takes three channels.
+        If no convolution has three input channels.
 
     References
     ----------
@@ -42,8 +48,8 @@ def adapt_first_convolution(module: nn.Module, n_bands: int, name: str) -> nn.Mo
     first = next(filter(_takes_rgb, module.modules()), None)
     if first is None:
         raise ModelError(
-            f"{name} has no first convolution of three channels to adapt to {n_bands} bands; take "
-            "one or three bands, or each as an image of its own (--bands each)."
+            f"{name} has no convolution of three channels to adapt to {n_bands} bands; use one or "
+            "three bands, or each band as a separate image (--bands each)."
         )
     assert isinstance(first, nn.Conv2d)
     first.weight = nn.Parameter(
@@ -55,12 +61,12 @@ def adapt_first_convolution(module: nn.Module, n_bands: int, name: str) -> nn.Mo
 
 
 def count_input_bands(module: nn.Module) -> int:
-    """Channels that a network takes: three, or as many as it was adapted to."""
+    """Return the number of input channels: three, unless the network was adapted."""
     return next((getattr(it, _MARK) for it in module.modules() if hasattr(it, _MARK)), N_RGB)
 
 
 def adapt_preprocessing(preprocessing: Preprocessing, n_bands: int) -> Preprocessing:
-    """The same with the means over red, green and blue for each of `n_bands`, as timm has it."""
+    """Return preprocessing for `n_bands` channels, each with the RGB average of mean and std."""
     if n_bands == N_RGB:
         return preprocessing
     mean, std = (
@@ -74,6 +80,6 @@ def _takes_rgb(module: nn.Module) -> bool:
 
 
 def _spread_kernels(weight: Tensor, n_bands: int) -> Tensor:
-    """Kernels ``(n, 3, h, w)`` as ``(n, n_bands, h, w)``."""
+    """Turn kernels ``(n, 3, h, w)`` into kernels ``(n, n_bands, h, w)``."""
     repeated = weight.repeat(1, math.ceil(n_bands / N_RGB), 1, 1)[:, :n_bands]
     return repeated.contiguous() * (N_RGB / n_bands)

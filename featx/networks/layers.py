@@ -1,7 +1,7 @@
-"""Names of a network's layers: aliases in order of execution, shapes, cost.
+"""The layers of a network: names and aliases, shapes, cost, in order of execution.
 
-Pure: it works on what `featx.networks.tracing` saw while a network ran once, and imports no
-torch. `featx.networks.configs.list_layers` is the way in for a user.
+Everything here is derived from the recording that `featx.networks.tracing` makes of one run, and
+needs no torch. Users call `featx.networks.configs.list_layers`.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ _TOKEN_NORM = re.compile(r"LayerNorm|RmsNorm|RMSNorm")
 
 @dataclass(frozen=True)
 class Node:
-    """One tensor that a network makes of its input, as it was seen in one run.
+    """One tensor that a network computes from its input, as recorded in one run.
 
     Parameters
     ----------
     name : str
-        Its canonical name: of the module that returns it, else of the function that made it.
+        Canonical name: that of the module that returned it, else of the function.
     names : tuple of str
-        Every name it goes by, `name` and containers that return it among them.
+        All its names, including those of the containers that returned it unchanged.
     kind : str
-        Class of the module or name of the function that made it.
+        Class of the module or name of the function that computed it.
     shape : tuple of int
         Shape for one image.
     axes : str
-        What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
+        Meaning of the dimensions: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
     macs : int
-        Multiply-adds for one image up to and with this node.
+        Multiply-adds per image up to and including this node.
     source : str
-        Name of the node that was its first input.
+        Name of the node that is its first input.
     n_prefix : int, default=0
-        Tokens before those of the patches: class, distillation and register tokens.
+        Number of tokens before the patch tokens: class, distillation and register tokens.
     has_class_token : bool, default=False
-        Whether the first of them is a class token.
+        Whether the first token is a class token.
     is_pointwise : bool, default=False
-        Whether it is a convolution of one pixel, as a classifier may be.
+        Whether it is a 1x1 convolution, which may be a classifier.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Container:
-    """A module made of others: its name, class, and whether it only runs them in sequence."""
+    """A module with submodules: its path, its class, and whether it is a plain sequence of them."""
 
     name: str
     kind: str
@@ -84,7 +84,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Recording:
-    """What one run of a network showed.
+    """Recording of one run of a network.
 
     Parameters
     ----------
@@ -93,14 +93,14 @@ class Recording:
     nodes : sequence of Node
         In order of execution.
     containers : sequence of Container
-        Modules made of others, in the order in which they finished.
+        Modules with submodules.
     logits : str
         Name of the node that the network returns.
     entered : mapping of str to int
-        For each module, how many nodes were there when it was first called.
+        For each module path, the index of the first node computed after it was first called.
     classified : str, optional
-        Name of the node that goes into the classifier that the network declares; empty where it
-        declares to have none.
+        Name of the node that is the input of the classifier that the network declares; empty if it
+        declares that it has none, None if it declares nothing.
     """
 
     kind: str
@@ -118,25 +118,25 @@ class Layer:
     Parameters
     ----------
     alias : str
-        Its name in the literature's terms, such as ``pool1``; empty where it has none.
+        Name in the terms of the literature, such as ``pool1``; empty if it has none.
     node : str
-        Its name in the network, such as ``features.2``.
+        Name in the network, such as ``features.2``.
     kind : str
         Class of the module or name of the function, such as ``MaxPool2d``.
     index : int
-        Its place in the order of execution.
+        Index in the order of execution.
     shape : tuple of int
-        Shape of its output for one image.
+        Shape of the output for one image.
     n_features : int
-        Values in its output.
+        Number of values in the output for one image.
     macs : int
-        Multiply-adds for one image up to and with this layer.
+        Multiply-adds per image up to and including this layer.
     axes : str
-        What the dimensions are: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
+        Meaning of the dimensions: ``c``, ``chw``, ``hwc``, ``tc`` (tokens), ``ct``, or ``?``.
     n_prefix : int
-        Tokens before those of the patches: class, distillation and register tokens.
+        Number of tokens before the patch tokens: class, distillation and register tokens.
     has_class_token : bool
-        Whether the first of them is a class token.
+        Whether the first token is a class token.
     """
 
     alias: str
@@ -152,43 +152,43 @@ class Layer:
 
     @property
     def n_pooled(self) -> int:
-        """Values left when the layer is averaged over places or tokens."""
+        """Number of values after averaging over positions or tokens."""
         return self.shape[self.axes.index("c")] if "c" in self.axes else self.n_features
 
 
 class LayerTable(Sequence[Layer]):
-    """The layers of one network, in order of execution, found by any of their names.
+    """The layers of one network, in order of execution; `find` looks them up by any name.
 
     Parameters
     ----------
     model : str
-        The network's name, for messages.
+        Name of the network, for messages.
     recording : Recording
-        What was seen while it ran.
 
     Attributes
     ----------
     containers : dict of str to str
-        ``stageN``, ``fireN``, ``blockN`` -> path of the module.
+        Alias (``stageN``, ``fireN``, ``blockN``) -> path of the module.
     """
 
     def __init__(self, model: str, recording: Recording) -> None:
         self.model = model
         self.recording = recording
         nodes = recording.nodes
-        self._places = {name: i for i, node in enumerate(nodes) for name in node.names}
-        containers = _container_paths(recording, self._places)
-        aliases = _aliases(recording, self._places, containers)
-        self.containers = {alias: it for alias, it in containers.items() if alias in aliases}
-        shown = {index: alias for alias, index in reversed(aliases.items())}
-        self._layers = [_layer(node, i, shown.get(i, "")) for i, node in enumerate(nodes)]
-        self._places = {**aliases, **self._places}
-        output = self._places[recording.logits]
-        classified = _classified(recording, self._places)
-        self._places.setdefault("output", output)
+        indices = {name: i for i, node in enumerate(nodes) for name in node.names}
+        containers = _container_paths(recording, indices)
+        aliases = _aliases(recording, indices, containers)
+        self.containers = {alias: path for alias, path in containers.items() if alias in aliases}
+        # A node with several aliases is listed under the first of them.
+        first_aliases = {index: alias for alias, index in reversed(aliases.items())}
+        self._layers = [_layer(node, i, first_aliases.get(i, "")) for i, node in enumerate(nodes)]
+        self._indices = {**aliases, **indices}
+        output = self._indices[recording.logits]
+        classified = _classifier_input(recording, self._indices)
+        self._indices.setdefault("output", output)
         if classified is not None:
-            self._places.setdefault("logits", output)
-        self._places.setdefault("penultimate", output if classified is None else classified)
+            self._indices.setdefault("logits", output)
+        self._indices.setdefault("penultimate", output if classified is None else classified)
 
     def __len__(self) -> int:
         return len(self._layers)
@@ -205,70 +205,74 @@ class LayerTable(Sequence[Layer]):
         return self._layers[-1].macs
 
     def find(self, name: str | int) -> Layer:
-        """Layer of a name: a node, an alias, ``penultimate``, ``logits``, or ``-1``, ``-2``.
+        """Return a layer by its node, its alias, ``penultimate``, ``logits``, or ``-1``, ``-2``.
 
         Raises
         ------
         LayerError
-            If there is none of that name; it carries the nearest.
+            If there is no such layer; it suggests similar names.
+        ModelError
+            If the name stands for several layers, such as ``last4``.
         """
         name = str(name)
-        if name in self._places:
-            return self._layers[self._places[name]]
+        if name in self._indices:
+            return self._layers[self._indices[name]]
         if re.fullmatch(r"-\d+", name):
             return self._from_the_end(name)
         if self.is_joined(name):
-            raise ModelError(f"Layer {name!r} is several layers side by side; expected one.")
+            raise ModelError(f"Layer {name!r} stands for several layers; expected a single one.")
         raise LayerError(name, self.model, self.nearest(name))
 
     def is_joined(self, name: str | int) -> bool:
-        """Whether a name stands for several layers side by side."""
-        return bool(_LAST_BLOCKS.fullmatch(str(name))) and str(name) not in self._places
+        """Whether a name stands for several layers whose features are concatenated."""
+        return bool(_LAST_BLOCKS.fullmatch(str(name))) and str(name) not in self._indices
 
     def parts(self, name: str | int) -> list[Layer]:
-        """Layers whose values a name stands for: one, and of ``lastN`` the last N blocks.
+        """Return the layers that a name stands for: the last N blocks for ``lastN``, else one.
 
         Raises
         ------
         LayerError
-            If there is none of that name.
+            If there is no such layer.
         ModelError
-            If the network has fewer blocks, or they are not blocks of tokens.
+            If the network has fewer than N blocks, or their outputs are not tokens.
         """
         if not self.is_joined(name):
             return [self.find(name)]
-        n_wanted = int(str(name).removeprefix("last"))
+        n_requested = int(str(name).removeprefix("last"))
         n_blocks = sum(alias.startswith("block") for alias in self.containers)
-        numbers = range(n_blocks + 1 - n_wanted, n_blocks + 1)
+        numbers = range(n_blocks + 1 - n_requested, n_blocks + 1)
         blocks = [self.find(f"block{number}") for number in numbers if number > 0]
-        if len(blocks) < n_wanted or any(block.axes != "tc" for block in blocks):
-            what = f"{n_blocks} blocks" if n_blocks else "no blocks"
+        if len(blocks) < n_requested or any(block.axes != "tc" for block in blocks):
+            got = f"{n_blocks} blocks" if n_blocks else "no blocks"
             if blocks and blocks[-1].axes != "tc":
-                what = "blocks of feature maps"
+                got = "blocks of feature maps"
             raise ModelError(
-                f"Layer {name!r} needs {n_wanted} blocks of tokens, as vision transformers have "
-                f"them; {self.model} has {what}. Name its layers, see `featx layers {self.model}`."
+                f"Layer {name!r} needs {n_requested} transformer blocks, whose outputs are tokens; "
+                f"{self.model} has {got}. Choose from `featx layers {self.model}`."
             )
         return blocks
 
     def final_norm(self) -> Node | None:
-        """The norm that the network puts after its last block of tokens, where it has one.
+        """Return the norm layer directly after the last transformer block; None without one.
 
-        As in the evaluation of DINOv2, it belongs to what each of the last blocks gives.
+        The linear evaluation of DINOv2 applies it to the outputs of all the last N blocks.
         """
         last = self.parts("last1")[0]
-        after = self.recording.nodes[last.index + 1 : last.index + 2]
-        found = [node for node in after if node.source == last.node and node.shape == last.shape]
-        return next((node for node in found if _TOKEN_NORM.search(node.kind)), None)
+        for node in self.recording.nodes[last.index + 1 : last.index + 2]:
+            follows = node.source == last.node and node.shape == last.shape
+            if follows and _TOKEN_NORM.search(node.kind):
+                return node
+        return None
 
     def nearest(self, name: str) -> list[str]:
-        """Names most like `name`, best first."""
+        """Return the names that are most similar to `name`, best first."""
         aliases = [layer.alias for layer in self._layers if layer.alias]
-        return nearest_names(name, [*aliases, *self._places])
+        return nearest_names(name, [*aliases, *self._indices])
 
     def _from_the_end(self, name: str) -> Layer:
-        """``-1`` is the penultimate layer, ``-2`` the layer with an alias before it."""
-        last = self._places["penultimate"]
+        """``-1`` is the penultimate layer, ``-2`` the last layer with an alias before that."""
+        last = self._indices["penultimate"]
         before = [layer for layer in self._layers[:last] if layer.alias]
         steps = int(name[1:])
         if steps == 1:
@@ -293,11 +297,11 @@ def _layer(node: Node, index: int, alias: str) -> Layer:
     )
 
 
-def _classified(recording: Recording, indices: Mapping[str, int]) -> int | None:
-    """Index of what goes into the classifier; None where the network has none.
+def _classifier_input(recording: Recording, indices: Mapping[str, int]) -> int | None:
+    """Index of the node that is the classifier's input; None if the network has no classifier.
 
-    A classifier is the last layer with weights, where nothing follows it but rectifiers,
-    pooling and what only brings its values into shape. A convolution that is one has one pixel.
+    Unless the network declares it, the classifier is the last linear layer or 1x1 convolution, if
+    only activations, pooling and reshaping follow it.
     """
     if recording.classified is not None:
         return indices.get(recording.classified)
@@ -308,11 +312,11 @@ def _classified(recording: Recording, indices: Mapping[str, int]) -> int | None:
         if node.kind in CONVOLUTIONS | LINEARS:
             is_classifier = node.kind in LINEARS or node.is_pointwise
             return max(index - 1, 0) if before is None else before if is_classifier else None
-        index = before if _AFTER.fullmatch(node.kind) else None
+        index = before if _AFTER_CLASSIFIER.fullmatch(node.kind) else None
     return None
 
 
-_AFTER = re.compile(
+_AFTER_CLASSIFIER = re.compile(
     r"Identity|(Log)?[sS]oftmax|log_softmax|Dropout\d?d?|dropout|Flatten|flatten|squeeze|getitem|"
     r"view|reshape|mean|clone|contiguous|float|interpolate|(Adaptive)?\w*(Max|Avg)Pool2d|\w*(max|avg)_pool2d|"
     + "|".join(sorted(RECTIFIERS))
@@ -322,46 +326,49 @@ _AFTER = re.compile(
 def _aliases(
     recording: Recording, indices: Mapping[str, int], containers: Mapping[str, str]
 ) -> dict[str, int]:
-    """Alias -> place, the one to show first where a node has several.
+    """Alias -> index of its node; of several aliases of a node, the preferred one comes first.
 
-    A word that the network itself uses, as ShuffleNet does ``stage2``, is left to it.
+    If the network itself uses names of this form with another meaning, as ShuffleNet does with
+    ``stage2``, its names take precedence, and there are no other aliases with that word.
     """
-    held = {alias: _place(path, recording, indices) for alias, path in containers.items()}
-    places = {alias: place for alias, place in held.items() if place is not None}
-    numbered = {**places, **_operation_aliases(recording)}
+    outputs = {alias: _output_index(path, recording, indices) for alias, path in containers.items()}
+    numbered = {alias: index for alias, index in outputs.items() if index is not None}
+    numbered |= _operation_aliases(recording)
     own = {name: index for name, index in indices.items() if _ALIAS.fullmatch(name)}
-    taken = {_word(name) for name, index in own.items() if numbered.get(name) != index}
-    kept = {name: index for name, index in numbered.items() if _word(name) not in taken}
-    return {**own, **kept}
+    own_words = {_word(name) for name, index in own.items() if numbered.get(name) != index}
+    return own | {
+        alias: index for alias, index in numbered.items() if _word(alias) not in own_words
+    }
 
 
 _ALIAS = re.compile(r"(?:(?:relu_)?(?:conv|fc)|pool|stage|block|fire)\d+(?:_\d+)?")
 
 
 def _word(alias: str) -> str:
+    """An alias without its number, such as ``conv`` for ``relu_conv1_2``."""
     return re.sub(r"^relu_|\d+(_\d+)?$", "", alias)
 
 
 def _operation_aliases(recording: Recording) -> dict[str, int]:
-    """``convN``, ``fcN``, ``relu_convN``, ``relu_fcN``, ``poolN`` -> place."""
+    """``convN``, ``fcN``, ``relu_convN``, ``relu_fcN``, ``poolN`` -> index of the node."""
     number = _paper_numbers if recording.kind in _PAPER_NUMBERED else _running_numbers
-    weighted: dict[str, str] = {}  # node that a rectifier may follow -> alias of its weights
+    weighted: dict[str, str] = {}  # name of a convolution or linear layer, or its norm -> alias
     aliases: dict[str, int] = {}
     for index, alias in number(recording):
         aliases[alias] = index
         if not alias.startswith("pool"):
             weighted[recording.nodes[index].name] = alias
     for index, node in enumerate(recording.nodes):
-        followed = weighted.get(node.source)
-        if followed and node.kind in NORMS:
-            weighted[node.name] = followed
-        elif followed and node.kind in RECTIFIERS:
-            aliases.setdefault(f"relu_{followed}", index)
+        alias = weighted.get(node.source, "")
+        if alias and node.kind in NORMS:
+            weighted[node.name] = alias
+        elif alias and node.kind in RECTIFIERS:
+            aliases.setdefault(f"relu_{alias}", index)
     return aliases
 
 
 def _running_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
-    """Each convolution, linear layer and pooling with its number in order of execution."""
+    """Index and alias of each convolution, linear and pooling layer, numbered as executed."""
     counts: Counter[str] = Counter()
     for index, node in enumerate(recording.nodes):
         if word := _operation(node.kind):
@@ -370,7 +377,11 @@ def _running_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
 
 
 def _paper_numbers(recording: Recording) -> Iterator[tuple[int, str]]:
-    """AlexNet's and VGG's numbers: pooling after its convolution, linear layers from 6."""
+    """The same with the numbers of the papers on AlexNet and VGG.
+
+    A pooling layer has the number of the convolution or stage before it, and linear layers count
+    from 6.
+    """
     is_vgg = recording.kind == "VGG"
     n_stages, n_in_stage, n_linear = (1 if is_vgg else 0), 0, 5
     for index, node in enumerate(recording.nodes):
@@ -398,51 +409,52 @@ def _operation(kind: str) -> str:
 
 
 def _container_paths(recording: Recording, indices: Mapping[str, int]) -> dict[str, str]:
-    """``stageN``, ``fireN``, ``blockN`` -> path; fire modules count from 2, as in their paper.
+    """``stageN``, ``fireN``, ``blockN`` -> module path, of containers whose output is a node.
 
-    Only of those whose output is a layer: at `indices`, by name.
+    Fire modules count from 2, as in the SqueezeNet paper.
     """
     blocks, stages = _blocks_and_stages(recording)
     spans = [
-        (place, recording.entered.get(block.name, place), block)
+        (recording.entered.get(block.name, last), last, block)
         for block in blocks
-        if (place := _place(block.name, recording, indices)) is not None
+        if (last := _output_index(block.name, recording, indices)) is not None
     ]
-    apart = [span for span in spans if not any(_is_within(span, other) for other in spans)]
-    held = [name for name in stages if name in indices] if len(stages) > 1 else []
-    paths = {f"stage{i}": name for i, name in enumerate(held, 1)}
-    for i, (_, _, block) in enumerate(sorted(apart, key=lambda span: span[0]), 1):
+    separate = [span for span in spans if not any(_is_within(span, other) for other in spans)]
+    with_output = [name for name in stages if name in indices] if len(stages) > 1 else []
+    paths = {f"stage{i}": name for i, name in enumerate(with_output, 1)}
+    for i, (_, _, block) in enumerate(sorted(separate, key=lambda span: span[1]), 1):
         paths[f"fire{i + 1}" if block.kind == "Fire" else f"block{i}"] = block.name
     return paths
 
 
 def _is_within(span: tuple[int, int, Any], other: tuple[int, int, Any]) -> bool:
-    """Whether a module ran while another did: CoaT's blocks share an encoding of positions."""
-    return other[1] <= span[1] and span[0] < other[0]
+    """Whether a module ran inside another: CoaT's blocks share a position encoding."""
+    return other[0] <= span[0] and span[1] < other[1]
 
 
-def _place(name: str, recording: Recording, indices: Mapping[str, int]) -> int | None:
-    """Place of what a block returns: of several tensors, as TNT's return, the tokens made last."""
+def _output_index(name: str, recording: Recording, indices: Mapping[str, int]) -> int | None:
+    """Index of a container's output; of several outputs, as TNT's blocks have, the last tokens."""
     if name in indices:
         return indices[name]
-    inside = [
+    tokens = [
         index
         for index, node in enumerate(recording.nodes)
         if node.axes == "tc" and any(it.startswith(f"{name}.") for it in node.names)
     ]
-    return inside[-1] if inside else None
+    return tokens[-1] if tokens else None
 
 
 def _blocks_and_stages(recording: Recording) -> tuple[list[Container], list[str]]:
-    """Blocks, and the names of the stages that hold them.
+    """Blocks, and the paths of the stages that contain them.
 
-    A block is a repeated class of modules with two or more weighted layers, outermost first. A
-    class that is called a stage and holds such modules in a row is none, but what holds blocks.
+    Blocks are the outermost modules whose class occurs repeatedly and that contain two or more
+    convolutions or linear layers. If such a module is called a stage and contains a numbered
+    sequence of others, these are the blocks, and it is their stage.
     """
     repeated = _repeated(recording)
     outer = _outermost(repeated)
     inner = {
-        container.name: _outermost([it for it in repeated if _is_in_row(it.name, container.name)])
+        container.name: _outermost([it for it in repeated if _is_numbered(it.name, container.name)])
         for container in outer
         if _STAGE.search(container.kind)
     }
@@ -457,15 +469,15 @@ def _blocks_and_stages(recording: Recording) -> tuple[list[Container], list[str]
 _STAGE = re.compile(r"stage|level|layer|transformer", re.IGNORECASE)
 
 
-def _is_in_row(name: str, holder: str) -> bool:
-    """Whether a module is numbered in a sequence of the holder, such as ``stages.0.blocks.2``."""
-    return bool(re.fullmatch(re.escape(holder) + r"\.[a-z]\w*(\.\d+)+", name))
+def _is_numbered(name: str, parent: str) -> bool:
+    """Whether a module is numbered in a sequence of `parent`, such as ``stages.0.blocks.2``."""
+    return bool(re.fullmatch(re.escape(parent) + r"\.[a-z]\w*(\.\d+)+", name))
 
 
 def _repeated(recording: Recording) -> list[Container]:
-    """Modules of a class that occurs again, with two or more weighted layers inside."""
+    """Modules of a class that occurs repeatedly, with two or more weighted layers inside."""
     entered = recording.entered
-    # A second call of a module has a name with a number after it: that is no second layer.
+    # A second call of a module gets a numbered name; it is no second layer.
     weighted = {
         name if name in entered else re.sub(r"_\d+$", "", name)
         for node in recording.nodes

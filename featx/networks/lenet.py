@@ -1,4 +1,4 @@
-"""Small networks of the literature, built here and never trained by others: LeNet."""
+"""LeNet, for digits; there are no published weights."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PREPROCESSING: dict[str, Any] = {
     "std": (0.3081, 0.3081, 0.3081),
     "interpolation": "bilinear",
 }
-"""What an image goes through: 28 px, MNIST's mean and deviation."""
+"""Resize and crop (px), mean and standard deviation of MNIST."""
 
 
 class Gray(nn.Module):
-    """Mean of the colour channels.
+    """Convert images to gray by averaging their channels.
 
     Examples
     --------
@@ -28,21 +28,21 @@ class Gray(nn.Module):
     """
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps ``(n, 1, h, w)``."""
+        """Images ``(n, 1, h, w)``."""
         return maps.mean(1, keepdim=True)
 
 
 def build_lenet() -> nn.Sequential:
-    """Return the network, freshly initialised, for images of 28 px.
+    """Return LeNet, randomly initialised, for images of 28x28 px.
 
     Returns
     -------
     torch.nn.Sequential
-        Maps ``(n, 3, 28, 28)``, of which it takes the grey, to ``(n, 10)`` logits.
+        Maps ``(n, 3, 28, 28)``, averaged over channels, to ``(n, 10)`` logits.
 
     Notes
     -----
-    LeNet-5 (LeCun et al. 1998) in the widths of Caffe's example: 20 and 50 channels, 500 units.
+    LeNet-5 (LeCun et al. 1998) with the widths of Caffe's example: 20 and 50 channels, 500 units.
 
     Examples
     --------

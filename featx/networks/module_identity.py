@@ -1,8 +1,8 @@
-"""What a module object computes, its weights aside, as a digest: its code and its attributes.
+"""Digest of a module object's code and attributes: of what it computes, apart from its weights.
 
-Code is digested as it runs, not as it lies in a file: a file that was edited after its import would
-give the new key to rows of the old code. Libraries are known by name and version, torch by name, as
-the networks that are asked for by name are.
+The digest is taken of the code in memory, not of source files: if a file is edited after it was
+imported, rows of the old code must not be stored under the digest of the new code. Libraries are
+represented by name and version, torch by its name alone, as for networks that featx loads by name.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from torch import fx, nn
 from featx._fingerprints import DIGEST_BYTES, fingerprint
 
 _MAX_OBJECTS = 50_000
-"""Objects that a module's attributes may lead to; what leads to more is not its own."""
+"""Maximum number of objects reachable from a module; with more, it refers to foreign state."""
 
 _CODE_FLAGS = 0x3FF
-"""All but those of `__future__` imports."""
+"""All code flags except those of `__future__` imports."""
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, slice)
 _BY_NAME = (
@@ -57,7 +57,12 @@ _NO_CODE = frozenset(
     | {"__firstlineno__", "__static_attributes__", "__parameters__", "__orig_bases__", "_abc_impl"}
     | {"__annotate__", "__annotate_func__", "__annotations_cache__", "__qualname__"}
     | {"__dataclass_fields__", "__dataclass_params__", "__match_args__", "__slotnames__"}
-    | {"__init__", "__new__", "__repr__", "extra_repr"}  # Their effects are attributes, or none.
+    | {
+        "__init__",
+        "__new__",
+        "__repr__",
+        "extra_repr",
+    }  # They only set attributes, or have no effect.
 )
 _UNVERSIONED = frozenset({"torch", "featx"}) | sys.stdlib_module_names
 _TOKENS: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -65,14 +70,15 @@ _TOKENS: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class ModuleIdentity:
-    """What stands for a module in a key.
+    """Identity of a module, for cache keys.
 
     Parameters
     ----------
     digest : str
-        Of its code, attributes and structure; of the object itself where some cannot be seen.
+        Digest of its code, attributes and structure; if parts of these cannot be read, a random
+        token of the object.
     unseen : tuple of str
-        What cannot be seen, as a path of attributes and a type.
+        Parts that cannot be read, each as an attribute path and a type.
     """
 
     digest: str
@@ -80,7 +86,7 @@ class ModuleIdentity:
 
 
 def identify(module: nn.Module) -> ModuleIdentity:
-    """Identity of a module: equal for equal modules in any process of one version of Python.
+    """Return the identity of a module; it is the same in all processes of one Python version.
 
     Examples
     --------
@@ -103,25 +109,24 @@ def identify(module: nn.Module) -> ModuleIdentity:
 
 
 class _Reader:
-    """Digests of objects, each made once, and what could not be read."""
+    """Computes digests of objects, each once, and collects what it cannot read."""
 
     def __init__(self) -> None:
         self.unseen: list[str] = []
         self._digests: dict[int, str] = {}
-        self._objects: list[Any] = []  # Kept, so that no id is given to another.
+        self._objects: list[Any] = []  # Keeps them alive, so that their ids are not reused.
 
     def digest(self, value: Any, path: str) -> str:
-        """Digest of a value; `path` names it where it cannot be read."""
+        """Digest of a value; `path` identifies it in `unseen` if it cannot be read."""
         if isinstance(value, _PLAIN) and type(value).__module__ == "builtins":
             return f"{type(value).__name__}:{value!r}"
-        known = self._digests.get(id(value))
-        if known is not None:
-            return known
+        if id(value) in self._digests:
+            return self._digests[id(value)]
         self._digests[id(value)] = "cycle"
         self._objects.append(value)
         hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
         if len(self._objects) > _MAX_OBJECTS:
-            self._miss(value, path)
+            self._mark_unseen(value, path)
         else:
             for part in self._parts(value, path):
                 hasher.update(f"{len(part)}:{part}\n".encode("utf-8", "backslashreplace"))
@@ -129,7 +134,7 @@ class _Reader:
         return self._digests[id(value)]
 
     def _parts(self, value: Any, path: str) -> Iterator[str]:
-        """What an object is made of, as texts."""
+        """Strings that determine an object: its type, and the digests of its parts."""
         yield type(value).__name__
         if isinstance(value, torch.Tensor) and value.layout == torch.strided:
             yield from _tensor_parts(value)
@@ -160,7 +165,7 @@ class _Reader:
         elif isinstance(value, torch.dtype | torch.layout | torch.memory_format):
             yield str(value)
         elif isinstance(value, torch.device):
-            yield ""  # Rows are the same on all.
+            yield ""  # Rows do not depend on the device.
         elif isinstance(value, enum.Enum):
             yield from (type(value).__qualname__, value.name)
         elif isinstance(value, staticmethod | classmethod):
@@ -179,18 +184,20 @@ class _Reader:
     def _module_parts(self, module: nn.Module, path: str) -> Iterator[str]:
         is_root = module is self._objects[0]
         if isinstance(module, torch.jit.ScriptModule):
-            self._miss(module, path)
+            self._mark_unseen(module, path)
         if isinstance(module, fx.GraphModule):
             yield module.code
         yield self.digest(type(module), path)
         is_torch = type(module).__module__.startswith("torch.")
         for name, value in sorted(vars(module).items()):
             is_own = name not in _INTERNAL and not (is_torch and name.startswith("_"))
-            if is_own and not (is_root and name == "preprocessing"):  # In keys by its effect.
+            # Cache keys contain the resulting preprocessing itself.
+            if is_own and not (is_root and name == "preprocessing"):
                 yield from (name, self.digest(value, f"{path}.{name}"))
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
             yield from (name, "" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}")
-        for name in sorted(module._non_persistent_buffers_set):  # In no state dict.
+        # Not in the state dict, whose digest covers all other values.
+        for name in sorted(module._non_persistent_buffers_set):
             yield from (name, self.digest(module._buffers[name], f"{path}.{name}"))
         for name, child in module._modules.items():
             yield from (name, self.digest(child, f"{path}.{name}"))
@@ -215,7 +222,7 @@ class _Reader:
         yield from _code_parts(function.__code__)
         yield from self._each([function.__defaults__, function.__kwdefaults__], path)
         for cell in function.__closure__ or ():
-            with suppress(ValueError):  # Empty until what is around it has run.
+            with suppress(ValueError):  # A cell is empty until the enclosing function assigns it.
                 yield self.digest(cell.cell_contents, f"{path} closure")
         for chain in _globals_used(function.__code__):
             yield from self._global_parts(function, chain)
@@ -224,10 +231,10 @@ class _Reader:
                 self.unseen.append(f"{function.__qualname__} (imports {name} when called)")
 
     def _global_parts(self, function: FunctionType, chain: tuple[str, ...]) -> Iterator[str]:
-        """A global name of a function and, of a module that is no library, what is taken of it."""
+        """A global that a function uses; of a module that is no library, the attribute it uses."""
         missing = object()
         value = function.__globals__.get(chain[0], missing)
-        if value is missing:  # Built in, or not there.
+        if value is missing:  # A built-in, or undefined.
             return
         for name in chain[1:]:
             if not isinstance(value, ModuleType) or _library(value.__name__) is not None:
@@ -236,32 +243,32 @@ class _Reader:
         yield from (".".join(chain), self.digest(value, f"{function.__module__}.{chain[0]}"))
 
     def _name_parts(self, value: Any, path: str) -> Iterator[str]:
-        """Something that is known by its name alone."""
+        """An object that is represented by its qualified name."""
         name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "") or str(value)
         owner = getattr(value, "__module__", None) or type(value).__module__
         owner = name if isinstance(value, ModuleType) else owner
         library = _library(str(owner))
         if library is None:
-            self._miss(value, path)
+            self._mark_unseen(value, path)
         yield from (str(owner), name, library or "")
 
     def _state_parts(self, value: Any, path: str) -> Iterator[str]:
-        """Any other object by its class and its state, as pickling sees it."""
+        """Any other object: its class and its state, as for pickling."""
         try:
             reduced = value.__reduce_ex__(4)
-        except Exception:  # Whatever a stranger's class raises: it cannot be seen.
-            self._miss(value, path)
+        except Exception:  # A user's class may raise anything.
+            self._mark_unseen(value, path)
             return
         if isinstance(reduced, str):
             yield reduced
             return
-        for part in reduced:  # How it is made, of what, its state, items and pairs.
+        for part in reduced:  # Constructor, its arguments, state, list items, dict items.
             yield self.digest(list(part) if isinstance(part, Iterator) else part, path)
 
     def _each(self, values: Iterable[Any], path: str) -> list[str]:
         return [self.digest(value, path) for value in values]
 
-    def _miss(self, value: Any, path: str) -> None:
+    def _mark_unseen(self, value: Any, path: str) -> None:
         self.unseen.append(f"{path} ({type(value).__module__}.{type(value).__qualname__})")
 
 
@@ -274,7 +281,7 @@ def _tensor_parts(tensor: torch.Tensor) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _code_parts(code: CodeType) -> tuple[str, ...]:
-    """Instructions, names and constants; neither lines, nor files, nor names of variables."""
+    """Instructions, names and constants, but no line numbers, file or local variable names."""
     flags = code.co_flags & _CODE_FLAGS
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
     parts = [code.co_code.hex(), code.co_exceptiontable.hex(), repr(counts), repr(code.co_names)]
@@ -290,16 +297,16 @@ def _code_parts(code: CodeType) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def _globals_used(code: CodeType) -> tuple[tuple[str, ...], ...]:
-    """Global names of a function and those inside it, each with the attributes taken of it."""
+    """Globals that a function and its inner functions use, each with its chain of attributes."""
     chains: list[tuple[str, ...]] = []
-    is_open = False
-    for step in dis.get_instructions(code):
-        is_attribute = is_open and step.opname in ("LOAD_ATTR", "LOAD_METHOD")
-        is_open = is_attribute or step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    is_in_chain = False
+    for instruction in dis.get_instructions(code):
+        is_attribute = is_in_chain and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD")
+        is_in_chain = is_attribute or instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
         if is_attribute:
-            chains[-1] += (step.argval,)
-        elif is_open:
-            chains.append((step.argval,))
+            chains[-1] += (instruction.argval,)
+        elif is_in_chain:
+            chains.append((instruction.argval,))
     for inner in _inner_code(code):
         chains += _globals_used(inner)
     return tuple(dict.fromkeys(chains))
@@ -307,14 +314,14 @@ def _globals_used(code: CodeType) -> tuple[tuple[str, ...], ...]:
 
 @functools.lru_cache(maxsize=4096)
 def _imports_inside(code: CodeType) -> tuple[str, ...]:
-    """Names of the modules that a function imports when it is called, relative ones with dots."""
+    """Modules that a function imports when it is called; relative names start with dots."""
     names: list[str] = []
     level = 0
-    for step in dis.get_instructions(code):
-        if step.opname == "IMPORT_NAME":
-            names.append("." * level + step.argval)
-        elif isinstance(step.argval, int):  # The level is the constant before the names.
-            level = step.argval
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            names.append("." * level + instruction.argval)
+        elif isinstance(instruction.argval, int):  # The level is loaded just before the name.
+            level = instruction.argval
     for inner in _inner_code(code):
         names += _imports_inside(inner)
     return tuple(names)
@@ -326,7 +333,7 @@ def _inner_code(code: CodeType) -> list[CodeType]:
 
 @functools.lru_cache(maxsize=4096)
 def _library(name: str) -> str | None:
-    """What names the library that a module belongs to; None for code that is to be read."""
+    """Name and version of the installed library that a module belongs to; None for user code."""
     top = str(name).partition(".")[0]
     if top in _UNVERSIONED:
         return top
@@ -340,7 +347,7 @@ def _library(name: str) -> str | None:
 
 
 def _imported_library(name: str) -> str | None:
-    """The same for a module that a function will import when it is called."""
-    with suppress(Exception):  # Then it will fail there, too.
+    """The same for a module that may not have been imported yet."""
+    with suppress(Exception):  # The function's own import would fail, too.
         importlib.import_module(name)
     return _library(name)

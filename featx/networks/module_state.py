@@ -1,4 +1,4 @@
-"""Copies and digests of a module and its values."""
+"""Copies of a module, and digests of its state."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _N_SAMPLED = 8
 
 
 def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
-    """Copy of a module without its hooks, in eval mode; with `on_meta` one without values.
+    """Copy a module without its hooks, in eval mode; with `on_meta`, to the meta device.
 
-    Hooks of `torch.nn.utils` that compute a weight, as weight norm does, are part of the module.
+    Hooks of `torch.nn.utils` that compute a weight, such as weight norm's, are retained.
 
     Raises
     ------
@@ -29,18 +29,19 @@ def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for parameter in module.parameters():
-        value = parameter.detach()
-        value = value.to("meta") if on_meta else value.clone()
-        memo[id(parameter)] = nn.Parameter(value, requires_grad=False)
-    computed = [value for part in module.modules() for value in vars(part).values()]
-    for value in computed:  # As weight norm leaves its weight, which no copy.deepcopy takes.
+        tensor = parameter.detach()
+        tensor = tensor.to("meta") if on_meta else tensor.clone()
+        memo[id(parameter)] = nn.Parameter(tensor, requires_grad=False)
+    attributes = [value for part in module.modules() for value in vars(part).values()]
+    for value in attributes:
+        # copy.deepcopy refuses tensors that are no leaves, such as the weight of weight norm.
         if isinstance(value, torch.Tensor) and not value.is_leaf:
             memo[id(value)] = value.detach().clone()
     if on_meta:
         memo |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
     try:
         copied = copy.deepcopy(module, memo)
-    except Exception as error:  # Whatever a user's class raises in its own __deepcopy__.
+    except Exception as error:  # A user's __deepcopy__ may raise anything.
         raise ModelError(f"{type(module).__name__} cannot be copied: {error}") from error
     for part in copied.modules():
         part._forward_hooks.clear()
@@ -52,7 +53,7 @@ def copy_module(module: nn.Module, *, on_meta: bool = False) -> nn.Module:
 
 
 def state_digest(module: nn.Module) -> str:
-    """Digest of every parameter and buffer of a module."""
+    """Return a digest of all parameters and buffers of a module's state dict."""
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name, tensor in _state(module).items():
         if isinstance(tensor, torch.Tensor):
@@ -63,20 +64,21 @@ def state_digest(module: nn.Module) -> str:
 
 
 def state_stamp(module: nn.Module) -> list[Any]:
-    """What changes when a module's values do, at a fraction of the digest's cost.
+    """Return values that change when a module's state does, at a fraction of the digest's cost.
 
-    Its code and attributes; place and version of every tensor, and a few of its values: an
-    optimiser that writes to ``.data`` leaves the version as it is.
+    These are the digest of its code and attributes and, for each tensor, its address, its version
+    and a few of its values, since an optimiser that writes to ``.data`` does not raise the version.
     """
     stamp: list[Any] = [identify(module).digest]
     for tensor in _state(module).values():
         if isinstance(tensor, torch.Tensor) and tensor.numel():
             flat = tensor.detach().reshape(-1)
-            few = flat[:: max(1, flat.numel() // _N_SAMPLED)][:_N_SAMPLED]
-            stamp.append((tensor.data_ptr(), tensor._version, few.float().cpu().numpy().tobytes()))
+            sample = flat[:: max(1, flat.numel() // _N_SAMPLED)][:_N_SAMPLED]
+            sample_bytes = sample.float().cpu().numpy().tobytes()
+            stamp.append((tensor.data_ptr(), tensor._version, sample_bytes))
     return stamp
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
-    with name_network(type(module).__name__, "does not give its state", module):
+    with name_network(type(module).__name__, "cannot return its state dict", module):
         return module.state_dict()

@@ -1,6 +1,6 @@
-"""A network made ready: built, its weights in, in-place steps off, its layers tapped.
+"""Build a network, load its weights, and run it up to the layers whose features are wanted.
 
-What is made is kept for the process, so that an estimator stays small and picklable.
+Networks are cached per process rather than stored on estimators, which stay small and picklable.
 """
 
 from __future__ import annotations
@@ -41,23 +41,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_N_NETWORKS_KEPT = 2
-_N_TABLES_KEPT = 64
-_MAX_RUN = 100_000_000 * 224 * 224
-"""Parameters times pixels up to which a network is run to see its layers. Of a larger one only
-the shapes are followed: without time or memory, but for torch's compiler, whose import takes a
-second."""
+_N_NETWORKS_CACHED = 2
+_N_TABLES_CACHED = 64
+_MAX_EXECUTED = 100_000_000 * 224 * 224
+"""Parameters times pixels up to which a network is executed to record its layers.
 
-_MAX_COMPARED = 5_000_000_000
-"""Multiply-adds up to which a graph is compared with its network at full size: .2 s of a core.
-Beyond it half the size will do, where the network takes that, else one image in place of two."""
+Larger networks run on the meta device, which takes neither time nor memory, but imports torch's
+compiler, which takes a second.
+"""
+
+_MAX_COMPARED_MACS = 5_000_000_000
+"""Multiply-adds up to which a graph is compared with its network at full size (0.2 s on a core).
+
+Beyond that it is compared at half the size or, if the network accepts only one size, on one image
+instead of two.
+"""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network, with which weights, run how.
+    """Configuration of a network: what to build, which weights to load, how to run it.
 
     Parameters
     ----------
@@ -65,7 +70,7 @@ class NetworkConfig:
     weights : Weights
     preprocessing : Preprocessing
     load : str, optional
-        Pattern of the only tensors to take from the weights.
+        Pattern of the tensors to load; all others stay random.
     device : str, default="auto"
     precision : str, default="fp32"
     tap : {"auto", "graph", "hooks"}, default="auto"
@@ -84,7 +89,7 @@ class NetworkConfig:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What the network made depends on."""
+        """Cache key of the built network."""
         return (
             self.source.identity,
             self.weights.digest,
@@ -98,89 +103,87 @@ class NetworkConfig:
 
     @property
     def table(self) -> LayerTable:
-        """Layers of the network, seen in a run, or on a copy without values if it is large."""
+        """Layers of the network, recorded in one run (on the meta device if it is large)."""
         crop = self.preprocessing.crop
         key = (self.source.identity, crop, str(self.weights.options), self.n_bands)
-        return _TABLES.get(key, self._record)
+        return _TABLES.get(key, self._find_layers)
 
     def network(self) -> Network:
-        """The network made ready, from the process's cache where it is there."""
+        """The network with its weights, cached."""
         return _NETWORKS.get(self.key, lambda: Network(self))
 
     @phase("trace network")
-    def _record(self) -> LayerTable:
-        skeleton = _skeleton(self.source, self.weights)
-        n_values = sum(parameter.numel() for parameter in skeleton.parameters())
-        if n_values * math.prod(self.preprocessing.crop) > _MAX_RUN:
+    def _find_layers(self) -> LayerTable:
+        skeleton = _build_on_meta(self.source, self.weights)
+        n_parameters = sum(parameter.numel() for parameter in skeleton.parameters())
+        if n_parameters * math.prod(self.preprocessing.crop) > _MAX_EXECUTED:
             try:
-                return self._recorded(skeleton)
+                return self._record(skeleton)
             except ModelError as error:
-                if not _lacks_values(error.__cause__):
+                if not _needs_values(error.__cause__):
                     raise
-        return self._recorded(self._filled())
+        # Shapes do not depend on values, so that none need be drawn, not even for random weights.
+        unnamed = replace(self.weights, name="")
+        return self._record(_build(self.source, unnamed, skip=True))
 
-    def _filled(self) -> nn.Module:
-        any_values = replace(self.weights, name="")  # Nothing random is drawn for the shapes.
-        return _build(self.source, any_values, skip=True)
-
-    def _recorded(self, module: nn.Module) -> LayerTable:
+    def _record(self, module: nn.Module) -> LayerTable:
         switch_off_in_place(module)
         adapt_first_convolution(module, self.n_bands, self.source.name)
         return record_layers(self.source.name, module, self.preprocessing.crop)
 
 
 def record_layers(model: str, module: nn.Module, size: tuple[int, int]) -> LayerTable:
-    """Layers of a module, seen in a run on images of a size.
+    """Return the layers of a module, recorded in one run.
 
     Parameters
     ----------
     model : str
-        The network's name.
+        Name of the network, for messages.
     module : torch.nn.Module
     size : tuple of int
-        Height and width.
+        Height and width of the images in px.
 
     Raises
     ------
     ModelError
-        If it does not run on images of that size.
+        If the module does not run on images of that size.
     """
     with name_network(model, f"does not take images of {size[0]}x{size[1]} px", module):
         return LayerTable(model, record(module, size))
 
 
 class Network:
-    """A network in eval mode with its weights, whose layers can be tapped.
+    """A network in eval mode, with its weights, that returns the features of any of its layers.
 
     Parameters
     ----------
-    plan : Plan
+    config : NetworkConfig
 
     Attributes
     ----------
     report : LoadReport
-        What became of each tensor of the weights.
+        Which tensors of the weights were loaded.
     n_passes : int
-        Forward passes so far.
+        Number of forward passes so far.
     """
 
     @phase("load network")
-    def __init__(self, plan: NetworkConfig) -> None:
-        check_precision(plan.precision, plan.device)
-        self.plan = plan
-        self.device = find_device(plan.device)
-        self.dtype = _DTYPES[plan.precision]
-        module = _build(plan.source, plan.weights, skip=plan.weights.read and not plan.load)
+    def __init__(self, config: NetworkConfig) -> None:
+        check_precision(config.precision, config.device)
+        self.config = config
+        self.device = find_device(config.device)
+        self.dtype = _DTYPES[config.precision]
+        module = _build(config.source, config.weights, skip=config.weights.read and not config.load)
         self.report = LoadReport()
-        if plan.weights.read is not None:
-            self.report = fit_state(module, plan.weights.read(), load=plan.load)
-            names = plan.weights.name, plan.source.name
+        if config.weights.read is not None:
+            self.report = fit_state(module, config.weights.read(), load=config.load)
+            names = config.weights.name, config.source.name
             logger.info("%s into %s: %s", *names, self.report)
-            if self.report.skipped and not plan.load:
-                logger.info("%s, left over: %s", names[0], ", ".join(self.report.skipped))
-        adapt_first_convolution(module, plan.n_bands, plan.source.name)
+            if self.report.skipped and not config.load:
+                logger.info("%s, not loaded: %s", names[0], ", ".join(self.report.skipped))
+        adapt_first_convolution(module, config.n_bands, config.source.name)
         switch_off_in_place(module)
-        with name_network(plan.source.name, f"cannot be moved to {self.device}"):
+        with name_network(config.source.name, f"cannot be moved to {self.device}"):
             module = module.eval().requires_grad_(False).to(self.device)
             self.module = module.to(memory_format=torch.channels_last)
         _cast_weights(self.module, self.dtype)
@@ -192,20 +195,21 @@ class Network:
         self._lock = threading.RLock()
 
     def rows(self, batch: Tensor, taps: Sequence[Tap]) -> tuple[Tensor, ...]:
-        """Rows ``(n, d)`` of each tap, from one pass that stops after the deepest.
+        """Return the rows ``(n, d)`` of each tap, from one forward pass up to the deepest.
 
         Parameters
         ----------
         batch : Tensor of shape (n, 3, h, w), uint8 or float32
+            Pixels from 0 to 255.
         taps : sequence of Tap
             Each layer once.
         """
         runner = self.runner(taps)
-        # Called, a graph prints an error of its own before it raises it.
+        # Not by its __call__, which prints errors before it raises them.
         run = runner.forward if isinstance(runner, fx.GraphModule) else runner
         self.n_passes += 1
         with (
-            name_network(self.plan.source.name, "does not run", self.module),
+            name_network(self.config.source.name, "does not run", self.module),
             torch.inference_mode(),
             _exact(self.device),
             self._autocast(),
@@ -214,39 +218,41 @@ class Network:
         for tap, values in zip(taps, rows):
             if values.shape != (len(batch), tap.width):
                 raise ModelError(
-                    f"{tap.layer.node!r} of {self.plan.source.name} is no layer: {len(batch)} "
-                    f"images give {tuple(values.shape)}; expected {len(batch)} rows of {tap.width}."
+                    f"{tap.layer.node!r} of {self.config.source.name} cannot be used as a layer: "
+                    f"expected {len(batch)} rows of {tap.width} for {len(batch)} images, got "
+                    f"{tuple(values.shape)}."
                 )
         return rows
 
     def compiled(
         self, taps: Sequence[Tap], precision: str, pixels: npt.NDArray[Any]
     ) -> CompiledNetwork | None:
-        """The network in OpenVINO, from pixels to rows; None, with a note, where that fails.
+        """Return the network compiled by OpenVINO; None, with a warning in the log, if that fails.
 
         Parameters
         ----------
         taps : sequence of Tap
         precision : {"fp32", "bf16", "fp16"}
         pixels : ndarray of shape (n, h, w, 3), uint8 or float32
-            A first batch, on which it is checked; later ones are of its type.
+            A first batch, on which its rows are compared with torch's. Later batches must have the
+            same dtype.
         """
         from featx.networks.openvino_backend import compile_network
 
         key = (precision, pixels.dtype.str, *_key(taps))
         with self._lock:
             if key not in self._compiled:
-                self.runner(taps)  # Raises if weights are lacking, whatever computes.
+                self.runner(taps)  # Raises if weights are missing.
                 try:
                     self._compiled[key] = compile_network(self, taps, precision, pixels)
                 except ModelError as error:
-                    name = self.plan.source.name
-                    logger.warning("OpenVINO does not run %s (%s); torch does.", name, error)
+                    name = self.config.source.name
+                    logger.warning("OpenVINO cannot run %s (%s); using torch.", name, error)
                     self._compiled[key] = None
             return self._compiled[key]
 
     def has_refused(self, taps: Sequence[Tap], precision: str) -> bool:
-        """Whether OpenVINO was tried and does not run the network."""
+        """Whether compiling the network for OpenVINO was tried and failed."""
         return any(
             compiled is None
             for key, compiled in self._compiled.items()
@@ -254,47 +260,47 @@ class Network:
         )
 
     def release(self, taps: Sequence[Tap], precision: str) -> None:
-        """Let go of the images and rows that OpenVINO saw last."""
+        """Free the buffers in which OpenVINO holds its last images and rows."""
         for key, compiled in list(self._compiled.items()):
             if compiled is not None and (key[0], *key[2:]) == (precision, *_key(taps)):
                 compiled.release()
 
     def n_weights(self, layer: Layer) -> int:
-        """Values of all parameters and buffers up to a layer."""
+        """Return the number of values of all parameters and buffers up to a layer."""
         if layer.node not in self._n_weights:
-            entered = self.plan.table.recording.entered
+            entered = self.config.table.recording.entered
             state = self.module.state_dict()
             needed = needed_tensors(self.module, entered, layer.index)
             self._n_weights[layer.node] = sum(state[name].numel() for name in needed)
         return self._n_weights[layer.node]
 
     def normalize(self, batch: Tensor) -> Tensor:
-        """Pixels 0 to 255, in 8 bits or float32, as the network expects them."""
-        mean = torch.tensor(self.plan.preprocessing.mean, device=self.device)[:, None, None]
-        std = torch.tensor(self.plan.preprocessing.std, device=self.device)[:, None, None]
-        # As bytes first: torch would convert on the processor, and send four times as much.
+        """Return float32 images, on the device and normalized, of pixels from 0 to 255."""
+        mean = torch.tensor(self.config.preprocessing.mean, device=self.device)[:, None, None]
+        std = torch.tensor(self.config.preprocessing.std, device=self.device)[:, None, None]
+        # Move bytes and convert them on the device: float32 would be four times as much to move.
         on_device = batch.to(self.device)
-        maps = on_device.to(
+        images = on_device.to(
             torch.float32,
             memory_format=torch.channels_last,
-            copy=batch.dtype == torch.float32,  # What follows is done in place.
+            copy=batch.dtype == torch.float32,  # Normalized in place below.
         )
-        return maps.mul_(1 / (255 * std)).sub_(mean / std)
+        return images.mul_(1 / (255 * std)).sub_(mean / std)
 
     def runner(self, taps: Sequence[Tap]) -> Callable[[Tensor], Any]:
-        """What runs the network up to the deepest of `taps`: a cut graph, or hooks.
+        """Return a cut graph or hooks that run the network up to the deepest of `taps`.
 
         Raises
         ------
         WeightsError
-            If a tensor up to there was not loaded.
+            If the weights lack a tensor up to that layer.
         """
         key = _key(taps)
         with self._lock:
             if key not in self._runners:
                 deepest = max(taps, key=lambda tap: tap.layer.index)
                 self._check_weights(deepest)
-                self._runners[key] = self._tapped(taps)
+                self._runners[key] = self._tap(taps)
             return self._runners[key]
 
     def _autocast(self) -> torch.autocast:
@@ -303,47 +309,47 @@ class Network:
         return torch.autocast(self.device.type, dtype, enabled=is_half)
 
     def _check_weights(self, deepest: Tap) -> None:
-        if self.plan.weights.read is None or self.plan.load:
+        if self.config.weights.read is None or self.config.load:
             return
-        entered = self.plan.table.recording.entered
+        entered = self.config.table.recording.entered
         layer = deepest.layer.alias or deepest.layer.node
         check_complete(
             self.report,
             self.module,
             entered,
             deepest.layer.index,
-            weights=self.plan.weights.name,
-            model=self.plan.source.name,
+            weights=self.config.weights.name,
+            model=self.config.source.name,
             layer=layer,
         )
 
-    def _tapped(self, taps: Sequence[Tap]) -> Callable[[Tensor], Any]:
-        if self.plan.tap == "hooks":
+    def _tap(self, taps: Sequence[Tap]) -> Callable[[Tensor], Any]:
+        if self.config.tap == "hooks":
             return HookedNetwork(self.module, taps)
         try:
             with self._autocast(), _exact(self.device):
                 return self._cut(taps)
-        except Exception as error:  # torch.fx fails in as many ways as networks are written.
+        except Exception as error:  # Tracing executes the network's code, which may raise anything.
             reason = one_line(error) if isinstance(error, ModelError) else explain(error)
-            if self.plan.tap == "graph":
+            if self.config.tap == "graph":
                 raise ModelError(
-                    f"{self.plan.source.name} cannot be traced to a graph with these layers "
+                    f"{self.config.source.name} cannot be traced to a graph with these layers "
                     f"({reason}); use tap='hooks'."
                 ) from error
-            logger.info("%s is tapped by hooks (%s)", self.plan.source.name, reason)
+            logger.info("%s is tapped by hooks (%s)", self.config.source.name, reason)
             return HookedNetwork(self.module, taps)
 
     @phase("trace network")
     def _cut(self, taps: Sequence[Tap]) -> nn.Module:
-        """The network's graph cut after the deepest tap, and compared with the network."""
+        """The graph, cut after the deepest tap, once its tensors have been compared with hooks'."""
         if self._traced is None:
-            self._traced = Traced(self.module, self.plan.preprocessing.crop)
-        height, width = self.plan.preprocessing.crop
-        if max(tap.layer.macs for tap in taps) > _MAX_COMPARED:
+            self._traced = Traced(self.module, self.config.preprocessing.crop)
+        height, width = self.config.preprocessing.crop
+        if max(tap.layer.macs for tap in taps) > _MAX_COMPARED_MACS:
             try:
                 return self._traced.cut(taps, (height // 2, width // 2))
-            except Exception as error:  # A vision transformer takes one size alone.
-                logger.debug("%s at half its size: %s", self.plan.source.name, one_line(error))
+            except Exception as error:  # Many vision transformers accept only one size.
+                logger.debug("%s at half its size: %s", self.config.source.name, one_line(error))
             return self._traced.cut(taps, n_images=1)
         return self._traced.cut(taps)
 
@@ -353,21 +359,21 @@ def _key(taps: Sequence[Tap]) -> tuple[tuple[str, str, str], ...]:
 
 
 def switch_off_in_place(module: nn.Module) -> None:
-    """Make rectifiers and their like return a new tensor, so that a tap keeps what it saw."""
+    """Make activations return a new tensor, so that they do not overwrite a tapped layer."""
     for part in module.modules():
         if getattr(part, "inplace", False) is True:
             part.inplace = False  # type: ignore[assignment]
 
 
 def _cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """Keep what is multiplied in half precision; autocast would cast it in every pass."""
+    """Cast the weights of convolutions and linear layers once; autocast would in every pass."""
     for part in module.modules():
         if dtype != torch.float32 and isinstance(part, nn.Linear | nn.modules.conv._ConvNd):
             part.to(dtype)
 
 
 def _build(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
-    """The network; random where its weights are, the same in every process."""
+    """Build a network; random values are the same in every process."""
     with name_network(source.name, "cannot be built"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
         if skip:
@@ -376,25 +382,25 @@ def _build(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
         return source.build(weights).eval()
 
 
-def _skeleton(source: Source, weights: Weights) -> nn.Module:
-    """The network without values, where its constructor allows that."""
+def _build_on_meta(source: Source, weights: Weights) -> nn.Module:
+    """The network on the meta device, without values."""
     if isinstance(source, ModuleSource):
         return copy_module(source.module, on_meta=True)
     try:
         with torch.device("meta"), skip_initialization():
             return source.build(weights).eval()
-    except Exception:  # A constructor may compute with values, in any way.
+    except Exception:  # A constructor may need values, and fail in any way without.
         return _build(source, weights, skip=True).to("meta")
 
 
-def _lacks_values(error: BaseException | None) -> bool:
-    """Whether a run failed for want of values: an operation needs them, or code looks at them."""
+def _needs_values(error: BaseException | None) -> bool:
+    """Whether a run on the meta device failed because an operation or a branch needs values."""
     is_ordinary = isinstance(error, RuntimeError | ValueError | AssertionError | TypeError)
     return isinstance(error, NotImplementedError) or not is_ordinary or "meta" in str(error)
 
 
 class _exact:  # noqa: N801
-    """float32 that is float32: an accelerator rounds convolutions to TF32 unless told."""
+    """Context without TF32, to which CUDA may otherwise round float32."""
 
     def __init__(self, device: torch.device) -> None:
         self.is_cuda = device.type == "cuda"
@@ -411,7 +417,7 @@ class _exact:  # noqa: N801
 
 
 class Cache:
-    """The things made last, by what they were made from."""
+    """A thread-safe cache of the most recently used items."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -419,7 +425,7 @@ class Cache:
         self.lock = threading.RLock()
 
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
-        """What was made for a key, made now where it is not there."""
+        """Return the item of a key; if there is none, call `make` and cache its result."""
         with self.lock:
             if key not in self.items:
                 self.items[key] = make()
@@ -429,10 +435,10 @@ class Cache:
             return self.items[key]
 
     def drop(self, key: Any) -> None:
-        """Forget what was made for a key."""
+        """Remove the item of a key, if there is one."""
         with self.lock:
             self.items.pop(key, None)
 
 
-_NETWORKS = Cache(_N_NETWORKS_KEPT)
-_TABLES = Cache(_N_TABLES_KEPT)
+_NETWORKS = Cache(_N_NETWORKS_CACHED)
+_TABLES = Cache(_N_TABLES_CACHED)

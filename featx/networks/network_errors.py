@@ -1,4 +1,4 @@
-"""Whatever a network's own code raises -> one error of featx that says where it happened."""
+"""Convert any exception of a network's code to a `ModelError` that says where it happened."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from torch import nn
 from featx.errors import FeatxError, ModelError, one_line
 
 _N_CHARACTERS = 200
-"""What a message takes of another's: a compiler's fills pages."""
+"""Maximum length of a quoted message: a compiler's may fill pages."""
 
 
 @contextmanager
 def name_network(model: str, task: str, network: nn.Module | None = None) -> Iterator[None]:
-    """Raise what foreign code raises as an error that names the network and the place in it.
+    """Context that converts exceptions to an error that names the network, layer and source line.
 
     Parameters
     ----------
     model : str
-        The network's name.
+        Name of the network.
     task : str
         What fails, such as ``cannot be built``.
     network : torch.nn.Module, optional
-        Whose layers can be named.
+        The running network, to name the layer.
 
     Raises
     ------
     ModelError
-        In place of any exception but featx's own, with that one as its cause. ``sys.exit`` in a
-        network's code does not end the program either; a lack of memory stays what it is.
+        For any exception other than featx's own and `MemoryError`, including the `SystemExit` of
+        ``sys.exit``. The original exception is its cause.
 
     Examples
     --------
@@ -50,34 +50,34 @@ def name_network(model: str, task: str, network: nn.Module | None = None) -> Ite
 
 
 def explain(error: BaseException, network: nn.Module | None = None) -> str:
-    """What was raised, and in which layer, file and line where that is known."""
+    """Describe an exception, with the layer, file and line where it was raised if known."""
     frames = list(_frames(error.__traceback__))
     layer = _layer(frames, network) if network is not None else ""
-    said = one_line(error)[:_N_CHARACTERS].rstrip(". ")
+    message = one_line(error)[:_N_CHARACTERS].rstrip(". ")
     kind = type(error).__name__
-    reason = kind if said == kind else f"{kind}: {said}"
+    reason = kind if message == kind else f"{kind}: {message}"
     return f"{layer}{reason}{_source_line(frames)}"
 
 
-def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    while trace is not None:
-        yield trace.tb_frame, trace.tb_lineno
-        trace = trace.tb_next
+def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while traceback is not None:
+        yield traceback.tb_frame, traceback.tb_lineno
+        traceback = traceback.tb_next
 
 
 def _layer(frames: list[tuple[FrameType, int]], network: nn.Module) -> str:
-    """The innermost module of the network that was running; empty where none was."""
+    """Describe the innermost module of the network that was running; empty if none was."""
     paths = {id(module): path for path, module in network.named_modules()}
-    running = [frame.f_locals.get("self") for frame, _ in frames]
-    inside = [it for it in running if isinstance(it, nn.Module) and id(it) in paths]
-    if not inside:
+    objects = [frame.f_locals.get("self") for frame, _ in frames]
+    running = [it for it in objects if isinstance(it, nn.Module) and id(it) in paths]
+    if not running:
         return ""
-    path, kind = paths[id(inside[-1])], type(inside[-1]).__name__
+    path, kind = paths[id(running[-1])], type(running[-1]).__name__
     return f"in layer {path!r} ({kind}): " if path else f"in {kind}.forward: "
 
 
 def _source_line(frames: list[tuple[FrameType, int]]) -> str:
-    """The innermost line that is neither featx's nor a library's, as `` (mynet.py:12)``."""
+    """The innermost line of user code, not of featx or a library, as `` (mynet.py:12)``."""
     for frame, line in reversed(frames):
         path = frame.f_code.co_filename
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -1,4 +1,4 @@
-"""A cut network compiled by OpenVINO, with one stream of work for each core."""
+"""A cut network compiled by OpenVINO, with one stream per core."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from featx.process.phases import phase
 Array = npt.NDArray[Any]
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-"""Always given: left alone, OpenVINO rounds to bfloat16 on a processor that has it."""
+"""Precision hints; without one, OpenVINO uses bfloat16 on CPUs that support it."""
 
 _TOLERANCES = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-2}
-"""Largest length of a row's deviation from torch's in fp32, as a share of the row's length."""
+"""Maximum norm of a row's difference from torch's fp32 row, relative to that row's norm."""
 
 
 class CompiledNetwork:
-    """A network up to the deepest of some taps, from pixels to rows, in OpenVINO.
+    """A network up to the deepest of its taps, from pixels to rows, in OpenVINO.
 
     Parameters
     ----------
     module : torch.fx.GraphModule
-        What `featx.networks.tapping.Traced.cut` gave, in fp32 on the processor.
+        Result of `featx.networks.tapping.Traced.cut`, in fp32 on the CPU.
     preprocessing : Preprocessing
     precision : {"fp32", "bf16", "fp16"}
     n_streams : int
-        How many batches are computed at once, each by one core.
+        Number of batches computed in parallel, each by one core.
     is_deep : bool, default=False
         Whether pixels are float32 rather than uint8.
 
     Raises
     ------
     Exception
-        Whatever torch and OpenVINO raise for a network that cannot be converted.
+        Any exception of torch or OpenVINO, if the network cannot be converted.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class CompiledNetwork:
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "NUM_STREAMS": n_streams,
             "INFERENCE_NUM_THREADS": n_streams,
-            "ENABLE_CPU_PINNING": False,  # The threads that decode move about, too.
+            "ENABLE_CPU_PINNING": False,  # Threads that decode images need the cores, too.
         }
-        model = self._converted(module, preprocessing)
-        model = self._with_pixels(model, preprocessing, is_deep=is_deep)
+        model = self._convert(module, preprocessing)
+        model = self._add_normalization(model, preprocessing, is_deep=is_deep)
         self._compiled = self._ov.Core().compile_model(model, "CPU", options)
-        self._idle: list[Any] = []
+        self._idle: list[Any] = []  # Inference requests, of which each thread takes one.
 
     def fill(self, pixels: Array, out: Sequence[Array]) -> None:
         """Compute the rows of a batch; may be called by several threads at once.
@@ -73,7 +73,7 @@ class CompiledNetwork:
         ----------
         pixels : ndarray of shape (n, h, w, 3), uint8 or float32
         out : sequence of ndarray of shape (n, d), float32, C-contiguous
-            Written to, one for each tap.
+            Output arrays, one per tap.
         """
         try:
             request = self._idle.pop()
@@ -85,10 +85,10 @@ class CompiledNetwork:
         self._idle.append(request)
 
     def release(self) -> None:
-        """Let go of the last images and rows, which are kept until the next come."""
+        """Free the inference requests, each of which holds its last images and rows."""
         self._idle.clear()
 
-    def _converted(self, module: fx.GraphModule, preprocessing: Preprocessing) -> Any:
+    def _convert(self, module: fx.GraphModule, preprocessing: Preprocessing) -> Any:
         batch = torch.zeros(2, len(preprocessing.mean), *preprocessing.crop)
         with torch.no_grad():
             exported = torch.export.export(
@@ -96,8 +96,8 @@ class CompiledNetwork:
             )
         return self._ov.convert_model(exported)
 
-    def _with_pixels(self, model: Any, preprocessing: Preprocessing, *, is_deep: bool) -> Any:
-        """The same taking pixels as they are; channels move and are scaled within."""
+    def _add_normalization(self, model: Any, preprocessing: Preprocessing, *, is_deep: bool) -> Any:
+        """The model with pixels ``(n, h, w, c)`` as its input, transposed and normalized inside."""
         ov = self._ov
         steps = ov.preprocess.PrePostProcessor(model)
         tensor = steps.input(0).tensor()
@@ -113,12 +113,12 @@ class CompiledNetwork:
 
 @phase("compile network")
 def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: Array) -> Any:
-    """Compiled network whose rows of `pixels` have been checked against torch's.
+    """Compile a network for OpenVINO, and check its rows of `pixels` against torch's.
 
     Parameters
     ----------
     network : Network
-        In fp32 on the processor.
+        In fp32 on the CPU.
     taps : sequence of Tap
     precision : {"fp32", "bf16", "fp16"}
     pixels : ndarray of shape (n, h, w, 3), uint8 or float32
@@ -130,8 +130,8 @@ def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: A
     Raises
     ------
     ModelError
-        If the network cannot be converted, or its rows deviate by more than 1e-4 in fp32 and
-        5e-2 in half precision, relative to each row's length.
+        If the network cannot be converted, or a row differs from torch's by more than 1e-4 (fp32)
+        or 5e-2 (half precision) of its norm.
     """
     import joblib
 
@@ -141,36 +141,39 @@ def compile_network(network: Any, taps: Sequence[Tap], precision: str, pixels: A
     try:
         compiled = CompiledNetwork(
             module,
-            network.plan.preprocessing,
+            network.config.preprocessing,
             precision=precision,
             n_streams=joblib.cpu_count(),
             is_deep=pixels.dtype != np.uint8,
         )
+        # With noise: the first images of a data set may be blank, and blank ones hide errors.
         pixels = np.concatenate([_noise(pixels.shape[1:]).astype(pixels.dtype), pixels])
         rows = [np.empty((len(pixels), tap.width), np.float32) for tap in taps]
         compiled.fill(pixels, rows)
-    except Exception as error:  # Each of two compilers fails in its own ways.
+    except Exception as error:  # torch.export and OpenVINO may raise anything.
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ModelError(reason) from error
-    wanted = network.rows(torch.from_numpy(pixels).permute(0, 3, 1, 2), taps)
-    deviation = max(deviations(got, row.numpy()).max() for got, row in zip(rows, wanted))
+    expected = network.rows(torch.from_numpy(pixels).permute(0, 3, 1, 2), taps)
+    deviation = max(
+        deviations(values, torchs.numpy()).max() for values, torchs in zip(rows, expected)
+    )
     if not deviation <= _TOLERANCES[precision]:
         raise ModelError(f"its rows deviate by {deviation:.1e}")
     return compiled
 
 
 def _noise(shape: Sequence[int]) -> Array:
-    """Two images of noise: the first of a data set may be blank, and blank rows hide faults."""
+    """Two images of random pixels ``(2, h, w, c)``."""
     return np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
 
 
-def deviations(rows: Array, wanted: Array) -> Array:
-    """Length of each row's difference from what was wanted, as a share of that row's length.
+def deviations(rows: Array, expected: Array) -> Array:
+    """Return the norm of each row's difference from the expected row, relative to its norm.
 
     Examples
     --------
     >>> deviations(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 0.0]]))
     array([0.5, 0. ])
     """
-    lengths = np.linalg.norm(wanted, axis=1)  # (n,)
-    return np.asarray(np.linalg.norm(rows - wanted, axis=1) / np.where(lengths > 0, lengths, 1))
+    norms = np.linalg.norm(expected, axis=1)  # (n,)
+    return np.asarray(np.linalg.norm(rows - expected, axis=1) / np.where(norms > 0, norms, 1))

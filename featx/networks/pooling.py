@@ -1,4 +1,4 @@
-"""Maps and tokens -> one row per image."""
+"""Pool feature maps or tokens to one row per image."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _POOLINGS = ("auto", "flatten", "gap", "mean", "max", "gem", "cls", "cls+mean", 
 
 @dataclass(frozen=True)
 class Tap:
-    """A layer to take from a network, and how it is pooled.
+    """A layer to extract from a network, and how to pool it.
 
     Parameters
     ----------
     layer : Layer
     pooling : str
-        As `featx.networks.pooling.choose_pooling` gave it.
+        Result of `featx.networks.pooling.choose_pooling`.
     names : tuple of str
-        Every name that the layer goes by in the network.
+        All names of the layer in the network.
     norm : str, default=""
-        Path of a module that the layer's values go through before they are pooled.
+        Path of a module that is applied to the layer's output before pooling.
     """
 
     layer: Layer
@@ -40,25 +40,28 @@ class Tap:
 
     @property
     def width(self) -> int:
-        """Columns of its rows."""
+        """Number of columns of the pooled rows."""
         return pooled_width(self.pooling, self.layer)
 
 
 def choose_pooling(pooling: str, layer: Layer) -> str:
-    """What `pooling` comes to at a layer, one word for each way of pooling.
+    """Resolve `pooling` for a layer: ``auto`` and synonyms to one name per operation.
 
     Parameters
     ----------
     pooling : str
-        One of `_POOLINGS`; ``auto`` is ``cls`` where there is a class token, else ``flatten``;
-        ``mean`` is another word for ``gap``.
+        One of `_POOLINGS`. ``auto`` is ``cls`` if there is a class token, else ``flatten``;
+        ``mean`` is a synonym of ``gap``; vectors are always ``flatten``.
     layer : Layer
-        What is pooled. A vector is left as it is.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     ValueError
-        If there is no such pooling, or it does not suit the layer.
+        If there is no such pooling, or the layer cannot be pooled that way.
     """
     grid = re.fullmatch(r"grid=([1-9]\d*)", pooling)
     if pooling not in _POOLINGS[:-1] and not grid:
@@ -69,22 +72,23 @@ def choose_pooling(pooling: str, layer: Layer) -> str:
     if pooling == "auto":
         return "cls" if has_class_token else "flatten"
     needs_token = pooling in ("cls", "cls+mean")
+    name = layer.alias or layer.node
     if (needs_token and not has_class_token) or (grid and layer.axes not in ("chw", "hwc")):
-        what = "a class token" if needs_token else "maps"
-        name = layer.alias or layer.node
+        requirement = "a class token" if needs_token else "feature maps"
         raise ValueError(
-            f"pooling={pooling!r} needs {what}; layer {name!r} gives {layer.shape} ({layer.axes})."
+            f"pooling={pooling!r} needs {requirement}; layer {name!r} has shape {layer.shape} "
+            f"({layer.axes})."
         )
     if layer.axes == "?" and pooling != "flatten":
         raise ValueError(
-            f"pooling={pooling!r} needs maps or tokens; layer {layer.node!r} gives {layer.shape}: "
-            "use pooling='flatten'."
+            f"pooling={pooling!r} needs feature maps or tokens; layer {name!r} has shape "
+            f"{layer.shape} with unknown axes. Use pooling='flatten'."
         )
     return "gap" if pooling == "mean" else pooling
 
 
 def pooled_width(pooling: str, layer: Layer) -> int:
-    """Columns of a row of `layer` under a pooling that `choose_pooling` gave."""
+    """Return the number of columns of a layer's rows; `pooling` is from `choose_pooling`."""
     if pooling == "flatten":
         return layer.n_features
     if pooling.startswith("grid="):
@@ -93,22 +97,22 @@ def pooled_width(pooling: str, layer: Layer) -> int:
 
 
 def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
-    """Rows of a batch of maps, tokens or vectors.
+    """Pool a batch of feature maps, tokens or vectors to rows.
 
     Parameters
     ----------
     value : Tensor of shape (n, ...)
     pooling : str
-        As `choose_pooling` gave it.
+        Result of `choose_pooling`.
     axes : str
-        What the dimensions after the first are: ``c``, ``chw``, ``hwc``, ``tc``.
+        Meaning of the dimensions after the first: ``c``, ``chw``, ``hwc``, ``tc``, ``ct``.
     n_prefix : int
-        Tokens that belong to no patch; ``cls`` and ``flatten`` alone see them.
+        Number of tokens before the patch tokens; only ``cls`` and ``flatten`` use them.
 
     Returns
     -------
     Tensor of shape (n, d)
-        Flattened in the order of its axes, whatever the memory format.
+        Flattened in the order of the axes, whatever the memory format.
     """
     if pooling == "flatten":
         return value.flatten(1) if value.dim() > 1 else value[:, None]
@@ -128,10 +132,10 @@ def pool(value: Tensor, pooling: str, axes: str, n_prefix: int) -> Tensor:
 def tap_rows(
     value: Any, pooling: str, axes: str, n_prefix: int, *, must_copy: bool = False
 ) -> Tensor:
-    """Rows of what a layer returned; a copy where a later layer would write into it."""
+    """Pool a layer's output; with `must_copy`, rows never share memory with it."""
     value = first_tensor(value)
     rows = pool(value, pooling, axes, n_prefix)
-    # Clone: an operation after this layer writes in place.
+    # Clone: a later operation writes in place.
     return rows.clone() if must_copy and rows.data_ptr() == value.data_ptr() else rows
 
 

@@ -1,4 +1,4 @@
-"""What an image goes through before a network: it belongs to the weights, not to the user."""
+"""Preprocessing of images for a network: by default as its weights expect."""
 
 from __future__ import annotations
 
@@ -21,33 +21,36 @@ _FITS = ("exact", "cover", "border")
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 _MAX_SIDE = 16_384
-"""Largest side of an input that a file may ask for: its batches take gigabytes."""
+"""Largest input size (px) that a file may specify: batches of larger images take gigabytes."""
 
 _N_BY_PILLOW = 64
-"""Images of a process that Pillow itself resizes: for few, importing numba takes longer."""
-_MOST_BY_PILLOW = 4
-"""Times the crop that Pillow may resize; of a narrow image our kernel makes the crop alone."""
+"""Number of images per process resized by Pillow: importing numba pays off only after these."""
+_MAX_PILLOW_RATIO = 4
+"""Largest area, as a multiple of the crop, that Pillow may resize an image to.
 
-_resized = count()
+Of elongated images, our kernel computes only the crop.
+"""
+
+_resize_count = count()
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, centre crop, 0 to 1, minus the mean, divided by the standard deviation.
+    """Preprocessing of images: resize, center crop, scale to 0 to 1, normalize per channel.
 
     Parameters
     ----------
     resize : int or tuple of int, default=256
-        What the short side is brought to, or height and width.
+        Length in px to which the short side is resized, or height and width.
     crop : tuple of int, default=(224, 224)
-        Height and width cut from the centre: the size of the network's input.
+        Height and width of the center crop in px: the size of the network's input.
     mean, std : tuple of float
-        Of each channel, in 0 to 1.
+        Mean and standard deviation of each channel, for values from 0 to 1.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, default="bilinear"
     fit : {"exact", "cover", "border"}, default="exact"
-        What height and width in `resize` mean: the image has exactly these, whatever its own
-        proportions (timm's crop mode ``squash``); it keeps its proportions and covers them; or it
-        keeps them and lies within, with a border of the mean around it (timm's ``border``).
+        Meaning of height and width in `resize`. ``exact`` ignores the image's aspect ratio (timm's
+        crop mode ``squash``). ``cover`` preserves it, and the image covers height and width.
+        ``border`` preserves it, and the image fits into them, with a border in the mean color.
     """
 
     resize: int | tuple[int, int] = 256
@@ -66,7 +69,7 @@ class Preprocessing:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> Preprocessing:
-        """The same with another size, crop or interpolation; a size alone is the crop too.
+        """Return a copy with some values replaced; `size` without `crop` sets both.
 
         Raises
         ------
@@ -79,39 +82,39 @@ class Preprocessing:
         (128, 128)
         """
         resize = self.resize if size is None else _plain_size(size)
-        cut = _pair(crop) if crop is not None else self.crop if size is None else _pair(resize)
+        shape = _pair(crop) if crop is not None else self.crop if size is None else _pair(resize)
         changed = replace(
             self,
             resize=resize,
-            crop=cut,
+            crop=shape,
             interpolation=interpolation or self.interpolation,
             mean=self.mean if mean is None else tuple(mean),
             std=self.std if std is None else tuple(std),
         )
-        if any(c > r for c, r in zip(cut, _pair(resize))):
+        if any(c > r for c, r in zip(shape, _pair(resize))):
             raise ValueError(
-                f"crop={crop or cut} is larger than the resized image ({resize} px); raise size."
+                f"crop={crop or shape} is larger than the resized image ({resize} px); raise size."
             )
         return changed
 
     def prepare(self, pixels: Pixels, *, by_torch: bool = False) -> Pixels:
-        """One image resized and cropped.
+        """Resize and crop one image.
 
         Parameters
         ----------
-        pixels : ndarray of shape (h, w, 3), uint8 or float32
+        pixels : ndarray of shape (h, w, c), uint8 or float32
         by_torch : bool, default=False
-            Resize as torch does a uint8 tensor, instead of as Pillow does: one value in some
-            hundred differs by 1 in 255, which moves deep layers by up to 1 %.
+            Resize as torchvision does for uint8 tensors, rather than for PIL images. One value in
+            some hundred differs by 1 in 255, which changes deep layers by up to 1 %.
 
         Returns
         -------
-        ndarray of shape (*crop, 3), of the type it had
+        ndarray of shape (*crop, c), of the same dtype
         """
         height, width = self.resized_shape(pixels.shape[:2])
         if height * width > MAX_PIXELS:
             raise ImageError(
-                "", f"{pixels.shape[1]}x{pixels.shape[0]} px is too long and narrow to resize"
+                "", f"{pixels.shape[1]}x{pixels.shape[0]} px is too elongated to resize"
             )
         if height < self.crop[0] or width < self.crop[1]:
             inner = replace(self, crop=(min(height, self.crop[0]), min(width, self.crop[1])))
@@ -121,10 +124,10 @@ class Preprocessing:
             return np.ascontiguousarray(pixels[window])
         if by_torch:
             return _resize_tensor(pixels, (height, width), self.interpolation)[window]
-        is_narrow = height * width > _MOST_BY_PILLOW * self.crop[0] * self.crop[1]
-        is_deep = pixels.dtype != np.uint8 or pixels.shape[2] != 3
-        is_first = not is_narrow and next(_resized) < _N_BY_PILLOW
-        if is_deep or is_first or self.interpolation == "nearest":
+        is_elongated = height * width > _MAX_PILLOW_RATIO * self.crop[0] * self.crop[1]
+        is_8_bit_rgb = pixels.dtype == np.uint8 and pixels.shape[2] == 3
+        is_early = not is_elongated and next(_resize_count) < _N_BY_PILLOW
+        if not is_8_bit_rgb or is_early or self.interpolation == "nearest":
             resized = _resize_pillow(pixels, (height, width), self.interpolation)
             return np.ascontiguousarray(resized[window])
         from featx.data.resizing import resize_crop
@@ -132,7 +135,7 @@ class Preprocessing:
         return resize_crop(pixels, (height, width), self.interpolation, window)
 
     def resized_shape(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Height and width of an image after it is resized, before it is cropped.
+        """Return height and width of an image after resizing, before cropping.
 
         Examples
         --------
@@ -143,40 +146,41 @@ class Preprocessing:
         """
         if self.fit == "exact":
             return resized_shape(shape, self.resize)
-        ratios = [have / want for have, want in zip(shape, _pair(self.resize))]
+        ratios = [side / target for side, target in zip(shape, _pair(self.resize))]
         ratio = max(ratios) if self.fit == "border" else min(ratios)
         height, width = (max(1, round(side / ratio)) for side in shape)
         return height, width
 
     def settings(self) -> dict[str, Any]:
-        """All of it as plain values, for a fingerprint."""
+        """Return all parameters as plain values, for a fingerprint."""
         values = asdict(self)
         if self.fit == "exact":
             del values["fit"]
         return values
 
     def _with_border(self, pixels: Pixels) -> Pixels:
-        """An image smaller than the crop in the middle of the mean, as timm has it."""
-        missing = [want - have for have, want in zip(pixels.shape, self.crop)]
-        (top, left), fill = (n // 2 for n in missing), [round(255 * mean) for mean in self.mean]
-        canvas = np.empty((*self.crop, pixels.shape[2]), pixels.dtype)
-        canvas[:] = fill if len(fill) == pixels.shape[2] else fill[0]
-        canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        """Pad an image to the size of the crop, with the mean color, as timm does."""
+        height, width, n_channels = pixels.shape
+        top, left = (self.crop[0] - height) // 2, (self.crop[1] - width) // 2
+        fill = [round(255 * mean) for mean in self.mean]
+        canvas = np.empty((*self.crop, n_channels), pixels.dtype)
+        canvas[:] = fill if len(fill) == n_channels else fill[0]
+        canvas[top : top + height, left : left + width] = pixels
         return canvas
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Check values of a `Preprocessing` that a file or a module gives, before they are used.
+    """Validate values for `Preprocessing` that were read from a file or a module.
 
     Parameters
     ----------
     values : mapping
-        By the names of its parameters.
+        Parameter name -> value.
 
     Raises
     ------
     ModelError
-        It names the first that is none.
+        If a value is invalid.
     """
     sizes = {"resize": values.get("resize", 1), "crop": values.get("crop", 1)}
     for name, value in sizes.items():
@@ -202,7 +206,7 @@ def check_values(values: Mapping[str, Any]) -> None:
 
 
 def resized_shape(shape: Sequence[int], resize: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width after a resize, in torchvision's rounding.
+    """Return height and width after resizing, rounded as in torchvision.
 
     Examples
     --------
@@ -218,19 +222,19 @@ def resized_shape(shape: Sequence[int], resize: int | tuple[int, int]) -> tuple[
 
 
 def _center_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the middle of an image, in torchvision's rounding.
+    """Rows and columns of a center crop, rounded as in torchvision.
 
     Examples
     --------
     >>> _center_window((384, 256), (224, 224))
     (slice(80, 304, None), slice(16, 240, None))
     """
-    top, left = (round((have - want) / 2.0) for have, want in zip(shape, size))
+    top, left = (round((side - length) / 2.0) for side, length in zip(shape, size))
     return slice(top, top + size[0]), slice(left, left + size[1])
 
 
 def _plain_size(size: int | Sequence[int]) -> int | tuple[int, int]:
-    """A size in Python's own numbers: a grid search hands over NumPy's."""
+    """A size as Python integers: a grid search passes NumPy's."""
     return int(size) if isinstance(size, int | np.integer) else _pair(size)
 
 
@@ -242,14 +246,15 @@ def _pair(value: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _resize_pillow(pixels: Pixels, size: tuple[int, int], interpolation: str) -> Pixels:
-    how = Image.Resampling[interpolation.upper()]
+    resampling = Image.Resampling[interpolation.upper()]
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
-        return np.array(Image.fromarray(pixels).resize(size[::-1], how))
-    bands = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(pixels[:, :, c])).resize(size[::-1], how))
-        for c in range(pixels.shape[2])
+        return np.array(Image.fromarray(pixels).resize(size[::-1], resampling))
+    channels = [np.ascontiguousarray(pixels[:, :, c]) for c in range(pixels.shape[2])]
+    resized = [
+        np.asarray(Image.fromarray(channel).resize(size[::-1], resampling)) for channel in channels
     ]
-    return np.stack(bands, axis=2).clip(0, 255)  # Cubics overshoot, and 8 bits cut that off.
+    # Bicubic interpolation of float32 overshoots; with 8 bits Pillow clips.
+    return np.stack(resized, axis=2).clip(0, 255)
 
 
 def _resize_tensor(pixels: Pixels, size: tuple[int, int], interpolation: str) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Receptive fields: the pixels that each place of a network's maps depends on, exactly."""
+"""Exact receptive fields: the pixels on which each position of a network's feature maps depends."""
 
 from __future__ import annotations
 
@@ -22,17 +22,23 @@ _FIELD = "_featx_field"
 
 @dataclass(frozen=True)
 class Span:
-    """First pixel and the one after the last that each place along one side depends on."""
+    """For each position along one axis, the half-open range of pixels on which it depends.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (n_positions,)
+        First pixel, and the one after the last.
+    """
 
     low: Ends
     high: Ends
 
-    def joined(self, other: Span) -> Span:
-        """What either depends on; a side of one place goes with every place of the other."""
+    def union(self, other: Span) -> Span:
+        """Smallest ranges that contain both; an axis of length one is broadcast."""
         return Span(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
     def windows(self, firsts: Ends, lasts: Ends) -> Span:
-        """Places that each see those from a first to a last one."""
+        """Ranges of windows, each of which covers the positions from `firsts` to `lasts`."""
         return Span(
             np.array([self.low[a : b + 1].min() for a, b in zip(firsts, lasts)], np.intp),
             np.array([self.high[a : b + 1].max() for a, b in zip(firsts, lasts)], np.intp),
@@ -41,7 +47,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Field:
-    """What the places of a map depend on, down and across.
+    """Receptive fields of all positions of a feature map: rows (`down`) and columns (`across`).
 
     Attributes
     ----------
@@ -52,7 +58,7 @@ class Field:
     across: Span
 
     def box(self, row: int, column: int) -> tuple[slice, slice]:
-        """Rows and columns of pixels that one place depends on, none outside the image."""
+        """Rows and columns of the pixels on which one position depends, within the image."""
         return (
             slice(int(self.down.low[row]), int(self.down.high[row])),
             slice(int(self.across.low[column]), int(self.across.high[column])),
@@ -68,21 +74,22 @@ class Field:
 
 
 def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> Field:
-    """What each place of a layer's maps depends on.
+    """Compute the receptive fields of a layer.
 
     Parameters
     ----------
     network : torch.nn.Module
-        In eval mode; nothing is computed with it, only sizes are followed.
+        In eval mode. It is run once, on an image of zeros.
     layer : Layer
     size : tuple of int
-        Height and width of an image.
+        Height and width of the images in px.
 
     Returns
     -------
     Field
-        Of a layer without maps, one place that depends on the whole image. So does what comes
-        after an operation that mixes places in a way that is not followed, as attention does.
+        For a layer without feature maps, one position that depends on the whole image. After
+        operations whose effect on positions is not tracked, such as attention, every position
+        depends on the whole image.
 
     Examples
     --------
@@ -92,27 +99,27 @@ def receptive_field(network: nn.Module, layer: Layer, size: tuple[int, int]) -> 
     >>> receptive_field(network, list_layers("featxnet").find("pool1"), (112, 112)).size
     (9, 9)
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
 
-    def see(name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool) -> None:
-        found.setdefault(name, value)
+    def visit(name: str, kind: str, value: Tensor, source: Tensor | None, *, is_new: bool) -> None:
+        tensors.setdefault(name, value)
 
     parameter = next(network.parameters(), torch.zeros(0))
-    # An image of zeros goes through the network once; every pixel starts as its own field.
+    # Every tensor carries its receptive fields; in the input, each pixel depends on itself.
     shape = 1, count_input_bands(network), *size
     batch = torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
     setattr(batch, _FIELD, Field(*(_pixels(length) for length in size)))
-    with torch.no_grad(), _Following(size):
-        Trace(network, see).run(batch)
-    value = found[layer.node]
-    field = getattr(value, _FIELD, None)
-    if layer.axes != "chw" or field is None or value.dim() != 4:
+    with torch.no_grad(), _FieldTracker(size):
+        Trace(network, visit).run(batch)
+    maps = tensors[layer.node]
+    field = getattr(maps, _FIELD, None)
+    if layer.axes != "chw" or field is None or maps.dim() != 4:
         return _whole(size, (1, 1))
     return field
 
 
-class _Following(TorchFunctionMode):
-    """Notes on every tensor what its places depend on."""
+class _FieldTracker(TorchFunctionMode):
+    """Attaches receptive fields to the result of every function, derived from its inputs'."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
@@ -121,7 +128,6 @@ class _Following(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        # What the result depends on follows from what the inputs depend on and from the operation.
         fields = [getattr(item, _FIELD) for item in _tensors(args, kwargs) if hasattr(item, _FIELD)]
         value = result[0] if isinstance(result, tuple) and result else result
         if isinstance(value, Tensor) and fields:
@@ -135,94 +141,99 @@ class _Following(TorchFunctionMode):
     ) -> Field | None:
         if value.dim() != 4:
             return _whole(self.size, (1, 1))
-        positions = (value.shape[2], value.shape[3])
-        bare = name.strip("_")
-        # Places are mixed or moved in ways that are not followed: each depends on everything.
-        if bare in ("permute", "transpose", "movedim", "interpolate", "roll"):
-            return _whole(self.size, positions)
-        if bare.startswith("adaptive"):
-            return _by_side(fields[0], positions, _adaptive)
-        if bare in ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices"):
-            return _windowed(bare, fields[0], positions, args, kwargs)
-        return _pointwise(fields, positions) or _whole(self.size, positions)
+        shape = (value.shape[2], value.shape[3])
+        operation = name.strip("_")
+        # Operations that move or mix positions are not tracked: each may depend on every pixel.
+        if operation in ("permute", "transpose", "movedim", "interpolate", "roll"):
+            return _whole(self.size, shape)
+        if operation.startswith("adaptive"):
+            return _per_axis(fields[0], shape, _adaptive_windows)
+        if operation in ("conv2d", "max_pool2d", "avg_pool2d", "max_pool2d_with_indices"):
+            return _sliding(operation, fields[0], shape, args, kwargs)
+        return _pointwise(fields, shape) or _whole(self.size, shape)
 
 
-def _by_side(field: Field, positions: tuple[int, int], find: Any) -> Field:
-    """A field whose places along each side are windows on another's."""
-    sides = []
-    for side, (span, n_places) in enumerate(zip((field.down, field.across), positions)):
-        firsts, lasts = find(len(span.low), n_places, side)
-        sides.append(span.windows(firsts, lasts))
-    return Field(*sides)
+def _per_axis(field: Field, shape: tuple[int, int], windows: Any) -> Field:
+    """Receptive fields of an output of `shape` whose positions are windows on the input's."""
+    spans = []
+    for axis, (span, n_positions) in enumerate(zip((field.down, field.across), shape)):
+        firsts, lasts = windows(len(span.low), n_positions, axis)
+        spans.append(span.windows(firsts, lasts))
+    return Field(*spans)
 
 
-def _adaptive(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
-    positions = np.arange(n_places)
+def _adaptive_windows(n_inputs: int, n_positions: int, axis: int) -> tuple[Ends, Ends]:
+    positions = np.arange(n_positions)
     # Torch's rule: from floor(i * n / m) up to ceil((i + 1) * n / m), exclusive.
-    return positions * n_before // n_places, -(-(positions + 1) * n_before // n_places) - 1
+    return positions * n_inputs // n_positions, -(-(positions + 1) * n_inputs // n_positions) - 1
 
 
-def _windowed(name: str, field: Field, positions: tuple[int, int], args: Any, kwargs: Any) -> Field:
+def _sliding(name: str, field: Field, shape: tuple[int, int], args: Any, kwargs: Any) -> Field:
+    """Receptive fields of a convolution or pooling."""
     kernel, stride, padding, dilation = _geometry(name, args, kwargs)
 
-    def find(n_before: int, n_places: int, side: int) -> tuple[Ends, Ends]:
-        # A dilated kernel covers as much as an ordinary one of `reach` + 1.
-        reach = dilation[side] * (kernel[side] - 1)
-        before = reach // 2 if padding is None else padding[side]
-        # Place i of a window operation covers i * stride - padding and `reach` places after it.
-        firsts = np.arange(n_places) * stride[side] - before
-        lasts = np.clip(firsts + reach, 0, n_before - 1)
-        # A window that begins outside sees what is inside.
-        return np.clip(firsts, 0, n_before - 1), lasts
+    def windows(n_inputs: int, n_positions: int, axis: int) -> tuple[Ends, Ends]:
+        # Distance between the first and the last input of a (dilated) kernel.
+        reach = dilation[axis] * (kernel[axis] - 1)
+        before = reach // 2 if padding is None else padding[axis]
+        # Window i starts at i * stride - padding.
+        firsts = np.arange(n_positions) * stride[axis] - before
+        # Padding depends on no pixel: clip the windows to the input.
+        lasts = np.clip(firsts + reach, 0, n_inputs - 1)
+        return np.clip(firsts, 0, n_inputs - 1), lasts
 
-    return _by_side(field, positions, find)
+    return _per_axis(field, shape, windows)
 
 
 def _geometry(name: str, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any]:
-    """Kernel, stride, padding (None: as much as keeps the size) and dilation of a call."""
+    """Kernel, stride, padding (None for "same") and dilation of a call, each as a pair."""
     names = {
         "conv2d": ("input", "weight", "bias", "stride", "padding", "dilation"),
         "avg_pool2d": ("input", "kernel_size", "stride", "padding"),
     }.get(name, ("input", "kernel_size", "stride", "padding", "dilation"))
-    given = dict(zip(names, args)) | kwargs
-    kernel = given["weight"].shape[2:] if name == "conv2d" else _pair(given["kernel_size"])
-    stride = given.get("stride")
+    arguments = dict(zip(names, args)) | kwargs
+    kernel = arguments["weight"].shape[2:] if name == "conv2d" else _pair(arguments["kernel_size"])
+    # Without a stride, convolutions move by one, and pooling by its kernel.
+    stride = arguments.get("stride")
     stride = (
         _pair(stride) if stride not in (None, (), []) else (1, 1) if name == "conv2d" else kernel
     )
-    padding = given.get("padding", 0)
+    padding = arguments.get("padding", 0)
     padding = (
         {"same": None, "valid": (0, 0)}[padding] if isinstance(padding, str) else _pair(padding)
     )
-    return kernel, stride, padding, _pair(given.get("dilation", 1))
+    return kernel, stride, padding, _pair(arguments.get("dilation", 1))
 
 
-def _pointwise(fields: Sequence[Field], positions: tuple[int, int]) -> Field | None:
-    """Of operations place by place: what any of the inputs depends on."""
-    # Sums and concatenations of branches: the union of what each branch depends on.
-    joined = fields[0]
+def _pointwise(fields: Sequence[Field], shape: tuple[int, int]) -> Field | None:
+    """Union of the inputs' fields, for sums, concatenations and elementwise functions.
+
+    None if the inputs cannot be broadcast to the output's shape.
+    """
+    union = fields[0]
     for field in fields[1:]:
         if not all(
-            _fits(len(a.low), len(b.low))
-            for a, b in ((joined.down, field.down), (joined.across, field.across))
+            _can_broadcast(len(a.low), len(b.low))
+            for a, b in ((union.down, field.down), (union.across, field.across))
         ):
             return None
-        joined = Field(joined.down.joined(field.down), joined.across.joined(field.across))
-    is_same = (len(joined.down.low), len(joined.across.low)) == positions
-    return joined if is_same else None
+        union = Field(union.down.union(field.down), union.across.union(field.across))
+    return union if (len(union.down.low), len(union.across.low)) == shape else None
 
 
-def _fits(first: int, second: int) -> bool:
+def _can_broadcast(first: int, second: int) -> bool:
     return first == second or 1 in (first, second)
 
 
 def _pixels(length: int) -> Span:
+    """Each pixel depends on itself."""
     return Span(np.arange(length), np.arange(length) + 1)
 
 
-def _whole(size: tuple[int, int], positions: tuple[int, int]) -> Field:
+def _whole(size: tuple[int, int], shape: tuple[int, int]) -> Field:
+    """Each of ``shape`` positions depends on the whole image of `size`."""
     down, across = (
-        Span(np.zeros(n, np.intp), np.full(n, length)) for n, length in zip(positions, size)
+        Span(np.zeros(n, np.intp), np.full(n, length)) for n, length in zip(shape, size)
     )
     return Field(down, across)
 

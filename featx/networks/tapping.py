@@ -1,6 +1,6 @@
-"""Trace a network to a graph, cut it after the deepest layer asked for, pool inside.
+"""Trace a network to a graph, cut it after the deepest requested layer, and pool inside it.
 
-What is left is an `nn.Module` of its own that any back end can compile.
+The result is an `nn.Module` that any backend can compile.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from featx.networks.tracing import (
 PATH = "featx_path"
 
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 5e-2}
-"""Largest deviation of a graph's tensor from the network's."""
+"""Maximum relative deviation of a graph's tensor from the network's."""
 
 
 class Traced:
-    """A network's graph, its nodes under featx's names.
+    """A network's graph, whose nodes have the same names as in `featx.networks.tracing`.
 
     Parameters
     ----------
     network : torch.nn.Module
         In eval mode.
     size : tuple of int
-        Height and width of an image.
+        Height and width of the images in px.
 
     Raises
     ------
     Exception
-        Whatever torch.fx raises for a network that it cannot trace.
+        Any exception of torch.fx, if it cannot trace the network.
     """
 
     def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
@@ -58,41 +58,45 @@ class Traced:
 
     @cached_property
     def nodes(self) -> Mapping[str, fx.Node]:
-        """Every node that makes a tensor, by the name that the tensor has in the network."""
+        """Name of a tensor in the network -> graph node that computes it."""
         return self._run(frozenset(), noise(self.network, self._size)).nodes
 
     def cut(
         self, taps: Sequence[Tap], size: tuple[int, int] | None = None, n_images: int = 2
     ) -> fx.GraphModule:
-        """Module that gives the rows of each tap, and stops after the deepest.
+        """Return a module that computes the rows of each tap, and nothing after the deepest.
 
-        The graph is not always the network: code that looks at its input's type, or catches an
-        error of the tracer, goes another way while it is traced. So every tapped tensor is
-        compared with the one that the network makes when it runs.
+        A graph may differ from its network: code that checks the type of its input, or catches the
+        tracer's exceptions, takes another branch when traced. Therefore every tapped tensor is
+        compared with the one that the running network computes.
 
         Parameters
         ----------
         taps : sequence of Tap
         size : tuple of int, optional
-            Height and width of the images of this comparison; by default the network's own.
+            Height and width of the images used for this comparison; by default the network's.
         n_images : int, default=2
-            Of this comparison.
+            Number of images used for this comparison.
+
+        Returns
+        -------
+        torch.fx.GraphModule
+            Maps images ``(n, 3, h, w)`` to a tuple of rows ``(n, d)``, one per tap.
 
         Raises
         ------
         KeyError
             If a tap is not a node of the graph.
         ModelError
-            If a tap's tensor is not the network's.
+            If a tap's tensor differs from the network's.
         """
         images = noise(self.network, size or self._size, n_images)
-        named = self._run(frozenset(tap.names[0] for tap in taps), images)
-        nodes = [named.nodes[tap.names[0]] for tap in taps]
-        self._compare(taps, [named.values[tap.names[0]] for tap in taps], images)
+        run = self._run(frozenset(tap.names[0] for tap in taps), images)
+        self._compare(taps, [run.values[tap.names[0]] for tap in taps], images)
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         graph.graph_copy(self.graph, copies)
-        tapped = [copies[node] for node in nodes]
+        tapped = [copies[run.nodes[tap.names[0]]] for tap in taps]
         _erase_after(graph, tapped)
         _switch_off_in_place(graph)
         rows = [_insert_rows(graph, node, tap) for node, tap in zip(tapped, taps)]
@@ -100,30 +104,30 @@ class Traced:
         return fx.GraphModule(self.network, graph).eval()
 
     def _run(self, until: Set[str], images: Tensor) -> _NamingInterpreter:
-        """A run of the graph up to the last of some names; all of it without."""
+        """Run the graph until all names in `until` are computed; the whole graph if it is empty."""
         module = fx.GraphModule(self.network, self.graph)
-        named = _NamingInterpreter(module, Namer(self.network), until)
+        interpreter = _NamingInterpreter(module, Namer(self.network), until)
         with torch.no_grad():
-            named.run_until(images.clone())  # Its marks are those of this run.
-        return named
+            interpreter.run_until(images.clone())  # A run leaves marks on its input.
+        return interpreter
 
     def _compare(self, taps: Sequence[Tap], values: Sequence[Tensor], images: Tensor) -> None:
-        """Raise unless the graph's tensors are those of the network as it runs."""
+        """Raise if a tensor of the graph differs from that of the running network."""
         flat = [replace(tap, pooling="flatten", norm="") for tap in taps]
         with torch.no_grad():
             expected = HookedNetwork(self.network, flat)(images)
         for tap, value, rows in zip(taps, values, expected):
-            share = deviation(value, rows) if len(value) == len(rows) else math.inf
+            relative = deviation(value, rows) if len(value) == len(rows) else math.inf
             tolerance = _TOLERANCES.get(rows.dtype, _TOLERANCES[torch.float32])
-            if not share <= tolerance:
-                raise ModelError(f"the graph's {tap.layer.node!r} deviates by {share:.1e}")
+            if not relative <= tolerance:
+                raise ModelError(f"the graph's {tap.layer.node!r} deviates by {relative:.1e}")
 
 
 def noise(network: nn.Module, size: tuple[int, int], n_images: int = 2) -> Tensor:
-    """Images of noise ``(n, 3, h, w)`` for a comparison: blank ones would hide differences.
+    """Return random images ``(n, 3, h, w)`` for a comparison: blank ones would hide differences.
 
-    They are not as many as in the recorded run, so that a tensor of which the first dimension
-    is not that of the images shows itself by its shape.
+    Their number differs from that of the recorded run, so that a tensor whose first dimension is
+    not the images is recognised by its shape.
     """
     parameter = next(network.parameters(), torch.zeros(0))
     images = torch.randn(
@@ -133,7 +137,7 @@ def noise(network: nn.Module, size: tuple[int, int], n_images: int = 2) -> Tenso
 
 
 def deviation(values: Tensor, expected: Tensor) -> float:
-    """Length of the difference from what is expected, as a share of its length.
+    """Return the norm of the difference of two tensors, relative to the norm of `expected`.
 
     Examples
     --------
@@ -143,14 +147,15 @@ def deviation(values: Tensor, expected: Tensor) -> float:
     if values.numel() != expected.numel():
         return math.inf
     values, expected = values.float().flatten(), expected.float().flatten()
-    is_same = (values == expected) | (values.isnan() & expected.isnan())  # infinities too
-    difference = (values - expected).masked_fill(is_same, 0).norm()
-    length = expected.nan_to_num(0, 0, 0).norm()
-    return float(difference / length) if length > 0 else float(difference)
+    # Equal infinities and NaNs count as equal; their difference would be NaN.
+    is_equal = (values == expected) | (values.isnan() & expected.isnan())
+    difference = (values - expected).masked_fill(is_equal, 0).norm()
+    norm = expected.nan_to_num(0, 0, 0).norm()
+    return float(difference / norm) if norm > 0 else float(difference)
 
 
 class _Tracer(fx.Tracer):
-    """Traces through everything but single steps, and notes which module made each node."""
+    """Traces into all modules but leaves, and stores with each node which module computed it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,21 +178,21 @@ class _Tracer(fx.Tracer):
 
 
 def _trace(network: nn.Module) -> fx.Graph:
-    """Graph of a network of one input; its other arguments stand at their defaults."""
+    """Graph of a network of one input; its other arguments have their default values."""
     parameters = list(inspect.signature(network.forward).parameters.values())[1:]
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return _Tracer().trace(network, concrete_args=defaults or None)
 
 
 class _NamingInterpreter(fx.Interpreter):
-    """Runs a graph and gives the nodes that make tensors their names.
+    """Runs a graph and names the nodes that compute tensors.
 
     Parameters
     ----------
     module : torch.fx.GraphModule
     namer : Namer
     until : set of str
-        Names whose tensors are kept, and after the last of which the run ends.
+        Names of the tensors to store; the run stops once it has all of them.
     """
 
     def __init__(self, module: fx.GraphModule, namer: Namer, until: Set[str]) -> None:
@@ -198,13 +203,13 @@ class _NamingInterpreter(fx.Interpreter):
         self.values: dict[str, Tensor] = {}
 
     def run_until(self, batch: Tensor) -> None:
-        """Run the graph up to the last of the names; all of it where it lacks one."""
-        # Not `run`: what is raised inside of it makes torch import its compiler.
+        """Run the graph until all names are computed; the whole graph if one is not."""
+        # Not `run`, in which an exception makes torch import its compiler.
         self.args_iter = iter([batch])
         for node in self.module.graph.nodes:  # type: ignore[union-attr]
             self.env[node] = self.run_node(node)
-            for dead in self.user_to_last_uses.get(node, ()):
-                del self.env[dead]
+            for unused in self.user_to_last_uses.get(node, ()):
+                del self.env[unused]
             if self.until and len(self.values) == len(self.until):
                 return
 
@@ -222,7 +227,7 @@ class _NamingInterpreter(fx.Interpreter):
         return result
 
     def _is_call(self, node: fx.Node) -> bool:
-        """Whether a node is a call in the running network too; unpacking a tuple is none."""
+        """Whether a node is a call in the running network, too: unpacking a tuple is not."""
         if node.target is operator.getitem:
             return isinstance(self.env[node.args[0]], Tensor)  # type: ignore[index]
         return node.op in ("call_function", "call_method")
@@ -236,7 +241,7 @@ class _NamingInterpreter(fx.Interpreter):
 
 
 def _erase_after(graph: fx.Graph, tapped: Sequence[fx.Node]) -> None:
-    """Drop every node after the last of `tapped`, the output with them."""
+    """Erase every node after the last of `tapped`, including the output."""
     for node in reversed(list(graph.nodes)):
         if node in tapped:
             return
@@ -244,17 +249,18 @@ def _erase_after(graph: fx.Graph, tapped: Sequence[fx.Node]) -> None:
 
 
 def _switch_off_in_place(graph: fx.Graph) -> None:
-    """Let functions such as ``F.relu(x, inplace=True)`` leave their input alone."""
+    """Make functions such as ``F.relu(x, inplace=True)`` return a new tensor."""
     for node in graph.nodes:
         if node.kwargs.get("inplace") is True:
             node.kwargs = {**node.kwargs, "inplace": False}
 
 
 def _insert_rows(graph: fx.Graph, node: fx.Node, tap: Tap) -> fx.Node:
+    """Add pooling after a node; returns the node of the rows."""
     must_copy = any(
-        is_in_place(later.target, dict(later.kwargs))
-        for later in graph.nodes
-        if later.op in ("call_function", "call_method")
+        is_in_place(other.target, dict(other.kwargs))
+        for other in graph.nodes
+        if other.op in ("call_function", "call_method")
     )
     if tap.norm:
         with graph.inserting_after(node):

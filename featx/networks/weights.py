@@ -1,7 +1,4 @@
-"""Weights: found or downloaded, read without executing anything, fitted to a network.
-
-Nothing here is ever random: a tensor that a layer needs and that the weights lack is an error.
-"""
+"""Read weights files without executing code, download published ones, load them into networks."""
 
 from __future__ import annotations
 
@@ -32,31 +29,31 @@ logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 SUFFIXES = frozenset({".pth", ".pt", ".th", ".bin", ".ckpt", ".safetensors"})
-_NESTS = (
+_STATE_KEYS = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights"),
     *("teacher", "student", "state_dict_ema", "model_ema", "ema"),
 )
-"""Names under which checkpoints hold their tensors, the first that is there before the others."""
+"""Keys under which checkpoints store their tensors, in order of precedence."""
 
 _MAX_PREFIX_PARTS = 3
 
 
 @dataclass
 class LoadReport:
-    """What became of each tensor, by its name in the network (in the file, for `skipped`).
+    """Which tensors of a file were loaded into a network.
 
     Parameters
     ----------
     loaded : list of str
-        Taken from the file.
+        Names in the network of the tensors that were loaded.
     renamed : dict of str to str
-        Those among them that had another name there: that name -> the network's.
+        Name in the file -> name in the network, of loaded tensors for which these differ.
     skipped : list of str
-        In the file and not taken.
+        Names in the file of the tensors that were not loaded.
     new : dict of str to str
-        In the network and not loaded -> why.
+        Name in the network of each tensor that was not loaded -> reason.
     unknown : list of str
-        Those in the file that the network has not, by the name that they would have in it.
+        Tensors of the file that the network lacks, by the name that they would have in it.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -65,17 +62,13 @@ class LoadReport:
     new: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
 
-    def within(self, holder: str) -> LoadReport:
-        """The same of a network that holds the former one under a name."""
-
-        def name(own: str) -> str:
-            return f"{holder}.{own}"
-
+    def within(self, parent: str) -> LoadReport:
+        """Return the report for a network that contains this one as the submodule `parent`."""
         return LoadReport(
-            loaded=list(map(name, self.loaded)),
-            renamed={old: name(new) for old, new in self.renamed.items()},
+            loaded=[f"{parent}.{name}" for name in self.loaded],
+            renamed={old: f"{parent}.{name}" for old, name in self.renamed.items()},
             skipped=self.skipped,
-            new={name(own): why for own, why in self.new.items()},
+            new={f"{parent}.{name}": reason for name, reason in self.new.items()},
             unknown=self.unknown,
         )
 
@@ -97,7 +90,7 @@ def is_weights_file(weights: str | os.PathLike[str]) -> bool:
 
 
 def split_part(weights: str | os.PathLike[str]) -> tuple[Path, str]:
-    """A file, and the part of it that is asked for by ``FILE#PART``.
+    """Split ``FILE#KEY`` into a file and the key of a checkpoint's entry.
 
     Examples
     --------
@@ -105,27 +98,28 @@ def split_part(weights: str | os.PathLike[str]) -> tuple[Path, str]:
     ('teacher', '')
     """
     path = Path(weights)
-    name, mark, nest = path.name.rpartition("#")
-    return (path.with_name(name), nest) if mark and name and not path.exists() else (path, "")
+    name, mark, key = path.name.rpartition("#")
+    return (path.with_name(name), key) if mark and name and not path.exists() else (path, "")
 
 
 def read_state(path: str | os.PathLike[str]) -> State:
-    """Tensors of a weights file by name, a stranger's nesting taken off.
+    """Read the state dict of a weights file or training checkpoint.
 
     Parameters
     ----------
     path : path
-        ``.safetensors``, or what `torch.save` wrote (``.pth``, ``.pt``, ``.th`` …), which is
-        read with ``weights_only=True``: no pickled code is executed.
+        ``.safetensors``, or a file of `torch.save` (``.pth``, ``.pt``, ``.th`` …), which is read
+        with ``weights_only=True``: no pickled code is executed. ``FILE#KEY`` selects an entry of a
+        checkpoint.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read, or holds anything but weights.
+        If the file cannot be read, or contains other objects than weights.
     """
-    path, nest = split_part(path)
+    path, key = split_part(path)
     if not path.is_file():
-        raise WeightsError(f"Weights file {path} is not there.")
+        raise WeightsError(f"Weights file {path} does not exist.")
     _check_signature(path)
     try:
         if path.suffix == ".safetensors":
@@ -138,20 +132,20 @@ def read_state(path: str | os.PathLike[str]) -> State:
     except Exception as error:  # A damaged file may raise anything inside the reader.
         reason = one_line(error)[:200]
         raise WeightsError(f"Weights file {path} cannot be read: {reason}") from error
-    return _unnest(content, path, nest)
+    return _unnest(content, path, key)
 
 
 def _check_signature(path: Path) -> None:
-    """Refuse what is no file of weights at all, by how it begins."""
+    """Raise for empty files, Git LFS pointers and web pages, which failed downloads leave."""
     with path.open("rb") as file:
-        head = file.read(512).lstrip()
-    if not head:
-        raise WeightsError(f"Weights file {path} is empty; fetch it again.")
-    if head.startswith(b"version https://git-lfs"):
+        start = file.read(512).lstrip()
+    if not start:
+        raise WeightsError(f"Weights file {path} is empty; download it again.")
+    if start.startswith(b"version https://git-lfs"):
         raise WeightsError(
-            f"Weights file {path} is a pointer of Git LFS, not the weights; run `git lfs pull`."
+            f"Weights file {path} is a Git LFS pointer, not the weights; run `git lfs pull`."
         )
-    if re.match(rb"<(!doctype|html|\?xml|head)", head, re.IGNORECASE):
+    if re.match(rb"<(!doctype|html|\?xml|head)", start, re.IGNORECASE):
         raise WeightsError(
             f"Weights file {path} is a web page, not the weights: the download needs a login or "
             "another address."
@@ -159,65 +153,71 @@ def _check_signature(path: Path) -> None:
 
 
 def _more_than_tensors(path: Path, error: Exception) -> WeightsError:
-    """What to do about a checkpoint with other objects beside its tensors."""
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    what = f"more than tensors ({found[1]})" if found else "more than tensors"
+    """Error for a checkpoint with other objects than tensors."""
+    match = re.search(r"GLOBAL ([\w.]+)", str(error))
+    content = f"more than tensors ({match[1]})" if match else "more than tensors"
     return WeightsError(
-        f"Weights file {path} holds {what}, and loading it could execute code. Save "
-        "`model.state_dict()` instead; of a file that you trust, torch.load(FILE, "
-        "weights_only=False) gives what to save again."
+        f"Weights file {path} contains {content}, and loading it could execute code. Save only "
+        "`model.state_dict()`. If you trust the file, load it with torch.load(FILE, "
+        "weights_only=False) and save its state dict."
     )
 
 
-def _unnest(content: Any, path: Path, nest: str = "") -> State:
-    """The dictionary of tensors inside a checkpoint: that of a name, or the first of `_NESTS`."""
-    if nest:
-        if not isinstance(content, Mapping) or not isinstance(content.get(nest), Mapping):
-            there = [str(it) for it in content] if isinstance(content, Mapping) else []
-            raise WeightsError(f"Weights file {path} holds no {nest!r}.{did_you_mean(nest, there)}")
-        content = content[nest]
+def _unnest(content: Any, path: Path, key: str = "") -> State:
+    """The state dict in a checkpoint: the entry of `key`, or of the first of `_STATE_KEYS`."""
+    if key:
+        if not isinstance(content, Mapping) or not isinstance(content.get(key), Mapping):
+            names = [str(it) for it in content] if isinstance(content, Mapping) else []
+            raise WeightsError(
+                f"Weights file {path} has no entry {key!r}.{did_you_mean(key, names)}"
+            )
+        content = content[key]
     while isinstance(content, Mapping):
         tensors = {k: v for k, v in content.items() if isinstance(v, Tensor) and isinstance(k, str)}
-        nests = [n for n in _NESTS if isinstance(content.get(n), Mapping)]
-        if not nests or len(tensors) > 1:
+        keys = [n for n in _STATE_KEYS if isinstance(content.get(n), Mapping)]
+        if not keys or len(tensors) > 1:
             if tensors:
                 return tensors
             break
-        if others := nests[1:]:
+        if others := keys[1:]:
             warnings.warn(
-                f"Weights file {path} holds {' and '.join(map(repr, nests))}: {nests[0]!r} is "
-                f"taken; weights={path}#{others[0]} takes another.",
+                f"Weights file {path} contains {' and '.join(map(repr, keys))}: using {keys[0]!r}; "
+                f"choose another with weights={path}#{others[0]}.",
                 SeveralWeightsWarning,
                 stacklevel=2,
             )
-        content = content[nests[0]]
-    raise WeightsError(f"Weights file {path} holds no dictionary of tensors.")
+        content = content[keys[0]]
+    raise WeightsError(f"Weights file {path} contains no state dict.")
 
 
-def _align_names(state: State, wanted: Iterable[str]) -> dict[str, str]:
-    """Names in a file -> names in a network, the prefix taken off under which most are.
+def _align_names(state: State, own_names: Iterable[str]) -> dict[str, str]:
+    """Names in a file -> names in a network: without the prefix under which most of these occur.
 
-    Of two that fit alike, as of a query and a key encoder, the first in the file is taken.
+    Of two prefixes with as many, such as those of a query and a key encoder, the first is used.
 
     Examples
     --------
     >>> _align_names({"module.conv.weight": torch.zeros(1)}, ["conv.weight"])
     {'module.conv.weight': 'conv.weight'}
     """
-    wanted = set(wanted)
+    own_names = set(own_names)
     counts = Counter(
-        name[: len(name) - len(rest)] for name in state for rest in _endings(name) if rest in wanted
+        name[: len(name) - len(suffix)]
+        for name in state
+        for suffix in _suffixes(name)
+        if suffix in own_names
     )
     if not counts:
         return {name: name.removeprefix("module.") for name in state}
     most = max(counts.values())
-    # A network's own names are never prefixes by chance: `layer1.0.conv1` ends in `conv1`, too.
+    # Prefer no prefix, since parts of the network's own names match by chance: `layer1.0.conv1`
+    # ends in `conv1`.
     prefix = "" if counts[""] * 2 > most else next(it for it, n in counts.items() if n == most)
     return {name: name.removeprefix(prefix) for name in state}
 
 
-def _endings(name: str) -> Iterator[str]:
-    """A name, and what is left of it without its first parts, three at most."""
+def _suffixes(name: str) -> Iterator[str]:
+    """A dotted name, and the name without its first one to three parts."""
     for _ in range(_MAX_PREFIX_PARTS + 1):
         yield name
         _, dot, name = name.partition(".")
@@ -226,14 +226,14 @@ def _endings(name: str) -> Iterator[str]:
 
 
 def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> LoadReport:
-    """Copy every tensor that fits into a network; nothing is decided about those that do not.
+    """Copy every tensor of matching name and shape into a network, and report which these are.
 
     Parameters
     ----------
     network : torch.nn.Module
     state : dict of str to Tensor
     load : str, optional
-        Pattern of the names to take, such as ``features.*``; all by default.
+        Pattern of the names to load, such as ``features.*``; by default all are loaded.
 
     Returns
     -------
@@ -242,7 +242,7 @@ def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> L
     own = network.state_dict()
     names = _align_names(state, own)
     report = LoadReport(new=dict.fromkeys(own, "not in the weights"))
-    taken: State = {}
+    matching: State = {}
     for old, new in names.items():
         if new not in own:
             report.unknown.append(new)
@@ -250,39 +250,40 @@ def fit_state(network: nn.Module, state: State, *, load: str | None = None) -> L
             report.skipped.append(old)
             continue
         if own[new].shape != state[old].shape:
-            got, want = tuple(state[old].shape), tuple(own[new].shape)
-            report.new[new] = f"expected {want}, got {got}"
+            got, expected = tuple(state[old].shape), tuple(own[new].shape)
+            report.new[new] = f"expected {expected}, got {got}"
             report.skipped.append(old)
             continue
-        taken[new] = state[old]
+        matching[new] = state[old]
         report.loaded.append(new)
         del report.new[new]
         if old != new:
             report.renamed[old] = new
-    # The versions of its modules, which decide how a state dict is read: a file may lack them.
-    loading = OrderedDict(taken)
-    loading._metadata = own._metadata  # type: ignore[attr-defined]
-    network.load_state_dict(loading, strict=False)
+    # Module versions, which determine how torch reads a state dict; a file may lack them.
+    versioned = OrderedDict(matching)
+    versioned._metadata = own._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned, strict=False)
     return report
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
-    """Digest of a file's bytes, remembered until the file changes.
+    """Return the digest of a file's bytes, cached until the file changes.
 
     Raises
     ------
     WeightsError
         If there is no such file.
     """
-    asked, (path, nest) = path, split_part(path)
+    name = os.fspath(path)
+    path, key = split_part(path)
     try:
         status = os.stat(path)
     except OSError as error:
-        raise WeightsError(f"Weights file {os.fspath(asked)} is not there.") from error
-    if not stat.S_ISREG(status.st_mode):  # A pipe would be waited for without end.
-        raise WeightsError(f"Weights file {os.fspath(path)} is no file.")
-    found = _file_digest(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ino)
-    return f"{found}#{nest}" if nest else found
+        raise WeightsError(f"Weights file {name} does not exist.") from error
+    if not stat.S_ISREG(status.st_mode):  # Reading a pipe might never end.
+        raise WeightsError(f"Weights file {path} is not a regular file.")
+    digest = _file_digest(os.fspath(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    return f"{digest}#{key}" if key else digest
 
 
 @lru_cache(maxsize=64)
@@ -294,23 +295,23 @@ def _file_digest(path: str, size: int, mtime_ns: int, inode: int) -> str:
 
 
 def download_folder() -> Path:
-    """Where torch keeps downloaded weights."""
+    """Return the folder in which torch stores downloaded weights."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def fetch(url: str, *, hash_prefix: str | None = None) -> Path:
-    """Path of published weights, downloaded to torch's own folder where they are not there.
+    """Return the path of published weights, downloading them to torch's folder if necessary.
 
     Parameters
     ----------
     url : str
     hash_prefix : str, optional
-        How the file's SHA-256 begins, which a download is checked against.
+        First digits of the file's SHA-256, against which a download is checked.
 
     Raises
     ------
     WeightsError
-        If they cannot be downloaded: it says which file is wanted, and where to put it.
+        If they cannot be downloaded; it says which file to put where.
     """
     path = download_folder() / url.rpartition("/")[2]
     if path.is_file():
@@ -323,7 +324,7 @@ def fetch(url: str, *, hash_prefix: str | None = None) -> Path:
         reason = one_line(error)[:120]
         raise WeightsError(
             f"Weights {path.name} are not on this machine and cannot be downloaded ({reason}). "
-            f"Fetch {url} elsewhere and put it at {path}, or give a file: weights=FILE.pth."
+            f"Download {url} elsewhere and copy it to {path}, or pass a file: weights=FILE.pth."
         ) from error
     return path
 

@@ -95,15 +95,15 @@ class Recipe:
     """The plain recipe for one layer."""
 
     def __init__(self, extractor: CNNFeatures) -> None:
-        plan = extractor._plan()
+        config = extractor._config()
         torch.manual_seed(0)
         # The same weights: random ones of featx, in torchvision's own network.
         model = get_model(str(extractor.model), weights=None)
-        model.load_state_dict(plan.network().module.state_dict())
+        model.load_state_dict(config.network().module.state_dict())
         (tap,) = extractor._taps(extractor.layers).values()
         self.network = create_feature_extractor(model.eval(), {tap.layer.node: "x"})
         self.width = tap.width
-        pre = plan.preprocessing
+        pre = config.preprocessing
         self.transform = v2.Compose(
             [
                 v2.Resize(pre.resize),

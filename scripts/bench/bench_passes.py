@@ -30,13 +30,13 @@ def main() -> None:
     for work in arguments.work.split(","):
         model, layer = work.split(":")
         extractor = network_of(model, layer, precision=arguments.precision)
-        plan, taps = extractor._plan(), list(extractor._taps([layer]).values())
+        config, taps = extractor._config(), list(extractor._taps([layer]).values())
         pixels = np.random.default_rng(0).integers(
-            0, 256, (arguments.images, *plan.preprocessing.crop, 3), np.uint8
+            0, 256, (arguments.images, *config.preprocessing.crop, 3), np.uint8
         )
         rows = empty_rows(len(pixels), taps)
         for backend in ("torch", "openvino"):
-            fill = find_filler(plan, taps, backend, pixels[:2])
+            fill = find_filler(config, taps, backend, pixels[:2])
             rates = []
             with extractor.worker_threads([layer], len(pixels), 1) as threads:
                 threads.begin()
@@ -49,7 +49,7 @@ def main() -> None:
                         times.append(time.perf_counter() - start)
                     rates.append(len(pixels) / statistics.median(times[1:]))
             name = f"{work} {backend} {arguments.precision}"
-            taken = pass_length(plan, taps, backend)
+            taken = pass_length(config, taps, backend)
             print(f"{name:32}" + "".join(f"{rate:8.0f}" for rate in rates) + f"{taken:9}")
 
 

@@ -264,9 +264,9 @@ def scans(tmp_path: Path) -> list[str]:
 
 def test_a_range_is_honoured_for_files_as_for_arrays(scans: list[str]) -> None:
     arrays = [np.asarray(Image.open(path)) for path in scans]
-    for given in ({"value_range": (0, 4095)}, {"window": (2047.5, 4095)}):
-        rows = RawPixels(8, **given).transform(scans)
-        np.testing.assert_array_equal(rows, RawPixels(8, **given).transform(arrays))
+    for parameters in ({"value_range": (0, 4095)}, {"window": (2047.5, 4095)}):
+        rows = RawPixels(8, **parameters).transform(scans)
+        np.testing.assert_array_equal(rows, RawPixels(8, **parameters).transform(arrays))
         assert rows.max() > 0.5
 
 

@@ -220,8 +220,8 @@ def test_pickle_holds_no_network(images: np.ndarray) -> None:
         ({"layer": "pol1"}, LayerError, "Did you mean 'pool1'"),
         ({"layer": []}, ValueError, "at least one layer"),
         ({"model": "squeezenet9"}, ModelError, "Did you mean 'squeezenet1_"),
-        ({"weights": "IMAGENET21K"}, WeightsError, "it has IMAGENET1K_V1"),
-        ({"weights": "nowhere/w.pth"}, WeightsError, r"nowhere/w.pth is not there"),
+        ({"weights": "IMAGENET21K"}, WeightsError, "expected one of IMAGENET1K_V1"),
+        ({"weights": "nowhere/w.pth"}, WeightsError, r"nowhere/w.pth does not exist"),
         ({"pooling": "median"}, ValueError, "pooling must be one of"),
         ({"pooling": "cls"}, ValueError, "needs a class token"),
         ({"crop": 99}, ValueError, "larger than the resized image"),
@@ -243,7 +243,7 @@ def test_default_weights_that_are_not_here_say_where_to_put_them(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
     monkeypatch.setattr(weights.value, "url", "http://127.0.0.1:9/squeezenet1_1-b8a52dc0.pth")
-    with pytest.raises(WeightsError, match=r"put it at .*squeezenet1_1-b8a52dc0.pth"):
+    with pytest.raises(WeightsError, match=r"copy it to .*squeezenet1_1-b8a52dc0.pth"):
         small().set_params(weights="default").fit_transform(images)
 
 
@@ -334,7 +334,7 @@ def test_4096_gray_values_are_4096_at_the_input(
     seen = []
     normalize = Network.normalize
     monkeypatch.setattr(
-        Network, "normalize", lambda *given: seen.append(normalize(*given)) or seen[-1]
+        Network, "normalize", lambda *args: seen.append(normalize(*args)) or seen[-1]
     )
     options = {"weights": "random", "size": 64, "backend": "torch", "value_range": (0, 4095)}
     CNNFeatures("alexnet", "pool1", **options).transform([write(values, tmp_path / "a")])
@@ -376,9 +376,9 @@ def test_last_blocks_are_those_of_the_linear_evaluation_of_dinov2(
     pixels = np.stack([features._prepare(image) for image in images])
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        given = network.get_intermediate_layers(batch, 2, norm=True, return_prefix_tokens=True)
-    cls = torch.cat([prefix[:, 0] for _, prefix in given], dim=1)
-    mean = torch.cat([tokens.mean(1) for tokens, _ in given], dim=1)
+        layers = network.get_intermediate_layers(batch, 2, norm=True, return_prefix_tokens=True)
+    cls = torch.cat([prefix[:, 0] for _, prefix in layers], dim=1)
+    mean = torch.cat([tokens.mean(1) for tokens, _ in layers], dim=1)
     assert np.allclose(features.fit_transform(images), cls, atol=1e-5)
     rows = features.set_params(pooling="mean").fit_transform(images)
     assert np.allclose(rows, mean, atol=1e-5)

@@ -60,8 +60,8 @@ def test_gradients_in_gray_are_those_of_luminance() -> None:
 
     luminance = pixels @ (np.array(GRAY_WEIGHTS) / sum(GRAY_WEIGHTS))
 
-    found = gradients(pixels, is_color=False)
-    np.testing.assert_allclose(found, by_hand(luminance), atol=1e-10)
+    components = gradients(pixels, is_color=False)
+    np.testing.assert_allclose(components, by_hand(luminance), atol=1e-10)
 
 
 def test_first_of_equally_strong_channels_counts() -> None:

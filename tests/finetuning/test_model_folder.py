@@ -151,7 +151,7 @@ def test_folder_written_anew_while_it_predicts_is_refused(
         return found
 
     monkeypatch.setattr("featx.evaluation.prediction.extract", extract_late)
-    with pytest.raises(ModelError, match="was written anew while it was read; run again"):
+    with pytest.raises(ModelError, match="was overwritten while it was read; run again"):
         _predict_folder(path, photos, store=None)
 
 

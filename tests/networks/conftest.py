@@ -43,14 +43,16 @@ class Bare(nn.Module):
         return rectified.add_(1).flatten(1)
 
 
-def tap(plan: NetworkConfig, name: str, pooling: str = "flatten") -> Tap:
-    layer = plan.table.find(name)
-    return Tap(layer, pooling, plan.table.recording.nodes[layer.index].names)
+def tap(config: NetworkConfig, name: str, pooling: str = "flatten") -> Tap:
+    layer = config.table.find(name)
+    return Tap(layer, pooling, config.table.recording.nodes[layer.index].names)
 
 
-def run(plan: NetworkConfig, *names: str, batch: torch.Tensor | None = None) -> list[torch.Tensor]:
+def run(
+    config: NetworkConfig, *names: str, batch: torch.Tensor | None = None
+) -> list[torch.Tensor]:
     batch = image() if batch is None else batch
-    return list(plan.network().rows(batch, [tap(plan, name) for name in names]))
+    return list(config.network().rows(batch, [tap(config, name) for name in names]))
 
 
 def image(size: int = SIZE) -> torch.Tensor:
@@ -58,7 +60,7 @@ def image(size: int = SIZE) -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=generator)
 
 
-def few_layers(plan: NetworkConfig) -> list[str]:
+def few_layers(config: NetworkConfig) -> list[str]:
     """First, middle and last layers; those that modules return."""
-    modules = [layer.node for layer in plan.table if not layer.kind.islower()]
+    modules = [layer.node for layer in config.table if not layer.kind.islower()]
     return list(dict.fromkeys([modules[0], modules[len(modules) // 2], "-1", "logits"]))

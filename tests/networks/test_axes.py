@@ -48,8 +48,8 @@ def after(source: torch.Tensor, name: str, *arguments: Any) -> torch.Tensor:
     ],
 )
 def test_axes_are_known(model: str, layer: str, axes: str, n_prefix: int) -> None:
-    found = list_layers(model).find(layer)
-    assert (found.axes, found.n_prefix) == (axes, n_prefix)
+    tapped = list_layers(model).find(layer)
+    assert (tapped.axes, tapped.n_prefix) == (axes, n_prefix)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ class Undeclared(nn.Module):
 def test_axes_that_are_not_known_are_not_pooled() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), Undeclared()).eval()
     assert list_layers(network, size=8)[-1].axes == "?"
-    with pytest.raises(ValueError, match="use pooling='flatten'"):
+    with pytest.raises(ValueError, match="Use pooling='flatten'"):
         CNNFeatures(network, "1", size=8, pooling="gap").fit(np.zeros((1, 8, 8, 3), np.uint8))
 
 

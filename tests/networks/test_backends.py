@@ -14,16 +14,16 @@ import torch
 from featx.errors import ModelError
 from featx.extractors.cnn import CNNFeatures
 from featx.networks import backends
-from featx.networks.backends import _images_worth, choose_backend, pass_length
+from featx.networks.backends import _break_even_images, choose_backend, pass_length
 from featx.networks.network import NetworkConfig
 from featx.networks.pooling import Tap
 from featx.store.shards import write_shard
 from featx.streaming import chunks
 
 
-def planned(model: str, layer: str = "-1", **how: object) -> tuple[NetworkConfig, list[Tap]]:
+def configured(model: str, layer: str = "-1", **how: object) -> tuple[NetworkConfig, list[Tap]]:
     extractor = CNNFeatures(model, layer, weights="random", **how)  # type: ignore[arg-type]
-    return extractor._plan(), list(extractor._taps(extractor.layers).values())
+    return extractor._config(), list(extractor._taps(extractor.layers).values())
 
 
 @pytest.fixture
@@ -34,39 +34,39 @@ def fast_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fast_machine")
 def test_auto_converts_for_much_work_alone() -> None:
-    plan, taps = planned("squeezenet1_0", device="cpu")
-    enough = int(np.ceil(_images_worth(plan, taps)))
-    assert choose_backend("auto", plan, taps, enough, 1) == "openvino"
-    assert choose_backend("auto", plan, taps, enough - 1, 1) == "torch"
-    assert choose_backend("auto", plan, taps, enough, 2) == "torch"
-    assert choose_backend("torch", plan, taps, enough, 1) == "torch"
-    assert choose_backend("openvino", plan, taps, 1, 1) == "openvino"
+    config, taps = configured("squeezenet1_0", device="cpu")
+    enough = int(np.ceil(_break_even_images(config, taps)))
+    assert choose_backend("auto", config, taps, enough, 1) == "openvino"
+    assert choose_backend("auto", config, taps, enough - 1, 1) == "torch"
+    assert choose_backend("auto", config, taps, enough, 2) == "torch"
+    assert choose_backend("torch", config, taps, enough, 1) == "torch"
+    assert choose_backend("openvino", config, taps, 1, 1) == "openvino"
 
 
 @pytest.mark.usefixtures("fast_machine")
 def test_auto_stays_in_torch_where_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
-    hooked, taps = planned("squeezenet1_0", device="cpu", tap="hooks")
+    hooked, taps = configured("squeezenet1_0", device="cpu", tap="hooks")
     assert choose_backend("auto", hooked, taps, 10**9, 1) == "torch"
-    plan, taps = planned("squeezenet1_0", device="cpu")
+    config, taps = configured("squeezenet1_0", device="cpu")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert choose_backend("auto", plan, taps, 10**9, 1) == "torch"
+    assert choose_backend("auto", config, taps, 10**9, 1) == "torch"
     monkeypatch.setattr(platform, "machine", lambda: "AMD64")
     monkeypatch.setattr(backends, "has_openvino", lambda: False)
-    assert choose_backend("auto", plan, taps, 10**9, 1) == "torch"
+    assert choose_backend("auto", config, taps, 10**9, 1) == "torch"
 
 
 def test_a_missing_openvino_is_told_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "has_openvino", lambda: False)
-    plan, taps = planned("squeezenet1_0", device="cpu")
+    config, taps = configured("squeezenet1_0", device="cpu")
     with pytest.raises(ModelError, match=r"pip install 'featx\[openvino\]'"):
-        choose_backend("openvino", plan, taps, 1, 1)
+        choose_backend("openvino", config, taps, 1, 1)
 
 
 @pytest.mark.usefixtures("fast_machine")
 def test_openvino_is_refused_beside_a_processor() -> None:
-    plan, taps = planned("squeezenet1_0", device="meta")
+    config, taps = configured("squeezenet1_0", device="meta")
     with pytest.raises(ModelError, match="device='cpu'"):
-        choose_backend("openvino", plan, taps, 1, 1)
+        choose_backend("openvino", config, taps, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,11 @@ def test_openvino_is_refused_beside_a_processor() -> None:
 def test_few_images_a_pass_but_for_heavy_weights(
     model: str, layer: str, torchs: int, openvinos: int
 ) -> None:
-    given = planned(model, layer, device="cpu")
-    assert (pass_length(*given, "torch"), pass_length(*given, "openvino")) == (torchs, openvinos)
+    arguments = configured(model, layer, device="cpu")
+    assert (pass_length(*arguments, "torch"), pass_length(*arguments, "openvino")) == (
+        torchs,
+        openvinos,
+    )
 
 
 def test_rows_do_not_depend_on_the_number_of_cores() -> None:
@@ -113,18 +116,18 @@ def test_torch_has_its_threads_back_afterwards() -> None:
 
 
 def test_few_images_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = planned("alexnet", "pool1", device="cpu", size=64)
-    assert backends.n_threads(*given, n_images=1, n_jobs=16) == 16
-    assert backends.n_threads(*given, n_images=5, n_jobs=16) == 3
-    assert backends.n_threads(*given, n_images=1000, n_jobs=16) == 1
-    assert backends.n_threads(*given, n_images=1000, n_jobs=1) == 1
-    hooked = planned("alexnet", "pool1", device="cpu", size=64, tap="hooks")
+    arguments = configured("alexnet", "pool1", device="cpu", size=64)
+    assert backends.n_threads(*arguments, n_images=1, n_jobs=16) == 16
+    assert backends.n_threads(*arguments, n_images=5, n_jobs=16) == 3
+    assert backends.n_threads(*arguments, n_images=1000, n_jobs=16) == 1
+    assert backends.n_threads(*arguments, n_images=1000, n_jobs=1) == 1
+    hooked = configured("alexnet", "pool1", device="cpu", size=64, tap="hooks")
     assert backends.n_threads(*hooked, n_images=1000, n_jobs=16) == torch.get_num_threads()
 
 
 def test_reproducible_rows_are_torchs_unless_openvino_is_named() -> None:
     network = CNNFeatures("squeezenet1_0", weights="random", reproducible=True, device="cpu")
-    taps = network._taps(network.layers)
+    taps = list(network._taps(network.layers).values())
     assert network._choose_backend(taps, 10**9, 1) == "torch"
     assert network.settings()["reproducible"] == [8, "cpu"]
     other = network.set_params(backend="openvino")
@@ -134,9 +137,9 @@ def test_reproducible_rows_are_torchs_unless_openvino_is_named() -> None:
 def test_shards_record_what_computed_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[str] = []
 
-    def spy(*given: Any) -> Any:
-        recorded.append(given[-2]["backend"])
-        return write_shard(*given)
+    def spy(*arguments: Any) -> Any:
+        recorded.append(arguments[-2]["backend"])
+        return write_shard(*arguments)
 
     monkeypatch.setattr(chunks, "write_shard", spy)
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)

@@ -20,9 +20,9 @@ def write_weights(path: Path, seed: int = 0) -> Path:
 
 
 def test_equal_requests_share_a_config() -> None:
-    plan = find_config("lenet", weights="random", size=32)
-    assert find_config("lenet", weights="random", size=32) is plan
-    assert find_config("lenet", weights="random", size=28) is not plan
+    config = find_config("lenet", weights="random", size=32)
+    assert find_config("lenet", weights="random", size=32) is config
+    assert find_config("lenet", weights="random", size=28) is not config
 
 
 def test_rewritten_weights_are_noticed_where_they_are_checked(tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_relative_name_means_another_file_in_another_folder(
     for seed, name in enumerate("ab"):
         write_weights(tmp_path / name / "w.safetensors", seed)
         monkeypatch.chdir(tmp_path / name)
-        plan = find_config("lenet", weights="w.safetensors", is_checked=False)
-        digests.append(plan.weights.digest)
+        config = find_config("lenet", weights="w.safetensors", is_checked=False)
+        digests.append(config.weights.digest)
     assert digests[0] != digests[1]
 
 

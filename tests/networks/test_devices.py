@@ -9,17 +9,17 @@ from featx.networks.devices import check_precision, find_device
 
 def test_precision_that_the_hardware_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.networks.devices._has", lambda probe: False)
-    with pytest.raises(ModelError, match="needs a processor with AMX or AVX512-BF16"):
+    with pytest.raises(ModelError, match="needs a CPU with AMX or AVX512-BF16"):
         check_precision("bf16", "cpu")
 
 
 def test_device_that_is_not_there() -> None:
-    with pytest.raises(ModelError, match="Device 'cuda:77' is not in this machine"):
+    with pytest.raises(ModelError, match="This machine has no device 'cuda:77'"):
         find_device("cuda:77")
 
 
 def test_device_that_torch_does_not_know() -> None:
-    with pytest.raises(ModelError, match="Device 'abacus' is not in this machine"):
+    with pytest.raises(ModelError, match="This machine has no device 'abacus'"):
         find_device("abacus")
 
 
@@ -58,5 +58,5 @@ def test_full_precision_does_not_look_at_the_device() -> None:
 
 
 def test_precision_that_nobody_knows_is_refused_with_the_choices() -> None:
-    with pytest.raises(ModelError, match="fp32, bf16 or fp16; got 'fp64'"):
+    with pytest.raises(ModelError, match="fp32, bf16, fp16; got 'fp64'"):
         check_precision("fp64", "cpu")

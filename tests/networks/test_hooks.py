@@ -22,8 +22,8 @@ def swin_transformer() -> nn.Module:
 
 
 def hooked(network: nn.Module, *names: str) -> HookedNetwork:
-    plan = find_config(network, size=8)
-    return HookedNetwork(network, [tap(plan, name) for name in names])
+    config = find_config(network, size=8)
+    return HookedNetwork(network, [tap(config, name) for name in names])
 
 
 @pytest.mark.parametrize(
@@ -32,15 +32,15 @@ def hooked(network: nn.Module, *names: str) -> HookedNetwork:
 def test_hooks_and_graph_agree(build: Callable[[], nn.Module]) -> None:
     network, rows = build().eval(), []
     for how in ("graph", "hooks"):
-        plan = find_config(network, size=32, tap=how)
-        rows.append(run(plan, *few_layers(plan), batch=image(32)))
+        config = find_config(network, size=32, tap=how)
+        rows.append(run(config, *few_layers(config), batch=image(32)))
     for graph, hooks in zip(*rows, strict=True):
         assert torch.allclose(graph, hooks, rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_that_cannot_be_traced_is_tapped_by_hooks() -> None:
-    plan = find_config(Untraceable(), size=8)
-    conv, relu, mean, logits = run(plan, "conv", "relu", "mean", "logits", batch=image(8))
+    config = find_config(Untraceable(), size=8)
+    conv, relu, mean, logits = run(config, "conv", "relu", "mean", "logits", batch=image(8))
     assert conv.min() < 0
     assert torch.equal(conv.relu(), relu)
     assert torch.allclose(relu.reshape(2, 4, -1).mean(2), mean, atol=1e-6)

@@ -44,7 +44,7 @@ def test_three_bands_change_nothing() -> None:
 
 
 def test_a_network_without_such_a_convolution_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"net has no first convolution .*--bands each"):
+    with pytest.raises(ModelError, match=r"net has no convolution .*--bands each"):
         adapt_first_convolution(nn.Sequential(nn.Linear(4, 4)), 5, "net")
 
 

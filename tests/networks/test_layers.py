@@ -18,19 +18,19 @@ def nodes(model: str, *aliases: str) -> list[str]:
 
 
 def test_alexnet_is_numbered_as_in_its_paper() -> None:
-    found = nodes("alexnet", "conv1", "pool1", "pool2", "conv5", "relu_conv5", "pool5")
+    names = nodes("alexnet", "conv1", "pool1", "pool2", "conv5", "relu_conv5", "pool5")
     numbers = [0, 2, 5, 10, 11, 12]
-    assert found == [f"features.{number}" for number in numbers]
+    assert names == [f"features.{number}" for number in numbers]
 
 
 def test_alexnet_fully_connected_layers_begin_at_6() -> None:
-    found = nodes("alexnet", "fc6", "relu_fc6", "fc7", "relu_fc7", "fc8")
-    assert found == [f"classifier.{number}" for number in (1, 2, 4, 5, 6)]
+    names = nodes("alexnet", "fc6", "relu_fc6", "fc7", "relu_fc7", "fc8")
+    assert names == [f"classifier.{number}" for number in (1, 2, 4, 5, 6)]
 
 
 def test_vgg16_is_numbered_by_stage() -> None:
-    found = nodes("vgg16", "conv1_1", "conv1_2", "conv5_3", "relu_conv5_3", "pool5")
-    assert found == [f"features.{number}" for number in (0, 2, 28, 29, 30)]
+    names = nodes("vgg16", "conv1_1", "conv1_2", "conv5_3", "relu_conv5_3", "pool5")
+    assert names == [f"features.{number}" for number in (0, 2, 28, 29, 30)]
     assert nodes("vgg16", "fc6", "fc8") == ["classifier.0", "classifier.6"]
 
 
@@ -46,15 +46,15 @@ def test_vgg_with_batch_norm_has_the_rectifier_after_it() -> None:
     ],
 )
 def test_fire_modules_are_numbered_2_to_9_as_in_their_paper(model: str, numbers: list[int]) -> None:
-    found = nodes(model, *(f"fire{i}" for i in range(2, 10)))
-    assert found == [f"features.{number}" for number in numbers]
+    names = nodes(model, *(f"fire{i}" for i in range(2, 10)))
+    assert names == [f"features.{number}" for number in numbers]
     with pytest.raises(LayerError):
         list_layers(model).find("fire1")
 
 
 def test_squeezenet_pools_are_numbered_by_execution() -> None:
-    found = nodes("squeezenet1_0", "pool1", "pool2", "pool3")
-    assert found == [f"features.{number}" for number in (2, 6, 11)]
+    names = nodes("squeezenet1_0", "pool1", "pool2", "pool3")
+    assert names == [f"features.{number}" for number in (2, 6, 11)]
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,9 @@ def test_last_blocks_are_several_layers_in_order() -> None:
 @pytest.mark.parametrize(
     ("model", "name", "reason"),
     [
-        ("resnet18", "last2", "resnet18 has blocks of feature maps. Name its layers"),
+        ("resnet18", "last2", "resnet18 has blocks of feature maps. Choose from"),
         ("alexnet", "last2", "alexnet has no blocks"),
-        ("vit_b_16", "last13", "needs 13 blocks of tokens.* vit_b_16 has 12 blocks"),
+        ("vit_b_16", "last13", "needs 13 transformer blocks.* vit_b_16 has 12 blocks"),
     ],
 )
 def test_last_blocks_that_are_none_are_refused(model: str, name: str, reason: str) -> None:
@@ -257,5 +257,5 @@ def test_last_blocks_that_are_none_are_refused(model: str, name: str, reason: st
     ],
 )
 def test_the_final_norm_is_the_one_that_takes_tokens(model: str, norm: str | None) -> None:
-    found = list_layers(model).final_norm()
-    assert (None if found is None else found.name) == norm
+    final_norm = list_layers(model).final_norm()
+    assert (None if final_norm is None else final_norm.name) == norm

@@ -119,9 +119,9 @@ def test_every_plain_attribute_counts(one: Any, other: Any) -> None:
     for value in (one, other):
         net = network()
         net.extra = [value]  # In a list: a module in it is no child.
-        found = identify(net)
-        assert not found.unseen
-        digests.append(found.digest)
+        identity = identify(net)
+        assert not identity.unseen
+        digests.append(identity.digest)
     assert digests[0] != digests[1]
 
 

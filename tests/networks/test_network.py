@@ -20,16 +20,16 @@ from tests.networks.conftest import SIZE, few_layers, image, run, tap
 
 @pytest.mark.parametrize("model", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_are_left_out(model: str) -> None:
-    plan = find_config(model, weights="random", size=96)
-    assert not any("aux" in layer.node.lower() for layer in plan.table)
-    assert run(plan, "logits", batch=image(96))[0].shape == (2, 1000)
+    config = find_config(model, weights="random", size=96)
+    assert not any("aux" in layer.node.lower() for layer in config.table)
+    assert run(config, "logits", batch=image(96))[0].shape == (2, 1000)
 
 
 def test_wrong_weights_are_listed(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pth")
-    plan = find_config("alexnet", weights=tmp_path / "w.pth", size=SIZE)
+    config = find_config("alexnet", weights=tmp_path / "w.pth", size=SIZE)
     with pytest.raises(WeightsError, match=r"not those of alexnet.*features.0.weight: not in the"):
-        run(plan, "pool1")
+        run(config, "pool1")
 
 
 def test_a_missing_head_does_not_matter_before_it(tmp_path: Path) -> None:
@@ -37,10 +37,10 @@ def test_a_missing_head_does_not_matter_before_it(tmp_path: Path) -> None:
     state.pop("classifier.6.weight")
     state["classifier.6.bias"] = torch.zeros(7)
     save_file(state, tmp_path / "w.safetensors")
-    plan = find_config("alexnet", weights=tmp_path / "w.safetensors", size=SIZE)
-    assert run(plan, "fc7")[0].shape == (2, 4096)
+    config = find_config("alexnet", weights=tmp_path / "w.safetensors", size=SIZE)
+    assert run(config, "fc7")[0].shape == (2, 4096)
     with pytest.raises(WeightsError, match=r"classifier.6.weight: not in.*got \(7,\)"):
-        run(plan, "logits")
+        run(config, "logits")
 
 
 def test_attentions_projections_are_needed_though_never_called(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_attentions_projections_are_needed_though_never_called(tmp_path: Path) -
 def test_part_of_the_weights_by_pattern(tmp_path: Path) -> None:
     state = {k: torch.ones_like(v) for k, v in torchvision.models.alexnet().state_dict().items()}
     torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth")
-    plan = find_config("alexnet", weights=tmp_path / "w.pth", load="features.0*", size=SIZE)
-    network = plan.network()
+    config = find_config("alexnet", weights=tmp_path / "w.pth", load="features.0*", size=SIZE)
+    network = config.network()
     assert network.report.loaded == ["features.0.weight", "features.0.bias"]
     assert "features.3.weight" in network.report.new
     assert bool((network.module.features[0].weight == 1).all())
@@ -63,8 +63,10 @@ def test_part_of_the_weights_by_pattern(tmp_path: Path) -> None:
 
 
 def test_random_weights_are_the_same_every_time() -> None:
-    plans = [find_config("alexnet", weights="random", size=SIZE, tap=t) for t in ("graph", "hooks")]
-    states = [plan.network().module.state_dict() for plan in plans]
+    configs = [
+        find_config("alexnet", weights="random", size=SIZE, tap=t) for t in ("graph", "hooks")
+    ]
+    states = [config.network().module.state_dict() for config in configs]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -80,8 +82,8 @@ def test_building_a_network_leaves_the_generator_alone() -> None:
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_bf16_is_near_fp32(how: str) -> None:
     exact = run(find_config("resnet18", weights="random", size=SIZE), "-1")[0]
-    plan = find_config("resnet18", weights="random", size=SIZE, precision="bf16", tap=how)
-    assert 0 < (run(plan, "-1")[0].float() - exact).norm() / exact.norm() < 5e-2
+    config = find_config("resnet18", weights="random", size=SIZE, precision="bf16", tap=how)
+    assert 0 < (run(config, "-1")[0].float() - exact).norm() / exact.norm() < 5e-2
 
 
 def cheap(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
@@ -101,11 +103,11 @@ def test_every_network_of_torchvision(model: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("featx.networks.network._build", cheap)
     needs_its_size = model.startswith(("vit_", "maxvit_"))
     size = None if needs_its_size else {"inception_v3": 80}.get(model, SIZE)
-    plan = find_config(model, weights="random", size=size, tap="graph")
-    taps = [tap(plan, name) for name in few_layers(plan)]
-    network = Network(plan)
+    config = find_config(model, weights="random", size=size, tap="graph")
+    taps = [tap(config, name) for name in few_layers(config)]
+    network = Network(config)
     with torch.inference_mode():
-        maps = network.normalize(image(plan.preprocessing.crop[0])[:1])
+        maps = network.normalize(image(config.preprocessing.crop[0])[:1])
         by_graph = network.runner(taps)(maps)
         by_hooks = HookedNetwork(network.module, taps)(maps)
     for graph, hooks, wanted in zip(by_graph, by_hooks, taps, strict=True):

@@ -30,7 +30,7 @@ seen = []
 KINDS = ("socket.", "os.fork", "os.posix_spawn", "os.exec", "subprocess.")
 {before}
 
-def watch(event, given):
+def watch(event, args):
     if event.startswith(KINDS):
         seen.append(event)
         raise PermissionError(event)
@@ -83,16 +83,16 @@ def images() -> np.ndarray:
 @pytest.fixture
 def converted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the networks that OpenVINO has computed with."""
-    made: list[str] = []
+    converted: list[str] = []
     convert = Network.compiled
 
-    def spy(self: Network, *given: object) -> object:
-        result = convert(self, *given)  # type: ignore[arg-type]
-        made.extend([self.plan.source.name] * (result is not None))
+    def spy(self: Network, *args: object) -> object:
+        result = convert(self, *args)  # type: ignore[arg-type]
+        converted.extend([self.config.source.name] * (result is not None))
         return result
 
     monkeypatch.setattr(Network, "compiled", spy)
-    return made
+    return converted
 
 
 def both(model: object, layer: object, **how: object) -> tuple[CNNFeatures, CNNFeatures]:
@@ -161,8 +161,8 @@ def test_bfloat16_stays_within_its_bound_on_real_images(
     for extractor in both(
         "squeezenet1_0", layers, weights=weights, size=None, pooling="gap", precision="bf16"
     ):
-        found = deviations(extractor.fit_transform(photos[:24]), half)
-        assert 1e-4 < found.max() < 5e-2
+        errors = deviations(extractor.fit_transform(photos[:24]), half)
+        assert 1e-4 < errors.max() < 5e-2
     assert converted
 
 
@@ -257,7 +257,7 @@ def test_what_cannot_be_converted_runs_in_torch_with_a_note(
     torchs, ours = both(Wayward(), "conv", **how)
     np.testing.assert_array_equal(ours.fit_transform(images), torchs.fit_transform(images))
     assert not converted
-    assert caplog.text.count("OpenVINO does not run") == 1
+    assert caplog.text.count("OpenVINO cannot run") == 1
 
 
 def test_broken_images_among_good_ones(images: np.ndarray) -> None:
@@ -274,7 +274,7 @@ def test_layers_that_the_store_lacks_are_let_go_of_too(images: np.ndarray, tmp_p
     ours.fit_transform(images)
     more = ours.set_params(layer=["pool1", "pool3"])
     more.fit_transform(images)
-    network = more._plan().network()
-    made = [it for it in network._compiled.values() if it is not None]
-    assert made
-    assert not any(it._idle for it in made)
+    network = more._config().network()
+    compiled = [it for it in network._compiled.values() if it is not None]
+    assert compiled
+    assert not any(it._idle for it in compiled)

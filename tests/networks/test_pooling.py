@@ -77,10 +77,10 @@ def test_pooling_comes_to_one_word(pooling: str, what: Any, chosen: str) -> None
     ("pooling", "what", "message"),
     [
         ("cls", MAPS, "needs a class token"),
-        ("grid=2", TOKENS, "needs maps"),
+        ("grid=2", TOKENS, "needs feature maps"),
         ("median", MAPS, "must be one of"),
         ("grid=0", MAPS, "must be one of"),
-        ("gap", layer((2, 3, 4, 5), "?"), "use pooling='flatten'"),
+        ("gap", layer((2, 3, 4, 5), "?"), "Use pooling='flatten'"),
     ],
 )
 def test_pooling_that_does_not_suit_is_refused(pooling: str, what: Any, message: str) -> None:

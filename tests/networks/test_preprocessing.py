@@ -21,7 +21,7 @@ from featx.networks.sources.timm import timm_preprocessing
 @pytest.fixture(autouse=True)
 def _by_our_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after many images: the first of a process are Pillow's."""
-    monkeypatch.setattr(preprocessing, "_resized", count(preprocessing._N_BY_PILLOW))
+    monkeypatch.setattr(preprocessing, "_resize_count", count(preprocessing._N_BY_PILLOW))
 
 
 def torchvisions(image: Image.Image, how: Preprocessing) -> np.ndarray:
@@ -60,7 +60,7 @@ def test_crop_larger_than_the_image_is_refused() -> None:
 
 
 def test_endless_image_is_refused() -> None:
-    with pytest.raises(ImageError, match="too long and narrow"):
+    with pytest.raises(ImageError, match="too elongated"):
         Preprocessing().prepare(np.zeros((1, 5000, 3), np.uint8))
 
 
@@ -83,9 +83,9 @@ def test_first_images_of_a_process_are_those_of_later_ones(
     for interpolation in ("bilinear", "bicubic", "lanczos"):
         for crop in ((20, 20), (24, 24)):
             how = Preprocessing(resize=24, crop=crop, interpolation=interpolation)
-            monkeypatch.setattr(preprocessing, "_resized", count())
+            monkeypatch.setattr(preprocessing, "_resize_count", count())
             first = how.prepare(pixels)
-            monkeypatch.setattr(preprocessing, "_resized", count(preprocessing._N_BY_PILLOW))
+            monkeypatch.setattr(preprocessing, "_resize_count", count(preprocessing._N_BY_PILLOW))
             later = how.prepare(pixels)
             assert np.array_equal(first, later)
             assert first.flags.writeable
@@ -94,7 +94,7 @@ def test_first_images_of_a_process_are_those_of_later_ones(
 
 def test_a_narrow_image_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one that becomes far larger than the crop, the crop alone is made from the first on."""
-    monkeypatch.setattr(preprocessing, "_resized", count())
+    monkeypatch.setattr(preprocessing, "_resize_count", count())
     monkeypatch.setattr(preprocessing, "_resize_pillow", None)
     pixels = np.full((2, 400, 3), 7, np.uint8)
     assert (Preprocessing().prepare(pixels) == 7).all()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from featx.errors import ModelError
-from featx.networks.random_weights import draw_anew
+from featx.networks.random_weights import randomize
 
 
 def trained(module: nn.Module) -> dict[str, Tensor]:
@@ -24,7 +24,7 @@ def trained(module: nn.Module) -> dict[str, Tensor]:
 def test_no_trained_parameter_is_left(name: str) -> None:
     module = timm.create_model(name)
     before = trained(module)
-    draw_anew(module)
+    randomize(module)
     left = [name for name, p in module.named_parameters() if torch.allclose(p, before[name])]
     assert left == []
 
@@ -42,7 +42,7 @@ class Own(nn.Module):
 
 def test_what_no_reset_reaches_keeps_its_spread() -> None:
     module = Own()
-    draw_anew(module)
+    randomize(module)
     assert module.token.std() == torch.arange(100.0).std()
     assert sorted(module.pair.tolist()) == [1.0, 2.0]
 
@@ -51,14 +51,14 @@ def test_parameters_of_few_values_are_drawn_whatever_the_seed() -> None:
     for seed in range(8):
         torch.manual_seed(seed)
         module = Own()
-        draw_anew(module)
+        randomize(module)
         assert module.pair.tolist() == [2.0, 1.0]
         assert module.scalar.item() != 3.0
 
 
 def test_an_initialization_that_nobody_trained_stays() -> None:
     module = Own()
-    draw_anew(module)
+    randomize(module)
     assert torch.equal(module.scale, torch.ones(7))
 
 
@@ -66,7 +66,7 @@ def test_statistics_of_frozen_batch_norm_are_forgotten() -> None:
     module = FrozenBatchNorm2d(4)
     for buffer in module.buffers():
         buffer.normal_(5, 1)
-    draw_anew(module)
+    randomize(module)
     assert torch.equal(module.running_var, torch.ones(4))
     assert torch.equal(module.bias, torch.zeros(4))
 
@@ -78,5 +78,5 @@ def test_a_trained_parameter_that_stays_is_an_error() -> None:
 
     module = nn.Module()
     module.weight = Stubborn(torch.arange(4.0))
-    with pytest.raises(ModelError, match="leave trained ones in weight"):
-        draw_anew(module)
+    with pytest.raises(ModelError, match="Cannot randomize the trained parameters weight"):
+        randomize(module)

@@ -39,13 +39,13 @@ def support(network: nn.Module, size: tuple[int, int], row: int, column: int) ->
 def test_a_box_is_what_the_gradient_reaches(size: tuple[int, int]) -> None:
     network = Branched().eval()
     layer = list_layers(network, size=size)[-1]
-    found = receptive_field(network, layer, size)
-    for row in range(len(found.down.low)):
-        for column in range(len(found.across.low)):
+    field = receptive_field(network, layer, size)
+    for row in range(len(field.down.low)):
+        for column in range(len(field.across.low)):
             reached = np.argwhere(support(network, size, row, column))
             low, high = reached.min(axis=0), reached.max(axis=0) + 1
             expected = (slice(low[0], high[0]), slice(low[1], high[1]))
-            assert found.box(row, column) == expected
+            assert field.box(row, column) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,19 +62,19 @@ def test_a_box_is_what_the_gradient_reaches(size: tuple[int, int]) -> None:
 )
 def test_published_sizes(model: str, layer: str, expected: int) -> None:
     """As computed by Araujo et al., "Computing Receptive Fields of CNNs", Distill 2019."""
-    plan = find_config(model, weights="random")
-    network = plan.network().module
-    assert receptive_field(network, plan.table.find(layer), (448, 448)).size == (expected,) * 2
+    config = find_config(model, weights="random")
+    network = config.network().module
+    assert receptive_field(network, config.table.find(layer), (448, 448)).size == (expected,) * 2
 
 
 def test_a_vector_depends_on_the_whole_image() -> None:
-    plan = find_config("featxnet", weights="random")
-    found = receptive_field(plan.network().module, plan.table.find("fc7"), (112, 112))
-    assert found.box(0, 0) == (slice(0, 112), slice(0, 112))
+    config = find_config("featxnet", weights="random")
+    field = receptive_field(config.network().module, config.table.find("fc7"), (112, 112))
+    assert field.box(0, 0) == (slice(0, 112), slice(0, 112))
 
 
 def test_gates_depend_on_the_whole_image() -> None:
     """Squeeze and excitation multiplies each map by what it finds in all of it."""
-    plan = find_config("efficientnet_b0", weights="random")
-    found = receptive_field(plan.network().module, plan.table.find("block2"), (224, 224))
-    assert found.size == (224, 224)
+    config = find_config("efficientnet_b0", weights="random")
+    field = receptive_field(config.network().module, config.table.find("block2"), (224, 224))
+    assert field.size == (224, 224)

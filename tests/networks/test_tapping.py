@@ -18,8 +18,8 @@ from tests.networks.conftest import SIZE, Bare, Untraceable, image, run, tap
 
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_conv1_keeps_negative_values_beside_later_layers(how: str) -> None:
-    plan = find_config("alexnet", weights="random", size=SIZE, tap=how)
-    conv1, relu1, _ = run(plan, "features.0", "features.1", "features.2")
+    config = find_config("alexnet", weights="random", size=SIZE, tap=how)
+    conv1, relu1, _ = run(config, "features.0", "features.1", "features.2")
     assert conv1.min() < -0.1
     assert torch.equal(conv1.relu(), relu1)
 
@@ -33,8 +33,8 @@ def test_fc7_is_before_its_rectifier() -> None:
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 @pytest.mark.parametrize("names", [("layer1.0.bn2", "layer1.0.add"), ("bn1", "layer1", "flatten")])
 def test_values_are_those_of_torchvisions_extractor(how: str, names: tuple[str, ...]) -> None:
-    plan = find_config("resnet18", weights="random", size=SIZE, tap=how)
-    network = plan.network()
+    config = find_config("resnet18", weights="random", size=SIZE, tap=how)
+    network = config.network()
     twin = torchvision.models.resnet18().eval()
     twin.load_state_dict(network.module.state_dict())
     with torch.inference_mode():
@@ -45,7 +45,7 @@ def test_values_are_those_of_torchvisions_extractor(how: str, names: tuple[str, 
             )[name]
             for name in names
         ]
-    for rows, maps in zip(run(plan, *names), wanted, strict=True):
+    for rows, maps in zip(run(config, *names), wanted, strict=True):
         assert torch.allclose(rows, maps.flatten(1), rtol=1e-4, atol=1e-5)
 
 
@@ -56,8 +56,8 @@ def test_tap_graph_says_that_it_cannot_be_traced() -> None:
 
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_functions_in_place_do_not_reach_an_earlier_tap(how: str) -> None:
-    plan = find_config(Bare(), size=8, tap=how)
-    scaled, rectified, added = run(plan, "mul", "relu", "add", batch=image(8))
+    config = find_config(Bare(), size=8, tap=how)
+    scaled, rectified, added = run(config, "mul", "relu", "add", batch=image(8))
     assert scaled.min() < 0
     assert torch.equal(scaled.relu(), rectified)
     assert torch.equal(rectified + 1, added)
@@ -65,9 +65,9 @@ def test_functions_in_place_do_not_reach_an_earlier_tap(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["graph", "hooks"])
 def test_nothing_runs_after_the_deepest_layer(how: str) -> None:
-    plan = find_config("resnet18", weights="random", size=SIZE, tap=how)
-    network = plan.network()
-    taps = [tap(plan, "layer1"), tap(plan, "conv1")]
+    config = find_config("resnet18", weights="random", size=SIZE, tap=how)
+    network = config.network()
+    taps = [tap(config, "layer1"), tap(config, "conv1")]
     network.runner(taps)  # Tracing runs all of it once.
     called: list[str] = []
     for name in ("layer1", "layer2"):
@@ -104,14 +104,14 @@ def test_cut_graph_holds_nothing_after_the_deepest_layer() -> None:
 
 def test_one_trace_is_cut_many_times() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)).eval()
-    plan, traced, batch = (
+    config, traced, batch = (
         find_config(network, size=8),
         Traced(network, (8, 8)),
         torch.rand(2, 3, 8, 8),
     )
     with torch.no_grad():
         for n_steps, name in ((3, "2"), (1, "0"), (2, "1")):
-            (rows,) = traced.cut([tap(plan, name, "gap")])(batch)
+            (rows,) = traced.cut([tap(config, name, "gap")])(batch)
             assert torch.allclose(rows, network[:n_steps](batch).mean((2, 3)), atol=1e-6)
 
 
@@ -168,9 +168,9 @@ def test_what_deviates_from_the_running_network_goes_by_hooks(
     network: nn.Module, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "featx")
-    plan = find_config(network, size=8)
-    (rows,) = run(plan, name, batch=image(8))
-    assert torch.equal(rows, network(plan.network().normalize(image(8))).flatten(1))
+    config = find_config(network, size=8)
+    (rows,) = run(config, name, batch=image(8))
+    assert torch.equal(rows, network(config.network().normalize(image(8))).flatten(1))
     assert f"tapped by hooks (the graph's '{name}' deviates by" in caplog.text
 
 
@@ -188,9 +188,9 @@ class Stacked(nn.Module):
 
 @pytest.mark.parametrize("how", ["auto", "hooks"])
 def test_a_tensor_whose_first_dimension_is_not_the_images_is_no_layer(how: str) -> None:
-    plan = find_config(Stacked(), size=8, tap=how)
-    with pytest.raises(ModelError, match="'abs' of Stacked is no layer: 2 images give"):
-        run(plan, "abs", batch=image(8))
+    config = find_config(Stacked(), size=8, tap=how)
+    with pytest.raises(ModelError, match="'abs' of Stacked cannot be used as a layer: expected 2"):
+        run(config, "abs", batch=image(8))
 
 
 def test_deviation_takes_what_is_not_finite_as_it_is() -> None:

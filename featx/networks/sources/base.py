@@ -1,4 +1,4 @@
-"""What a source of networks offers: a network to build, and the weights there are for it."""
+"""Interface of model sources, which build networks and provide their weights."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ DEFAULT, RANDOM = "default", "random"
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that were chosen, and what belongs to them.
+    """Weights of a network, with the preprocessing that they expect.
 
     Parameters
     ----------
     name : str
-        What to call them in messages.
+        Name for messages.
     digest : str
-        What stands for their values in a fingerprint.
+        Identifies their values in a fingerprint.
     preprocessing : Preprocessing
     read : callable, optional
-        Gives their tensors; None for random ones, and for those that come with the network.
+        Returns their tensors; None for random weights and for those that the network is built with.
     options : mapping
-        What the network is built with so that they fit.
+        Arguments for building the network, so that the weights fit.
     url : str, default=""
-        Where they can be downloaded.
+        Where to download them.
     """
 
     name: str
@@ -54,12 +54,12 @@ class Weights:
 
 
 class Source(ABC):
-    """A network that can be built, and the weights there are for it.
+    """A model source: builds a network and provides its weights.
 
     Parameters
     ----------
     name : str
-        As the user wrote it.
+        Name of the network, as the user wrote it.
     """
 
     def __init__(self, name: str) -> None:
@@ -67,29 +67,29 @@ class Source(ABC):
 
     @property
     def identity(self) -> str:
-        """What stands for the network's code in a fingerprint."""
+        """Identifies the network's code in a fingerprint."""
         return self.name
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """What the identity cannot see, for which no row of the network is stored."""
+        """Parts of the network that `identity` cannot cover; if there are any, no row is stored."""
         return ()
 
     @abstractmethod
     def build(self, weights: Weights) -> nn.Module:
-        """The network, its parameters as its constructor leaves them."""
+        """Build the network, with the parameters that its constructor sets."""
 
     @abstractmethod
     def published(self, weights: str) -> Weights:
-        """Published weights of a name, or the source's own for ``default``."""
+        """Return published weights by name; ``default`` means the source's default weights."""
 
     def of_file(self, path: str) -> Weights:
-        """Weights of a file."""
+        """Return the weights of a file."""
         digest = file_digest(path)
 
         def read() -> State:
             state = read_state(path)
-            if file_digest(path) != digest:  # Rows would be stored under other weights' name.
+            if file_digest(path) != digest:  # Rows would be stored under the old file's digest.
                 raise WeightsError(f"Weights file {path} changed while it was read; run again.")
             return state
 
@@ -102,41 +102,42 @@ class Source(ABC):
         )
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
-        """What the network is built with, so that it takes images of that size."""
+        """Arguments for building the network so that it accepts images of its default size."""
         return {}
 
     def resized(
         self, options: Mapping[str, Any], preprocessing: Preprocessing
     ) -> Mapping[str, Any]:
-        """What the network is built with for images of another size than its own."""
+        """Arguments for building the network so that it accepts images of another size."""
         return options
 
     def preprocessing(self) -> Preprocessing:
-        """What random weights and those of a file expect."""
+        """Preprocessing for random weights and for those of a file."""
         return Preprocessing()
 
     def weights(self, weights: str | os.PathLike[str]) -> Weights:
-        """Weights as asked for: ``default``, a name, a file, or ``random``.
+        """Return the weights ``default``, ``random``, of a published name, or of a file.
 
         Raises
         ------
         WeightsError
-            If there are none such.
+            If there are no such weights.
         """
         if weights == RANDOM:
-            how = self.preprocessing()
-            return Weights(RANDOM, f"random:{RANDOM_SEED}:2", how, options=self.options(how))
+            preprocessing = self.preprocessing()
+            options = self.options(preprocessing)
+            return Weights(RANDOM, f"random:{RANDOM_SEED}:2", preprocessing, options=options)
         if is_weights_file(weights):
             return self.of_file(os.path.expanduser(os.fspath(weights)))
         return self.published(str(weights))
 
 
-def _preprocessing(said: Any) -> Preprocessing:
-    """`Preprocessing` of a dictionary, as it is in ``model.json`` or on a module."""
-    if not isinstance(said, dict):
-        return said if isinstance(said, Preprocessing) else Preprocessing()
+def _preprocessing(declared: Any) -> Preprocessing:
+    """`Preprocessing` declared by a module or ``model.json``, as a dictionary; else ImageNet's."""
+    if not isinstance(declared, dict):
+        return declared if isinstance(declared, Preprocessing) else Preprocessing()
     values: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in said.items()
+        key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()
     }
     if isinstance(values.get("crop"), int):
         values["crop"] = (values["crop"], values["crop"])

@@ -13,27 +13,27 @@ class FeatxnetSource(Source):
     """The bundled network."""
 
     def build(self, weights: Weights) -> nn.Module:
-        """The network, without its weights."""
+        """Build the network, without its weights."""
         from featx.networks.featxnet import featxnet
 
         return featxnet()
 
     def published(self, weights: str) -> Weights:
-        """The bundled weights."""
+        """Return the bundled weights."""
         from featx.networks.featxnet import weights_path
 
         if weights != DEFAULT:
-            raise WeightsError(f"featxnet has no weights {weights!r}; it has 'default' alone.")
+            raise WeightsError(f"featxnet has no weights {weights!r}; it has only 'default'.")
         path = weights_path()
         if not path.is_file():
             raise WeightsError(
-                f"The bundled weights {path} are not there; install featx again, or name another "
-                "network: --model alexnet."
+                f"The bundled weights {path} are missing; install featx again, or use another "
+                "network, such as --model alexnet."
             )
         return self.of_file(str(path))
 
     def preprocessing(self) -> Preprocessing:
-        """What the bundled weights were trained with."""
+        """Preprocessing with which the bundled weights were trained."""
         from featx.networks.featxnet import PREPROCESSING
 
         crop = PREPROCESSING["crop"]
@@ -41,18 +41,18 @@ class FeatxnetSource(Source):
 
 
 class LenetSource(Source):
-    """A small network for digits that nobody trained yet: `featx.networks.lenet`."""
+    """LeNet, for digits, without published weights: `featx.networks.lenet`."""
 
     def build(self, weights: Weights) -> nn.Module:
-        """The network."""
+        """Build the network."""
         from featx.networks.lenet import build_lenet
 
         return build_lenet()
 
     def published(self, weights: str) -> Weights:
-        """None: it is trained here."""
+        """Raise `WeightsError`: there are no published weights."""
         raise WeightsError(
-            f"lenet has no weights {weights!r}; give a file, such as `featx pretrain` writes, or "
+            f"lenet has no weights {weights!r}; pass a file, such as one of `featx pretrain`, or "
             "weights=random."
         )
 

@@ -1,4 +1,4 @@
-"""The networks there are, where they come from, whether their weights are on this machine."""
+"""List the available networks, their weights, and whether these have been downloaded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from featx.networks.weights import download_folder
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A network that can be used by name.
+    """A network that is available by name.
 
     Parameters
     ----------
     name : str
-        What `CNNFeatures` takes.
+        Name for `CNNFeatures`.
     source : str
         ``featx``, ``torchvision`` or ``timm``.
     weights : tuple of str
@@ -27,9 +27,9 @@ class ModelInfo:
     is_local : bool
         Whether the default weights are on this machine.
     n_parameters : int, optional
-        Where it is known without building the network.
+        Number of parameters, if known without building the network.
     url : str
-        Where the default weights come from.
+        Where the default weights can be downloaded.
     """
 
     name: str
@@ -41,14 +41,14 @@ class ModelInfo:
 
 
 def list_models(pattern: str = "") -> list[ModelInfo]:
-    """Networks whose name matches `pattern`; timm's only where it begins with ``timm``."""
+    """Return the networks whose name matches `pattern`; timm's only if it starts with ``timm``."""
     if pattern.startswith("timm"):
         return list(_timm_models(pattern))
     infos = [_featxnet(), ModelInfo("lenet", "featx", (), is_local=False), *_torchvision_models()]
-    return [info for info in infos if _is_wanted(info.name, pattern)]
+    return [info for info in infos if _matches(info.name, pattern)]
 
 
-def _is_wanted(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     return pattern.lower() in name or fnmatchcase(name, pattern.lower())
 
 
@@ -61,16 +61,16 @@ def _featxnet() -> ModelInfo:
 def _torchvision_models() -> Iterator[ModelInfo]:
     models = import_torchvision().models
     for name in image_networks(models):
-        known = models.get_model_weights(name)
-        if not len(known):
+        published = models.get_model_weights(name)
+        if not len(published):
             yield ModelInfo(name, "torchvision", (), is_local=False)
             continue
-        yield _torchvision_model(name, known)
+        yield _torchvision_model(name, published)
 
 
-def _torchvision_model(name: str, known: Any) -> ModelInfo:
-    default = known.DEFAULT
-    others = [weights.name for weights in known if weights is not default]
+def _torchvision_model(name: str, published: Any) -> ModelInfo:
+    default = published.DEFAULT
+    others = [weights.name for weights in published if weights is not default]
     return ModelInfo(
         name=name,
         source="torchvision",
@@ -85,9 +85,9 @@ def _timm_models(pattern: str) -> Iterator[ModelInfo]:
     from featx.networks.sources.timm import import_timm
 
     timm = import_timm(pattern)
-    wanted = pattern.removeprefix("timm").removeprefix("/")
+    timm_pattern = pattern.removeprefix("timm").removeprefix("/")
     for name in timm.list_models():
-        if not _is_wanted(name, wanted):
+        if not _matches(name, timm_pattern):
             continue
         config = timm.get_pretrained_cfg(name)
         tags = tuple(timm.list_pretrained(f"{name}.*")) if config and config.has_weights else ()

@@ -1,4 +1,4 @@
-"""The source of a network, by the name that the user gave."""
+"""Find the model source of a user's `model` parameter."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from featx.trust.callables import Trust, is_callable_name
 
 
 def find_source(model: Any, *, trust: Trust = None) -> Source:
-    """Source of a model.
+    """Return the source of a model.
 
     Parameters
     ----------
     model : str, path or torch.nn.Module
         ``featxnet``, ``lenet``, a torchvision name, ``timm/NAME``, ``package.module:callable``,
-        a folder that ``featx finetune`` wrote, or a module object.
+        a folder written by ``featx finetune``, or a module object.
     trust : path, str, or sequence of these, optional
         As in `featx.trust.callables.check_trusted`.
 
     Raises
     ------
     ModelError
-        If there is none such, or a folder names code that is not trusted.
+        If the model is unknown, or a folder names code that is not trusted.
     """
     if isinstance(model, nn.Module):
         from featx.networks.sources.local import ModuleSource

@@ -1,4 +1,4 @@
-"""Networks of the user's own: a module object, or what an importable callable returns."""
+"""The user's own networks: module objects, or modules returned by an importable callable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featx.networks.module_identity import ModuleIdentity, identify
 from featx.networks.module_state import copy_module, state_digest
 from featx.networks.network_errors import name_network
 from featx.networks.preprocessing import Preprocessing
-from featx.networks.random_weights import draw_anew
+from featx.networks.random_weights import randomize
 from featx.networks.sources.base import (
     DEFAULT,
     RANDOM,
@@ -27,10 +27,10 @@ from featx.networks.sources.timm import timm_preprocessing
 
 
 class ModuleSource(Source):
-    """A module object: featx works on a copy and leaves the object alone.
+    """A module object, which featx copies and does not modify.
 
-    Its preprocessing is that of ImageNet unless it has an attribute ``preprocessing``, a
-    dictionary or a `Preprocessing`, or timm's ``pretrained_cfg``.
+    Its preprocessing is declared by an attribute ``preprocessing``, a dictionary or a
+    `Preprocessing`, or timm's ``pretrained_cfg``. By default it is that of ImageNet.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -39,12 +39,12 @@ class ModuleSource(Source):
 
     @property
     def identity(self) -> str:
-        """Class, code, attributes and structure of the module."""
+        """Class of the module, and digest of its code, attributes and structure."""
         return f"{type(self.module).__qualname__}:{self._identity.digest}"
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Attributes and code that cannot be read: the module is known by itself alone."""
+        """Attributes and code that cannot be read."""
         return self._identity.unseen
 
     @cached_property
@@ -52,40 +52,42 @@ class ModuleSource(Source):
         return identify(self.module)
 
     def build(self, weights: Weights) -> nn.Module:
-        """A float32 copy of the module without its hooks; random where its weights are."""
+        """Copy the module in float32, without its hooks; randomize it for random weights."""
         module = copy_module(self.module).float()
         if weights.name == RANDOM and not any(it.is_meta for it in module.parameters()):
-            draw_anew(module)
+            randomize(module)
         return module
 
     def weights(self, weights: str | os.PathLike[str]) -> Weights:
-        """Weights as asked for; random ones depend on the module's, whose spread they have."""
-        found = super().weights(weights)
-        if found.name != RANDOM:
-            return found
-        return replace(found, digest=f"{found.digest}:{state_digest(self.module)}")
+        """Return the weights; random ones depend on the module's own, which may be permuted."""
+        chosen = super().weights(weights)
+        if chosen.name != RANDOM:
+            return chosen
+        return replace(chosen, digest=f"{chosen.digest}:{state_digest(self.module)}")
 
     def published(self, weights: str) -> Weights:
-        """The module's own parameters."""
+        """Return the module's own weights, for ``default``."""
         if weights != DEFAULT:
-            raise WeightsError(f"A module object has no weights {weights!r}; it has its own.")
+            raise WeightsError(
+                f"A module object has no weights {weights!r}; use 'default' for its own."
+            )
         digest = f"state:{state_digest(self.module)}"
         return Weights(f"{self.name} as given", digest, self.preprocessing())
 
     def preprocessing(self) -> Preprocessing:
-        """What the module says, else ImageNet's."""
+        """Preprocessing that the module declares, else ImageNet's."""
         return _preprocessing_of(self.module)
 
 
 class CallableSource(ModuleSource):
-    """A module that a callable of an importable package returns: ``package.module:callable``.
+    """A module returned by an importable callable, ``package.module:callable``.
 
-    What it returns is taken as trained, as `ModuleSource` takes a module.
+    Its weights count as trained, as for a module object.
 
     Raises
     ------
     ModelError
-        If there is no such callable, or it returns no module.
+        If there is no such callable, or it does not return a module.
     """
 
     def __init__(self, name: str) -> None:
@@ -94,23 +96,23 @@ class CallableSource(ModuleSource):
 
 
 def _call(name: str) -> nn.Module:
-    """What the callable of a name returns."""
-    package, _, attribute = name.partition(":")
+    """Import a callable by name, and return the module that it returns."""
+    package, _, path = name.partition(":")
     with name_network(f"Model {name!r}", "cannot be imported"):
-        found: Any = importlib.import_module(package)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    with name_network(f"Model {name!r}", "cannot be made"):
-        module = found if isinstance(found, nn.Module) else found()
+        target: Any = importlib.import_module(package)
+        for attribute in path.split("."):
+            target = getattr(target, attribute)
+    with name_network(f"Model {name!r}", "cannot be built"):
+        module = target if isinstance(target, nn.Module) else target()
     if not isinstance(module, nn.Module):
-        raise ModelError(f"{name} gave {type(module).__name__}; expected an nn.Module.")
+        raise ModelError(f"{name} returned {type(module).__name__}; expected an nn.Module.")
     return module
 
 
 def _preprocessing_of(module: nn.Module) -> Preprocessing:
-    with name_network(type(module).__name__, "does not give its preprocessing"):
-        own = getattr(module, "preprocessing", None)
+    with name_network(type(module).__name__, "has invalid preprocessing"):
+        declared = getattr(module, "preprocessing", None)
         config = getattr(module, "pretrained_cfg", None)
-        if own is None and isinstance(config, dict) and "input_size" in config:
+        if declared is None and isinstance(config, dict) and "input_size" in config:
             return timm_preprocessing(config)
-        return _preprocessing(own)
+        return _preprocessing(declared)

@@ -1,4 +1,4 @@
-"""Networks that ``featx finetune`` saved in a folder."""
+"""Networks that ``featx finetune`` has saved in a folder."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from featx.networks.weights import file_digest
 from featx.trust.callables import Trust, check_trusted
 
 FOLDER_FILES = ("model.json", "weights.safetensors")
-"""What a model's folder holds: what it is, and its weights."""
+"""Files of a model folder: the model card, and the weights."""
 
 DIGEST_KEY = "weights_file"
-"""Entry of ``model.json`` with the digest of the weights that it was written with."""
+"""Key in ``model.json`` of the digest of the weights with which it was written."""
 
 
 class FolderSource(Source):
-    """A folder with ``model.json`` and ``weights.safetensors``, as ``featx finetune`` writes it.
+    """A folder with ``model.json`` and ``weights.safetensors``, as written by ``featx finetune``.
 
-    ``model.json`` names the network that the weights fit (``model``), and what an image goes
-    through (``preprocessing``), with ``n_classes`` of its head, or the ``replacements`` that made
-    it (see `featx.networks.head_replacement.replace_modules`).
+    ``model.json`` names the original network (``model``), its ``preprocessing``, and either the
+    ``n_classes`` of its new head or the ``replacements`` made in it (see
+    `featx.networks.head_replacement.replace_modules`).
 
     Parameters
     ----------
     name : str
         The folder.
     resolve : callable
-        Gives the source of the network that ``model.json`` names.
+        Returns the source of the network that ``model.json`` names.
     trust : path, str, or sequence of these, optional
         As in `featx.trust.callables.check_trusted`.
 
@@ -64,38 +64,38 @@ class FolderSource(Source):
         self.folder = Path(name).expanduser()
         card_file = self.folder / FOLDER_FILES[0]
         self.card = _read_network_card(self.folder)
-        # Nothing reads the file again, so that what is checked here is what is built later.
+        # The card is not read again, so that what is checked here is what is built later.
         check_trusted(self.card["model"], card_file, trust)
         self._resolve = resolve
 
     @property
     def identity(self) -> str:
-        """The network that the folder's weights are for."""
-        done = f":{fingerprint(self.replacements)}" if self.replacements else ""
-        own = self._own
+        """Identity of the original network, and the replacements made in it."""
+        suffix = f":{fingerprint(self.replacements)}" if self.replacements else ""
+        own = self._own_source
         model = self.card["model"] if own is None else own.identity
-        return f"folder:{model}:{self.card.get('n_classes')}{done}"
+        return f"folder:{model}:{self.card.get('n_classes')}{suffix}"
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """What the network's own identity cannot see."""
-        return () if self._own is None else self._own.unseen
+        """Parts of the user's own network that cannot be read."""
+        return () if self._own_source is None else self._own_source.unseen
 
     @cached_property
-    def _own(self) -> ModuleSource | None:
-        """The source of a network of the user's own, whose code is no library's."""
+    def _own_source(self) -> ModuleSource | None:
+        """Source of the original network if that is the user's own code; None for a library's."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
             source = self._resolve(self.card["model"]) if ":" in self.card["model"] else None
         return source if isinstance(source, ModuleSource) else None
 
     @property
     def replacements(self) -> list[dict[str, Any]]:
-        """Modules replaced in the network that the folder names, in order."""
+        """Replacements made in the original network, in order."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
             return list(self.card.get("replacements", ()))
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
-        """What the network that the folder names is built with."""
+        """Arguments for building the original network."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
             source = self._resolve(self.card["model"])
             options = source.options(preprocessing)
@@ -105,11 +105,11 @@ class FolderSource(Source):
     def resized(
         self, options: Mapping[str, Any], preprocessing: Preprocessing
     ) -> Mapping[str, Any]:
-        """What the network that the folder names is built with for images of another size."""
+        """Arguments for building the original network for images of another size."""
         return self.options(preprocessing)
 
     def build(self, weights: Weights) -> nn.Module:
-        """The network, with a head for the folder's classes."""
+        """Build the network, with its replacements or a head for its classes."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
             return self._build(weights)
 
@@ -121,51 +121,54 @@ class FolderSource(Source):
         return replace_head(network, n_classes) if n_classes else network
 
     def weights(self, weights: str | os.PathLike[str]) -> Weights:
-        """Weights as asked for; random ones of a network of the user's own are as it draws them."""
-        found = super().weights(weights)
-        if found.name != RANDOM or self._own is None:
-            return found
-        return replace(found, digest=self._own.weights(RANDOM).digest)
+        """Return the weights; random ones of the user's own network depend on its weights."""
+        chosen = super().weights(weights)
+        if chosen.name != RANDOM or self._own_source is None:
+            return chosen
+        return replace(chosen, digest=self._own_source.weights(RANDOM).digest)
 
     def published(self, weights: str) -> Weights:
-        """The folder's weights."""
+        """Return the folder's weights, for ``default``."""
         if weights != DEFAULT:
-            raise WeightsError(f"{self.name} has no weights {weights!r}; it has its own.")
+            raise WeightsError(
+                f"{self.name} has no weights {weights!r}; use 'default' for its own."
+            )
         chosen = self.of_file(str(self.folder / FOLDER_FILES[1]))
         if not _belongs_to(self.card, chosen.digest):  # Replaced since the card was read.
-            raise _mixed(self.folder)
+            raise _mismatch(self.folder)
         return chosen
 
     def preprocessing(self) -> Preprocessing:
-        """What ``model.json`` says, else ImageNet's."""
+        """Preprocessing of ``model.json``, else ImageNet's."""
         with _card_errors(self.folder / FOLDER_FILES[0]):
             return _preprocessing(self.card.get("preprocessing"))
 
 
 @contextmanager
 def _card_errors(file: Path) -> Iterator[None]:
-    """Whatever the values of a card raise as a `ModelError` of one line."""
+    """Context that converts any exception caused by a card's values to a `ModelError`."""
     try:
         yield
     except FeatxError:
         raise
-    except Exception as error:  # A card may say anything: sizes without end, its own folder.
+    except Exception as error:  # A card may contain anything: huge sizes, its own folder.
         raise ModelError(f"{file} is damaged: {one_line(error)[:200]}.") from error
 
 
 def is_saved_folder(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder has a card, or its writer was killed just before it had."""
-    card, weights = (Path(folder) / name for name in FOLDER_FILES)  # Files: no pipe ever ends.
+    """Return whether a folder has a card, or its writer was killed just before renaming it."""
+    card, weights = (Path(folder) / name for name in FOLDER_FILES)
+    # Only regular files, since reading a pipe might never end.
     return card.is_file() or (weights.is_file() and any(it.is_file() for it in versions(card)))
 
 
 def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What ``model.json`` of a folder says.
+    """Read the ``model.json`` of a folder.
 
     Raises
     ------
     ModelError
-        If there is none, or it names no classes.
+        If it is missing or names no classes.
     """
     file = Path(folder) / FOLDER_FILES[0]
     try:
@@ -177,25 +180,25 @@ def read_card(folder: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(error, ModelError):
             raise
         raise ModelError(
-            f"{folder} is no folder that `featx finetune` wrote: {file.name} is missing or names "
-            "no classes."
+            f"{folder} was not written by `featx finetune`: {file.name} is missing or names no "
+            "classes."
         ) from error
     return card
 
 
 def check_unchanged(folder: str | os.PathLike[str], card: Mapping[str, Any]) -> None:
-    """Refuse results of a folder that was written anew since its card was read.
+    """Raise if a folder has been overwritten since its card was read.
 
     Raises
     ------
     ModelError
     """
     if read_card(folder) != card:
-        raise ModelError(f"{folder} was written anew while it was read; run again.")
+        raise ModelError(f"{folder} was overwritten while it was read; run again.")
 
 
 def _read_network_card(folder: Path) -> dict[str, Any]:
-    """What a card holds: a JSON object that names a network."""
+    """Read a card, and check that it is a JSON object that names a network."""
     file = folder / FOLDER_FILES[0]
     try:
         card: Any = _read_matching_card(folder)
@@ -211,9 +214,12 @@ def _read_network_card(folder: Path) -> dict[str, Any]:
 
 
 def _read_matching_card(folder: Path) -> Any:
-    """The card that was written with the weights; of a killed writer, one not renamed yet."""
+    """Read the card that was written with the weights.
+
+    If the writer was killed, that may be the version of the card that it had not renamed yet.
+    """
     card_file, weights_file = (folder / name for name in FOLDER_FILES)
-    for wait_s in (0.0, 0.01, 0.1):  # For a writer that is between two renames.
+    for wait_s in (0.0, 0.01, 0.1):  # A writer may be between its two renames.
         time.sleep(wait_s)
         digest = file_digest(weights_file) if weights_file.is_file() else None
         cards = [_try_card(file) for file in versions(card_file)]
@@ -221,12 +227,12 @@ def _read_matching_card(folder: Path) -> Any:
             if digest is not None and card.get(DIGEST_KEY) == digest:
                 return card
         if DIGEST_KEY not in cards[0] or digest is None:
-            return json.loads(card_file.read_text("utf-8"))  # One made by hand, or damaged.
-    raise _mixed(folder)
+            return json.loads(card_file.read_text("utf-8"))  # Written by hand, or damaged.
+    raise _mismatch(folder)
 
 
 def _try_card(file: Path) -> dict[str, Any]:
-    """What a card says; nothing if it is half of one."""
+    """Read a card; return an empty dictionary if it is incomplete."""
     try:
         card = json.loads(file.read_text("utf-8")) if file.is_file() else None
     except (OSError, ValueError, RecursionError):
@@ -235,11 +241,11 @@ def _try_card(file: Path) -> dict[str, Any]:
 
 
 def _belongs_to(card: Mapping[str, Any], digest: str) -> bool:
-    """Whether weights are those that a card was written with; one made by hand says nothing."""
+    """Whether a card was written with these weights; cards written by hand have no digest."""
     return DIGEST_KEY not in card or f"file:{card[DIGEST_KEY]}" == digest
 
 
-def _mixed(folder: Path) -> ModelError:
+def _mismatch(folder: Path) -> ModelError:
     card, weights = FOLDER_FILES
     return ModelError(
         f"{card} and {weights} in {folder} were not written together, or one was changed since; "

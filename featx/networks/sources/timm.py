@@ -1,4 +1,4 @@
-"""timm's networks."""
+"""Networks of timm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TimmSource(Source):
     Raises
     ------
     ModelError
-        If timm is not installed, or has none of that name.
+        If timm is not installed, or has no network of that name.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,36 +34,40 @@ class TimmSource(Source):
         self._timm = timm = import_timm(name)
         self._timm_name = name.removeprefix("timm/")
         if not timm.is_model(self._timm_name):
-            raise ModelError(f"Model {name!r} is not known to timm {timm.__version__}.")
+            raise ModelError(f"timm {timm.__version__} has no model {self._timm_name!r}.")
 
     def build(self, weights: Weights) -> nn.Module:
-        """The network, without its weights."""
+        """Build the network, without its weights."""
         return self._timm.create_model(self._timm_name, pretrained=False, **weights.options)
 
     def resized(
         self, options: Mapping[str, Any], preprocessing: Preprocessing
     ) -> Mapping[str, Any]:
-        """Transformers whose positions are of one size interpolate them, or are built for it."""
+        """Arguments for building a network for images of another size.
+
+        Transformers with a fixed input size interpolate their position embeddings or, if they
+        cannot do that, are built for the new size.
+        """
         config = self._timm.get_pretrained_cfg(self._timm_name)
         if config is None or not config.fixed_input_size:
             return options
-        for more in ({"dynamic_img_size": True}, {"img_size": preprocessing.crop}):
+        for size_option in ({"dynamic_img_size": True}, {"img_size": preprocessing.crop}):
             try:
                 with torch.device("meta"), skip_initialization():
-                    self._timm.create_model(self._timm_name, pretrained=False, **more)
-            except TypeError:  # A constructor without that parameter.
+                    self._timm.create_model(self._timm_name, pretrained=False, **size_option)
+            except TypeError:  # The constructor has no such parameter.
                 continue
-            return {**options, **more}
+            return {**options, **size_option}
         return options
 
     def published(self, weights: str) -> Weights:
-        """timm's default weights, or those of a tag such as ``a1_in1k``."""
+        """Return timm's default weights, or those of a tag such as ``a1_in1k``."""
         name = (
             self._timm_name if weights == DEFAULT else f"{self._timm_name.split('.')[0]}.{weights}"
         )
         try:
             config = self._timm.get_pretrained_cfg(name)
-        except RuntimeError:  # timm's word for a tag that it does not have.
+        except RuntimeError:  # timm has no such tag.
             config = None
         if config is None or not config.has_weights:
             raise WeightsError(f"timm has no weights {weights!r} for {self.name}.")
@@ -76,29 +80,29 @@ class TimmSource(Source):
         )
 
     def preprocessing(self) -> Preprocessing:
-        """What timm's default weights expect."""
+        """Preprocessing for timm's default weights."""
         config = self._timm.get_pretrained_cfg(self._timm_name)
         return timm_preprocessing(config.to_dict() if config else {})
 
     def _download(self, name: str, config: Any) -> dict[str, torch.Tensor]:
         try:
             return dict(self._timm.create_model(name, pretrained=True).state_dict())
-        except Exception as error:  # huggingface_hub raises many kinds for no network.
-            where = config.url or f"https://huggingface.co/{config.hf_hub_id}"
+        except Exception as error:  # huggingface_hub raises many types if it is offline.
+            url = config.url or f"https://huggingface.co/{config.hf_hub_id}"
             raise WeightsError(
                 f"Weights {config.architecture}.{config.tag} are not on this machine and cannot "
-                f"be downloaded. Fetch model.safetensors from {where} elsewhere, and give it: "
+                f"be downloaded. Download model.safetensors from {url} elsewhere, and pass it: "
                 "weights=FILE.safetensors."
             ) from error
 
 
 def import_timm(name: str) -> Any:
-    """The timm package.
+    """Import timm, which the network `name` needs.
 
     Raises
     ------
     ModelError
-        If it is not installed.
+        If timm is not installed.
     """
     try:
         return importlib.import_module("timm")
@@ -109,7 +113,7 @@ def import_timm(name: str) -> Any:
 
 
 def timm_preprocessing(config: Mapping[str, Any]) -> Preprocessing:
-    """What timm puts images through for a network with such a ``pretrained_cfg``."""
+    """Convert a ``pretrained_cfg`` of timm."""
     data = import_timm("timm").data.resolve_data_config(pretrained_cfg=dict(config))
     height, width = data["input_size"][1:]
     resize: Any = tuple(math.floor(side / data["crop_pct"]) for side in (height, width))

@@ -1,4 +1,4 @@
-"""torchvision's networks for classification and segmentation, and the backbones of detectors."""
+"""Networks of torchvision for classification and segmentation, and the backbones of detectors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from featx.networks.weights import (
     read_state,
 )
 
-_NO_IMAGE = {
-    "video": "takes clips of video",
-    "optical_flow": "takes pairs of images",
-    "quantization": "computes in 8 bits, without values that could be tapped; use the network "
-    "without quantized_",
+_UNSUPPORTED = {
+    "video": "its input is video clips",
+    "optical_flow": "its input is pairs of images",
+    "quantization": "its activations are quantized to 8 bits; use the network without quantized_",
 }
-"""Kinds of networks of which one image is no legal input, and why."""
+"""Modules of torchvision.models whose networks are not supported, and why."""
 
 _SIZES = {
     "ssd300_vgg16": 300,
@@ -31,51 +30,51 @@ _SIZES = {
     "fasterrcnn_mobilenet_v3_large_320_fpn": 320,
 }
 _DETECTOR_SIZE = 800
-"""Of images, in px: what detectors bring the short side to where nothing else is said."""
+"""Default length in px to which detectors resize the short side."""
 
 _CHANNELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "ssd300_vgg16": ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3),
     "ssdlite320_mobilenet_v3_large": ((0.5,) * 3, (0.5,) * 3),
 }
-"""Mean and standard deviation of detectors other than ImageNet's."""
+"""Mean and standard deviation of detectors that do not use ImageNet's."""
 
 _SUBSAMPLED = "pool"
-"""Level of Faster R-CNN that has every other value of the level before it."""
+"""Level of Faster R-CNN that only subsamples the level before it by two."""
 
 _EPS_ZERO = re.compile(r"(faster|mask|keypoint)rcnn_resnet50_fpn|retinanet_resnet50_fpn")
-"""Detectors whose weights COCO_V1 torchvision runs with batch norms that add no eps."""
+"""Detectors for whose weights COCO_V1 torchvision sets the eps of batch norms to 0."""
 
 
 class TorchvisionSource(Source):
-    """A network of torchvision that takes single images.
+    """A network of torchvision whose input is single images.
 
-    Of a detector it is the backbone, under the names that it has in the detector: what comes after
-    makes boxes, as many as it finds.
+    For a detector this is its backbone, with the names that layers have in the detector: later
+    layers compute boxes, whose number varies.
 
     Raises
     ------
     ModelError
-        If torchvision has none of that name, or it takes no single images.
+        If torchvision has no network of that name, or the network is not supported.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._api = models = import_torchvision().models
-        for task, reason in _NO_IMAGE.items():
+        for task, reason in _UNSUPPORTED.items():
             if name in models.list_models(module=getattr(models, task)):
-                raise ModelError(f"{name} takes no single images: it {reason}.")
-        known = image_networks(models)
-        if name not in known:
-            raise ModelError(_unknown(name, ["featxnet", "lenet", *known]))
+                raise ModelError(f"{name} is not supported: {reason}.")
+        names = image_networks(models)
+        if name not in names:
+            raise ModelError(_unknown(name, ["featxnet", "lenet", *names]))
         self._is_detector = name in models.list_models(module=models.detection)
 
     @property
     def identity(self) -> str:
-        """The name, under torchvision's."""
+        """The network's name, prefixed with torchvision's."""
         return f"torchvision.{self.name}"
 
     def build(self, weights: Weights) -> nn.Module:
-        """The network as its published weights expect it, without auxiliary heads."""
+        """Build the network as its published weights expect it, without auxiliary heads."""
         builder = self._api.get_model_builder(self.name)
         options = dict(weights.options)
         eps = options.pop("eps", None)
@@ -89,27 +88,27 @@ class TorchvisionSource(Source):
         return backbone
 
     def published(self, weights: str) -> Weights:
-        """Weights of a name such as ``IMAGENET1K_V1``, or torchvision's default."""
-        known = self._api.get_model_weights(self.name)
-        names = [weights.name for weights in known]
+        """Return weights by name, such as ``IMAGENET1K_V1``, or torchvision's default."""
+        published = self._api.get_model_weights(self.name)
+        names = [weights.name for weights in published]
         if not names:
-            raise WeightsError(f"torchvision has no weights for {self.name}; give a file.")
+            raise WeightsError(f"torchvision has no weights for {self.name}; pass a file.")
         if weights != DEFAULT and weights not in names:
             raise WeightsError(
-                f"{self.name} has no weights {weights!r}; it has {', '.join(names)}, "
-                "and takes files."
+                f"{self.name} has no weights {weights!r}; expected one of {', '.join(names)}, or a "
+                "file."
             )
-        return self._weights(known.DEFAULT if weights == DEFAULT else known[weights])
+        return self._weights(published.DEFAULT if weights == DEFAULT else published[weights])
 
     def preprocessing(self) -> Preprocessing:
-        """What the first weights torchvision published expect: a file is mostly of that kind."""
+        """Preprocessing for torchvision's first weights, which files of others mostly share."""
         if self._is_detector:
             return _detector_preprocessing(self.name)
         first = next(iter(self._api.get_model_weights(self.name)), None)
         return _torchvision_preprocessing(first) if first is not None else Preprocessing()
 
     def options(self, preprocessing: Preprocessing) -> dict[str, Any]:
-        """A vision transformer is built for one size of images."""
+        """Arguments for building the network: vision transformers need their image size."""
         return {"image_size": preprocessing.crop[0]} if self.name.startswith("vit_") else {}
 
     def _weights(self, chosen: Any) -> Weights:
@@ -143,34 +142,34 @@ class TorchvisionSource(Source):
 
 
 class _Backbone(nn.Module):
-    """A detector up to its maps, each level's, of which the deepest is the output."""
+    """The backbone of a detector, whose output is the deepest level of its feature pyramid."""
 
     def __init__(self, detector: nn.Module) -> None:
         super().__init__()
         self.backbone: nn.Module = detector.get_submodule("backbone")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps ``(n, c, h, w)`` of the deepest level."""
+        """Feature maps ``(n, c, h, w)`` of the deepest level."""
         levels: dict[str, Tensor] = self.backbone(x)
         return [maps for name, maps in levels.items() if name != _SUBSAMPLED][-1]
 
 
 def image_networks(models: Any) -> list[str]:
-    """Names of the networks of ``torchvision.models`` that take single images."""
-    parts = (models, models.segmentation, models.detection)
-    return [name for part in parts for name in models.list_models(module=part)]
+    """Return the names of the networks of ``torchvision.models`` whose input is single images."""
+    modules = (models, models.segmentation, models.detection)
+    return [name for module in modules for name in models.list_models(module=module)]
 
 
 def _detector_preprocessing(name: str) -> Preprocessing:
     size = _SIZES.get(name, _DETECTOR_SIZE)
-    how = Preprocessing(resize=size, crop=(size, size))
-    mean, std = _CHANNELS.get(name, (how.mean, how.std))
-    return how.override(mean=mean, std=std)
+    preprocessing = Preprocessing(resize=size, crop=(size, size))
+    mean, std = _CHANNELS.get(name, (preprocessing.mean, preprocessing.std))
+    return preprocessing.override(mean=mean, std=std)
 
 
 def _torchvision_preprocessing(weights: Any) -> Preprocessing:
     preset = weights.transforms()
-    crop = getattr(preset, "crop_size", preset.resize_size)[0]  # Of segmentation there is none.
+    crop = getattr(preset, "crop_size", preset.resize_size)[0]  # Segmentation has no crop.
     return Preprocessing(
         resize=preset.resize_size[0],
         crop=(crop, crop),
@@ -180,8 +179,8 @@ def _torchvision_preprocessing(weights: Any) -> Preprocessing:
     )
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str, names: list[str]) -> str:
     return (
-        f"Model {name!r} is not known.{did_you_mean(name, known)} See `featx models`; other "
-        "networks are given as timm/NAME, package.module:callable, or a folder."
+        f"Unknown model {name!r}.{did_you_mean(name, names)} See `featx models`; other networks "
+        "are specified as timm/NAME, package.module:callable, or a folder."
     )

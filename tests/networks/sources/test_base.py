@@ -18,9 +18,9 @@ class LinearSource(Source):
     def build(self, weights: Weights) -> nn.Module:
         return nn.Linear(3, 2)
 
-    def published(self, wish: str) -> Weights:
-        if wish != "default":
-            raise WeightsError(f"no {wish}")
+    def published(self, weights: str) -> Weights:
+        if weights != "default":
+            raise WeightsError(f"no {weights}")
         return Weights("own", "own:1", self.preprocessing())
 
     def preprocessing(self) -> Preprocessing:
@@ -64,9 +64,9 @@ def test_digest_of_a_file_follows_its_content_and_not_its_name(tmp_path: Path) -
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.parametrize("said", [None, "bilinear", 224])
-def test_imagenets_preprocessing_stands_where_none_is_said(said: object) -> None:
-    assert _preprocessing(said) == Preprocessing()
+@pytest.mark.parametrize("declared", [None, "bilinear", 224])
+def test_without_a_declaration_preprocessing_is_imagenets(declared: object) -> None:
+    assert _preprocessing(declared) == Preprocessing()
 
 
 def test_preprocessing_survives_its_plain_values() -> None:

@@ -21,7 +21,7 @@ def test_bundled_weights_fit_the_bundled_network() -> None:
 
 
 def test_other_weights_of_featxnet_are_refused() -> None:
-    with pytest.raises(WeightsError, match="no weights 'IMAGENET1K_V1'; it has 'default' alone"):
+    with pytest.raises(WeightsError, match="no weights 'IMAGENET1K_V1'; it has only 'default'"):
         FeatxnetSource("featxnet").weights("IMAGENET1K_V1")
 
 
@@ -30,14 +30,14 @@ def test_bundled_weights_that_are_missing_are_named_with_the_cure(
 ) -> None:
     path = tmp_path / "lost.safetensors"
     monkeypatch.setattr("featx.networks.featxnet.weights_path", lambda: path)
-    with pytest.raises(WeightsError, match=f"{path} are not there; install featx again"):
+    with pytest.raises(WeightsError, match=f"{path} are missing; install featx again"):
         FeatxnetSource("featxnet").weights("default")
 
 
-@pytest.mark.parametrize("wish", ["default", "IMAGENET1K_V1"])
-def test_lenet_has_no_weights_until_it_is_trained(wish: str) -> None:
-    with pytest.raises(WeightsError, match=rf"no weights '{wish}'; give a file.*weights=random"):
-        LenetSource("lenet").weights(wish)
+@pytest.mark.parametrize("weights", ["default", "IMAGENET1K_V1"])
+def test_lenet_has_no_weights_until_it_is_trained(weights: str) -> None:
+    with pytest.raises(WeightsError, match=rf"no weights '{weights}'; pass a file.*weights=random"):
+        LenetSource("lenet").weights(weights)
 
 
 def test_lenet_takes_a_file(tmp_path: Path) -> None:

@@ -70,5 +70,5 @@ def test_network_of_a_name_with_a_colon_is_called_once(monkeypatch: pytest.Monke
 
 
 def test_folder_without_a_card_is_no_network(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is not known.*or a folder"):
+    with pytest.raises(ModelError, match=r"Unknown model.*or a folder"):
         find_source(tmp_path)

@@ -91,14 +91,14 @@ def test_identity_follows_the_card(tmp_path: Path) -> None:
 
 
 def test_card_tells_the_preprocessing(tmp_path: Path) -> None:
-    said = {"resize": [20, 24], "crop": 16, "mean": [0, 0, 0], "interpolation": "bicubic"}
-    how = find_source(write_folder(tmp_path, preprocessing=said)).preprocessing()
+    preprocessing = {"resize": [20, 24], "crop": 16, "mean": [0, 0, 0], "interpolation": "bicubic"}
+    how = find_source(write_folder(tmp_path, preprocessing=preprocessing)).preprocessing()
     assert (how.resize, how.crop, how.mean) == ((20, 24), (16, 16), (0, 0, 0))
     assert (how.std, how.interpolation) == ((0.229, 0.224, 0.225), "bicubic")
 
 
 def test_other_weights_of_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="has no weights 'IMAGENET1K_V1'; it has its own"):
+    with pytest.raises(WeightsError, match="no weights 'IMAGENET1K_V1'; use 'default'"):
         find_source(write_folder(tmp_path)).weights("IMAGENET1K_V1")
 
 
@@ -112,7 +112,7 @@ def test_damaged_card_is_named(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", '{"model": "len', "[1, 2]", "{}", '{"classes": 3}'])
 def test_card_without_classes_is_no_model(text: str, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(text)
-    with pytest.raises(ModelError, match=r"no folder that `featx finetune` wrote.*no classes"):
+    with pytest.raises(ModelError, match=r"was not written by `featx finetune`.*no classes"):
         read_card(tmp_path)
 
 
@@ -152,5 +152,5 @@ def test_endless_nesting_is_damage(tmp_path: Path, read: Any) -> None:
 
 def test_a_pipe_in_place_of_the_card_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.json")
-    with pytest.raises(ModelError, match="no folder that `featx finetune` wrote"):
+    with pytest.raises(ModelError, match="was not written by `featx finetune`"):
         read_card(tmp_path)

@@ -379,7 +379,7 @@ def is_orphan(path: Path, now: float | None = None) -> bool:
 
     True an hour after it was written, or a minute after if its writer ended on this machine.
     """
-    return is_abandoned(path, spared_s=_UNCOMMITTED_S, now=now)
+    return is_abandoned(path, grace_s=_UNCOMMITTED_S, now=now)
 
 
 def _publish(array: npt.NDArray[Any], description: Mapping[str, Any], path: Path) -> ShardLayout:

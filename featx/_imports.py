@@ -148,11 +148,11 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
     import numba
 
-    from featx.trust.machine_code import keep_machine_code
+    from featx.trust.machine_code import cache_machine_code
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(nogil=True, **options)(function)
-        keep_machine_code(dispatcher)
+        cache_machine_code(dispatcher)
         return dispatcher
 
     return decorate

@@ -9,7 +9,7 @@ class ProgressCallback:
     """Receives the progress of a run; this base class ignores it."""
 
     def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
-        """Called before each extractor with the names of its blocks and their numbers of columns."""
+        """Called before each extractor with its blocks' names and numbers of columns."""
 
     def note(self, text: str) -> None:
         """Called with a line for the user."""

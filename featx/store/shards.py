@@ -215,9 +215,12 @@ def write_shard(
 
 @contextmanager
 def reachable_mark(folder: Path | None) -> Iterator[str | None]:
-    """Name of a file in a store's folder by which workers know that they reach this very folder.
+    """Context with a temporary file by which workers recognize that they reach a store's folder.
 
-    The file is there for the ``with`` block. Without a folder there is none.
+    Yields
+    ------
+    str or None
+        Name of the file relative to the folder; None without a folder.
     """
     if folder is None:
         yield None
@@ -233,9 +236,9 @@ def reachable_mark(folder: Path | None) -> Iterator[str | None]:
 
 
 def is_reachable(folder: Path | None, mark: str | None) -> bool:
-    """Whether a store's folder is the one that was marked, and not one of the same name elsewhere.
+    """Whether a store's folder contains the mark, and is not a folder of the same name elsewhere.
 
-    Without a mark it is: it was not left for another process.
+    Also True without a mark, as then no other machine is involved.
     """
     return folder is None or mark is None or (folder / mark).exists()
 

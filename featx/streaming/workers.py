@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _CHUNKS_AHEAD = 2
 
 _N_RETRIES = 3
-"""Times in a row that a cluster may lose workers without any images being done."""
+"""How often in a row a cluster may lose workers before any further image is completed."""
 
 _N_PER_CALL = 8
 """Images that a decoding thread processes per task, as each task needs the GIL."""
@@ -81,11 +81,11 @@ def _run_on_cluster(
                 raise SchedulerError(
                     f"The {cluster.name} cluster has lost its workers {n_failed} times in a "
                     f"row ({type(error).__name__}); {len(missing):,} of {len(indices):,} images "
-                    "are left. What is stored stays good: see that the workers have enough "
+                    "are left. Stored rows remain valid: make sure that the workers have enough "
                     "memory, and run again."
                 ) from error
             logger.warning(
-                "A worker of the %s cluster was lost; its images are computed again.",
+                "A worker of the %s cluster was lost; its images are recomputed.",
                 cluster.name,
             )
 

@@ -1,7 +1,7 @@
 """Which image features do you need, hand-crafted or a network's, and from which layer?
 
-Public names stand in ``__init__.pyi`` and are loaded when they are first used:
-``import featx`` imports no torch, no cv2 and no umap.
+Public names are listed in ``__init__.pyi`` and loaded on first use: ``import featx`` does not
+import torch, cv2 or umap.
 """
 
 import lazy_loader

@@ -10,7 +10,7 @@ from featx.process.ending import end_on_signals, end_process
 def run() -> NoReturn:
     """Run the command line and end the process."""
     end_on_signals()
-    from featx.cli import main  # Not above: signals are caught while it is imported.
+    from featx.cli import main  # A slow import: signals must be handled before it starts.
 
     try:
         main()

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and values as JSON has them."""
+"""Atomic writes, temporary files, and conversion of values to plain JSON types."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from featx.process.unfinished_files import unfinished, uninterrupted
 
 TEMPORARY_SUFFIX = ".tmp"
 _MARK = re.compile(r"\.(\w{8})-(\d+)-\w{12}\.", re.ASCII)
-"""Machine and process in a `writer_mark`."""
+"""A `writer_mark` in a file name: machine and process."""
 
 _TEMPORARY = re.compile(rf"\.(.+){_MARK.pattern}tmp", re.ASCII | re.DOTALL)
-"""Name that is written under, with the name that it is to have."""
+"""Name of a temporary file: the name of its target, and the mark of its writer."""
 
 _ABANDONED_S = 3600.0
-"""Age at which a temporary file is nobody's, whatever its writer does."""
+"""Age from which a temporary file counts as abandoned, even if its writer is still running."""
 
 _CANNOT_RESERVE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 _ZEROS_BYTES = 2**20
@@ -40,22 +40,23 @@ _LOCK_WAIT_S, _LOCK_STEP_S = 10.0, 0.01
 
 @contextmanager
 def atomic_write(path: Path, *, temporary: Path | None = None) -> Iterator[Path]:
-    """Temporary path that takes the place of `path` when the ``with`` block is left.
+    """Write to a temporary path that replaces `path` when the ``with`` block ends.
 
-    It is on disk before it does; after an error it is removed and `path` is as it was.
+    The content is synced to disk before the rename. If the block raises, the temporary file is
+    removed and `path` stays unchanged.
 
     Parameters
     ----------
     path : Path
-        A file, replaced if it is there, or a folder that is not there yet. Its parent exists.
+        A file, replaced if it exists, or a folder that does not exist yet. Its parent must exist.
     temporary : Path, optional
-        Name to write under, in the same folder. By default a random one; what killed processes
-        left under such names is removed.
+        Name to write under, in the same folder; by default a random one. Temporary files of
+        killed processes are removed.
 
     Yields
     ------
     Path
-        Where to write; closed before the block is left.
+        Where to write. It must be closed before the block ends.
 
     Examples
     --------
@@ -66,104 +67,105 @@ def atomic_write(path: Path, *, temporary: Path | None = None) -> Iterator[Path]
     >>> file.read_text()
     'all of it'
     """
-    with _renaming([path], [temporary or _temporary(path)]) as (written,):
-        yield written
+    with _replacing([path], [temporary or _temporary(path)]) as (opened,):
+        yield opened
 
 
 @contextmanager
 def write_together(*paths: Path) -> Iterator[list[Path]]:
-    """Temporary paths that take the places of several files, to be read as one.
+    """Write several files that belong together and replace them at the end of the ``with`` block.
 
-    The first file has to say to which others it belongs. From the moment that it has its place on,
-    `versions` gives the others that belong to it, whether they have theirs or not: after a kill
-    between two renames they wait under their temporary names.
+    The content of the first file must identify the others that belong to it, for example by a
+    digest. Once the first file has been renamed, `versions` finds the others: if the process is
+    killed between two renames, they still have their temporary names.
 
     Parameters
     ----------
     *paths : Path
-        Files of one folder, replaced if they are there.
+        Files in one folder, replaced if they exist.
 
     Yields
     ------
     list of Path
-        Where to write each; closed before the block is left.
+        Where to write each file. They must be closed before the block ends.
     """
-    with _renaming(paths, list(map(_temporary, paths))) as temporaries:
+    with _replacing(paths, list(map(_temporary, paths))) as temporaries:
         yield temporaries
 
 
 def versions(path: Path) -> Iterator[Path]:
-    """A file, and what was to take its place when its writer ended, if it did.
+    """Path of a file, followed by its temporary files that have not replaced it.
 
-    Some may be of other writings, or not whole; see `write_together`.
+    The temporary files may be incomplete, or belong to another write; see `write_together`.
     """
     yield path
     yield from _temporaries_of(path)
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but what killed writers left."""
-    return all(_TEMPORARY.fullmatch(it.name) and is_abandoned(it) for it in folder.iterdir())
+    """Whether a folder is empty, apart from abandoned temporary files."""
+    return all(_TEMPORARY.fullmatch(path.name) and is_abandoned(path) for path in folder.iterdir())
 
 
-def is_abandoned(path: Path, *, spared_s: float = 0.0, now: float | None = None) -> bool:
-    """Whether the process that wrote a temporary file will not go on with it.
+def is_abandoned(path: Path, *, grace_s: float = 0.0, now: float | None = None) -> bool:
+    """Whether a temporary file will never be completed.
 
-    True an hour after it was written, or if its writer ended on this machine.
+    True an hour after the last write, or if the writing process has ended on this machine.
 
     Parameters
     ----------
     path : Path
-        A file with the mark of its writer in its name, see `writer_mark`.
-    spared_s : float, default=0.0
-        Age up to which it is another process's, though its writer has ended.
+        A file with a `writer_mark` in its name.
+    grace_s : float, default=0.0
+        Minimum age in seconds of an abandoned file: another process may still use the file after
+        its writer has ended.
     now : float, optional
-        The time, in seconds since 1970.
+        Current time in seconds since 1970; by default that of the system.
     """
     try:
         age_s = (now or time.time()) - path.lstat().st_mtime
     except FileNotFoundError:
         return False
-    return age_s > _ABANDONED_S or (age_s >= spared_s and _is_writer_dead(path.name))
+    return age_s > _ABANDONED_S or (age_s >= grace_s and _is_writer_dead(path.name))
 
 
 def writer_mark() -> str:
-    """Part of a file's name that no other writer takes, and that says who writes."""
+    """Unique part of a file name that identifies the machine and process that write the file."""
     return f"{_machine()}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 @contextmanager
-def _renaming(paths: Sequence[Path], temporaries: list[Path]) -> Iterator[list[Path]]:
-    """The first path's moment is that of all; before it, an error leaves everything as it was."""
-    # Of the first alone: the others may belong to what has the first one's place.
+def _replacing(paths: Sequence[Path], temporaries: list[Path]) -> Iterator[list[Path]]:
+    """Rename `temporaries` to `paths` at the end; an error before the first rename undoes all."""
+    # Only for the first: abandoned versions of the others may belong to the current first file.
     _remove_abandoned(paths[0])
-    is_begun = False
+    has_replaced = False
     with unfinished(*temporaries):
         try:
             yield temporaries
             for temporary in temporaries:
                 _fsync(temporary)
-            if len(paths) > 1:  # Names that readers look for after a power cut.
+            if len(paths) > 1:  # Readers need the temporary names after a power cut.
                 _fsync_folder(paths[0].parent)
-            renaming = _sole_renamer(paths[0].parent) if len(paths) > 1 else nullcontext()
-            with renaming, uninterrupted():
+            lock = _folder_lock(paths[0].parent) if len(paths) > 1 else nullcontext()
+            with lock, uninterrupted():
                 for temporary, path in zip(temporaries, paths, strict=True):
                     os.replace(temporary, path)
-                    is_begun = True
+                    has_replaced = True
             _fsync_folder(paths[0].parent)
             for path in paths[1:]:
                 _remove_abandoned(path)
         finally:
-            if not is_begun:
+            if not has_replaced:
                 for temporary in temporaries:
                     _remove(temporary)
 
 
 @contextmanager
-def _sole_renamer(folder: Path) -> Iterator[None]:
-    """Let no two writers rename by turns, where the system locks folders.
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder where the system can, so that the renames of two writers do not interleave.
 
-    Nobody waits for ever: readers notice what was mixed.
+    After `_LOCK_WAIT_S` the block runs without the lock: readers detect files that were mixed up.
     """
     try:
         import fcntl
@@ -191,24 +193,24 @@ def _temporary(path: Path) -> Path:
 
 
 def _temporaries_of(path: Path) -> list[Path]:
-    """What was, or is, being written to take the place of a file."""
+    """Temporary files that were, or are being, written to replace a file."""
     names = os.listdir(path.parent) if path.parent.is_dir() else []
     matches = map(_TEMPORARY.fullmatch, names)
-    return [path.with_name(it[0]) for it in matches if it and it[1] == path.name]
+    return [path.with_name(match[0]) for match in matches if match and match[1] == path.name]
 
 
 def _remove_abandoned(path: Path) -> None:
     for temporary in _temporaries_of(path):
         if is_abandoned(temporary):
-            with suppress(OSError):  # In a folder where others write, it may be somebody else's.
+            with suppress(OSError):  # In a shared folder it may belong to another user.
                 _remove(temporary)
 
 
 def _is_writer_dead(name: str) -> bool:
-    """Whether the process that a file's name speaks of has ended on this machine."""
+    """Whether the process named in a `writer_mark` ran on this machine and has ended."""
     mark = _MARK.search(name)
     if os.name == "nt" or mark is None or mark[1] != _machine():
-        return False  # Windows has no signal 0: asking would end the process.
+        return False  # On Windows `os.kill` with signal 0 would end the process.
     try:
         os.kill(int(mark[2]), 0)
     except (ProcessLookupError, OverflowError):
@@ -220,23 +222,23 @@ def _is_writer_dead(name: str) -> bool:
 
 @cache
 def _machine() -> str:
-    """Digest of what process numbers are counted in: the machine and, in a container, that."""
+    """Digest of the host name and, in a container, of its namespace of process ids."""
     try:
-        counted_in = os.readlink("/proc/self/ns/pid")
+        namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
-        counted_in = ""
-    return f"{zlib.crc32(f'{platform.node()} {counted_in}'.encode()):08x}"
+        namespace = ""
+    return f"{zlib.crc32(f'{platform.node()} {namespace}'.encode()):08x}"
 
 
 def _fsync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder.
+    """Sync the entries of a folder to disk, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder.
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems cannot sync a folder; what was written is good all the same.
+        # Some network file systems cannot sync a folder; the files in it are synced nevertheless.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -244,29 +246,29 @@ def _fsync_folder(folder: Path) -> None:
 
 
 def reserve(file: BinaryIO | Any, n_bytes: int) -> None:
-    """Take room on the disk for a file that is going to be mapped into memory and written.
+    """Allocate disk space for a file that will be memory-mapped and written.
 
-    Without it, a process that writes into the map of a file on a full disk ends by a signal
-    (SIGBUS), and says nothing.
+    Otherwise a process that writes to a memory-mapped file on a full disk is killed by SIGBUS,
+    without a message.
 
     Parameters
     ----------
     file : binary file
         Open for writing.
     n_bytes : int
-        Its size to be.
+        Size to allocate.
 
     Raises
     ------
     OSError
-        If there is no room.
+        If there is not enough space.
     """
     try:
         os.posix_fallocate(file.fileno(), 0, n_bytes)
     except (AttributeError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _CANNOT_RESERVE:
             raise
-        # Zeros take the room where the system, or the file system, cannot reserve it.
+        # Where the system or the file system cannot allocate, write zeros.
         zeros = bytes(_ZEROS_BYTES)
         file.seek(0)
         for first in range(0, n_bytes, _ZEROS_BYTES):
@@ -280,16 +282,16 @@ def to_plain(
     array: Callable[[npt.NDArray[Any]], Any] = np.ndarray.tolist,
     allow_nan: bool = True,
 ) -> Any:
-    """Nested value as JSON has it: strings, numbers, lists and dicts.
+    """Convert a nested value to JSON types: strings, numbers, lists and dicts.
 
     Parameters
     ----------
     value : object
-        What JSON has no form for becomes its ``str``.
+        Types that JSON does not have are converted by ``str``.
     array : callable, default=np.ndarray.tolist
-        What an array becomes.
+        Converts an array.
     allow_nan : bool, default=True
-        Leave NaN and infinities, which strict JSON lacks; else they become None.
+        Keep NaN and infinities, which strict JSON does not have; otherwise they become None.
 
     Examples
     --------
@@ -304,20 +306,20 @@ def to_plain(
         return value if allow_nan or math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
-    walk = partial(to_plain, array=array, allow_nan=allow_nan)
+    convert = partial(to_plain, array=array, allow_nan=allow_nan)
     if isinstance(value, Mapping):
-        return {str(key): walk(item) for key, item in value.items()}
+        return {str(key): convert(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [walk(item) for item in value]
+        return [convert(item) for item in value]
     if isinstance(value, set | frozenset):
-        return sorted(map(walk, value))
+        return sorted(map(convert, value))
     return str(value)
 
 
 def _fsync(path: Path) -> None:
-    """Bring a file, or a folder with all it holds, to disk."""
+    """Sync a file, or a folder with everything in it, to disk."""
     if not path.is_dir():
-        with path.open("r+b") as file:  # Windows syncs only what is open for writing.
+        with path.open("r+b") as file:  # Windows syncs only files that are open for writing.
             os.fsync(file.fileno())
         return
     for inner in path.iterdir():

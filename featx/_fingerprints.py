@@ -1,4 +1,4 @@
-"""Settings, fitted state and weights -> a short stable digest."""
+"""Short, stable digests of settings, fitted state and weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DIGEST_BYTES = 16
 def fingerprint(value: Any) -> str:
     """Digest of a nested structure of plain values and arrays.
 
-    Equal structures give equal digests in any process and on any machine: mappings and sets
-    are taken in sorted order, arrays by type, shape and bytes, numbers by type and value.
+    Equal structures give equal digests in every process and on every machine: mappings and sets
+    are hashed in sorted order, arrays by type, shape and bytes, numbers by type and value.
 
     Parameters
     ----------
     value : None, bool, int, float, str, bytes, path, array, or mapping, sequence or set of these
-        What to digest.
+        Value to hash.
 
     Returns
     -------
@@ -32,8 +32,8 @@ def fingerprint(value: Any) -> str:
     Raises
     ------
     TypeError
-        If the structure holds anything else: a digest that silently forgot a part of it
-        would serve one setting's features to another.
+        If the structure contains anything else. A digest that silently ignored a part of it would
+        return the stored features of other settings.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def fingerprint(value: Any) -> str:
 
 
 def digest_bytes(data: bytes | memoryview) -> str:
-    """Digest of a run of bytes: 32 hexadecimal characters.
+    """Digest of bytes: 32 hexadecimal characters.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def digest_bytes(data: bytes | memoryview) -> str:
 
 
 def _feed(hasher: hashlib.blake2b, value: Any) -> None:
-    """Feed one value to `hasher`, each part led by its kind and length."""
+    """Update `hasher` with a value, every part of it preceded by its type and length."""
     if isinstance(value, np.ndarray):
         _feed_array(hasher, value)
     elif isinstance(value, np.generic):
@@ -90,7 +90,7 @@ def _feed(hasher: hashlib.blake2b, value: Any) -> None:
 
 
 def _feed_array(hasher: hashlib.blake2b, array: np.ndarray) -> None:
-    """Feed an array by type, shape and bytes in C order."""
+    """Update `hasher` with an array: type, shape, and bytes in C order."""
     if array.dtype.hasobject:
         _feed(hasher, array.tolist())
         return

@@ -1,6 +1,6 @@
-"""Every import that needs a trick: heavy, clashing or chatty dependencies.
+"""Imports that need special care: slow, conflicting, or with side effects such as telemetry.
 
-Nothing heavy is imported before one of these functions is called.
+Nothing slow is imported before one of these functions is called.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ _OPENCV_WHEELS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-"""Distributions that all write the same folder ``cv2``."""
+"""Distributions that all install the same package ``cv2``."""
 
 
 def import_torchvision() -> Any:
     """Module ``torchvision``, imported without PyTorch's compiler.
 
-    `torchvision.ops` takes a single function from the compiler, which alone takes longer to
-    import than all of torchvision. A stand-in that imports the compiler on first use takes its
-    place in `sys.modules` meanwhile.
+    `torchvision.ops` imports a single function of the compiler, which takes longer to import than
+    all of torchvision. A stand-in in `sys.modules` defers that import to the first use.
     """
     if _COMPILER in sys.modules or "torchvision" in sys.modules:
         return importlib.import_module("torchvision")
@@ -77,10 +76,10 @@ def load_opencv() -> Any:
 
 @contextmanager
 def single_threaded_opencv() -> Iterator[None]:
-    """Context in which OpenCV's functions run in the thread that calls them.
+    """Context in which OpenCV's functions run in the calling thread only.
 
-    OpenCV has one number of threads for the whole process: the first to enter sets it, and the
-    last to leave puts the caller's back.
+    OpenCV has one number of threads for the whole process: the first thread that enters sets it
+    to one, and the last that leaves restores it.
 
     Examples
     --------
@@ -117,8 +116,8 @@ def load_openvino() -> Any:
     """Module ``openvino`` with its telemetry disabled.
 
     Its package ``openvino_telemetry`` opens connections at import unless a file in the user's
-    home forbids it. OpenVINO does without where that package cannot be imported, so its import
-    is blocked. A program that imported OpenVINO earlier keeps its own choice.
+    home folder forbids it. OpenVINO works without that package, so its import is blocked. Nothing
+    changes for a program that imported OpenVINO before.
     """
     if "openvino" not in sys.modules:
         # None in `sys.modules` makes `import openvino_telemetry` raise ImportError.
@@ -131,7 +130,7 @@ def load_openvino() -> Any:
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorator that compiles a function with numba when it is first called.
 
-    The GIL is released. Machine code is stored for the next process, see
+    The compiled function releases the GIL. Its machine code is stored for later processes, see
     `featx.trust.machine_code`.
 
     Parameters
@@ -149,22 +148,22 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
     import numba
 
-    from featx.trust.machine_code import keep_machine_code
+    from featx.trust.machine_code import cache_machine_code
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(nogil=True, **options)(function)
-        keep_machine_code(dispatcher)
+        cache_machine_code(dispatcher)
         return dispatcher
 
     return decorate
 
 
 def skip_initialization() -> AbstractContextManager[Any]:
-    """Context in which layers are built without initialization, as weights are loaded afterwards.
+    """Context in which layers are built without initialization, for weights loaded afterwards.
 
-    Random functions of `torch.nn.init` leave their tensor as it is. So do the methods that fill
-    parameters with random numbers, which some of these functions call unseen; for tensors on
-    ``meta`` PyTorch would import its compiler to run them.
+    Random functions of `torch.nn.init` leave their tensor unchanged. So do tensor methods that
+    fill parameters with random numbers, which some modules call directly; for tensors on ``meta``
+    PyTorch would import its compiler to run them.
     """
     from torch import Tensor, nn
     from torch.overrides import TorchFunctionMode
@@ -187,9 +186,9 @@ def skip_initialization() -> AbstractContextManager[Any]:
 
 
 class WithoutCompilerMixin:
-    """Mixin, named before `TorchDispatchMode`: PyTorch does not import its compiler for the class.
+    """Mixin before `TorchDispatchMode` that keeps PyTorch from importing its compiler.
 
-    By default each mode is wrapped to be left out of compiled code, and the wrapper imports the
+    By default each mode is wrapped to exclude it from compiled code, and the wrapper imports the
     compiler when it is first called, which takes a second.
     """
 
@@ -199,19 +198,19 @@ class WithoutCompilerMixin:
 
 
 class _StandIn(ModuleType):
-    """A module that is imported when one of its attributes is used."""
+    """Placeholder for a module, which is imported when one of its attributes is used."""
 
     def remove(self) -> None:
-        """Make room for the module itself."""
+        """Remove the placeholder from `sys.modules`."""
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
 
     def is_compile_supported(self, *arguments: Any) -> Any:
-        """Result of the compiler's function of that name, which torchvision keeps."""
+        """Call the compiler's function of the same name, which torchvision imports."""
         return self.__getattr__("is_compile_supported")(*arguments)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # What the import system looks for.
+        if name.startswith("__"):  # The import system probes for these.
             raise AttributeError(name)
         self.remove()
         return getattr(importlib.import_module(self.__name__), name)

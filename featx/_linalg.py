@@ -1,8 +1,8 @@
-"""Rows in memory or in a file, their blocks, and principal axes: what several modules need.
+"""Linear algebra in blocks: arrays in memory or in a file, Gram matrices, principal axes.
 
-There are three solvers, because stored features, maps and visual words depend on the last bits
-of their results: `principal_axes` gives all axes up to rounding, `leading_axes` only the first
-few, `reproducible_axes` the same bytes for any number of threads.
+There are three eigensolvers, as stored features, embeddings and visual words depend on the last
+bits of their results: `principal_axes` returns all axes of non-zero variance, `leading_axes` the
+first few, and `reproducible_axes` the same bytes for any number of threads.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.float32]
 
 _MAX_BYTES_IN_MEMORY = 512 * 2**20
-"""Larger arrays of features are in a file."""
+"""Larger arrays of features are memory-mapped."""
 
 _CHUNK_BYTES = 32 * 2**20
-"""Memory that a block of rows or columns may take."""
+"""Maximum size of a block of rows or columns."""
 
 _BLOCK_ROWS = 2048
 """Rows in a block of `map_blocks`; fixed, so that sums over blocks round alike everywhere."""
 
 _RELATIVE_RANK = 1e-12
-"""Principal axes with less than this fraction of the largest variance are rounding errors."""
+"""Axes with less than this fraction of the largest variance are dropped as rounding errors."""
 
 _MAX_DENSE = 600
-"""Side of the largest matrix whose leading axes are found without iteration."""
+"""Size of the largest matrix for which `leading_axes` uses a dense solver."""
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
-    """Slices of `step` that cover `length`, the last one perhaps shorter.
+    """Slices of length `step` that cover ``range(length)``; the last one may be shorter.
 
     Examples
     --------
@@ -58,63 +58,70 @@ def rows_per_chunk(row_bytes: int) -> int:
 
 
 def row_blocks(X: Matrix) -> Iterator[slice]:
-    """Slices of the rows of `X` that take at most `_CHUNK_BYTES` each in float64."""
+    """Slices of the rows of `X`, each at most `_CHUNK_BYTES` large in float64."""
     return slices(len(X), rows_per_chunk(8 * X.shape[1]))
 
 
 def find_not_finite(X: Matrix) -> npt.NDArray[np.intp]:
-    """Indices of the rows of `X` that hold NaN or infinite values.
+    """Indices of the rows of `X` that contain NaN or infinite values.
 
     Examples
     --------
     >>> find_not_finite(np.array([[1, 2], [np.nan, 2], [1, np.inf]], np.float32))
     array([1, 2])
     """
-    found = []
+    indices = [np.empty(0, np.intp)]
     for rows in row_blocks(X):
         block = X[rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(block.sum()):  # One pass; a sum may be infinite by its size alone.
+            # A finite sum rules out NaN and infinity in one pass; finite values may overflow it.
+            if np.isfinite(block.sum()):
                 continue
-        found.append(rows.start + np.flatnonzero(~np.isfinite(block).all(axis=1)))
-    return np.concatenate(found) if found else np.empty(0, np.intp)
+        indices.append(rows.start + np.flatnonzero(~np.isfinite(block).all(axis=1)))
+    return np.concatenate(indices)
 
 
 def allocate(n_rows: int, n_columns: int, folder: Path | None = None) -> Rows:
-    """Array of float32 in memory or, where it is large, in a file that goes with it.
+    """Uninitialized float32 array in memory or, if it is large, in a temporary file.
 
     Parameters
     ----------
     n_rows, n_columns : int
     folder : Path, optional
-        Whose disk the file is on; by default, or where it cannot be written, that of temporary
-        files, which often is small.
+        Folder on whose disk the file is created; by default, or if it is not writable, the
+        system's folder for temporary files, whose disk is often small.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_columns), float32
+        A file is removed together with its array.
 
     Raises
     ------
     FeatureFileError
-        If there is no room for it.
+        If there is not enough disk space.
     """
     n_bytes = 4 * n_rows * n_columns
     if n_bytes <= _MAX_BYTES_IN_MEMORY:
         return np.empty((n_rows, n_columns), np.float32)
-    near = [it for it in (folder, *folder.parents) if it.is_dir()] if folder else []
-    place = next((str(it) for it in near if os.access(it, os.W_OK)), tempfile.gettempdir())
+    parents = [path for path in (folder, *folder.parents) if path.is_dir()] if folder else []
+    writable = (str(path) for path in parents if os.access(path, os.W_OK))
+    directory = next(writable, tempfile.gettempdir())
     try:
-        with tempfile.TemporaryFile(prefix=".featx-", dir=place) as file:
+        with tempfile.TemporaryFile(prefix=".featx-", dir=directory) as file:
             reserve(file, n_bytes)
             return np.memmap(file, np.float32, "r+", shape=(n_rows, n_columns))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise FeatureFileError(
-            f"Cannot hold {n_bytes / 1e9:.1f} GB of features in {place}: {reason}. Free some space "
-            "there, name an output or a store on another disk (-o, --store), or ask for fewer "
-            "features (--pooling gap)."
+            f"Cannot hold {n_bytes / 1e9:.1f} GB of features in {directory}: {reason}. Free some "
+            "space there, name an output or a store on another disk (-o, --store), or ask for "
+            "fewer features (--pooling gap)."
         ) from error
 
 
 def take_rows(X: npt.NDArray[Any], indices: Sequence[int] | npt.NDArray[Any]) -> Rows:
-    """Copy of some rows, in a file where it is large.
+    """Copy of some rows of `X`, memory-mapped if it is large.
 
     Parameters
     ----------
@@ -134,26 +141,25 @@ def take_rows(X: npt.NDArray[Any], indices: Sequence[int] | npt.NDArray[Any]) ->
     indices = np.asarray(indices)
     if indices.dtype == bool:
         indices = np.flatnonzero(indices)
-    taken = allocate(len(indices), X.shape[1])
+    copy = allocate(len(indices), X.shape[1])
     for rows in slices(len(indices), rows_per_chunk(4 * X.shape[1])):
-        taken[rows] = X[indices[rows]]
-    return taken
+        copy[rows] = X[indices[rows]]
+    return copy
 
 
 def column_blocks(X: Matrix, *, n_chunks: int = 1) -> Iterator[slice]:
-    """Slices of the columns of `X` that take at most `_CHUNK_BYTES` each in float64.
+    """Slices of the columns of `X`, each at most `n_chunks` times `_CHUNK_BYTES` large in float64.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
     n_chunks : int, default=1
-        Multiple of `_CHUNK_BYTES` that a block may take.
     """
     return slices(X.shape[1], max(1, n_chunks * _CHUNK_BYTES // (8 * max(1, len(X)))))
 
 
 def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
-    """Results of `function` for blocks of `_BLOCK_ROWS` rows, in order, computed on all cores."""
+    """Results of `function` for blocks of `_BLOCK_ROWS` rows in order, computed on all cores."""
     import joblib
 
     blocks = (X[rows] for rows in slices(len(X), _BLOCK_ROWS))
@@ -162,14 +168,14 @@ def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
 
 
 def gram(blocks: Iterable[Matrix], n_rows: int, dtype: npt.DTypeLike = np.float64) -> Matrix:
-    """Inner products of all pairs of rows, summed over blocks of their columns.
+    """Gram matrix: inner products of all pairs of rows, summed over blocks of columns.
 
     Parameters
     ----------
     blocks : iterable of ndarray of shape (n_rows, n_columns)
     n_rows : int
     dtype : dtype, default=float64
-        Type in which the products of the blocks are added.
+        Type in which the blocks are summed.
 
     Returns
     -------
@@ -187,14 +193,14 @@ def gram(blocks: Iterable[Matrix], n_rows: int, dtype: npt.DTypeLike = np.float6
 
 
 def principal_axes(scatter: Floats, *, n_threads: int | None = None) -> tuple[Floats, Floats]:
-    """Variances along all principal axes that are more than rounding, and these axes.
+    """All principal axes whose variance is more than a rounding error, and these variances.
 
     Parameters
     ----------
     scatter : ndarray of shape (n, n), float64
         Gram matrix or covariance, up to a factor; overwritten.
     n_threads : int, optional
-        Limit to the threads of LAPACK.
+        Maximum number of LAPACK's threads.
 
     Returns
     -------
@@ -213,12 +219,12 @@ def principal_axes(scatter: Floats, *, n_threads: int | None = None) -> tuple[Fl
 
     with threadpool_limits(n_threads, user_api="blas"):
         variances, axes = eigh(scatter, overwrite_a=True, check_finite=False, driver="evd")
-    kept = np.flatnonzero(variances > _RELATIVE_RANK * max(variances[-1], 0.0))[::-1]
-    return variances[kept], axes[:, kept]
+    order = np.flatnonzero(variances > _RELATIVE_RANK * max(variances[-1], 0.0))[::-1]
+    return variances[order], axes[:, order]
 
 
 def leading_axes(scatter: Matrix, n_axes: int) -> tuple[Floats, Floats]:
-    """Variances along the first principal axes, and these axes.
+    """The first principal axes, and the variances along them.
 
     Parameters
     ----------
@@ -246,13 +252,13 @@ def leading_axes(scatter: Matrix, n_axes: int) -> tuple[Floats, Floats]:
     if n <= _MAX_DENSE or not scatter.any():
         variances, axes = eigh(scatter, subset_by_index=[n - n_axes, n - 1])
     else:
-        # A fixed start: by default it is drawn at random, and with it the last digits.
+        # A fixed start vector: a random one, the default, would change the last digits.
         variances, axes = eigsh(scatter, n_axes, v0=np.cos(np.arange(n)))
     return variances[::-1], axes[:, ::-1]
 
 
 def reproducible_axes(scatter: Floats, n_axes: int) -> Floats:
-    """First principal axes, their bytes the same for any number of threads.
+    """The first principal axes, with the same bytes for any number of threads.
 
     Parameters
     ----------
@@ -264,20 +270,20 @@ def reproducible_axes(scatter: Floats, n_axes: int) -> Floats:
     Returns
     -------
     ndarray of shape (n, n_axes), float64
-        Orthonormal columns, the one of largest variance first; see `fix_signs`.
+        Orthonormal columns, the one with the largest variance first; see `fix_signs`.
     """
     from threadpoolctl import threadpool_limits
 
-    # One thread: LAPACK's rounding may depend on their number.
+    # LAPACK's rounding may depend on the number of threads.
     with threadpool_limits(1, user_api="blas"):
         axes = np.linalg.eigh(scatter)[1]
     return np.ascontiguousarray(fix_signs(axes[:, ::-1][:, :n_axes]))
 
 
 def fix_signs(axes: Matrix) -> Matrix:
-    """Columns times 1 or -1, so that the largest entry of each is positive.
+    """Flip the signs of columns so that the entry of largest magnitude in each is positive.
 
-    An axis and its opposite are equally good, and which of them LAPACK gives is chance.
+    The sign of an eigenvector is arbitrary.
 
     Examples
     --------

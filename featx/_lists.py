@@ -1,4 +1,4 @@
-"""Lists written as text, with commas between their items."""
+"""Comma-separated lists: parse and format them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from featx.errors import SpecError
 
 
 def parse_names(text: str | Iterable[Any]) -> list[str]:
-    """Names in a text with commas between them, or in several such texts.
+    """Names in one or several comma-separated texts.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def parse_names(text: str | Iterable[Any]) -> list[str]:
 
 
 def parse_integers(text: str | Iterable[Any], *, minimum: int = 0) -> list[int]:
-    """Whole numbers in a text with commas between them, or in several such texts.
+    """Integers in one or several comma-separated texts.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def parse_integers(text: str | Iterable[Any], *, minimum: int = 0) -> list[int]:
     Raises
     ------
     SpecError
-        If one is no whole number, or is below the minimum.
+        If one is not an integer, or is below the minimum.
 
     Examples
     --------
@@ -60,18 +60,18 @@ def parse_integers(text: str | Iterable[Any], *, minimum: int = 0) -> list[int]:
     words = _split(text)
     if not all(word.isdecimal() and int(word) >= minimum for word in words):
         raise SpecError(
-            f"Expected whole numbers from {minimum} on, separated by commas; got {text!r}."
+            f"Expected integers of at least {minimum}, separated by commas; got {text!r}."
         )
     return [int(word) for word in words]
 
 
-def shorten_names(names: Iterable[Any], n_named: int = 5) -> str:
-    """The first names with commas between them, and how many more there are.
+def shorten_names(names: Iterable[Any], n_shown: int = 5) -> str:
+    """The first names, separated by commas, and the number of the others.
 
     Parameters
     ----------
     names : iterable
-    n_named : int, default=5
+    n_shown : int, default=5
 
     Examples
     --------
@@ -79,8 +79,8 @@ def shorten_names(names: Iterable[Any], n_named: int = 5) -> str:
     'a, b and 2 more'
     """
     names = list(map(str, names))
-    more = f" and {len(names) - n_named:,} more" if len(names) > n_named else ""
-    return ", ".join(names[:n_named]) + more
+    more = f" and {len(names) - n_shown:,} more" if len(names) > n_shown else ""
+    return ", ".join(names[:n_shown]) + more
 
 
 def _split(text: str | Iterable[Any]) -> list[str]:

@@ -325,7 +325,7 @@ def _middle_side(images: Images) -> int | None:
 
 
 def _next_commands(dataset: ImageDataset, model: str, early: str, late: str) -> list[str]:
-    own = "my_photos/" if dataset.source == "digits" else dataset.words
+    own = "my_photos/" if dataset.source == "digits" else dataset.quoted_source
     return [
         f"featx compare {own} -e hog -e bovw:surf --model {model} --layer {early} --layer {late}",
         f"featx depth {own} --model {model} --report depth/",

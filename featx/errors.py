@@ -2,34 +2,34 @@
 
 ::
 
-    FeatxError                  one line: what, expected, got, cure
-    ├── ImageError              an image cannot be decoded        .name .reason
-    ├── DatasetError            a folder, manifest or data set name is wrong
-    ├── SpecError               an extractor SPEC is wrong (also a ValueError)
-    ├── ModelError              a network is not known or cannot be built (ValueError)
-    │   └── WeightsError        weights missing, or not those of the network
+    FeatxError                  base class; the message is one line
+    ├── ImageError              an image cannot be decoded (ValueError)      .name .reason
+    ├── DatasetError            a folder, manifest or data set name is wrong (ValueError)
+    ├── SpecError               an extractor SPEC is invalid (ValueError)
+    ├── ModelError              a network is unknown or cannot be built (ValueError)
+    │   └── WeightsError        weights are missing or do not fit the network
     ├── LayerError              a layer is not in the network (ValueError)   .layer .nearest
-    ├── TrainingError           a network cannot be trained as asked (RuntimeError)
-    ├── ProjectionError         features cannot be mapped or measured as asked (ValueError)
-    ├── FeatureFileError        a feature file cannot be read, or must not be written
-    ├── NotEnoughMemoryError    a task would not fit into memory (also a MemoryError)
-    ├── ResultFileError         a folder of results cannot be read or written
-    ├── StoreError              the store on disk refuses or is full (OSError)
+    ├── TrainingError           training failed (RuntimeError)
+    ├── ProjectionError         features cannot be embedded or measured (ValueError)
+    ├── FeatureFileError        a feature file cannot be read or written (ValueError)
+    ├── NotEnoughMemoryError    a task would not fit into memory (MemoryError)
+    ├── ResultFileError         a folder of results cannot be read or written (ValueError)
+    ├── StoreError              the store cannot be used, or is full (OSError)
     ├── SchedulerError          a cluster cannot be reached, or loses its workers
     ├── UnsafeFolderError       others could change a folder          .component .reason .cure
     └── BrokenLawError          an extractor fails `check_extractor` (AssertionError)   .broken
 
     FeatxWarning (UserWarning)
-    ├── DamagedRowWarning       a stored row failed its check and is computed anew
-    ├── UnstoredRowsWarning     rows are not stored, for their fingerprint lacks a part
-    ├── ValueRangeWarning       nobody said which stored values are black and white
-    ├── PagesWarning            one page is read of a file that has several
+    ├── DamagedRowWarning       stored rows failed their checksum and are recomputed
+    ├── UnstoredRowsWarning     rows cannot be stored and are recomputed by every run
+    ├── ValueRangeWarning       the value range of stored pixels is a guess
+    ├── PagesWarning            only the first page of a file is read
     ├── SeveralWeightsWarning   a checkpoint holds weights of several networks
     ├── NonFiniteRowsWarning    features are NaN or infinite
-    └── EmptyRowsWarning        images without any key point got rows of zeros
+    └── EmptyRowsWarning        images without key points have rows of zeros
 
-Errors about a wrong parameter are also `ValueError`, so that scikit-learn's users catch
-what they expect.
+The class in parentheses is a second base class. Errors about invalid parameters are also
+`ValueError`, as scikit-learn's users expect.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from pathlib import Path
 
 _N_NEAREST, _CUTOFF = 3, 0.6
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
-"""Those of terminals, of lines, and of the direction of text."""
+"""Control characters, line separators, and characters that change the direction of text."""
 
 
 class FeatxError(Exception):
-    """Anything that featx reports to its user, in one line."""
+    """Base class of all errors that featx reports to the user; the message is one line."""
 
 
 class ImageError(FeatxError, ValueError):
@@ -54,7 +54,7 @@ class ImageError(FeatxError, ValueError):
     Parameters
     ----------
     name : str
-        The image's path, or its place in the input.
+        The image's path, or ``image`` and its index in the input.
     reason : str
         Why it cannot be decoded.
     """
@@ -69,19 +69,19 @@ class ImageError(FeatxError, ValueError):
 
 
 class DatasetError(FeatxError, ValueError):
-    """A folder, manifest or data set name does not lead to images."""
+    """A folder, manifest or data set name is wrong, or contains no images."""
 
 
 class SpecError(FeatxError, ValueError):
-    """An extractor SPEC cannot be read."""
+    """An extractor SPEC or another text of the user cannot be parsed."""
 
 
 class ModelError(FeatxError, ValueError):
-    """A network is not known or cannot be built."""
+    """A network is unknown or cannot be built."""
 
 
 class WeightsError(ModelError):
-    """Weights are missing, or are not those of the network."""
+    """Weights are missing, or do not fit the network."""
 
 
 class LayerError(FeatxError, ValueError):
@@ -90,11 +90,11 @@ class LayerError(FeatxError, ValueError):
     Parameters
     ----------
     layer : str
-        The name asked for.
+        Name of the unknown layer.
     model : str
-        The network's name.
+        Name of the network.
     nearest : sequence of str
-        The layers with the most similar names, best first.
+        Layers with the most similar names, best first.
     """
 
     def __init__(self, layer: str, model: str, nearest: Sequence[str] = ()) -> None:
@@ -104,26 +104,27 @@ class LayerError(FeatxError, ValueError):
         self.nearest = tuple(nearest)
 
     def __str__(self) -> str:
-        guess = _question(self.nearest)
+        suggestion = _suggest(self.nearest)
         return (
-            f"Layer {self.layer!r} is not in {self.model}.{guess} See `featx layers {self.model}`."
+            f"Layer {self.layer!r} is not in {self.model}.{suggestion} "
+            f"See `featx layers {self.model}`."
         )
 
 
 class TrainingError(FeatxError, RuntimeError):
-    """A network cannot be trained as asked: its loss is not finite, or what is frozen moved."""
+    """Training failed: the loss is not finite, or frozen parameters have changed."""
 
 
 class ProjectionError(FeatxError, ValueError):
-    """Features cannot be mapped or measured as asked."""
+    """Features cannot be embedded or measured."""
 
 
 class FeatureFileError(FeatxError, ValueError):
-    """A feature file cannot be read, or must not be written."""
+    """A feature file cannot be read or written."""
 
 
 class NotEnoughMemoryError(FeatxError, MemoryError):
-    """A task would take more memory than there is; said before it is begun."""
+    """A task would need more memory than is available; raised before it starts."""
 
 
 class ResultFileError(FeatxError, ValueError):
@@ -131,7 +132,7 @@ class ResultFileError(FeatxError, ValueError):
 
 
 class StoreError(FeatxError, OSError):
-    """The store on disk refuses to be used, or is full."""
+    """The store cannot be used, or its disk is full."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -142,16 +143,16 @@ class SchedulerError(FeatxError, ConnectionError):
 
 
 class UnsafeFolderError(FeatxError):
-    """A folder or file that others could change.
+    """Other users could change a folder or file.
 
     Parameters
     ----------
     component : Path
-        The part of the path that others could change.
+        The part of the path that they could change.
     reason : str
-        What is wrong with it, a clause.
+        Why they could, as a clause that follows the path.
     cure : str
-        The command that closes it, empty where there is none.
+        Command that removes their permission; empty if there is none.
     """
 
     def __init__(self, component: Path, reason: str, cure: str = "") -> None:
@@ -170,9 +171,9 @@ class BrokenLawError(FeatxError, AssertionError):
     Parameters
     ----------
     extractor : str
-        The extractor's class.
+        Name of the extractor's class.
     broken : mapping of str to str
-        Each broken law, and what was wanted and what came.
+        Each broken law, with the expected and the actual outcome.
     """
 
     def __init__(self, extractor: str, broken: Mapping[str, str]) -> None:
@@ -186,53 +187,53 @@ class BrokenLawError(FeatxError, AssertionError):
 
 
 class FeatxWarning(UserWarning):
-    """Something the user should know, though the result stands."""
+    """Base class of all warnings of featx: the result is valid, but the user should know."""
 
 
 class DamagedRowWarning(FeatxWarning):
-    """A stored row failed its check and is computed anew."""
+    """Stored rows failed their checksum and are recomputed."""
 
 
 class UnstoredRowsWarning(FeatxWarning):
-    """Rows are computed anew by each run: a part of what makes them is in no fingerprint."""
+    """Rows cannot be stored, or not under a complete fingerprint; every run recomputes them."""
 
 
 class ValueRangeWarning(FeatxWarning):
-    """Values leave black and white or fill little between, and nobody said what these are."""
+    """Stored values exceed the default range of black to white, or fill only a small part of it."""
 
 
 class PagesWarning(FeatxWarning):
-    """One page is read of a file that has several, and nobody said which."""
+    """Only the first page of a file with several pages is read, as none was selected."""
 
 
 class SeveralWeightsWarning(FeatxWarning):
-    """A checkpoint holds weights of several networks, such as averaged ones beside the last."""
+    """A checkpoint holds weights of several networks, such as the last and the averaged ones."""
 
 
 class NonFiniteRowsWarning(FeatxWarning):
-    """Features are NaN or infinite: no classifier and no map takes them."""
+    """Features are NaN or infinite, which classifiers and embeddings do not accept."""
 
 
 class EmptyRowsWarning(FeatxWarning):
-    """Images without any key point got rows of zeros."""
+    """Images without key points have rows of zeros."""
 
 
 def did_you_mean(name: str, candidates: Iterable[str], *, prefix: str = "") -> str:
-    """Question whether one of the nearest names was meant; empty where none is near.
+    """Suggest the candidates most similar to a name; empty if none is similar.
 
     Parameters
     ----------
     name : str
         What the user wrote.
     candidates : iterable of str
-        What is known.
+        Valid names.
     prefix : str
-        Stands before each name that is offered, and does not count in the comparison.
+        Put before each suggested name; not compared.
 
     Returns
     -------
     str
-        Begins with a space: to be put after the sentence that says what is wrong.
+        A question that starts with a space, to be appended to an error message.
 
     Examples
     --------
@@ -241,13 +242,13 @@ def did_you_mean(name: str, candidates: Iterable[str], *, prefix: str = "") -> s
     >>> did_you_mean("resnet", ["vgg11"])
     ''
     """
-    return _question([prefix + near for near in nearest_names(name, candidates)])
+    return _suggest([prefix + nearest for nearest in nearest_names(name, candidates)])
 
 
 def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
-    """Candidates most like a name, whatever the case of their letters, in the order given.
+    """Candidates most similar to a name, ignoring case, in their given order.
 
-    At most three, all equally near: a second best would be a guess beside a better one.
+    At most three, all equally similar.
 
     Examples
     --------
@@ -257,14 +258,14 @@ def nearest_names(name: str, candidates: Iterable[str]) -> list[str]:
     lowered: dict[str, str] = {}
     for candidate in candidates:
         lowered.setdefault(candidate.lower(), candidate)
-    near = get_close_matches(name.lower(), lowered, _N_NEAREST, _CUTOFF)
-    ratios = {match: SequenceMatcher(None, match, name.lower()).ratio() for match in near}
+    matches = get_close_matches(name.lower(), lowered, _N_NEAREST, _CUTOFF)
+    ratios = {match: SequenceMatcher(None, match, name.lower()).ratio() for match in matches}
     tied = {match for match in ratios if ratios[match] == max(ratios.values())}
     return [candidate for lower, candidate in lowered.items() if lower in tied]
 
 
 def visible(text: str) -> str:
-    r"""Text whose control characters stand as codes: a file's name moves no cursor.
+    r"""Text with its control characters escaped, so that file names cannot control a terminal.
 
     Examples
     --------
@@ -275,7 +276,7 @@ def visible(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    r"""What an error says, on one line; the name of its class where it says nothing.
+    r"""Message of an error on one line; the name of its class if it has no message.
 
     Examples
     --------
@@ -283,11 +284,11 @@ def one_line(error: BaseException) -> str:
     ('two lines', 'KeyError')
     """
     try:
-        said = str(error)
-    except Exception:  # An exception of the user's own may fail at this, too.
-        said = ""
-    return " ".join(said.split()) or type(error).__name__
+        message = str(error)
+    except Exception:  # A user-defined exception may raise here, too.
+        message = ""
+    return " ".join(message.split()) or type(error).__name__
 
 
-def _question(names: Sequence[str]) -> str:
+def _suggest(names: Sequence[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""

@@ -170,14 +170,14 @@ def test_large_arrays_take_their_room_on_the_disk_of_a_folder_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx._linalg._MAX_BYTES_IN_MEMORY", 10)
-    places = []
+    folders = []
     make = tempfile.TemporaryFile
     monkeypatch.setattr(
-        tempfile, "TemporaryFile", lambda **how: (places.append(how["dir"]), make(**how))[1]
+        tempfile, "TemporaryFile", lambda **how: (folders.append(how["dir"]), make(**how))[1]
     )
     array = allocate(3, 5, tmp_path / "not yet" / "there")
     array[:] = 1
-    assert (array.shape, array.sum(), places) == ((3, 5), 15, [str(tmp_path)])
+    assert (array.shape, array.sum(), folders) == ((3, 5), 15, [str(tmp_path)])
     assert not list(tmp_path.iterdir())
 
 

@@ -27,5 +27,5 @@ def test_integers_come_from_text_or_numbers() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "1.5", "-1", "1,", "0,1", "٣a"])
 def test_what_is_no_whole_number_from_the_minimum_on_is_refused(text: str) -> None:
-    with pytest.raises(SpecError, match="Expected whole numbers from 1 on, separated by commas"):
+    with pytest.raises(SpecError, match="Expected integers of at least 1, separated by commas"):
         parse_integers(text, minimum=1)

@@ -22,7 +22,7 @@ BUILT_IN_CASES: dict[str, dict[str, Any]] = {
     "hog,image_size=24x40,cell_px=5,color=false,transform_sqrt=true": {},
     "bovw:surf,n_words=8,n_descriptors=500": {},
     "bovw:dense_sift,n_words=8,image_size=64,n_descriptors=500": {},
-    # Words of bits have no components.
+    # Binary words have no principal components.
     "bovw:orb,n_words=8,n_descriptors=500": {"n_components": None},
     "cnn:squeezenet1_0:pool1,weights=random,size=64,pooling=gap": {
         "model": "squeezenet1_1",
@@ -31,20 +31,20 @@ BUILT_IN_CASES: dict[str, dict[str, Any]] = {
         "crop": 48,
         "mean": (0, 0, 0),
         "std": (1, 1, 1),
-        # Both of these want a file; tests/extractors/test_cnn.py has one.
+        # Both of these need a file; tests/extractors/test_cnn.py has one.
         "weights": "random",
         "load": None,
     },
 }
-"""SPEC of each extractor to check -> values for parameters that the battery cannot guess."""
+"""SPEC of each extractor to check -> values for parameters that the checks cannot derive."""
 
 
 @pytest.mark.parametrize("spec", BUILT_IN_CASES)
-def test_built_in_extractors_keep_every_law(spec: str) -> None:
+def test_built_in_extractors_obey_every_law(spec: str) -> None:
     check_extractor(make_extractor(spec), variations=BUILT_IN_CASES[spec])
 
 
-def test_real_photographs_keep_the_laws_too(photos: list[str]) -> None:
+def test_extractors_obey_the_laws_on_photographs(photos: list[str]) -> None:
     check_extractor(make_extractor("hog,image_size=64"), photos[:4])
 
 
@@ -61,7 +61,7 @@ def test_the_images_are_always_the_same() -> None:
 
 
 class Shifted(MeanColor):
-    """Honest: mean colour, shifted."""
+    """A valid extractor: the mean color plus a constant."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,
@@ -87,8 +87,8 @@ class WithTwoNames(MeanColor):
         return np.array(["red", "green"], dtype=object)
 
 
-class Centred(MeanColor):
-    """Subtracts the mean of whatever came with an image."""
+class Centered(MeanColor):
+    """Subtracts the mean of the batch."""
 
     def _extract(self, batch: Any) -> Any:
         return super()._extract(batch) - super()._extract(batch).mean()
@@ -107,7 +107,7 @@ class CountingJobs(MeanColor):
         return super()._extract(batch) + np.float32(self.n_jobs or 0)
 
 
-class ReadingPathsOtherwise(MeanColor):
+class ShiftingPaths(MeanColor):
     def transform(self, X: Any) -> Any:
         return super().transform(X) + np.float32(isinstance(X[0], str))
 
@@ -125,7 +125,7 @@ class ShallowOnly(MeanColor):
         return mean if pixels.dtype == np.uint8 else mean * np.nan
 
 
-class WritingOnInputs(MeanColor):
+class WritingToInputs(MeanColor):
     def _prepare(self, pixels: Any) -> Any:
         row = super()._prepare(pixels)
         pixels[0, 0] = 255 - pixels[0, 0]
@@ -133,7 +133,7 @@ class WritingOnInputs(MeanColor):
 
 
 class Restless(MeanColor):
-    """Learns something else at each fit."""
+    """Learns another value in each fit."""
 
     _fits = count()
 
@@ -146,7 +146,7 @@ class Restless(MeanColor):
 
 
 class Forgetful(ColorHistogram):
-    """Loses its bins on the way to a worker."""
+    """Loses its number of bins when it is pickled."""
 
     def __getstate__(self) -> Any:
         return {**super().__getstate__(), "n_bins": 2}
@@ -165,7 +165,7 @@ class FingerprintingJobs(MeanColor):
 
 
 class ForgettingState(MeanColor):
-    """Learns the mean, and keeps it out of the fingerprint."""
+    """Learns the mean, but leaves it out of the fingerprint."""
 
     def _learn(self, inputs: Any) -> None:
         self.mean_ = np.mean(list(inputs), axis=0)
@@ -186,21 +186,21 @@ class Silent(MeanColor):
 
 
 FAULTS = {
-    "rows are finite float32, one for each image": WithNaN(),
+    "rows are finite float32, one per image": WithNaN(),
     "names match columns": WithTwoNames(),
-    "rows do not depend on the batch": Centred(),
+    "rows do not depend on the batch": Centered(),
     "rows do not depend on the order": Numbered(),
     "rows do not depend on the number of jobs": CountingJobs(),
-    "paths, bytes, PIL images and arrays agree": ReadingPathsOtherwise(),
-    "grey and colour are both taken": ColorOnly(),
-    "images deeper than 8 bits are taken": ShallowOnly(),
-    "inputs and parameters stay untouched": WritingOnInputs(),
+    "paths, bytes, PIL images and arrays give the same rows": ShiftingPaths(),
+    "gray and color images are accepted": ColorOnly(),
+    "images of more than 8 bits are accepted": ShallowOnly(),
+    "inputs and parameters are not changed": WritingToInputs(),
     "a clone gives identical rows": Restless(),
     "a pickled copy gives identical rows": Forgetful(),
     "parameters that change values change the fingerprint": ForgettingParameters(),
     "parameters of speed do not change the fingerprint": FingerprintingJobs(),
-    "what is learned is part of the fingerprint": ForgettingState(),
-    "a broken image is named, or a row of NaN": Silent(),
+    "the fitted state is part of the fingerprint": ForgettingState(),
+    "a broken image raises an ImageError, or has a row of NaN": Silent(),
 }
 
 
@@ -218,10 +218,10 @@ def test_a_fault_is_caught_under_its_law(law: str) -> None:
     assert isinstance(caught.value, AssertionError)
 
 
-def test_an_honest_extractor_with_a_variation_passes() -> None:
+def test_a_valid_extractor_with_a_variation_passes() -> None:
     check_extractor(Shifted(), variations={"shift": 2.0})
 
 
-def test_a_parameter_that_cannot_be_guessed_asks_for_a_variation() -> None:
+def test_a_parameter_without_derivable_values_needs_a_variation() -> None:
     with pytest.raises(BrokenLawError, match=r"variations=\{'shift': \.\.\.\}"):
         check_extractor(Shifted())

@@ -128,7 +128,7 @@ def _line(error: BaseException) -> str:
     if isinstance(error, FeatxError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):  # Where no signal handler of ours is at work.
-        return "interrupted; what is stored stays good, run again to go on"
+        return "interrupted; stored rows remain valid, run again to resume"
     if isinstance(error, MemoryError):
         return f"out of memory; take fewer images or features, or fewer jobs: {one_line(error)}"
     if isinstance(error, OSError) and error.strerror:

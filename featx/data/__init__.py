@@ -1,1 +1,1 @@
-"""Images: found, named, decoded. The only decoder, so that every extractor sees the same pixels."""
+"""Find and decode images. All extractors share this decoder, so all see the same pixels."""

@@ -1,4 +1,4 @@
-"""Labels of images in the JSON of annotation tools: COCO's and Label Studio's."""
+"""Read class labels from COCO's and Label Studio's JSON."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _EXPECTED = "expected a list of objects, COCO's images and annotations, or Label
 
 
 def read_records(content: Any) -> Records:
-    """Records of a JSON file, each with the columns of a manifest.
+    """Records of a JSON file, with the columns of a manifest as keys.
 
     Parameters
     ----------
     content : list or dict
-        A list of objects is taken as it is; COCO's images and Label Studio's tasks have a
-        ``label`` where all of an image's annotations name the same.
+        Parsed JSON: a list of objects, which is returned unchanged, or COCO's or Label Studio's
+        format. From these an image gets a ``label`` if all its annotations are of one class.
 
     Returns
     -------
-    list of mappings
+    list of mapping
 
     Raises
     ------
     DatasetError
-        If it is neither.
+        If the content is in none of these formats.
 
     Examples
     --------
@@ -67,10 +67,10 @@ def _coco(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for task in tasks:
-        found = task.get("annotations") or task.get("completions") or ()
+        annotations = task.get("annotations") or task.get("completions") or ()
         choices = [
             choice
-            for annotation in found
+            for annotation in annotations
             if not annotation.get("was_cancelled")
             for result in annotation.get("result", ())
             for choice in result.get("value", {}).get("choices", ())
@@ -79,13 +79,14 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, A
 
 
 def _with_one_label(records: Iterable[Mapping[str, Any]]) -> Records:
-    """Records with the class that all annotations of an image name; none where there are more."""
-    listed = list(records)
-    if n_several := sum(len(it["label"]) > 1 for it in listed):
+    """Records with one class instead of a set of classes; None if there are several."""
+    records = list(records)
+    if n_ambiguous := sum(len(record["label"]) > 1 for record in records):
         logger.warning(
-            "%d of %d images have annotations of several classes; they have none here.",
-            *(n_several, len(listed)),
+            "%d of %d images have annotations of several classes; they are left unlabelled.",
+            *(n_ambiguous, len(records)),
         )
     return [
-        {**it, "label": next(iter(it["label"])) if len(it["label"]) == 1 else None} for it in listed
+        {**record, "label": next(iter(labels)) if len(labels := record["label"]) == 1 else None}
+        for record in records
     ]

@@ -1,4 +1,4 @@
-"""Data sets: folders, files, manifests, the built-in digits, and torchvision's by name."""
+"""Load data sets (folders, files, manifests, the built-in digits, torchvision's) and split them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.groups import column_of_groups, deal_groups, draw_groups, group_images
+from featx._lists import shorten_names
+from featx.data.groups import column_of_groups, draw_groups, group_folds, group_images
 from featx.data.image_dataset import ImageDataset, Strings, name_of
 from featx.data.images import MAX_PIXELS, Images
-from featx.data.listings import Meaning, Source, list_sources
+from featx.data.listings import ListingOptions, Source, list_sources
 from featx.errors import DatasetError, did_you_mean
 from featx.process.phases import phase
 
@@ -88,19 +89,19 @@ def load_dataset(
     >>> load_dataset("digits").images.pixels(0).shape
     (8, 8, 3)
     """
-    given = [data] if isinstance(data, str | os.PathLike) else list(data)
-    if not given:
+    sources = [data] if isinstance(data, str | os.PathLike) else list(data)
+    if not sources:
         raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
     if splits not in _SPLITS:
         raise DatasetError(f"splits must be one of {', '.join(_SPLITS)}; got {splits!r}.")
-    meaning = Meaning(bool(domains), splits != "none", column_of_groups(groups))
-    dataset = list_sources(given, meaning, root=root)
+    options = ListingOptions(bool(domains), splits != "none", column_of_groups(groups))
+    dataset = list_sources(sources, options, root=root)
     if not len(dataset):
-        raise DatasetError(" ".join(dataset.notes))
+        raise DatasetError(" ".join(dataset.empty_reasons))
     if domains is False:
         dataset = replace(dataset, domains=None)
     if domains:
-        dataset = _keep_domains(dataset, domains)
+        dataset = _select_domains(dataset, domains)
     for folder, reason in dataset.unreadable:
         logger.warning("Folder %s cannot be read: %s.", folder, reason)
     names = _unique(dataset.names)
@@ -113,8 +114,8 @@ def load_dataset(
         bands=bands,
         max_pixels=max_pixels,
     )
-    dataset = replace(dataset, images=images, names=names, source=_describe(given))
-    dataset = replace(dataset, words=_quote(given))
+    dataset = replace(dataset, images=images, names=names, source=_describe(sources))
+    dataset = replace(dataset, quoted_source=_quote(sources))
     return group_images(dataset, groups)
 
 
@@ -125,7 +126,7 @@ def train_test_indices(
     random_state: int | None = 0,
     groups: Strings | None = None,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Indices of a random training and test part, stratified by class.
+    """Indices of a random training and test split, stratified by class.
 
     Parameters
     ----------
@@ -135,8 +136,8 @@ def train_test_indices(
         keeps at least one test image.
     random_state : int or None, default=0
     groups : array of str, shape (n_images,), optional
-        Groups are never divided: a number of training images is drawn from the groups on that
-        side, and a fraction is met only approximately.
+        Groups are never divided. A number of training images is drawn from the groups on the
+        training side; a fraction is met only approximately.
 
     Returns
     -------
@@ -151,16 +152,16 @@ def train_test_indices(
     codes = np.unique(np.asarray(labels), return_inverse=True)[1]
     counts = np.bincount(codes)
     is_number = isinstance(train_size, int)
-    wanted = np.full(len(counts), train_size) if is_number else np.rint(train_size * counts)
-    wanted = np.clip(wanted, 1, np.maximum(counts - 1, 1)).astype(int)
+    n_train = np.full(len(counts), train_size) if is_number else np.rint(train_size * counts)
+    n_train = np.clip(n_train, 1, np.maximum(counts - 1, 1)).astype(int)
     rng = np.random.default_rng(random_state)
     if groups is None:
-        train = _draw(np.arange(len(codes)), codes, wanted, rng)
+        train = _draw(np.arange(len(codes)), codes, n_train, rng)
         return train, np.setdiff1d(np.arange(len(codes)), train)
-    is_train = draw_groups(codes, groups, wanted, rng)
+    is_train = draw_groups(codes, groups, n_train, rng)
     train = np.flatnonzero(is_train)
     if is_number:
-        train = _draw(train, codes, wanted, rng)
+        train = _draw(train, codes, n_train, rng)
     return train, np.flatnonzero(~is_train)
 
 
@@ -171,7 +172,7 @@ def fold_numbers(
     random_state: int | None = 0,
     groups: Strings | None = None,
 ) -> npt.NDArray[np.intp]:
-    """Fold of each image, every class dealt out evenly in turn.
+    """Index of each image's fold, stratified by class.
 
     Parameters
     ----------
@@ -179,13 +180,13 @@ def fold_numbers(
     n_folds : int
     random_state : int or None, default=0
     groups : array of str, shape (n_images,), optional
-        With them the folds are those of scikit-learn's `StratifiedGroupKFold`.
+        With groups the folds are those of scikit-learn's `StratifiedGroupKFold`.
 
     Returns
     -------
     ndarray of int, shape (n_images,)
-        From 0 on; without groups -1 for the only image of a class, which cannot be both learned
-        and tested.
+        0 to ``n_folds - 1``. Without groups, the only image of a class is in fold -1, as it cannot
+        be both learned and tested.
 
     Raises
     ------
@@ -200,33 +201,34 @@ def fold_numbers(
     labels = np.asarray(labels)
     if groups is not None:
         codes = np.unique(labels, return_inverse=True)[1]
-        return deal_groups(codes, groups, n_folds, random_state)
+        return group_folds(codes, groups, n_folds, random_state)
     rng = np.random.default_rng(random_state)
-    folds, n_dealt = np.full(len(labels), -1), 0
+    # Each class continues where the previous one stopped, so that folds are equally large.
+    folds, n_assigned = np.full(len(labels), -1), 0
     for label in np.unique(labels):
         indices = rng.permutation(np.flatnonzero(labels == label))
         if len(indices) > 1:
-            folds[indices] = (n_dealt + np.arange(len(indices))) % n_folds
-            n_dealt += len(indices)
+            folds[indices] = (n_assigned + np.arange(len(indices))) % n_folds
+            n_assigned += len(indices)
     return folds
 
 
 def _draw(
     indices: npt.NDArray[np.intp],
     codes: npt.NDArray[np.intp],
-    n_wanted: npt.NDArray[np.intp],
+    n_per_class: npt.NDArray[np.intp],
     rng: np.random.Generator,
 ) -> npt.NDArray[np.intp]:
-    """At most so many of each class, at random, in ascending order."""
+    """At most ``n_per_class[code]`` random indices of each class, in ascending order."""
     drawn = [
-        rng.permutation(indices[codes[indices] == code])[: n_wanted[code]]
-        for code in range(len(n_wanted))
+        rng.permutation(indices[codes[indices] == code])[: n_per_class[code]]
+        for code in range(len(n_per_class))
     ]
     return np.sort(np.concatenate([np.empty(0, np.intp), *drawn]))
 
 
-def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> ImageDataset:
-    """Images of the domains asked for."""
+def _select_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> ImageDataset:
+    """Images of some domains; of all if `domains` is True."""
     if dataset.domains is None:
         raise DatasetError(
             "The data has no domains; expected folders <domain>/<class>/<image>, or a manifest "
@@ -234,32 +236,31 @@ def _keep_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> Image
         )
     if isinstance(domains, bool):
         return dataset
-    wanted = [domains] if isinstance(domains, str) else list(domains)
-    there = Counter(filter(None, dataset.domains.tolist()))
-    for domain in wanted:
-        if domain not in there:
+    selected = [domains] if isinstance(domains, str) else list(domains)
+    available = list(dict.fromkeys(filter(None, dataset.domains.tolist())))
+    for domain in selected:
+        if domain not in available:
             raise DatasetError(
-                f"Domain {domain!r} is not in the data.{did_you_mean(domain, there)} "
-                f"There are: {', '.join(there)}."
+                f"Domain {domain!r} is not in the data.{did_you_mean(domain, available)} "
+                f"There are: {', '.join(available)}."
             )
-    is_wanted = np.isin(dataset.domains, wanted)
-    return dataset if is_wanted.all() else dataset.take(np.flatnonzero(is_wanted))
+    is_selected = np.isin(dataset.domains, selected)
+    return dataset if is_selected.all() else dataset.take(np.flatnonzero(is_selected))
 
 
-def _quote(given: Sequence[Source]) -> str:
-    """Sources as a command line has them; of many, the first three."""
-    words = [shlex.quote(name_of(os.fspath(source))) for source in given[:3]]
-    return " ".join([*words, *(["…"] if len(given) > 3 else [])])
+def _quote(sources: Sequence[Source]) -> str:
+    """The first three sources, quoted for a shell."""
+    words = [shlex.quote(name_of(os.fspath(source))) for source in sources[:3]]
+    return " ".join([*words, *(["…"] if len(sources) > 3 else [])])
 
 
-def _describe(given: Sequence[Source]) -> str:
-    """Sources as one line; of many, the first three."""
-    names = ", ".join(name_of(os.fspath(source)) for source in given[:3])
-    return names + (f" and {len(given) - 3} more" if len(given) > 3 else "")
+def _describe(sources: Sequence[Source]) -> str:
+    """The first three sources, and the number of the others."""
+    return shorten_names([name_of(os.fspath(source)) for source in sources], 3)
 
 
 def _unique(names: list[str]) -> list[str]:
-    r"""Names made different where they are not: ``caf\xe9`` may stand for two files."""
+    r"""Make names unique by a number: two different files may be shown as ``caf\xe9``."""
     if len(set(names)) == len(names):
         return names
     seen: Counter[str] = Counter()

@@ -1,7 +1,7 @@
-"""Memory for decoded images: one budget for all threads of the process.
+"""Limit the memory of decoded images: one budget shared by all threads of the process.
 
-A file says how large its image is before it is decoded. A thread that would exceed the budget waits
-until others have prepared theirs; an image larger than all of it is decoded alone.
+The size of an image is known before it is decoded. A thread whose image would exceed the budget
+waits for other threads to finish; an image larger than the budget is decoded alone.
 """
 
 from __future__ import annotations
@@ -12,52 +12,54 @@ from contextlib import contextmanager
 
 from featx.process.memory import available_bytes
 
-_SHARE = 4
-"""Part of the memory available at the start that images being decoded may take."""
+_MEMORY_DIVISOR = 4
+"""Images being decoded may take a quarter of the memory that is available at first use."""
 
 _MIN_BYTES = 256 * 2**20
 
 _BYTES_PER_VALUE = 8
-"""Of a decoded image at the peak: its values, as float32, and what comes of them."""
+"""Peak memory per value of a decoded image: one float32, and one more in a copy."""
 
 
 class _Budget:
-    """Bytes that threads hold while they decode and prepare an image each."""
+    """Memory budget of threads that each decode and prepare one image at a time."""
 
     def __init__(self, n_bytes: int | None = None) -> None:
         self._n_bytes = n_bytes
-        self._n_held = 0
+        self._n_reserved = 0
         self._changed = threading.Condition()
-        self._own = threading.local()
+        self._thread = threading.local()
 
     @contextmanager
-    def spending(self) -> Iterator[None]:
-        """Context in which a thread takes from the budget, and after which it gives all back."""
-        if getattr(self._own, "n_taken", None) is not None:  # A part of an image's way.
+    def decoding(self) -> Iterator[None]:
+        """Context in which a thread may reserve memory, all of which is released at the end."""
+        if getattr(self._thread, "n_reserved", None) is not None:  # A nested context.
             yield
             return
-        self._own.n_taken = 0
+        self._thread.n_reserved = 0
         try:
             yield
         finally:
             with self._changed:
-                self._n_held -= self._own.n_taken
+                self._n_reserved -= self._thread.n_reserved
                 self._changed.notify_all()
-            self._own.n_taken = None
+            self._thread.n_reserved = None
 
-    def take(self, n_bytes: int) -> None:
-        """Take so many bytes for the thread's image, once there is room or nobody holds any."""
-        n_taken = getattr(self._own, "n_taken", None)
-        if n_taken is None or n_bytes <= n_taken:
+    def reserve(self, n_bytes: int) -> None:
+        """Raise the thread's reservation to `n_bytes`; wait until it fits or is the only one."""
+        n_reserved = getattr(self._thread, "n_reserved", None)
+        if n_reserved is None or n_bytes <= n_reserved:
             return
         with self._changed:
             if self._n_bytes is None:
-                self._n_bytes = max(_MIN_BYTES, available_bytes() // _SHARE)
+                self._n_bytes = max(_MIN_BYTES, available_bytes() // _MEMORY_DIVISOR)
             limit = self._n_bytes
-            if not n_taken:  # One who holds some would wait for those who wait for it.
-                self._changed.wait_for(lambda: self._n_held == 0 or self._n_held + n_bytes <= limit)
-            self._n_held += n_bytes - n_taken
-            self._own.n_taken = n_bytes
+            if not n_reserved:  # Threads that wait while holding memory could deadlock.
+                self._changed.wait_for(
+                    lambda: self._n_reserved == 0 or self._n_reserved + n_bytes <= limit
+                )
+            self._n_reserved += n_bytes - n_reserved
+            self._thread.n_reserved = n_bytes
 
 
 _budget = _Budget()
@@ -65,17 +67,23 @@ _budget = _Budget()
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Context around the way of one image from its file to its extractor.
+    """Context in which one image is decoded and prepared for its extractor.
 
     Examples
     --------
     >>> with decoding():
     ...     reserve_values(3 * 640 * 480)
     """
-    with _budget.spending():
+    with _budget.decoding():
         yield
 
 
 def reserve_values(n_values: int) -> None:
-    """Wait for room for an image of so many values; to be called before it is decoded."""
-    _budget.take(_BYTES_PER_VALUE * n_values)
+    """Reserve memory for an image before it is decoded; wait until it is available.
+
+    Parameters
+    ----------
+    n_values : int
+        Height times width times number of bands.
+    """
+    _budget.reserve(_BYTES_PER_VALUE * n_values)

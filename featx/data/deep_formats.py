@@ -1,6 +1,6 @@
-"""PNG, PNM, JPEG 2000, AVIF, HEIF and JPEG XL of more than 8 bits, and NumPy's arrays.
+"""Read PNG, PNM, JPEG 2000, AVIF, HEIF and JPEG XL files of more than 8 bits, and ``.npy`` files.
 
-Pillow reads most of these in 8 bits only, and keeps silent about it.
+Pillow silently reduces most of these to 8 bits.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _HEIF_BRANDS = (b"avif", b"avis")
 
 
 def is_deep_png(data: bytes) -> bool:
-    """Whether a file is a PNG of 16 bits."""
+    """Whether a file is a 16-bit PNG."""
     return data.startswith(_PNG_MAGIC) and data[24:25] == b"\x10"
 
 
 def read_png(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of a PNG of 16 bits: Pillow checks the file, OpenCV reads its colors."""
+    """Values of a 16-bit PNG: Pillow validates the file, OpenCV decodes colors."""
     width, height, _, kind = struct.unpack_from(_PNG_HEADER, data, 16)
     check_size(width, height, 1, max_pixels)
     with open_image(data) as image:
         image.load()
         orientation = orientation_of(image)
         key = image.info.get("transparency")
-        values = np.asarray(image) if kind == _PNG_GRAY else _by_opencv(data)
+        values = np.asarray(image) if kind == _PNG_GRAY else _decode_opencv(data)
     values = values.reshape(height, width, -1).astype(np.uint16, copy=False)
     stored = split_alpha(StoredImage(upright(values, orientation)), reading)
     if key is None or isinstance(key, bytes) or reading.bands is not None:
@@ -59,12 +59,12 @@ def read_png(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
 
 
 def is_deep_pnm(data: bytes) -> bool:
-    """Whether a file is a PGM or PPM whose white is above 255."""
+    """Whether a file is a PGM or PPM with a maximum value above 255."""
     return data[:1] == b"P" and data[1:2] in b"2356" and (_pnm_header(data) or [0])[2:3] > [255]
 
 
 def read_pnm(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of a PGM or PPM of more than 8 bits; its header says what is white."""
+    """Values of a PGM or PPM of more than 8 bits; the header has the value of white."""
     width, height, white, start = _pnm_header(data)
     n_bands = 3 if data[1:2] in _PNM_COLOR else 1
     check_size(width, height, n_bands, max_pixels)
@@ -84,7 +84,7 @@ def is_deep_jpeg_2000(data: bytes) -> bool:
 
 
 def read_jpeg_2000(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of a JPEG 2000 of more than 8 bits, by imagecodecs."""
+    """Values of a JPEG 2000 of more than 8 bits, decoded by imagecodecs."""
     with open_image(data) as image:
         check_size(*image.size, len(image.getbands()), max_pixels)
     import imagecodecs
@@ -98,23 +98,23 @@ def is_deep_avif(data: bytes) -> bool:
 
 
 def read_avif(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of an AVIF of more than 8 bits, by imagecodecs."""
+    """Values of an AVIF of more than 8 bits, decoded by imagecodecs."""
     with open_image(data) as image:
         check_size(*image.size, len(image.getbands()), max_pixels)
         orientation = orientation_of(image)
     import imagecodecs
 
     stored = _deep(imagecodecs.avif_decode(data), _heif_bits(data), reading)
-    return stored if orientation == 1 else _turned(stored, orientation)
+    return stored if orientation == 1 else _apply_orientation(stored, orientation)
 
 
 def is_deep_heif(data: bytes) -> bool:
-    """Whether a file is a HEIF other than AVIF, of more than 8 bits."""
+    """Whether a file is a HEIF of more than 8 bits, and not an AVIF."""
     return data[4:8] == b"ftyp" and data[8:12] not in _HEIF_BRANDS and _heif_bits(data) > 8
 
 
 def read_heif(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of a HEIF of more than 8 bits, by pi-heif; it is upright as it comes."""
+    """Values of a HEIF of more than 8 bits, decoded by pi-heif, which applies the orientation."""
     import pi_heif
 
     image = pi_heif.open_heif(
@@ -122,17 +122,17 @@ def read_heif(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     )
     width, height = image.size
     check_size(width, height, 3, max_pixels)
-    values = np.array(image)  # Its memory goes with it.
+    values = np.array(image)  # A copy: the image owns its memory.
     return _deep(values, _heif_bits(data), reading)
 
 
 def is_jpeg_xl(data: bytes) -> bool:
-    """Whether a file is a JPEG XL, of any depth: Pillow reads none."""
+    """Whether a file is a JPEG XL of any depth, which Pillow cannot read."""
     return data.startswith(_JXL_MAGIC)
 
 
 def read_jpeg_xl(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of a JPEG XL, by imagecodecs; it is upright as it comes."""
+    """Values of a JPEG XL, decoded by imagecodecs, which applies the orientation."""
     check_size(*_jpeg_xl_size(data), 3, max_pixels)
     import imagecodecs
 
@@ -142,12 +142,12 @@ def read_jpeg_xl(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
 
 
 def is_npy(data: bytes) -> bool:
-    """Whether a file is an array of NumPy."""
+    """Whether a file is a ``.npy`` file of NumPy."""
     return data.startswith(_NPY_MAGIC)
 
 
 def read_npy(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """Values of an array of shape (h, w) or (h, w, n_bands) in NumPy's format."""
+    """Values of a ``.npy`` file: an array of shape (h, w) or (h, w, n_bands)."""
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0
@@ -165,8 +165,8 @@ def read_npy(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     return split_alpha(StoredImage(values.reshape(*shape[:2], -1)), reading)
 
 
-def _by_opencv(data: bytes) -> Array:
-    """Values of a file with red, green, blue and opacity in this order."""
+def _decode_opencv(data: bytes) -> Array:
+    """Values of a 16-bit file decoded by OpenCV, in the order red, green, blue, alpha."""
     cv2 = load_opencv()
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
@@ -176,19 +176,19 @@ def _by_opencv(data: bytes) -> Array:
 
 
 def _pnm_header(data: bytes) -> list[int]:
-    """Width, height, white, and where the values start; empty where there is no header."""
+    """Width, height, value of white, and offset of the values; empty if there is no header."""
     numbers, end = [], 2
     for _ in range(3):
-        found = _PNM_NUMBER.match(data, end)
-        if found is None:
+        match = _PNM_NUMBER.match(data, end)
+        if match is None:
             return []
-        numbers.append(int(found[1]))
-        end = found.end()
+        numbers.append(int(match[1]))
+        end = match.end()
     return [*numbers, end + 1]
 
 
 def _jpeg_2000_bits(data: bytes) -> int:
-    """Bits of the first band; 0 of what is no JPEG 2000."""
+    """Bits of the first band; 0 if the file is not a JPEG 2000."""
     if data[:4] != _J2K_START and data[4:8] != b"jP  ":
         return 0
     start = data.find(_J2K_START)
@@ -197,14 +197,14 @@ def _jpeg_2000_bits(data: bytes) -> int:
 
 
 def _heif_bits(data: bytes) -> int:
-    """Bits of the deepest band, as the first box of properties says; 8 where none does."""
+    """Bits of the deepest band, from the first ``pixi`` box; 8 if there is none."""
     start = data.find(b"pixi")
     n_bands = data[start + 8] if 0 <= start < len(data) - 9 else 0
     return max(data[start + 9 : start + 9 + n_bands], default=8) if n_bands else 8
 
 
 def _jpeg_xl_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first bits of a JPEG XL (ISO/IEC 18181-1, SizeHeader)."""
+    """Width and height from the first bits of a JPEG XL (ISO/IEC 18181-1, SizeHeader)."""
     starts = [at + skip for box, skip in _JXL_BOXES if (at := data.find(box, 0, 4096)) >= 0]
     start = min(starts, default=0) + 2
     bits = int.from_bytes(data[start : start + 16], "little")
@@ -226,14 +226,14 @@ def _jpeg_xl_size(data: bytes) -> tuple[int, int]:
 
 
 def _deep(values: Array, bits: int, reading: Reading) -> StoredImage:
-    """Decoded values, whose white is known where they have fewer bits than their type."""
+    """Decoded values, with their limits if they have fewer bits than their type."""
     values = values.reshape(*values.shape[:2], -1)
-    is_known = values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize
-    limits = (0.0, float(2**bits - 1)) if is_known else None
+    has_limits = values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize
+    limits = (0.0, float(2**bits - 1)) if has_limits else None
     return split_alpha(StoredImage(values, limits), reading)
 
 
-def _turned(stored: StoredImage, orientation: int) -> StoredImage:
+def _apply_orientation(stored: StoredImage, orientation: int) -> StoredImage:
     values = upright(stored.values, orientation)
     alpha = stored.alpha if stored.alpha is None else upright(stored.alpha, orientation)
     return StoredImage(values, stored.limits, alpha=alpha)

@@ -1,4 +1,4 @@
-"""What was understood of a data set, in one line."""
+"""One-line summary of how a data set was understood."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPLIT_ORDER = ("train", "val", "test", "")
 
 
 def describe_dataset(dataset: ImageDataset) -> str:
-    """Classes, splits and files left out, as users check them.
+    """Summary of a data set's classes, splits, domains, groups and skipped files.
 
     Parameters
     ----------
@@ -37,42 +37,43 @@ def _parts(dataset: ImageDataset) -> Iterator[str]:
     if classes := sorted(set(labels) - {""}):
         yield f"{_count(len(classes), 'class', 'classes')} ({_shorten(classes)})"
     if dataset.splits is None:
-        yield _count(len(dataset), "image") + _unlabelled(labels, is_known=bool(classes))
+        yield _count(len(dataset), "image") + _unlabeled(labels, has_classes=bool(classes))
     else:
         yield from _splits(dataset, labels)
     for name, column in (("domain", dataset.domains), ("group", dataset.groups)):
         if column is not None and (values := sorted(set(column.tolist()) - {""})):
             shown = f" ({_shorten(values)})" if name == "domain" else ""
             yield _count(len(values), name) + shown
-    yield from _left_out(dataset)
+    yield from _skipped(dataset)
 
 
 def _splits(dataset: ImageDataset, labels: list[str]) -> Iterator[str]:
-    """How many images each split has, and what its folders are called."""
+    """Number of images of each split, and the names of its folders."""
     splits = [] if dataset.splits is None else dataset.splits.tolist()
     for split in _SPLIT_ORDER:
-        own = [label for label, of in zip(labels, splits) if of == split]
-        if not own:
+        split_labels = [label for label, other in zip(labels, splits) if other == split]
+        if not split_labels:
             continue
         folders = sorted(
             visible(name)
-            for name, of in dataset.split_folders.items()
-            if of == split and name.lower() != split
+            for name, other in dataset.split_folders.items()
+            if other == split and name.lower() != split
         )
-        called = f" ({', '.join(folders)})" if folders else ""
-        n_images = f"{split}{called} {len(own):,}" if split else f"{len(own):,} outside the splits"
-        yield n_images + _unlabelled(own, is_known=any(labels))
+        names = f" ({', '.join(folders)})" if folders else ""
+        n = f"{len(split_labels):,}"
+        part = f"{split}{names} {n}" if split else f"{n} outside the splits"
+        yield part + _unlabeled(split_labels, has_classes=any(labels))
 
 
-def _unlabelled(labels: list[str], *, is_known: bool) -> str:
-    """How many images have no label, where others have one."""
+def _unlabeled(labels: list[str], *, has_classes: bool) -> str:
+    """Number of images without a label, if the data set has classes."""
     n = labels.count("")
-    if not n or not is_known:
+    if not n or not has_classes:
         return ""
     return " (unlabelled)" if n == len(labels) else f" ({n:,} unlabelled)"
 
 
-def _left_out(dataset: ImageDataset) -> Iterator[str]:
+def _skipped(dataset: ImageDataset) -> Iterator[str]:
     if dataset.ignored:
         counts = sorted((-n, suffix) for suffix, n in dataset.ignored.items())
         shown = [
@@ -81,8 +82,8 @@ def _left_out(dataset: ImageDataset) -> Iterator[str]:
         ]
         more = [] if len(counts) <= _N_SUFFIXES_SHOWN else ["…"]
         yield f"{_count(dataset.n_ignored, 'file')} left out: {', '.join(shown + more)}"
-    if dataset.left_out:
-        yield f"folders left out: {_shorten(dataset.left_out)}"
+    if dataset.skipped_folders:
+        yield f"folders left out: {_shorten(dataset.skipped_folders)}"
     yield from dataset.remarks
 
 
@@ -91,5 +92,5 @@ def _shorten(names: list[str]) -> str:
     return ", ".join([*shown, "…"] if len(names) > _N_CLASSES_SHOWN else shown)
 
 
-def _count(n: int, one: str, several: str = "") -> str:
-    return f"{n:,} {one if n == 1 else several or one + 's'}"
+def _count(n: int, singular: str, plural: str = "") -> str:
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"

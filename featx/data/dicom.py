@@ -1,4 +1,4 @@
-"""DICOMs by pydicom: rescaled, windowed as they say, upright in black and white."""
+"""Read DICOM files by pydicom: rescaled to modality units and windowed as the file says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featx.data.image_formats import calmly
+from featx.data.image_formats import without_warnings
 from featx.data.reading import Reading
 from featx.data.stored_image import Limits, StoredImage
 from featx.data.tiff import check_size, join_pages
@@ -18,8 +18,8 @@ from featx.data.tiff import check_size, join_pages
 Array = npt.NDArray[Any]
 
 _MAGIC, _MAGIC_AT = b"DICM", 128
-# Values that bend the standard are many. Once, not around each image: filters are the process's,
-# and images decode in threads.
+# Many files violate the standard in harmless ways. Set once, not around each image: warning
+# filters are global, and images are decoded in threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\b")
 logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
@@ -39,11 +39,11 @@ def is_dicom(data: bytes) -> bool:
 
 
 def read_dicom(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """The frame or frames asked for of a DICOM.
+    """Selected frames of a DICOM file.
 
-    Values are those of the modality (Hounsfield units of a CT). By default the file's own window
-    is applied to them, else black and white are the lowest and the highest value that its bits
-    can store.
+    Values are in the units of the modality (Hounsfield units of a CT). By default the file's own
+    window is applied to them. If it has none, black and white are the lowest and the highest
+    value that its bits can store.
 
     Parameters
     ----------
@@ -51,16 +51,20 @@ def read_dicom(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
         A whole file.
     reading : Reading
     max_pixels : int
-        Above so many pixels, three values each, it is refused.
+        Larger images are refused; see `featx.data.tiff.check_size`.
+
+    Returns
+    -------
+    StoredImage
 
     Raises
     ------
     ValueError
-        If it holds no image.
+        If the file holds no image.
     ModuleNotFoundError
-        If pydicom is not installed, or what its compression takes.
+        If pydicom, or the decoder of the file's compression, is not installed.
     """
-    return calmly(lambda: _read(data, reading, max_pixels))
+    return without_warnings(lambda: _read(data, reading, max_pixels))
 
 
 def _read(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
@@ -70,19 +74,19 @@ def _read(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
     if "Rows" not in dataset or "PixelData" not in dataset:
         raise ValueError("the DICOM file holds no image")
     n_frames = int(dataset.get("NumberOfFrames") or 1)
-    n_taken = 1 if reading.pages in (None, "first") else n_frames
+    n_read = 1 if reading.pages in (None, "first") else n_frames
     n_bands = int(dataset.get("SamplesPerPixel", 1))
-    check_size(dataset.Columns, dataset.Rows, n_bands * n_taken, max_pixels)
-    frames = [_frame(dataset, index) for index in range(n_taken)]
+    check_size(dataset.Columns, dataset.Rows, n_bands * n_read, max_pixels)
+    frames = [_frame(dataset, index) for index in range(n_read)]
     return _interpret(dataset, frames, reading, n_frames)
 
 
 def _frame(dataset: Any, index: int) -> Array:
-    """Stored values of one frame as (h, w, c), in RGB where they are colors."""
+    """Stored values of one frame of shape (h, w, c); colors are in RGB."""
     from pydicom.pixels.utils import pixel_array
 
     if dataset.file_meta.TransferSyntaxUID == _JPEG_EXTENDED and dataset.BitsStored > 8:
-        return _twelve_bits(dataset, index)
+        return _decode_12_bit_jpeg(dataset, index)
     try:
         values = pixel_array(dataset, index=index)
     except RuntimeError as error:
@@ -92,8 +96,8 @@ def _frame(dataset: Any, index: int) -> Array:
     return np.asarray(values).reshape(*values.shape[:2], -1)
 
 
-def _twelve_bits(dataset: Any, index: int) -> Array:
-    """A frame of lossy JPEG in 12 bits, for which pydicom knows only a decoder under the GPL."""
+def _decode_12_bit_jpeg(dataset: Any, index: int) -> Array:
+    """Frame of a lossy 12-bit JPEG, for which pydicom only supports a decoder under the GPL."""
     import imagecodecs
     from pydicom.encaps import get_frame
 
@@ -125,7 +129,7 @@ def _interpret(dataset: Any, frames: list[Array], reading: Reading, n_frames: in
 
 
 def _stored_limits(dataset: Any) -> Limits:
-    """Lowest and highest value that the bits can store."""
+    """Lowest and highest value that the stored bits can represent."""
     n_bits = int(dataset.BitsStored)
     if dataset.PixelRepresentation:
         return -float(2 ** (n_bits - 1)), float(2 ** (n_bits - 1) - 1)
@@ -133,7 +137,7 @@ def _stored_limits(dataset: Any) -> Limits:
 
 
 def _modality_limits(dataset: Any) -> Limits:
-    """The lowest and the highest stored value, rescaled."""
+    """Lowest and highest value after rescaling to modality units."""
     if "ModalityLUTSequence" in dataset:
         return 0.0, float(2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
     slope = float(dataset.get("RescaleSlope", 1))
@@ -143,7 +147,7 @@ def _modality_limits(dataset: Any) -> Limits:
 
 
 def _window_limits(dataset: Any, limits: Limits) -> Limits:
-    """Range of what `apply_voi_lut` gives: that of its table, or of the values it was given."""
+    """Range of the output of `apply_voi_lut`: that of its lookup table, else that of its input."""
     table = dataset.get("VOILUTSequence")
     if table and table[0].get("LUTDescriptor") is not None:
         return 0.0, float(2 ** int(table[0].LUTDescriptor[2]) - 1)

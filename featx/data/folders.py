@@ -1,4 +1,4 @@
-"""Folders of images as they are: which files are images, and what the folders' names say."""
+"""Find the images in a folder, and derive classes, splits and domains from folder names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from featx.data.splits import find_split, is_filler
 _SYSTEM_FOLDERS = frozenset(
     {"@eadir", "$recycle.bin", "lost+found", "thumbnails", "__macosx", "system volume information"}
 )
-"""Folders that systems and other programs leave among images, in lower case."""
+"""Folders that operating systems and other programs create among images, in lower case."""
 
 _UNREAD_SUFFIXES = frozenset(
     {".3fr", ".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits"}
@@ -27,18 +27,18 @@ _UNREAD_SUFFIXES = frozenset(
     | {".orf", ".pcx", ".pef", ".psd", ".raf", ".rw2", ".scn", ".srw", ".svg", ".svs", ".tga"}
     | {".dcm", ".pdf", ".raw", ".vsi", ".wmf", ".emf", ".xcf"}
 )
-"""Images by suffix that are not read, unless a reader for them is there."""
+"""Suffixes of image formats that featx reads only with an optional package, or not at all."""
 
 _METADATA_FILES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
-"""Manifests of the folder that they lie in, as in Hugging Face's `datasets`."""
+"""Manifests of the folder that contains them, as in Hugging Face's `datasets`."""
 
 _RESULTS = "results.json"
 _REPORT_FILES = frozenset({_RESULTS, "table.csv", "report.html", "thumbnails.json"})
 _REPORT_FIGURES = "figures"
-"""What a report of featx is known by, and its folder that holds images."""
+"""Files of featx's reports, and their folder of figures."""
 
 _NO_IMAGES = ("features.npy", "DICOMDIR")
-"""Features that featx wrote, and lists of DICOMs: by suffix or content they would be images."""
+"""Feature files and DICOM indexes, which would be images by suffix or content."""
 
 _N_SNIFFED_BYTES = 132
 _MAGIC = (
@@ -59,20 +59,22 @@ _STRAY = "stray"
 
 @dataclass
 class Tree:
-    """What lies in a folder and under it.
+    """Contents of a folder, including its subfolders.
 
     Attributes
     ----------
     images : dict of tuple to list of str
-        Names of the images in each folder, by the folder's parts relative to the root.
+        Names of the images in each folder. Keys are the parts of the folder's path relative to
+        the root.
     other : Counter
-        How many files are no images, by suffix; dot files are not counted.
+        Number of files that are not images, by suffix; dot files are not counted.
     unread : dict of tuple to Counter
-        Of `other`, those in folders without images that are images that featx does not read.
+        Files of `other` in image formats that featx does not read, by folder, for folders that
+        contain nothing else.
     metadata : list of tuple
-        Files that say what the images in their folder are.
+        Manifests of the images in their folder.
     skipped : list of tuple
-        Folders that were not read: those of systems, and the figures of featx's reports.
+        Folders that were not read: system folders, and the figures of featx's reports.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     """
@@ -86,22 +88,21 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Placement:
-    """What the folders above an image say about it; empty where they say nothing."""
+class FolderInfo:
+    """Class, split and domain of the images in a folder; empty where there is none."""
 
     label: str = ""
     split: str = ""
     domain: str = ""
-    folder: str = field(default="", compare=False)
-    """What the folder of the split is called."""
+    split_folder: str = field(default="", compare=False)
+    """Name of the folder that defines the split."""
 
 
 def read_tree(root: str) -> Tree:
-    """All images in `root` and the folders under it.
+    """Find all images in `root` and its subfolders.
 
-    Dot files and dot folders are left out, and so are folders of systems and what reports of
-    featx hold. Links to folders are followed, but a folder is read once however many ways lead to
-    it, by its own path rather than by a link.
+    Hidden files and folders, system folders and files of featx's reports are skipped. Links to
+    folders are followed, but each folder is read only once, by its own path rather than by a link.
 
     Parameters
     ----------
@@ -115,12 +116,12 @@ def read_tree(root: str) -> Tree:
     Raises
     ------
     OSError
-        If `root` itself cannot be read; folders under it that cannot be are listed.
+        If `root` itself cannot be read. Unreadable subfolders are listed in the result.
     """
     tree = Tree()
     visited: set[tuple[int, int]] = set()
     folders: list[Parts] = [()]
-    links: list[Parts] = []  # Left for last, so that a folder's own path wins over a link to it.
+    links: list[Parts] = []  # Followed last, so that a folder's own path wins over a link to it.
     while folders or links:
         parts = folders.pop() if folders else links.pop(0)
         try:
@@ -135,53 +136,57 @@ def read_tree(root: str) -> Tree:
     return tree
 
 
-def place_folders(folders: Collection[Parts], *, has_splits: bool = True) -> dict[Parts, Placement]:
-    """Class, split and domain that each image-holding folder stands for.
+def interpret_folders(
+    folders: Collection[Parts], *, has_splits: bool = True
+) -> dict[Parts, FolderInfo]:
+    """Derive the class, split and domain of each folder of images from the folder names.
 
-    The folder of an image names its class, one called as a split above that its split, and the
-    next one above (splits left out) its domain; one that is called the same everywhere, as in
-    ``amazon/images/bike`` and ``dslr/images/bike``, is passed over. So is the folder of the
-    image where all are called "images" or the like.
+    The innermost folder is the class, a folder above it with the name of a split is the split, and
+    the next folder above, splits aside, is the domain. A level whose folders all have the same
+    name, as in ``amazon/images/bike`` and ``dslr/images/bike``, is ignored. So is the innermost
+    level if all of its folders are called "images" or similar.
 
-    A folder without folders of classes in it is a split only beside one that has them, beside
-    splits alone, or where there are both ``train`` and another: a class may be called "train".
-    Beside ``train`` and another split, a folder names classes only if it has one of theirs.
+    As a class may be called "train", a folder with the name of a split that has no class folders
+    is a split only if a sibling split has class folders, all siblings are splits, or both
+    ``train`` and another split exist. Beside ``train`` and another split, a further folder
+    contains classes only if it shares a class with them.
 
     Parameters
     ----------
     folders : collection of tuple
-        Those that hold images, by their parts relative to a root.
+        Folders that contain images, as the parts of their path relative to a root.
     has_splits : bool, default=True
-        Whether folders name splits; without, one above the classes is passed over, and one that
-        holds images itself is a class.
+        Whether folder names define splits. Otherwise such a folder is ignored above the classes,
+        and is a class if it contains images.
 
     Returns
     -------
-    dict of tuple to Placement
+    dict of tuple to FolderInfo
 
     Examples
     --------
-    >>> place_folders([("train2017", "cat"), ("test", "cat"), ("figures",)])["train2017", "cat"]
-    Placement(label='cat', split='train', domain='', folder='train2017')
+    >>> folders = [("train2017", "cat"), ("test", "cat"), ("figures",)]
+    >>> interpret_folders(folders)["train2017", "cat"]
+    FolderInfo(label='cat', split='train', domain='', split_folder='train2017')
     """
-    above = _roles_above(folders, has_splits=has_splits)
-    named = _telling_names(above)
-    height = _domain_height(list(named.values()))
-    placements = {}
-    for parts, names in named.items():
-        roles = [(name, role) for name, role in zip(parts, above[parts]) if role]
-        folder, split = roles[-1] if has_splits and roles else ("", "")
-        placements[parts] = Placement(
+    roles = _roles_by_folder(folders, has_splits=has_splits)
+    names_by_folder = _class_and_domain_names(roles)
+    height = _domain_height(list(names_by_folder.values()))
+    infos = {}
+    for parts, names in names_by_folder.items():
+        special = [(name, role) for name, role in zip(parts, roles[parts]) if role]
+        split_folder, split = special[-1] if has_splits and special else ("", "")
+        infos[parts] = FolderInfo(
             label=unicodedata.normalize("NFC", names[-1]) if names else "",
             split="" if split == _STRAY else split,
             domain=names[-height] if len(names) >= height else "",
-            folder=folder,
+            split_folder=split_folder,
         )
-    return placements
+    return infos
 
 
-def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
-    """Folders that would be a class or a split, had they images that featx reads.
+def missing_folders(tree: Tree) -> dict[Parts, Counter[str]]:
+    """Folders that would be a class or a split if featx could read their images.
 
     Parameters
     ----------
@@ -190,31 +195,31 @@ def vanished_folders(tree: Tree) -> dict[Parts, Counter[str]]:
     Returns
     -------
     dict of tuple to Counter
-        How many images of what suffix each has; empty where no image has a class or split.
+        Number of images by suffix; empty if no image has a class or split.
 
     Examples
     --------
     >>> unread = {("bird",): Counter({".psd": 3})}
-    >>> vanished_folders(Tree(images={("cat",): ["1.jpg"]}, unread=unread))
+    >>> missing_folders(Tree(images={("cat",): ["1.jpg"]}, unread=unread))
     {('bird',): Counter({'.psd': 3})}
     """
-    holding = {parts[:depth] for parts in tree.images for depth in range(len(parts) + 1)}
-    siblings = {parts[:-1] for parts in holding if parts}
-    lost: dict[Parts, Counter[str]] = {}
-    for parts, kinds in tree.unread.items():
-        depth = next((i for i in range(len(parts) + 1) if parts[:i] not in holding), 0)
-        if depth and parts[: depth - 1] in siblings:
-            lost[parts[:depth]] = lost.get(parts[:depth], Counter()) + kinds
-    if not lost:
+    with_images = {parts[:depth] for parts in tree.images for depth in range(len(parts) + 1)}
+    parents = {parts[:-1] for parts in with_images if parts}
+    missing: dict[Parts, Counter[str]] = {}
+    for parts, suffixes in tree.unread.items():
+        depth = next((i for i in range(len(parts) + 1) if parts[:i] not in with_images), 0)
+        if depth and parts[: depth - 1] in parents:
+            missing[parts[:depth]] = missing.get(parts[:depth], Counter()) + suffixes
+    if not missing:
         return {}
-    placements = place_folders([*tree.images, *lost])
-    if not any(placements[parts].label or placements[parts].split for parts in tree.images):
+    infos = interpret_folders([*tree.images, *missing])
+    if not any(infos[parts].label or infos[parts].split for parts in tree.images):
         return {}
-    return {p: kinds for p, kinds in lost.items() if placements[p].label or placements[p].split}
+    return {p: suffixes for p, suffixes in missing.items() if infos[p].label or infos[p].split}
 
 
 def _is_image(path: str) -> bool:
-    """Whether a file is an image by its suffix or, if it has none, by its first bytes."""
+    """Whether a file is an image, by its suffix or, without one, by its first bytes."""
     suffix = _suffix_of(path)
     if not suffix:
         return _looks_like_image(path)
@@ -222,7 +227,7 @@ def _is_image(path: str) -> bool:
 
 
 def _suffix_of(path: str) -> str:
-    """Suffix in lower case with its dot; empty where there is none.
+    """Suffix in lower case with its dot; empty if there is none.
 
     Examples
     --------
@@ -236,7 +241,7 @@ def _suffix_of(path: str) -> str:
 def _read_folder(
     root: str, parts: Parts, tree: Tree, visited: set[tuple[int, int]]
 ) -> tuple[list[Parts], list[Parts]]:
-    """Note one folder's images in `tree`; its folders and its links to folders, sorted."""
+    """Add one folder's files to `tree`; return its subfolders and links to folders, sorted."""
     folder = os.path.join(root, *parts)
     status = os.stat(folder)
     if (status.st_dev, status.st_ino) in visited:
@@ -247,10 +252,10 @@ def _read_folder(
     images = []
     other = []
     entries = _entries(folder)
-    reported = _REPORT_FILES & {entry.name for entry in entries}
-    is_report = _RESULTS in reported and len(reported) > 1
+    report_files = _REPORT_FILES & {entry.name for entry in entries}
+    is_report = _RESULTS in report_files and len(report_files) > 1
     for entry in entries:
-        if _leads(entry.is_dir):
+        if _holds(entry.is_dir):
             if entry.name.lower() in _SYSTEM_FOLDERS or (
                 is_report and entry.name == _REPORT_FIGURES
             ):
@@ -272,16 +277,16 @@ def _read_folder(
 
 
 def _unread_images(files: Sequence[os.DirEntry[str]]) -> Counter[str]:
-    """Files by suffix where all are images that featx does not read; the first is looked into."""
+    """Number of files by suffix if all are images in unread formats, else an empty Counter."""
     suffixes = [_suffix_of(file.name) for file in files]
-    known = set(_UNREAD_SUFFIXES)
-    if files and _looks_like_image(files[0].path):
-        known.add(suffixes[0])
-    return Counter(suffixes) if known.issuperset(suffixes) else Counter()
+    image_suffixes = set(_UNREAD_SUFFIXES)
+    if files and _looks_like_image(files[0].path):  # An image under an unusual suffix.
+        image_suffixes.add(suffixes[0])
+    return Counter(suffixes) if image_suffixes.issuperset(suffixes) else Counter()
 
 
 def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
-    """Entries of a folder by name, without dot files."""
+    """Entries of a folder sorted by name, without hidden ones."""
     with os.scandir(folder) as entries:
         return sorted(
             (entry for entry in entries if not entry.name.startswith(".")),
@@ -292,14 +297,14 @@ def _entries(folder: str) -> Sequence[os.DirEntry[str]]:
 def _is_image_entry(entry: os.DirEntry[str]) -> bool:
     if entry.name in _NO_IMAGES:
         return False
-    # A link that leads nowhere is taken by its name, to be reported; a pipe would block.
-    if not _leads(entry.is_file) and not entry.is_symlink():
+    # A broken link is judged by its name, so that it is reported; a pipe would block.
+    if not _holds(entry.is_file) and not entry.is_symlink():
         return False
     return _is_image(entry.path)
 
 
-def _leads(test: Callable[[], bool]) -> bool:
-    """Whether an entry is what `test` asks; a link that leads to itself is nothing."""
+def _holds(test: Callable[[], bool]) -> bool:
+    """Result of a test of an entry; False if it raises, as for a link to itself."""
     try:
         return test()
     except OSError:
@@ -307,7 +312,7 @@ def _leads(test: Callable[[], bool]) -> bool:
 
 
 def _looks_like_image(path: str) -> bool:
-    """Whether a file begins as an image does."""
+    """Whether the first bytes of a file are those of an image."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -323,8 +328,8 @@ def _looks_like_image(path: str) -> bool:
     return is_webp or is_bmp or is_netpbm or is_dicom(head)
 
 
-def _roles_above(folders: Collection[Parts], *, has_splits: bool) -> dict[Parts, list[str]]:
-    """Role of each part of each folder; see `_roles_of`."""
+def _roles_by_folder(folders: Collection[Parts], *, has_splits: bool) -> dict[Parts, list[str]]:
+    """Role of each part of each folder's path; see `_roles_of`."""
     inner: dict[Parts, set[str]] = defaultdict(set)
     for parts in folders:
         for depth in range(len(parts)):
@@ -332,38 +337,43 @@ def _roles_above(folders: Collection[Parts], *, has_splits: bool) -> dict[Parts,
     roles: dict[Parts, str] = {}
     for parent in list(inner):
         roles |= _roles_of(parent, inner)
-    if not has_splits:  # A folder of images is then its class, whatever it is called.
+    if not has_splits:  # Then the innermost folder is the class, whatever its name.
         roles = {p: role for p, role in roles.items() if role != _STRAY and inner.get(p)}
     return {p: [roles.get(p[: i + 1], "") for i in range(len(p))] for p in folders}
 
 
-def _telling_names(above: dict[Parts, list[str]]) -> dict[Parts, Parts]:
-    """Parts of each folder that may be its class or domain, by the roles of its parts."""
-    named = {
+def _class_and_domain_names(roles_by_folder: dict[Parts, list[str]]) -> dict[Parts, Parts]:
+    """Parts of each folder's path that may be its class or domain."""
+    names_by_folder = {
         parts: tuple(name for name, role in zip(parts, roles) if role in ("", _STRAY))
-        for parts, roles in above.items()
+        for parts, roles in roles_by_folder.items()
     }
-    strays = {p: p[: roles.index(_STRAY) + 1] for p, roles in above.items() if _STRAY in roles}
-    classes = {names[-1] for parts, names in named.items() if names and parts not in strays}
-    with_classes = {top for parts, top in strays.items() if named[parts][-1] in classes}
-    named |= {parts: () for parts, top in strays.items() if top not in with_classes}
-    lasts = {names[-1] for names in named.values() if names}
-    if len(lasts) == 1 and is_filler(*lasts):
-        return {parts: names[:-1] for parts, names in named.items()}
-    return named
+    strays = {
+        parts: parts[: roles.index(_STRAY) + 1]
+        for parts, roles in roles_by_folder.items()
+        if _STRAY in roles
+    }
+    # A stray folder contains classes only if it shares one with the splits.
+    classes = {names[-1] for p, names in names_by_folder.items() if names and p not in strays}
+    with_classes = {top for p, top in strays.items() if names_by_folder[p][-1] in classes}
+    names_by_folder |= {parts: () for parts, top in strays.items() if top not in with_classes}
+    innermost = {names[-1] for names in names_by_folder.values() if names}
+    if len(innermost) == 1 and is_filler(*innermost):
+        return {parts: names[:-1] for parts, names in names_by_folder.items()}
+    return names_by_folder
 
 
 def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
-    """Which split each folder of one parent is, or `_STRAY` where it is beside splits.
+    """Split of each folder in `parent` that is one, `_STRAY` for other folders beside splits.
 
-    Judged by siblings of its kind: a stray folder of images must not make a class of a split.
+    Siblings are judged together: a stray folder of images must not turn a split into a class.
     """
     names = inner[parent]
     splits = {name: split for name in names if (split := find_split(name))}
     with_folders = {name for name in names if inner.get((*parent, name))}
     evals = [name for name in splits if "eval" in name.lower()]
     others = {split for name, split in splits.items() if name not in evals}
-    if others >= {"val"} and "test" not in others:  # Beside "dev", "eval" is to test on.
+    if others >= {"val"} and "test" not in others:  # Beside "dev", "eval" is the test split.
         splits |= dict.fromkeys(evals, "test")
     is_partition = "train" in splits.values() and len(set(splits.values())) > 1
     if not (splits.keys() & with_folders or names - with_folders <= splits.keys() or is_partition):
@@ -372,12 +382,12 @@ def _roles_of(parent: Parts, inner: dict[Parts, set[str]]) -> dict[Parts, str]:
     return {(*parent, name): role for name, role in (splits | strays).items()}
 
 
-def _domain_height(named: list[Parts]) -> int:
-    """How far from the end of the folders' names the domains stand: 2, unless all agree there."""
+def _domain_height(paths: list[Parts]) -> int:
+    """Level of the domains, counted from the end: 2, or more if all folders there are the same."""
     height = 2
-    above = [names for names in named if len(names) >= height]
-    while above and len({names[-height] for names in above}) == 1:
+    deep = [names for names in paths if len(names) >= height]
+    while deep and len({names[-height] for names in deep}) == 1:
         height += 1
-        if any(len(names) < height for names in above):
+        if any(len(names) < height for names in deep):
             return 2
     return height

@@ -1,4 +1,4 @@
-"""Groups of images that belong together, such as those of one patient: kept on one side."""
+"""Groups of images, such as those of one patient, which splits must not divide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATTERN = "re:"
 
 
 def column_of_groups(groups: Any) -> str | None:
-    """Name of the manifest column that `groups` asks for; None where it asks for none.
+    """Name of the manifest column that the parameter `groups` selects; None if it selects none.
 
     Raises
     ------
@@ -44,24 +44,25 @@ def column_of_groups(groups: Any) -> str | None:
 
 
 def group_images(dataset: ImageDataset, groups: str | bool | None) -> ImageDataset:
-    r"""Data set with the groups that a pattern finds in the names, or without any.
+    r"""Data set with groups that a pattern extracts from the image names, or without groups.
 
     Parameters
     ----------
     dataset : ImageDataset
     groups : str, False or None
-        ``re:PATTERN`` is searched for in each name: what its parentheses match, else the whole
-        match, is the group. False takes the groups away, None leaves them as they are.
+        ``re:PATTERN`` is searched for in each name; the group is what its parentheses match, or
+        the whole match if there are none. False removes the groups. None, or the name of a
+        column, leaves them unchanged.
 
     Returns
     -------
     ImageDataset
-        An image whose name does not match has an empty group: it is one of its own.
+        The group of an image whose name does not match is empty: the image is its own group.
 
     Raises
     ------
     SpecError
-        If the pattern is no regular expression.
+        If the pattern is not a regular expression.
     DatasetError
         If no name matches.
 
@@ -78,25 +79,34 @@ def group_images(dataset: ImageDataset, groups: str | bool | None) -> ImageDatas
     try:
         pattern = re.compile(groups.removeprefix(_PATTERN))
     except re.error as error:
-        raise SpecError(f"groups={groups!r} is no regular expression: {error}.") from error
-    found = [_group_of(pattern.search(name)) for name in dataset.names]
-    n_other = found.count("")
-    if n_other == len(found):
+        raise SpecError(f"groups={groups!r} is not a regular expression: {error}.") from error
+    values = [_group_of(pattern.search(name)) for name in dataset.names]
+    n_unmatched = values.count("")
+    if n_unmatched == len(values):
         raise DatasetError(
-            f"groups={groups!r} matches no name of {len(found):,} images, such as "
+            f"groups={groups!r} matches none of the {len(values):,} image names, such as "
             f"{dataset.names[0]}."
         )
-    if n_other:
+    if n_unmatched:
         logger.warning(
-            "groups=%r matches %s of %s names; each other image is a group of its own, such as %s.",
-            *(groups, f"{len(found) - n_other:,}", f"{len(found):,}"),
-            dataset.names[found.index("")],
+            "groups=%r matches %s of %s names; every other image is its own group, such as %s.",
+            *(groups, f"{len(values) - n_unmatched:,}", f"{len(values):,}"),
+            dataset.names[values.index("")],
         )
-    return replace(dataset, groups=np.array(found, str))
+    return replace(dataset, groups=np.array(values, str))
 
 
 def group_codes(groups: Any) -> Indices:
-    """Number of each image's group from 0 on: (n_images,); an empty group is one of its own.
+    """Integer code of each image's group; an image with an empty group is its own group.
+
+    Parameters
+    ----------
+    groups : array of str, shape (n_images,)
+
+    Returns
+    -------
+    ndarray of int, shape (n_images,)
+        0 to ``n_groups - 1``.
 
     Examples
     --------
@@ -104,55 +114,55 @@ def group_codes(groups: Any) -> Indices:
     array([1, 2, 0, 1, 3])
     """
     groups = np.asarray(groups, str)
-    is_own = groups == ""
-    names, codes = np.unique(groups[~is_own], return_inverse=True)
-    found = np.empty(len(groups), np.intp)
-    found[~is_own] = codes
-    found[is_own] = len(names) + np.arange(is_own.sum())
-    return found
+    is_single = groups == ""
+    names, named_codes = np.unique(groups[~is_single], return_inverse=True)
+    codes = np.empty(len(groups), np.intp)
+    codes[~is_single] = named_codes
+    codes[is_single] = len(names) + np.arange(is_single.sum())
+    return codes
 
 
 def draw_groups(
-    codes: Indices, groups: Any, n_wanted: npt.ArrayLike, rng: np.random.Generator
+    codes: Indices, groups: Any, n_train: npt.ArrayLike, rng: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
-    """Which images are trained on, whole groups drawn so that each class fills both sides alike.
+    """Draw whole groups for training, so that every class fills both splits in proportion.
 
     Parameters
     ----------
     codes : ndarray of int, shape (n_images,)
         Class of each image.
     groups : array of str, shape (n_images,)
-    n_wanted : array of int, shape (n_classes,)
-        Images of each class to train on. As groups are whole there may be more or fewer.
+    n_train : array of int, shape (n_classes,)
+        Number of training images per class; met only approximately, as groups are not divided.
     rng : numpy.random.Generator
-        Of the order in which groups are dealt.
+        Draws the order in which groups are assigned.
 
     Returns
     -------
     ndarray of bool, shape (n_images,)
+        Whether an image is in the training split.
     """
-    wanted = np.stack(
-        [np.asarray(n_wanted), np.bincount(codes) - np.asarray(n_wanted)]
-    )  # To train on, to test on.
-    dealt = np.zeros(wanted.shape)
+    n_train = np.asarray(n_train)
+    targets = np.stack([n_train, np.bincount(codes) - n_train])  # (train or test, n_classes)
+    assigned = np.zeros(targets.shape)
     numbers = group_codes(groups)
     by_group = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     is_train = np.zeros(len(codes), bool)
     for number in rng.permutation(len(by_group)):
         members = by_group[number]
         classes, counts = np.unique(codes[members], return_counts=True)
-        # The side that lacks more of its share of these classes; with neither begun, training.
-        lacking = 1 - dealt[:, classes] / np.maximum(wanted[:, classes], 1)
-        side = int((lacking @ counts).argmax())
-        dealt[side, classes] += counts
-        is_train[members] = side == 0
+        # The split that lacks the larger fraction of these classes; training in case of a tie.
+        lacking = 1 - assigned[:, classes] / np.maximum(targets[:, classes], 1)
+        split = int((lacking @ counts).argmax())
+        assigned[split, classes] += counts
+        is_train[members] = split == 0
     return is_train
 
 
-def deal_groups(
+def group_folds(
     codes: Indices, groups: Any, n_folds: int, random_state: int | None
 ) -> npt.NDArray[np.intp]:
-    """Fold of each image by scikit-learn's `StratifiedGroupKFold`: (n_images,).
+    """Index of each image's fold by scikit-learn's `StratifiedGroupKFold`: (n_images,).
 
     Raises
     ------
@@ -166,13 +176,13 @@ def deal_groups(
     numbers = group_codes(groups)
     if numbers.max() + 1 < n_folds:
         raise ValueError(f"{n_folds} folds need as many groups; got {numbers.max() + 1}")
-    dealer = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
     folds = np.empty(len(codes), np.intp)
     with warnings.catch_warnings():
-        # A class with fewer images than folds is told of where the splits are described.
+        # Classes with fewer images than folds are reported with the description of the splits.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for fold, (_, left_out) in enumerate(dealer.split(codes, codes, numbers)):
-            folds[left_out] = fold
+        for fold, (_, test) in enumerate(splitter.split(codes, codes, numbers)):
+            folds[test] = fold
     return folds
 
 

@@ -1,4 +1,4 @@
-"""Images and what is known about each: their classes, splits, domains and groups."""
+"""A data set: images with their classes, splits, domains and groups."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ Strings: TypeAlias = npt.NDArray[np.str_]
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Images, and what is known about each.
+    """Images with their names, classes, splits, domains and groups.
 
     Attributes
     ----------
     images : Images
         The images, decoded on request.
     names : list of str
-        One unique name each. A file's is its path as reached from what was given, so that it
-        opens from the same working folder.
+        Unique name of each image. The name of a file is its path, relative to the working folder
+        if that of the data set is.
     labels, splits, domains, groups : ndarray of str, shape (n_images,), or None
-        None where nothing is known of any image, the empty text where nothing is of one.
-        Splits are ``train``, ``val`` and ``test``; images of one group, such as a patient, are
-        kept on one side of every split.
+        None if no image has one; an empty string for an image without one. Splits are ``train``,
+        ``val`` and ``test``. Images of one group, such as a patient, are in the same part of every
+        split.
     ignored : Counter
-        How many files in the folders given are no images, by suffix; dot files are not counted.
-    left_out : list of str
-        Folders that were not read: those of systems, and the figures of featx's reports.
+        Number of files that are not images, by suffix; dot files are not counted.
+    skipped_folders : list of str
+        Folders that were not read: system folders, and the figures of featx's reports.
     split_folders : dict of str to str
-        Split that each folder called as one stands for.
+        Name of a folder -> the split that it defines.
     unreadable : list of (str, str)
         Folders that could not be read, and why.
     source : str
-        What was given.
-    words : str
-        The same as a command line has it.
-    notes : list of str
-        Why a source has no images.
+        Where the images come from, for people.
+    quoted_source : str
+        The same, quoted for a command line.
+    empty_reasons : list of str
+        Why a source contains no images.
     remarks : list of str
-        What else was understood, such as which columns of a manifest were read.
+        What else to tell the user, such as which columns of a manifest were read.
 
     Examples
     --------
@@ -63,12 +63,12 @@ class ImageDataset:
     domains: Strings | None = None
     groups: Strings | None = None
     ignored: Counter[str] = field(default_factory=Counter)
-    left_out: list[str] = field(default_factory=list)
+    skipped_folders: list[str] = field(default_factory=list)
     split_folders: dict[str, str] = field(default_factory=dict)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     source: str = ""
-    words: str = ""
-    notes: list[str] = field(default_factory=list)
+    quoted_source: str = ""
+    empty_reasons: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -76,24 +76,24 @@ class ImageDataset:
 
     @property
     def n_ignored(self) -> int:
-        """How many files in the folders given are no images."""
+        """Number of files that are not images."""
         return self.ignored.total()
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.intp]) -> ImageDataset:
-        """Images at `indices`, in that order, and what is known about them."""
-        places = [int(i) for i in indices]
+        """Data set of the images at `indices`, in that order."""
+        indices = [int(i) for i in indices]
         return replace(
             self,
-            images=self.images.take(places),
-            names=[self.names[i] for i in places],
-            labels=None if self.labels is None else self.labels[places],
-            splits=None if self.splits is None else self.splits[places],
-            domains=None if self.domains is None else self.domains[places],
-            groups=None if self.groups is None else self.groups[places],
+            images=self.images.take(indices),
+            names=[self.names[i] for i in indices],
+            labels=None if self.labels is None else self.labels[indices],
+            splits=None if self.splits is None else self.splits[indices],
+            domains=None if self.domains is None else self.domains[indices],
+            groups=None if self.groups is None else self.groups[indices],
         )
 
     def split(self, name: str) -> npt.NDArray[np.intp]:
-        """Places of the images of one split, in order.
+        """Indices of the images of one split, in ascending order.
 
         Parameters
         ----------
@@ -102,30 +102,30 @@ class ImageDataset:
         Returns
         -------
         ndarray of int, shape (n_images_of_the_split,)
-            Empty where the data set has no such split.
+            Empty if the data set has no such split.
         """
         if self.splits is None:
             return np.empty(0, np.intp)
         return np.flatnonzero(self.splits == name)
 
 
-def make_dataset(items: Any, names: list[str] | None = None, **known: Any) -> ImageDataset:
-    """Images under their names, and what is known of them.
+def make_dataset(items: Any, names: list[str] | None = None, **attributes: Any) -> ImageDataset:
+    """Make a data set of paths or images.
 
     Parameters
     ----------
     items : sequence of paths, or of images
     names : list of str, optional
-        By default paths name themselves.
-    **known
-        Attributes of `ImageDataset`.
+        By default the paths.
+    **attributes
+        Other attributes of `ImageDataset`.
     """
     names = list(map(name_of, items)) if names is None else names
-    return ImageDataset(Images(items, names=names), names, **known)
+    return ImageDataset(Images(items, names=names), names, **attributes)
 
 
 def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
-    """Several data sets as one; an image that is in two of them is taken once.
+    """Concatenate data sets; an image in several of them is taken once.
 
     Examples
     --------
@@ -144,55 +144,56 @@ def join_datasets(datasets: list[ImageDataset]) -> ImageDataset:
         domains=_joined([(len(dataset), dataset.domains) for dataset in datasets]),
         groups=_joined([(len(dataset), dataset.groups) for dataset in datasets]),
         ignored=sum((dataset.ignored for dataset in datasets), Counter()),
-        left_out=[folder for dataset in datasets for folder in dataset.left_out],
+        skipped_folders=[folder for dataset in datasets for folder in dataset.skipped_folders],
         split_folders={k: v for dataset in datasets for k, v in dataset.split_folders.items()},
         unreadable=[pair for dataset in datasets for pair in dataset.unreadable],
-        notes=[note for dataset in datasets for note in dataset.notes],
-        remarks=list(dict.fromkeys(it for dataset in datasets for it in dataset.remarks)),
+        empty_reasons=[reason for dataset in datasets for reason in dataset.empty_reasons],
+        remarks=list(dict.fromkeys(remark for dataset in datasets for remark in dataset.remarks)),
     )
     return drop_repeated(joined)
 
 
 def drop_repeated(dataset: ImageDataset) -> ImageDataset:
-    """Data set with each file once, however its path is spelled, and each name once."""
-    folders: dict[str, str] = {}
+    """Data set with the first of the images that are the same file, or have the same name."""
+    real_folders: dict[str, str] = {}
     first: dict[str, int] = {}
     for index, (item, name) in enumerate(zip(dataset.images, dataset.names)):
-        first.setdefault(identify_file(item, folders) if isinstance(item, str) else name, index)
+        key = identify_file(item, real_folders) if isinstance(item, str) else name
+        first.setdefault(key, index)
     return dataset if len(first) == len(dataset) else dataset.take(list(first.values()))
 
 
-def identify_file(path: str, folders: dict[str, str]) -> str:
-    """The one path of a file under all spellings of it: absolute, without links.
+def identify_file(path: str, real_folders: dict[str, str]) -> str:
+    """Canonical path of a file: absolute, without links.
 
     Parameters
     ----------
     path : str
-    folders : dict
-        Of folders seen before; filled.
+    real_folders : dict
+        Cache of the canonical paths of folders, extended by this call.
     """
     folder, name = os.path.split(path)
-    if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    found = os.path.join(folders[folder], name)
-    return os.path.realpath(found) if os.path.islink(found) else found
+    if folder not in real_folders:
+        real_folders[folder] = os.path.realpath(folder)
+    real = os.path.join(real_folders[folder], name)
+    return os.path.realpath(real) if os.path.islink(real) else real
 
 
-def known_column(values: Iterable[str]) -> Strings | None:
-    """Values, or None where all are empty."""
+def column_or_none(values: Iterable[str]) -> Strings | None:
+    """Values as an array, or None if all are empty."""
     column = list(values)
     return np.array(column, str) if any(column) else None
 
 
 def name_of(path: str) -> str:
-    """Path as a name: valid Unicode, posix separators."""
+    """Path as the name of an image: valid Unicode with forward slashes."""
     path = path if os.sep == "/" else path.replace(os.sep, "/")
     return path if path.isascii() else printable(path)
 
 
 def _joined(columns: Iterable[tuple[int, Strings | None]]) -> Strings | None:
-    """Columns end to end, one that is None as so many empty texts."""
-    return known_column(
+    """Concatenate columns given with their lengths; None stands for empty strings."""
+    return column_or_none(
         value
         for length, column in columns
         for value in ([""] * length if column is None else column)

@@ -1,10 +1,10 @@
-"""The image formats that featx reads: a closed table, whatever else Pillow could open.
+"""The image formats that featx reads: a fixed table, independent of what Pillow could open.
 
-A file's content decides how Pillow reads it, not its name, and some of Pillow's formats are
-programs: an EPS file starts Ghostscript, a WMF file Windows' interpreter. These (EPS, PS, PDF,
-WMF, EMF), and formats that other packages hook into, are never in the table. Formats without a
-signature (TGA) are not either, for anything could pass for them. Readers of other packages
-(`featx.data.readers`) are asked about files that are in no format of the table, and no others.
+Pillow chooses the format by a file's content, not by its name, and reading some formats executes a
+program: Ghostscript for EPS, an interpreter of Windows for WMF. Such formats (EPS, PS, PDF, WMF,
+EMF), and those that other packages register with Pillow, are never in the table. Neither are
+formats without a signature (TGA), which any file could claim to be. Readers of other packages
+(`featx.data.readers`) are tried only for files in none of these formats.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from PIL import Image, UnidentifiedImageError
 
 
 class _ImageFormat(NamedTuple):
-    """One format.
+    """An image format.
 
     Attributes
     ----------
     name : str
-        Pillow's name for it.
+        Pillow's name of the format.
     suffixes : tuple of str
-        Files so named are images of this format.
+        Suffixes of files in this format, in lower case.
     extra : str
-        Package that Pillow reads it by, empty where every Pillow does by itself.
+        Package that Pillow needs to read it; empty if it needs none.
     is_pillow : bool
-        Whether Pillow reads it; `featx.data.readers` do otherwise.
+        Whether Pillow reads it; otherwise `featx.data.readers` does.
     """
 
     name: str
@@ -43,7 +43,7 @@ class _ImageFormat(NamedTuple):
     is_pillow: bool = True
 
 
-# Those that Pillow loads first come first: the others cost the import of its plug-ins.
+# Formats that Pillow loads by default come first: the others import further plug-ins of Pillow.
 _IMAGE_FORMATS = (
     _ImageFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif")),
     _ImageFormat("PNG", (".png",)),
@@ -60,39 +60,39 @@ _IMAGE_FORMATS = (
     _ImageFormat("DICOM", (".dcm", ".dicom"), is_pillow=False),
     _ImageFormat("NPY", (".npy",), is_pillow=False),
 )
-"""Every format that is read; README lists it."""
+"""Every format that featx reads, as listed in README."""
 
-IMAGE_SUFFIXES = frozenset(suffix for it in _IMAGE_FORMATS for suffix in it.suffixes)
-"""Files so named are images, even if they turn out to be broken or empty."""
+IMAGE_SUFFIXES = frozenset(suffix for form in _IMAGE_FORMATS for suffix in form.suffixes)
+"""Files with these suffixes count as images, even if they turn out to be broken or empty."""
 
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
-Made = TypeVar("Made")
-_OPENING = threading.Lock()
+Value = TypeVar("Value")
+_pixel_limit_lock = threading.Lock()
 _ORIENTATION = 0x0112
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = ">I4s"
 _PNG_NEEDED = (b"tRNS", b"eXIf")
-"""Chunks that say how an image looks, though a reader may do without them."""
+"""Ancillary chunks that change how an image looks."""
 
 for _message in ("Corrupt EXIF data", "Image appears to be a malformed MPO file"):
-    # Once, not around each image: filters are the process's, and images decode in threads.
+    # Set once, not around each image: filters are global, and images are decoded in threads.
     warnings.filterwarnings("ignore", _message, UserWarning)
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Image whose header has been read by one of the formats of the table, and no other.
+    """Open an image by Pillow, in one of the formats of the table only.
 
     Parameters
     ----------
     data : bytes
-        A whole file, of any size: Pillow's own limit is lifted.
+        A whole file. Pillow's own limit on the number of pixels is lifted.
 
     Raises
     ------
     UnidentifiedImageError
-        If it is in no format of the table; the message lists them.
+        If the file is in no format of the table; the message lists them.
 
     Examples
     --------
@@ -102,21 +102,23 @@ def open_image(data: bytes) -> Image.Image:
     if _is_iso_media(data):
         _register_extras()
     names = [
-        it.name for it in _IMAGE_FORMATS if it.is_pillow and (not it.extra or it.name in Image.OPEN)
+        form.name
+        for form in _IMAGE_FORMATS
+        if form.is_pillow and (not form.extra or form.name in Image.OPEN)
     ]
-    with _OPENING:
+    with _pixel_limit_lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return calmly(lambda: Image.open(io.BytesIO(data), formats=names))
+            return without_warnings(lambda: Image.open(io.BytesIO(data), formats=names))
         except UnidentifiedImageError:
             raise UnidentifiedImageError(_why_unread(data)) from None
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def calmly(call: Callable[[], Made]) -> Made:
-    """Result of `call`, even where the user has made an error of every warning."""
+def without_warnings(call: Callable[[], Value]) -> Value:
+    """Result of `call`; its warnings are ignored where the user's filters turn them into errors."""
     try:
         return call()
     except UserWarning:
@@ -126,18 +128,18 @@ def calmly(call: Callable[[], Made]) -> Made:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """How an image is to be turned, 1 to 8; 1, upright, where its EXIF is broken."""
+    """EXIF orientation of an image, 1 to 8; 1 (upright) if the EXIF data is broken."""
     try:
-        orientation = calmly(image.getexif).get(_ORIENTATION, 1)
+        orientation = without_warnings(image.getexif).get(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
-def without_notes(data: bytes) -> bytes:
-    """A PNG without texts and other notes, which are no part of its pixels; others as they are.
+def strip_png_metadata(data: bytes) -> bytes:
+    """PNG without its metadata, such as texts; other files are returned unchanged.
 
-    Pillow refuses one with a long text, or a note whose checksum is wrong.
+    Pillow refuses a PNG with a long text, or with a damaged metadata chunk.
 
     Parameters
     ----------
@@ -146,7 +148,7 @@ def without_notes(data: bytes) -> bytes:
     """
     if not data.startswith(_PNG_MAGIC):
         return data
-    return _PNG_MAGIC + b"".join(chunk for chunk in _png_chunks(data) if not _is_note(chunk))
+    return _PNG_MAGIC + b"".join(chunk for chunk in _png_chunks(data) if not _is_metadata(chunk))
 
 
 def _png_chunks(data: bytes) -> Iterator[bytes]:
@@ -157,21 +159,22 @@ def _png_chunks(data: bytes) -> Iterator[bytes]:
         start += n_bytes
 
 
-def _is_note(chunk: bytes) -> bool:
-    """Whether a chunk may be left out, and says nothing of the pixels or is damaged."""
-    kind = chunk[4:8]
-    is_whole = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
-    return bool(kind[:1].islower()) and not (kind in _PNG_NEEDED and is_whole)
+def _is_metadata(chunk: bytes) -> bool:
+    """Whether a chunk is ancillary, and either does not affect the pixels or is damaged."""
+    name = chunk[4:8]
+    is_ancillary = bool(name[:1].islower())
+    is_intact = zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
+    return is_ancillary and not (name in _PNG_NEEDED and is_intact)
 
 
 def _is_iso_media(data: bytes) -> bool:
-    """Whether a file is in the container of AVIF and HEIF."""
+    """Whether a file has the container format of AVIF and HEIF."""
     return data[4:8] == b"ftyp"
 
 
 @lru_cache(maxsize=1)
 def _register_extras() -> None:
-    """Let Pillow know of the formats that not every installation reads."""
+    """Register the optional formats with Pillow, as far as their packages are installed."""
     with suppress(ImportError):
         import PIL.AvifImagePlugin  # noqa: F401
     with suppress(ImportError):
@@ -183,5 +186,5 @@ def _register_extras() -> None:
 def _why_unread(data: bytes) -> str:
     if _is_iso_media(data) and data[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
         return "HEIF images need the package pi-heif: pip install 'featx[heif]'"
-    names = ", ".join(it.name for it in _IMAGE_FORMATS)
-    return f"not an image in a format that is read ({names})"
+    names = ", ".join(form.name for form in _IMAGE_FORMATS)
+    return f"not an image in a supported format ({names})"

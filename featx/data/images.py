@@ -1,9 +1,9 @@
-"""Name, read and decode images: the only decoder, so that every extractor sees the same pixels.
+"""Decode images: the only decoder, so that every extractor sees the same pixels.
 
-Whatever an image comes as (a path, bytes, a PIL image, an array), it leaves here as one
-``(h, w, 3)`` array in RGB from 0, black, to 255, white: upright (EXIF orientation applied),
-composited on white where it was transparent, grey repeated in three channels. It is uint8 where
-that loses nothing, else float32: nothing deeper is rounded to 8 bits.
+An image may be a path, bytes, a PIL image or an array. It is decoded to an RGB array of shape
+(h, w, 3) from 0 (black) to 255 (white): the EXIF orientation is applied, transparent pixels are
+composited on white, and gray is repeated in three channels. The array is uint8 if that is lossless,
+else float32: images of more than 8 bits are not rounded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
 from featx.data.decode_budget import decoding
-from featx.data.image_formats import open_image, orientation_of, without_notes
+from featx.data.image_formats import open_image, orientation_of, strip_png_metadata
 from featx.data.jpeg import decode_jpeg, reduction
 from featx.data.readers import find_plug_in, find_reader, missing_package
 from featx.data.reading import Reading, make_reading
@@ -34,32 +34,32 @@ from featx.data.tiff import TooLargeError, check_size, is_tiff, join_pages, read
 from featx.errors import FeatxWarning, ImageError, one_line
 
 Pixels: TypeAlias = npt.NDArray[Any]
-"""0 to 255, of shape (h, w, 3): uint8, or float32 where more than 8 bits are stored."""
+"""Array of shape (h, w, 3), 0 to 255: uint8, or float32 for images of more than 8 bits."""
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
 
 PIXELS_VERSION = 2
-"""Raised whenever the same image would decode to other pixels."""
+"""Incremented whenever the same image would be decoded to different pixels."""
 
 MAX_PIXELS = 89_478_485
-"""Largest image decoded by default: 256 MiB as RGB, the size at which Pillow warns too."""
+"""Pixels of the largest image decoded by default: 256 MiB as RGB, as in Pillow."""
 
 GRAY_WEIGHTS = (2125, 7154, 721)
-"""Red, green and blue in the luminance of a pixel (ITU-R BT.709), in parts of 10,000."""
+"""Weights of red, green and blue in the luminance (ITU-R BT.709), times 10,000."""
 
 _MAX_FILE_BYTES = 2**30
-"""Largest file that is read: four times as many bytes as the largest image decoded by default."""
+"""Largest file that is read: four times the bytes of the largest image decoded by default."""
 
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OPEN_FLAGS = (
+    getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+)
 
-Read = TypeVar("Read")
+Value = TypeVar("Value")
 
 _SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _EXTRA_SAMPLES = 254, 258, 262, 338
 _GRAY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
-
-_PLAIN = Reading()
-_READING = [threading.Lock() for _ in range(64)]
+_pil_image_locks = [threading.Lock() for _ in range(64)]
 
 
 class Images(Sequence["ImageLike"]):
@@ -68,39 +68,38 @@ class Images(Sequence["ImageLike"]):
     Parameters
     ----------
     X : sequence of paths, bytes, PIL images or arrays; or array
-        The images. One array is ``(n, h, w)``, ``(n, h, w, 3)``, or flattened rows
-        ``(n, p)`` read through `image_shape`.
+        The images. A single array has shape (n, h, w) or (n, h, w, 3), or contains flattened
+        images of shape (n, p), see `image_shape`.
     names : sequence of str, optional
-        What to call each image in results and messages. By default a path names itself and
-        anything else is called ``image 0``, ``image 1`` and so on.
+        Names of the images in results and messages. By default a file is called by its path,
+        other images ``image 0``, ``image 1`` and so on.
     image_shape : tuple of int, optional
-        Shape ``(h, w)`` or ``(h, w, 3)`` of a flattened row; by default a row is a grey
-        ``(p, 1)`` image.
+        Shape (h, w) or (h, w, 3) of a flattened image; by default (p, 1), gray.
     value_range : tuple of float or str, optional
-        The values of black and white, in files and arrays: two numbers; ``"dtype"``, the range of
-        their type; ``"file"``, what each file notes of itself. By default 0 to 65,535 for
-        uint16, 0 to 255 for other integers, 0 to 1 for floats, and what files say of their
-        bits; a DICOM has its own window. Values outside are cut off, by default with a
+        Stored values of black and white: two numbers; ``"dtype"``, the range of the stored type;
+        or ``"file"``, the range that each file records. By default 0 to 65,535 for uint16, 0 to
+        255 for other integers, 0 to 1 for floats, the number of used bits if a file records it,
+        and the window of a DICOM. Values outside are clipped, by default with a
         `ValueRangeWarning`.
     window : tuple of float, optional
-        Black and white by their middle and their distance, in place of `value_range`.
+        The center and width of the range from black to white, in place of `value_range`.
     pages : {"first", "all", "max", "mean"}, optional
-        Which pages of files with several are read; by default the first, with a `PagesWarning`.
+        Pages that are read of files with several; by default the first, with a `PagesWarning`.
     bands : sequence of int or "each", optional
-        Bands that are read, counted from 1; ``"each"``: every one as an image of its own.
+        Bands that are read, counted from 1; with ``"each"`` every band is an image of its own.
     max_pixels : int, default=89478485
         Images with more pixels are refused before they are decoded.
 
     Attributes
     ----------
     reading : Reading
-        What `value_range`, `window`, `pages` and `bands` say.
+        The settings `value_range`, `window`, `pages` and `bands`.
 
     Raises
     ------
     ValueError
         If `X` is not a sequence of images, its rows do not fit `image_shape`, or a parameter
-        cannot be understood.
+        is invalid.
 
     Examples
     --------
@@ -124,10 +123,10 @@ class Images(Sequence["ImageLike"]):
         self.items = _items(X, image_shape)
         self.names = list(names) if names is not None else _Names(self.items)
         reading = make_reading(value_range=value_range, window=window, pages=pages, bands=bands)
-        is_open = isinstance(X, Images)
-        self.reading = replace(X.reading, **reading.settings()) if is_open else reading
+        is_images = isinstance(X, Images)
+        self.reading = replace(X.reading, **reading.settings()) if is_images else reading
         self.max_pixels = max_pixels
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -142,28 +141,28 @@ class Images(Sequence["ImageLike"]):
         return self.items[index]
 
     def take(self, indices: Sequence[int]) -> Images:
-        """Images at `indices`, in that order, under the names they have here."""
-        taken = Images(
+        """Images at `indices`, in that order, with the same names."""
+        images = Images(
             [self.items[i] for i in indices],
             names=[self.names[i] for i in indices],
             max_pixels=self.max_pixels,
         )
-        taken.reading, taken._told = self.reading, self._told
-        return taken
+        images.reading, images._warned = self.reading, self._warned
+        return images
 
     def read_as(self, reading: Reading) -> Images:
-        """The same images, their stored values read another way."""
+        """The same images with another conversion of stored values to pixels."""
         images = Images(self.items, names=self.names, max_pixels=self.max_pixels)
-        images.reading, images._told = reading, self._told
+        images.reading, images._warned = reading, self._warned
         return images
 
     def count_bands(self) -> int:
-        """How many images of their own the bands of an image are: of the first that can be read.
+        """Number of bands of the first readable image if each band is an image of its own, else 1.
 
         Raises
         ------
         ImageError
-            If none can be read.
+            If no image can be read.
         """
         if not self.reading.is_each:
             return 1
@@ -176,7 +175,7 @@ class Images(Sequence["ImageLike"]):
         raise errors[0]
 
     def stored(self, index: int) -> StoredImage:
-        """One image as it is stored, its values not scaled.
+        """Stored values of one image, not scaled.
 
         Raises
         ------
@@ -188,7 +187,7 @@ class Images(Sequence["ImageLike"]):
         return _guarded(lambda: _stored(content, self.reading, name, self.max_pixels), name)
 
     def path(self, index: int) -> str | None:
-        """Path of an image that is a file, None of one that is not."""
+        """Path of an image, None if it is not a file."""
         item = self.items[index]
         return os.fspath(item) if isinstance(item, str | os.PathLike) else None
 
@@ -199,23 +198,23 @@ class Images(Sequence["ImageLike"]):
         ----------
         index : int
         least_px : int, optional
-            Of a JPEG that is a file or bytes: a half, a quarter or an eighth of its side will
-            do, as long as its short side is left with so many pixels.
+            Decode a JPEG at a half, a quarter or an eighth of its size, as long as its short side
+            keeps this many pixels; by default at full size. Ignored for other images.
 
         Returns
         -------
         ndarray of shape (h, w, 3), uint8 or float32
-            RGB, 0 to 255; where other bands than one or three were asked for, these.
+            RGB, 0 to 255; of shape (h, w, n) if two, four or more bands are selected.
 
         Raises
         ------
         ImageError
-            If the image cannot be read; it carries the image's name and the reason.
+            If the image cannot be read; it has the image's name and the reason.
         """
         return self._decode(_read_content(self.items[index], self.names[index]), index, least_px)
 
     def read(self, index: int, least_px: int | None = None) -> tuple[str, Pixels]:
-        """Digest and pixels of one image, both from the same bytes.
+        """Digest and pixels of one image, both from one reading of the file.
 
         Parameters
         ----------
@@ -235,7 +234,7 @@ class Images(Sequence["ImageLike"]):
         return fingerprint(pixels), pixels
 
     def digest(self, index: int) -> str:
-        """Digest of one image's content: of its bytes, or of its pixels where it has none.
+        """Digest of an image's bytes, or of its pixels if it is a PIL image or an array.
 
         Raises
         ------
@@ -254,7 +253,7 @@ class Images(Sequence["ImageLike"]):
             **self.reading.settings(),
             max_pixels=self.max_pixels,
             least_px=least_px,
-            told=self._told,
+            warned=self._warned,
         )
 
     def __iter__(self) -> Iterator[ImageLike]:
@@ -271,29 +270,29 @@ def decode(
     bands: Any = None,
     max_pixels: int = MAX_PIXELS,
     least_px: int | None = None,
-    told: set[str] | None = None,
+    warned: set[str] | None = None,
 ) -> Pixels:
-    """Pixels of one image, upright, opaque and in RGB.
+    """Decode one image to upright, opaque RGB pixels.
 
     Parameters
     ----------
     image : path, bytes, PIL image or array of shape (h, w) or (h, w, n_bands)
-        A file in one of the `featx.data.image_formats`; of a GIF, its first frame.
+        A file in one of the `featx.data.image_formats`; the first frame of a GIF is decoded.
     name : str, optional
-        The image's name in an error; by default its path, or ``image``.
+        Name of the image in errors; by default its path, or ``image``.
     value_range, window, pages, bands
         As in `Images`.
     max_pixels : int, default=89478485
         Larger images are refused before they are decoded.
     least_px : int, optional
         As in `Images.pixels`.
-    told : set of str, optional
-        Kinds of warnings given already, each of which is given once.
+    warned : set of str, optional
+        Kinds of warnings not to be repeated; extended by those issued here.
 
     Returns
     -------
     ndarray of shape (h, w, 3), uint8 or float32
-        RGB, 0 to 255; where other bands than one or three were asked for, these.
+        RGB, 0 to 255; of shape (h, w, n) if two, four or more bands are selected.
 
     Raises
     ------
@@ -310,19 +309,19 @@ def decode(
     content = _read_content(image, name)
 
     def read() -> Pixels:
-        is_plain = reading.limits is None and reading.bands is None and reading.pages is None
-        if isinstance(content, bytes) and is_plain:  # Values of 8 bits are pixels as they are.
+        is_default = reading.limits is None and reading.bands is None and reading.pages is None
+        if isinstance(content, bytes) and is_default:
             pixels = decode_jpeg(content, max_pixels, least_px)
             if pixels is not None:
                 return pixels
         stored = _stored(content, reading, name, max_pixels, least_px)
-        return to_pixels(stored, reading, name, told)
+        return to_pixels(stored, reading, name, warned)
 
     return _guarded(read, name)
 
 
-def _guarded(read: Callable[[], Read], name: str) -> Read:
-    """What `read` returns, within the memory for images; what it raises as an `ImageError`."""
+def _guarded(read: Callable[[], Value], name: str) -> Value:
+    """Call `read` within the memory budget of images; its errors become `ImageError`."""
     try:
         with decoding():
             return read()
@@ -330,7 +329,7 @@ def _guarded(read: Callable[[], Read], name: str) -> Read:
         raise
     except MemoryError as error:
         raise ImageError(name, "does not fit in memory; lower max_pixels") from error
-    except Exception as error:  # A broken file may raise anything inside a codec; it is data.
+    except Exception as error:  # On a broken file a codec may raise anything.
         raise ImageError(name, _reason(error)) from error
 
 
@@ -341,12 +340,12 @@ def _stored(
     max_pixels: int,
     least_px: int | None = None,
 ) -> StoredImage:
-    """Stored values of an image, whatever it is."""
+    """Stored values of an image: an array, a PIL image, or the bytes of a file."""
     if isinstance(content, np.ndarray):
         return _stored_array(content, name, reading)
     if isinstance(content, Image.Image):
-        # The same image may be given twice, and Pillow loads it when it is first looked at.
-        with _READING[id(content) // 64 % len(_READING)]:
+        # Pillow loads an image at first use, which is not thread-safe, and it may occur twice.
+        with _pil_image_locks[id(content) // 64 % len(_pil_image_locks)]:
             return _stored_by_pillow(content, reading, max_pixels)
     assert isinstance(content, bytes)
     try:
@@ -354,14 +353,14 @@ def _stored(
     except (TooLargeError, MemoryError):
         raise
     except Exception:
-        plain = without_notes(content)
-        if len(plain) == len(content):
+        stripped = strip_png_metadata(content)
+        if len(stripped) == len(content):
             raise
-        return _stored_file(plain, reading, max_pixels, least_px)
+        return _stored_file(stripped, reading, max_pixels, least_px)
 
 
 def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[Any]:
-    """Bytes of a path, anything else as it is.
+    """Content of a file if `image` is a path, else `image` itself.
 
     Raises
     ------
@@ -377,25 +376,25 @@ def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[An
     if isinstance(image, Image.Image | np.ndarray):
         return image
     reason = f"expected a path, bytes, PIL image or array; got {type(image).__name__}"
-    # A data set that decodes its own images has the error in the place of a broken one.
+    # A data set that decodes its own images yields an error instead of a broken image.
     raise image if isinstance(image, ImageError) else ImageError(name, reason)
 
 
 def _file_bytes(path: Path, name: str) -> bytes:
-    """Content of a file; a pipe or device, which may never end, is refused unread.
+    """Content of a regular file; pipes and devices are refused unread, as they may never end.
 
-    What was opened is checked, not what the path named before, and nothing is waited for: some
-    files of /proc have content only once something happens.
+    The opened file is checked, as the path may change meanwhile. Reading does not block: some
+    files in ``/proc`` have no content until an event occurs.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | _AT_ONCE)
+        handle = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
         with open(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(name, "is a pipe or device; expected a file")
             if status.st_size > _MAX_FILE_BYTES:
                 raise ImageError(name, _too_large(status.st_size))
-            content = file.read(_MAX_FILE_BYTES + 1)  # It may have grown, or not know its size.
+            content = file.read(_MAX_FILE_BYTES + 1)  # The file may be larger than its status says.
         if content is None:
             raise ImageError(name, "has no content yet; expected a file")
         if len(content) > _MAX_FILE_BYTES:
@@ -412,10 +411,10 @@ def _too_large(n_bytes: int) -> str:
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Image brought to `size` for the classical extractors.
+    """Resize an image for the classical extractors.
 
-    Shrinks by area averaging, which does not alias, and grows bilinearly (OpenCV); where one
-    side shrinks and the other grows, first the one, then the other.
+    Sides are shrunk by area averaging, which avoids aliasing, and enlarged bilinearly (OpenCV). If
+    one side shrinks and the other grows, shrinking comes first.
 
     Parameters
     ----------
@@ -425,7 +424,7 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
     Returns
     -------
-    ndarray of shape (size[0], size[1], 3), of the type it had
+    ndarray of shape (size[0], size[1], 3), of the same type
     """
     cv2 = load_opencv()
     height, width = size
@@ -454,15 +453,15 @@ def gray(pixels: Pixels) -> npt.NDArray[np.float64]:
     >>> gray(np.array([[[255, 0, 0], [7, 7, 7]]], np.uint8))
     array([[54.1875, 7. ]])
     """
-    # Whole weights until the end, so that equal greys stay exactly equal.
-    kind = np.int32 if pixels.dtype == np.uint8 else np.float64
-    bands: Any = pixels.astype(kind)
+    # Integer weights, divided last, keep the gray of equal channels exact.
+    dtype = np.int32 if pixels.dtype == np.uint8 else np.float64
+    bands: Any = pixels.astype(dtype)
     red, green, blue = (bands[:, :, c] * GRAY_WEIGHTS[c] for c in range(3))
     return (red + green + blue) / sum(GRAY_WEIGHTS)
 
 
 def round_pixels(pixels: Pixels) -> npt.NDArray[np.uint8]:
-    """Pixels in 8 bits, for what takes no others: key points, and images to look at.
+    """Pixels rounded to 8 bits, for key point detectors and for display.
 
     Examples
     --------
@@ -473,12 +472,12 @@ def round_pixels(pixels: Pixels) -> npt.NDArray[np.uint8]:
 
 
 def size_pair(image_size: Any) -> tuple[int, int]:
-    """Height and width that a parameter `image_size` means: a number is a square.
+    """Height and width from a parameter `image_size`; a single number is the side of a square.
 
     Raises
     ------
     ValueError
-        If it is neither one whole number above 0 nor a pair of them.
+        If it is neither a positive integer nor a pair of them.
 
     Examples
     --------
@@ -488,11 +487,13 @@ def size_pair(image_size: Any) -> tuple[int, int]:
     pair = (image_size, image_size) if isinstance(image_size, Integral) else tuple(image_size)
     if len(pair) == 2 and all(isinstance(side, Integral) and int(side) > 0 for side in pair):
         return int(pair[0]), int(pair[1])
-    raise ValueError(f"image_size is one number of pixels or (height, width); got {image_size!r}.")
+    raise ValueError(
+        f"image_size must be a number of pixels or (height, width); got {image_size!r}."
+    )
 
 
 class _Names(Sequence[str]):
-    """Names of images that were given none, made when asked for."""
+    """Default names of images, made on request."""
 
     def __init__(self, items: Sequence[Any]) -> None:
         self._items = items
@@ -510,15 +511,15 @@ class _Names(Sequence[str]):
         return _name(self._items[index], f"image {index}")
 
 
-def _name(image: Any, otherwise: str) -> str:
-    """Path as text that can always be printed and stored, whatever bytes are in it."""
+def _name(image: Any, default: str) -> str:
+    """Printable path of a file, `default` for other images."""
     if isinstance(image, str | os.PathLike):
         return printable(os.fspath(image))
-    return otherwise
+    return default
 
 
 def printable(path: str) -> str:
-    r"""Path as valid Unicode; bytes that are none stand as ``\xNN``.
+    r"""Path as valid Unicode, with undecodable bytes as ``\xNN``.
 
     Examples
     --------
@@ -529,7 +530,7 @@ def printable(path: str) -> str:
 
 
 def _items(X: Any, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
-    """One indexable sequence of images from whatever was given."""
+    """Convert `X` to an indexable sequence of images."""
     if isinstance(X, Images):
         return X.items
     if isinstance(X, str | bytes | os.PathLike | Image.Image):
@@ -545,7 +546,7 @@ def _items(X: Any, image_shape: tuple[int, ...] | None) -> Sequence[Any]:
 
 
 def _array_items(X: npt.NDArray[Any], image_shape: tuple[int, ...] | None) -> Any:
-    """Array of images, flattened rows brought into shape."""
+    """Array of images, flattened ones in their shape."""
     if X.ndim in (3, 4):
         return X
     if X.ndim != 2:
@@ -556,14 +557,14 @@ def _array_items(X: npt.NDArray[Any], image_shape: tuple[int, ...] | None) -> An
     shape = image_shape or (X.shape[1], 1)
     if int(np.prod(shape)) != X.shape[1]:
         raise ValueError(
-            f"Rows of {X.shape[1]} values are no images of shape {tuple(shape)} "
+            f"Rows of {X.shape[1]} values do not fit images of shape {tuple(shape)} "
             f"({int(np.prod(shape))} values); set image_shape to the shape of one image."
         )
     return X.reshape(len(X), *shape)
 
 
 def _stored_array(array: npt.NDArray[Any], name: str, reading: Reading) -> StoredImage:
-    """An array, grey or of several bands, in any number type."""
+    """Stored values of an array of any numeric type, with one or several bands."""
     if array.ndim not in (2, 3):
         raise ImageError(name, f"expected an array of shape (h, w) or (h, w, n); got {array.shape}")
     if not array.size:
@@ -580,7 +581,7 @@ def _stored_array(array: npt.NDArray[Any], name: str, reading: Reading) -> Store
 def _stored_file(
     data: bytes, reading: Reading, max_pixels: int, least_px: int | None
 ) -> StoredImage:
-    """Stored values of a file: by a reader of its own where Pillow would round or refuse it."""
+    """Stored values of a file; formats that Pillow would round or refuse have other readers."""
     reader = find_reader(data)
     try:
         if reader is not None:
@@ -590,7 +591,7 @@ def _stored_file(
         with open_image(data) as image:
             width, height = image.size
             if width * height <= max_pixels and (f := reduction(height, width, least_px)) > 1:
-                image.draft(None, (width // f, height // f))  # Of a JPEG; others stay as they are.
+                image.draft(None, (width // f, height // f))  # Has an effect on JPEGs only.
             return _stored_by_pillow(image, reading, max_pixels)
     except ImportError as error:
         raise ValueError(missing_package(error, reader.name if reader else "TIFF")) from error
@@ -602,23 +603,23 @@ def _stored_file(
 
 
 def _stored_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """A TIFF by Pillow where it has 8 bits and nothing special is asked for, else by tifffile."""
+    """Values of a TIFF: by Pillow for the first page in 8 bits and all bands, else by tifffile."""
     image = None
-    with suppress(UnidentifiedImageError):  # Bands or types that Pillow does not know.
+    with suppress(UnidentifiedImageError):  # Bands or types that Pillow does not support.
         image = open_image(data)
-    is_plain = reading.pages in (None, "first") and reading.bands is None
-    if image is not None and is_plain and not _is_special_tiff(image):
-        return _first_by_pillow(image, reading, max_pixels)
+    is_default = reading.pages in (None, "first") and reading.bands is None
+    if image is not None and is_default and not _loses_values(image):
+        return _first_page_by_pillow(image, reading, max_pixels)
     try:
         return read_tiff(data, reading, max_pixels)
-    except ModuleNotFoundError:  # Pillow knows more compressions than tifffile does alone.
-        if image is None or not is_plain or not _is_gray_by_pillow(image):
+    except ModuleNotFoundError:  # Pillow supports more compressions than tifffile alone.
+        if image is None or not is_default or not _is_gray_by_pillow(image):
             raise
-        return _first_by_pillow(image, reading, max_pixels)
+        return _first_page_by_pillow(image, reading, max_pixels)
 
 
-def _first_by_pillow(image: Any, reading: Reading, max_pixels: int) -> StoredImage:
-    """The first page of a TIFF; previews of it are no pages."""
+def _first_page_by_pillow(image: Any, reading: Reading, max_pixels: int) -> StoredImage:
+    """First page of a TIFF; reduced-resolution copies do not count as pages."""
     n_pages = 0
     for index in range(getattr(image, "n_frames", 1)):
         image.seek(index)
@@ -627,21 +628,21 @@ def _first_by_pillow(image: Any, reading: Reading, max_pixels: int) -> StoredIma
     return replace(_stored_by_pillow(image, reading, max_pixels), n_pages=n_pages)
 
 
-def _is_special_tiff(image: Any) -> bool:
-    """Whether Pillow would round values, or drop bands that it does not know."""
+def _loses_values(image: Any) -> bool:
+    """Whether Pillow would round the values of a TIFF, or drop bands."""
     bits, extra = image.tag_v2.get(_BITS_PER_SAMPLE, (1,)), image.tag_v2.get(_EXTRA_SAMPLES, ())
     is_deep = image.mode in (*_GRAY_16_BIT_MODES, "I", "F") or max(bits) > 8
     return is_deep or 0 in extra
 
 
 def _is_gray_by_pillow(image: Any) -> bool:
-    """Whether Pillow reads a deep TIFF as it is: others it inverts, or takes planes for rows."""
+    """Whether Pillow reads a deep TIFF correctly: it inverts some, and misreads planar ones."""
     is_min_white = image.tag_v2.get(_PHOTOMETRIC) == 0
     return image.mode in (*_GRAY_16_BIT_MODES, "F") and not is_min_white
 
 
 def _stored_by_pillow(image: Image.Image, reading: Reading, max_pixels: int) -> StoredImage:
-    """An image of Pillow's: 8 bits of red, green and blue, or what is deeper as it is."""
+    """Values of a PIL image: 8-bit RGB, or unconverted values of more than 8 bits."""
     n_frames = getattr(image, "n_frames", 1) if reading.pages not in (None, "first") else 1
     check_size(*image.size, 3 * n_frames, max_pixels)
     if n_frames == 1:
@@ -656,18 +657,18 @@ def _stored_by_pillow(image: Image.Image, reading: Reading, max_pixels: int) -> 
 
 
 def _stored_frame(image: Image.Image, reading: Reading) -> StoredImage:
-    image.load()  # First of all: what fails from here on is its EXIF, not the image.
-    is_sixteen = image.mode in _GRAY_16_BIT_MODES or (image.mode, image.format) == ("I", "PNG")
-    if is_sixteen or image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.uint16) if is_sixteen else np.asarray(image)
+    image.load()  # Before its EXIF is read, so that a broken image fails here.
+    is_16_bit = image.mode in _GRAY_16_BIT_MODES or (image.mode, image.format) == ("I", "PNG")
+    if is_16_bit or image.mode in ("I", "F"):
+        values = np.asarray(image).astype(np.uint16) if is_16_bit else np.asarray(image)
         return StoredImage(upright(values[:, :, None], orientation_of(image)))
     return StoredImage(upright(_rgb(image, reading), orientation_of(image)))
 
 
 def _rgb(image: Image.Image, reading: Reading) -> npt.NDArray[np.uint8]:
-    """RGB pixels of any of Pillow's modes, composited on white where transparent.
+    """RGB pixels of an image in any of Pillow's modes, composited on white.
 
-    Where bands are asked for by number, grey and opacity are bands of their own.
+    If bands are selected, the unconverted bands, such as gray and alpha.
     """
     if reading.bands is not None or reading.pages == "all":
         image = image if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK") else image.convert("RGB")
@@ -684,7 +685,7 @@ def _on_white(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _reason(error: BaseException) -> str:
-    """One line of why, without the path that the name already gives."""
+    """Reason of an error on one line, without the path, which is the image's name."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[0].lower() + error.strerror[1:]
     return one_line(error)

@@ -1,7 +1,7 @@
-"""JPEGs by libjpeg-turbo without a detour: Pillow's pixels to the last bit, twice as fast.
+"""Decode JPEGs by libjpeg-turbo directly: the same pixels as Pillow's, bit for bit, twice as fast.
 
-Whatever is unusual (another colour space, damage of any kind, an image to be turned) is left
-to Pillow, so that what can be read and what cannot is the same as if this were not here.
+Unusual files (other color spaces, damage, an EXIF orientation) are left to Pillow, so that exactly
+the files that Pillow can read are readable.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from featx.data.decode_budget import reserve_values
 from featx.data.image_formats import open_image
 
 _START = b"\xff\xd8\xff"
-_PLAIN = ("YCbCr", "Gray")
-_MAY_TURN = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
-"""Marks of the two kinds of notes in which a camera says how it was held."""
+_COLOR_SPACES = ("YCbCr", "Gray")
+_ORIENTATION_MARKERS = (b"Exif\0\0", b"http://ns.adobe.com/xap/")
+"""Headers of EXIF and XMP, which may contain an orientation."""
 
 _ORIENTATION = 0x0112
-_MAX_NOTED_PIXELS = 89_478_485
-"""Above it Pillow warns of an image that it opens, unless told otherwise as it is elsewhere."""
+_MAX_DIRECT_PIXELS = 89_478_485
+"""Larger images are left to Pillow, whose own limit is lifted in `open_image`."""
 
 
 def decode_jpeg(
     data: bytes, max_pixels: int, least_px: int | None = None
 ) -> npt.NDArray[np.uint8] | None:
-    """Pixels of a plain, upright, undamaged JPEG; None of anything else.
+    """Pixels of an ordinary JPEG: undamaged, upright, in YCbCr or gray.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ def decode_jpeg(
     max_pixels : int
         Images with more pixels are not decoded.
     least_px : int, optional
-        Decode at the `reduction` that leaves the short side as long as that.
+        Minimum length of the short side after a `reduction`; by default the size is not reduced.
 
     Returns
     -------
     ndarray of shape (h, w, 3), uint8, or None
-        RGB. None where Pillow is to decide.
+        RGB; None for all other files, which Pillow has to decode or refuse.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def decode_jpeg(
 
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        if space not in _PLAIN or height * width > min(max_pixels, _MAX_NOTED_PIXELS):
+        if space not in _COLOR_SPACES or height * width > min(max_pixels, _MAX_DIRECT_PIXELS):
             return None
         if not _is_upright(data):
             return None
@@ -62,14 +62,14 @@ def decode_jpeg(
         pixels: npt.NDArray[np.uint8]
         pixels = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1])
         return pixels
-    except Exception:  # Its errors are many and told in libjpeg's words; Pillow finds better ones.
+    except Exception:  # Pillow raises a clearer error for the same file.
         return None
 
 
 def reduction(height: int, width: int, least_px: int | None) -> int:
-    """By how much libjpeg may reduce an image while it decodes it: 1, 2, 4 or 8.
+    """Largest factor by which libjpeg may shrink an image while decoding it: 1, 2, 4 or 8.
 
-    It leaves out the high frequencies of each block of 8 x 8 pixels instead of computing them.
+    libjpeg does so by skipping the high frequencies of each block of 8 x 8 pixels.
 
     Examples
     --------
@@ -82,8 +82,8 @@ def reduction(height: int, width: int, least_px: int | None) -> int:
 
 
 def _is_upright(data: bytes) -> bool:
-    """Whether no note says that the image is to be turned."""
-    if not any(mark in data for mark in _MAY_TURN):
+    """Whether the image has no EXIF orientation other than 1."""
+    if not any(marker in data for marker in _ORIENTATION_MARKERS):
         return True
     with open_image(data) as image:
         return image.getexif().get(_ORIENTATION, 1) == 1

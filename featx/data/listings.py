@@ -1,4 +1,4 @@
-"""Sources of images, listed: folders and files, standard input, manifests, data sets by name."""
+"""List the images of a source: folders, files, standard input, manifests, data sets by name."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from featx.data.folders import (
+    FolderInfo,
     Parts,
-    Placement,
     Tree,
-    place_folders,
+    interpret_folders,
+    missing_folders,
     read_tree,
-    vanished_folders,
 )
 from featx.data.image_dataset import (
     ImageDataset,
+    column_or_none,
     drop_repeated,
     join_datasets,
-    known_column,
     make_dataset,
     name_of,
 )
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import printable
-from featx.data.manifest_paths import say_where
+from featx.data.manifest_paths import suggest_location
 from featx.data.manifests import MANIFEST_SUFFIXES, Manifest, read_manifest, read_metadata
 from featx.errors import DatasetError, did_you_mean
 
@@ -41,24 +41,24 @@ logger = logging.getLogger(__name__)
 
 Source: TypeAlias = "str | os.PathLike[str]"
 
-_LISTS = frozenset({".jsonl", ".json", ".txt"})
-"""Manifests by suffix that may also lie beside an image and say something of it."""
+_SIDECAR_SUFFIXES = frozenset({".jsonl", ".json", ".txt"})
+"""Suffixes of manifests that may also be notes beside an image."""
 
 _TORCHVISION = "torchvision:"
 _STDIN = "-"
 
 
-class Meaning(NamedTuple):
-    """What sources may say of their images.
+class ListingOptions(NamedTuple):
+    """How the folders and manifests of a source are interpreted.
 
     Attributes
     ----------
     has_domains : bool
         Whether the folder above the class is the domain.
     has_splits : bool
-        Whether folders and manifests name splits.
+        Whether folders and manifests define splits.
     group_column : str, optional
-        Column of a manifest that names the groups; by default ``group``, if there is one.
+        Column of a manifest with the groups; by default ``group``, if it exists.
     """
 
     has_domains: bool = False
@@ -67,20 +67,20 @@ class Meaning(NamedTuple):
 
 
 def list_sources(
-    sources: Sequence[Source], meaning: Meaning, *, root: Source | None = None
+    sources: Sequence[Source], options: ListingOptions, *, root: Source | None = None
 ) -> ImageDataset:
-    """Images of all sources as one data set, each image once.
+    """List the images of all sources as one data set, each image once.
 
-    Folders and files that lie equally deep under one folder are read as though that one had been
+    Folders and files at the same depth of a common folder are read as if that folder had been
     given: ``cats dogs`` are two classes, ``data/train data/test`` two splits.
 
     Parameters
     ----------
     sources : sequence of str or path
         As in `featx.data.datasets.load_dataset`; a path object is never a data set's name.
-    meaning : Meaning
+    options : ListingOptions
     root : path, optional
-        Where torchvision's data sets lie.
+        Folder of torchvision's data sets.
 
     Returns
     -------
@@ -89,39 +89,41 @@ def list_sources(
     Raises
     ------
     DatasetError
-        If there is no such source, or it is no manifest and a column is asked for.
+        If a source does not exist, or `group_column` is set and a source is not a manifest.
     """
-    sources, notes = _without_notes(sources)
-    named = {i: _list_named(source, meaning, root) for i, source in enumerate(sources)}
-    paths = [os.fspath(source) for i, source in enumerate(sources) if named[i] is None]
-    found = [dataset for dataset in named.values() if dataset is not None]
+    sources, sidecars = _without_sidecars(sources)
+    # None for folders and images, which are read together, in the position of the first of them.
+    datasets = [_list_named(source, options, root) for source in sources]
+    paths = [os.fspath(it) for it, dataset in zip(sources, datasets) if dataset is None]
     if paths:
-        first = next(i for i, dataset in named.items() if dataset is None)
-        found.insert(first, _list_paths(paths, meaning))
-    joined = join_datasets(found)
-    return replace(joined, ignored=joined.ignored + notes) if notes else joined
+        datasets.insert(datasets.index(None), _list_paths(paths, options))
+    joined = join_datasets([dataset for dataset in datasets if dataset is not None])
+    return replace(joined, ignored=joined.ignored + sidecars) if sidecars else joined
 
 
-def _without_notes(sources: Sequence[Source]) -> tuple[Sequence[Source], Counter[str]]:
-    """Sources without the texts that ``cats/*`` names among the images; how many, by suffix."""
+def _without_sidecars(sources: Sequence[Source]) -> tuple[Sequence[Source], Counter[str]]:
+    """Sources without text files that a pattern such as ``cats/*`` matches, and their suffixes."""
     suffixes = [os.path.splitext(source)[1].lower() for source in sources]
-    notes = Counter(suffix for suffix in suffixes if suffix in _LISTS)
-    if not notes or IMAGE_SUFFIXES.isdisjoint(suffixes):
+    sidecars = Counter(suffix for suffix in suffixes if suffix in _SIDECAR_SUFFIXES)
+    if not sidecars or IMAGE_SUFFIXES.isdisjoint(suffixes):
         return sources, Counter()
-    return [it for it, suffix in zip(sources, suffixes) if suffix not in _LISTS], notes
+    images = [it for it, suffix in zip(sources, suffixes) if suffix not in _SIDECAR_SUFFIXES]
+    return images, sidecars
 
 
-def _list_named(source: Source, meaning: Meaning, root: Source | None) -> ImageDataset | None:
-    """Images of a source that is no folder and no image; None if it is one of these."""
+def _list_named(
+    source: Source, options: ListingOptions, root: Source | None
+) -> ImageDataset | None:
+    """Images of a manifest, standard input, or a data set by name; None for other sources."""
     path = os.fspath(source)
     is_manifest = os.path.splitext(path)[1].lower() in MANIFEST_SUFFIXES
-    if meaning.group_column is not None and not is_manifest:
+    if options.group_column is not None and not is_manifest:
         raise DatasetError(
-            f"Groups {meaning.group_column!r} name a column of a manifest, and {name_of(path)} is "
-            "none; give re:PATTERN, which is searched for in the images' paths."
+            f"Groups {options.group_column!r} is the column of a manifest, but {name_of(path)} is "
+            "not a manifest; give re:PATTERN, which is searched for in the images' paths."
         )
     if source == _STDIN:
-        return _list_stdin(meaning)
+        return _list_stdin(options)
     if isinstance(source, str) and source == "digits":
         if os.path.exists("digits"):
             logger.warning("'digits' is the built-in data set; write ./digits for the folder.")
@@ -130,18 +132,18 @@ def _list_named(source: Source, meaning: Meaning, root: Source | None) -> ImageD
         return _list_torchvision(source.removeprefix(_TORCHVISION), root)
     if not path or not os.path.exists(path):
         raise _not_found(path)
-    return _list_manifest(path, meaning) if is_manifest and not os.path.isdir(path) else None
+    return _list_manifest(path, options) if is_manifest and not os.path.isdir(path) else None
 
 
-def _list_stdin(meaning: Meaning) -> ImageDataset:
-    """Files and folders named on standard input."""
+def _list_stdin(options: ListingOptions) -> ImageDataset:
+    """Images of the files and folders named on standard input."""
     content = sys.stdin.buffer.read()
     parts = content.split(b"\0") if b"\0" in content else content.splitlines()
     paths = [os.fsdecode(part) for part in parts if part.strip()]
     if not paths:
-        note = "No names on standard input; expected one path a line, or separated by NUL."
-        return make_dataset([], notes=[note])
-    return _list_paths(paths, meaning)
+        reason = "No names on standard input; expected one path per line, or separated by NUL."
+        return make_dataset([], empty_reasons=[reason])
+    return _list_paths(paths, options)
 
 
 def _list_digits() -> ImageDataset:
@@ -157,43 +159,44 @@ def _list_digits() -> ImageDataset:
 def _list_torchvision(spec: str, root: Source | None) -> ImageDataset:
     from featx.data.torchvision_data import open_torchvision
 
-    found = open_torchvision(spec, root)
-    columns = {"labels": found.labels, "splits": found.splits}
-    known: dict[str, Any] = {
-        name: np.array(it, str) for name, it in columns.items() if it is not None
-    }
-    return make_dataset(found, found.names, **known)
+    images = open_torchvision(spec, root)
+    columns = _to_arrays({"labels": images.labels, "splits": images.splits})
+    return make_dataset(images, images.names, **columns)
 
 
-def _list_manifest(path: str, meaning: Meaning) -> ImageDataset:
-    """Images that a manifest names; those that are not there fail when they are read."""
-    manifest = read_manifest(path, meaning.group_column)
+def _list_manifest(path: str, options: ListingOptions) -> ImageDataset:
+    """Images of a manifest; those that do not exist fail when they are read."""
+    manifest = read_manifest(path, options.group_column)
     if not manifest.path:
-        return make_dataset([], notes=[f"Manifest {path} names no image."])
+        return make_dataset([], empty_reasons=[f"Manifest {path} names no image."])
     if not any(map(os.path.exists, manifest.path)):
         first, n_files = manifest.path[0], len(manifest.path)
         raise DatasetError(
-            f"Manifest {path}: none of its {n_files} files is there, for example {name_of(first)}; "
+            f"Manifest {path}: none of its {n_files} files exists, for example {name_of(first)}; "
             "paths are relative to the manifest's folder, or to the working folder."
-            f"{say_where(os.path.dirname(path), first)}"
+            f"{suggest_location(os.path.dirname(path), first)}"
         )
-    columns = {
-        "labels": manifest.label,
-        "splits": manifest.split if meaning.has_splits else None,
-        "domains": manifest.domain,
-        "groups": manifest.group if any(manifest.group or ()) else None,
-    }
-    known: dict[str, Any] = {
-        name: np.array(it, str) for name, it in columns.items() if it is not None
-    }
+    columns = _to_arrays(
+        {
+            "labels": manifest.label,
+            "splits": manifest.split if options.has_splits else None,
+            "domains": manifest.domain,
+            "groups": manifest.group if any(manifest.group or ()) else None,
+        }
+    )
     _warn_of_repeated(path, manifest)
     renamed = ", ".join(f"{it} from column {name!r}" for it, name in manifest.renamed.items())
     paths = [str(Path(path)) for path in manifest.path]
-    return make_dataset(paths, **known, remarks=[renamed] if renamed else [])
+    return make_dataset(paths, **columns, remarks=[renamed] if renamed else [])
+
+
+def _to_arrays(columns: dict[str, list[str] | None]) -> dict[str, Any]:
+    """Columns as arrays, without those that are None."""
+    return {name: np.array(values, str) for name, values in columns.items() if values is not None}
 
 
 def _warn_of_repeated(path: str, manifest: Manifest) -> None:
-    """Say how many rows were left out because their image had been named before."""
+    """Warn of rows that were skipped because an earlier row names the same image."""
     if manifest.n_repeated:
         other = f", {manifest.n_resplit:,} of another split" if manifest.n_resplit else ""
         logger.warning(
@@ -202,32 +205,32 @@ def _warn_of_repeated(path: str, manifest: Manifest) -> None:
 
 
 class _Root(NamedTuple):
-    """A folder that was given, or of which files were given."""
+    """A source folder, or the common folder of source files."""
 
     folder: str
     tree: Tree
     is_folder: bool
 
 
-def _list_paths(paths: Sequence[str], meaning: Meaning) -> ImageDataset:
-    """Images of folders and files, with what the folders' names say; a folder's by path."""
+def _list_paths(paths: Sequence[str], options: ListingOptions) -> ImageDataset:
+    """Images of folders and files; those of a folder are sorted by path."""
     roots = list(_roots_of(paths))
     prefixes = _prefixes([root.folder for root in roots], {root.is_folder for root in roots})
     if prefixes:
-        dataset = _list_roots(roots, prefixes, meaning)
+        dataset = _list_roots(roots, prefixes, options)
     else:
-        dataset = join_datasets([_list_roots([root], [()], meaning) for root in roots])
+        dataset = join_datasets([_list_roots([root], [()], options) for root in roots])
     return dataset if len(paths) == 1 else drop_repeated(dataset)
 
 
 def _roots_of(paths: Sequence[str]) -> Iterator[_Root]:
-    """Folders read; files in one folder that follow each other together."""
-    given = [(path, os.path.isdir(path)) for path in map(str, map(Path, paths))]
-    for (folder, is_folder), same in groupby(
-        given, lambda it: it if it[1] else (os.path.dirname(it[0]), False)
+    """Read folders; successive files of one folder are one root."""
+    typed = [(path, os.path.isdir(path)) for path in map(str, map(Path, paths))]
+    for (folder, is_folder), group in groupby(
+        typed, lambda it: it if it[1] else (os.path.dirname(it[0]), False)
     ):
         if not is_folder:
-            names = [os.path.basename(path) for path, _ in same]
+            names = [os.path.basename(path) for path, _ in group]
             yield _Root(folder, Tree(images={(): names}), is_folder)
             continue
         try:
@@ -236,127 +239,127 @@ def _roots_of(paths: Sequence[str]) -> Iterator[_Root]:
             raise DatasetError(f"Folder {folder} cannot be read: {error.strerror}.") from error
 
 
-def _prefixes(folders: Sequence[str], kinds: set[bool]) -> list[Parts]:
-    """Parts of each folder under the one that holds all; empty where they are no neighbours.
+def _prefixes(folders: Sequence[str], root_types: set[bool]) -> list[Parts]:
+    """Path of each folder below their common folder; empty if they are not siblings.
 
-    Neighbours lie equally deep under it; files and folders together in that one itself.
+    Siblings are at the same depth. A mixture of files and folders must be directly in it.
     """
-    places = [Path(os.path.abspath(folder)) for folder in folders]
-    if len({place.anchor for place in places}) > 1 or len(set(places)) == 1:
+    paths = [Path(os.path.abspath(folder)) for folder in folders]
+    if len({path.anchor for path in paths}) > 1 or len(set(paths)) == 1:
         return []
-    common = Path(os.path.commonpath(places))
-    inner = [place.relative_to(common).parts for place in places]
-    depths = set(map(len, inner))
-    is_near = depths == {1} or (len(depths) == 1 and len(kinds) == 1)
-    return inner if is_near else []
+    common = Path(os.path.commonpath(paths))
+    prefixes = [path.relative_to(common).parts for path in paths]
+    depths = set(map(len, prefixes))
+    are_siblings = depths == {1} or (len(depths) == 1 and len(root_types) == 1)
+    return prefixes if are_siblings else []
 
 
-def _list_roots(roots: list[_Root], prefixes: list[Parts], meaning: Meaning) -> ImageDataset:
-    """Images of roots that are read as one tree, each under its prefix."""
+def _list_roots(roots: list[_Root], prefixes: list[Parts], options: ListingOptions) -> ImageDataset:
+    """Images of roots that are read as one tree, each below its prefix."""
     tree = _joined_tree(roots, prefixes)
-    _refuse_vanished(roots, tree)
-    placements = place_folders(tree.images, has_splits=meaning.has_splits)
-    found: list[tuple[str, Placement]] = []
+    _require_readable_classes(roots, tree)
+    infos = interpret_folders(tree.images, has_splits=options.has_splits)
+    images: list[tuple[str, FolderInfo]] = []
     for root, prefix in zip(roots, prefixes):
         rows = {
-            os.path.join(root.folder, *parts, name): placements[prefix + parts]
+            os.path.join(root.folder, *parts, name): infos[prefix + parts]
             for parts, names in root.tree.images.items()
             for name in names
         }
         for file in root.tree.metadata:
-            if not _apply_metadata(os.path.join(root.folder, *file), rows, meaning):
+            if not _apply_metadata(os.path.join(root.folder, *file), rows, options):
                 tree.other[os.path.splitext(file[-1])[1]] += 1
-        found += sorted(rows.items(), key=itemgetter(0)) if root.is_folder else rows.items()
-    left_out = [os.path.join(root.folder, *parts) for root in roots for parts in root.tree.skipped]
-    domains = known_column(printable(it.domain) for _, it in found)
+        images += sorted(rows.items(), key=itemgetter(0)) if root.is_folder else rows.items()
+    skipped = [os.path.join(root.folder, *parts) for root in roots for parts in root.tree.skipped]
+    domains = column_or_none(printable(info.domain) for _, info in images)
     return make_dataset(
-        [path for path, _ in found],
-        labels=known_column(printable(it.label) for _, it in found),
-        splits=known_column(it.split for _, it in found),
-        domains=domains if meaning.has_domains else None,
+        [path for path, _ in images],
+        labels=column_or_none(printable(info.label) for _, info in images),
+        splits=column_or_none(info.split for _, info in images),
+        domains=domains if options.has_domains else None,
         ignored=tree.other,
-        left_out=[name_of(folder) for folder in left_out],
-        split_folders={it.folder: it.split for it in placements.values() if it.split},
+        skipped_folders=[name_of(folder) for folder in skipped],
+        split_folders={info.split_folder: info.split for info in infos.values() if info.split},
         unreadable=[(name_of(path), reason) for path, reason in tree.unreadable],
-        notes=[_nothing_in(root.folder, root.tree) for root in roots if not root.tree.images],
+        empty_reasons=[
+            _why_empty(root.folder, root.tree) for root in roots if not root.tree.images
+        ],
     )
 
 
-def _apply_metadata(file: str, rows: dict[str, Placement], meaning: Meaning) -> bool:
-    """Let a folder's own manifest say what its images are; False where it names no classes."""
+def _apply_metadata(file: str, rows: dict[str, FolderInfo], options: ListingOptions) -> bool:
+    """Replace the info of images by that of their folder's manifest; False if it has no classes."""
     manifest = read_metadata(file)
     if manifest is None:
         return False
     folder = os.path.join(os.path.dirname(file), "")
     rows |= {
-        path: replace(placement, label="")
-        for path, placement in rows.items()
-        if path.startswith(folder)
+        path: replace(info, label="") for path, info in rows.items() if path.startswith(folder)
     }
-    known = {os.path.normpath(path): path for path in rows}
+    paths = {os.path.normpath(path): path for path in rows}
+    columns = {
+        "label": manifest.label,
+        "split": manifest.split if options.has_splits else None,
+        "domain": manifest.domain,
+    }
     for index, path in enumerate(manifest.path):
-        path = known.get(os.path.normpath(path), path)
-        said = {
-            "label": manifest.label,
-            "split": manifest.split if meaning.has_splits else None,
-            "domain": manifest.domain,
-        }
-        values = {name: column[index] for name, column in said.items() if column is not None}
-        rows[path] = replace(rows.get(path, Placement()), **values)
+        path = paths.get(os.path.normpath(path), path)
+        values = {name: column[index] for name, column in columns.items() if column is not None}
+        rows[path] = replace(rows.get(path, FolderInfo()), **values)
     return True
 
 
 def _joined_tree(roots: list[_Root], prefixes: list[Parts]) -> Tree:
-    """What lies in several folders as one tree."""
+    """Trees of several folders as one tree."""
     if len(roots) == 1 and not prefixes[0]:
         return roots[0].tree
     joined = Tree()
     for root, prefix in zip(roots, prefixes):
         tree = root.tree
         joined.images |= {prefix + parts: names for parts, names in tree.images.items()}
-        joined.unread |= {prefix + parts: kinds for parts, kinds in tree.unread.items()}
+        joined.unread |= {prefix + parts: counts for parts, counts in tree.unread.items()}
         joined.skipped += [prefix + parts for parts in tree.skipped]
         joined.unreadable += tree.unreadable
         joined.other += tree.other
     return joined
 
 
-def _refuse_vanished(roots: list[_Root], tree: Tree) -> None:
-    """Refuse a folder of classes where one would vanish, for no image of it is read."""
-    for parts, kinds in vanished_folders(tree).items():
-        shown = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in kinds.items())
+def _require_readable_classes(roots: list[_Root], tree: Tree) -> None:
+    """Raise if a class or split would be missing because none of its images is readable."""
+    for parts, counts in missing_folders(tree).items():
+        shown = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in counts.items())
         folder = os.path.join(roots[0].folder if len(roots) == 1 else "", *parts)
         raise DatasetError(
-            f"Folder {name_of(folder)}: none of its images is read ({shown}), so "
-            f"{printable(parts[-1])!r} would vanish. Convert them, or name the folders to read one "
-            "by one."
+            f"Folder {name_of(folder)}: featx cannot read any of its images ({shown}), so "
+            f"{printable(parts[-1])!r} would be missing. Convert them, or name the folders to read "
+            "one by one."
         )
 
 
-def _nothing_in(folder: str, tree: Tree) -> str:
+def _why_empty(folder: str, tree: Tree) -> str:
     """Message about a folder without images."""
     n_files = tree.other.total()
     if not n_files:
-        return f"No image in {name_of(folder)}: it holds no files but hidden ones."
-    kinds = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in tree.other.most_common(4))
+        return f"No image in {name_of(folder)}: it contains no files, or only hidden ones."
+    shown = ", ".join(f"{n} {suffix or 'without one'}" for suffix, n in tree.other.most_common(4))
     return (
-        f"No image in {name_of(folder)}: {n_files} files, none an image by suffix ({kinds}); "
+        f"No image in {name_of(folder)}: {n_files} files, none an image by suffix ({shown}); "
         f"expected {', '.join(sorted(IMAGE_SUFFIXES))}. Name files one by one to take them anyway."
     )
 
 
 def _not_found(path: str) -> DatasetError:
-    """Error about a name that is neither a file nor a data set, with the nearest that is."""
+    """Error about a name that is neither a file nor a data set."""
     folder, base = os.path.split(path)
     try:
-        there = sorted(os.listdir(folder or "."))
+        entries = sorted(os.listdir(folder or "."))
     except OSError:
-        there = []
-    names = [name_of(name) for name in there if not name.startswith(".")]
+        entries = []
+    names = [name_of(name) for name in entries if not name.startswith(".")]
     if not folder:
         names.append("digits")
-    guess = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
+    suggestion = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
     return DatasetError(
-        f"No file, folder or data set {name_of(path)!r}.{guess} Expected a folder, files, a "
+        f"No file, folder or data set {name_of(path)!r}.{suggestion} Expected a folder, files, a "
         "manifest (.csv .tsv .parquet .jsonl .json .txt), '-', 'digits' or 'torchvision:NAME'."
     )

@@ -1,4 +1,4 @@
-"""Columns of manifests under the names that people give them."""
+"""Recognize the columns of manifests by their usual names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from featx.errors import DatasetError, did_you_mean
 
 COLUMNS = ("path", "label", "split", "domain", "group")
-"""What is known of an image, in manifests and feature files alike."""
+"""Columns of manifests and feature files."""
 
 _ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
@@ -27,7 +27,10 @@ _ALIASES: dict[str, tuple[str, ...]] = {
     "domain": ("domain",),
     "group": ("group",),
 }
-"""Names of each column, without blanks and underscores: those of one rank by one, best first."""
+"""Names of each column without spaces and underscores, in order of preference.
+
+Names in one string are equally good: two of them in one manifest are ambiguous.
+"""
 
 _EXPECTED = "path,label[,split][,domain][,group]"
 
@@ -35,10 +38,10 @@ _EXPECTED = "path,label[,split][,domain][,group]"
 def find_columns(
     names: Sequence[str], group_column: str | None = None, *, where: str = "Manifest"
 ) -> dict[str, int]:
-    """Where each known column stands, ``path`` first.
+    """Index of each recognized column, ``path`` first.
 
-    A column called as in `COLUMNS` wins over one that people call otherwise (``filename``,
-    ``species``), and that over one that may hold an id.
+    A name of `COLUMNS` takes precedence over other names (``filename``, ``species``), and these
+    over columns of ids.
 
     Parameters
     ----------
@@ -47,7 +50,7 @@ def find_columns(
     group_column : str, optional
         Name of the column that is read as ``group``.
     where : str
-        What the manifest is called in messages.
+        How messages refer to the manifest.
 
     Returns
     -------
@@ -56,60 +59,61 @@ def find_columns(
     Raises
     ------
     DatasetError
-        If there is no column of paths, or several may be the one looked for.
+        If there is no column of paths, or a column is ambiguous.
 
     Examples
     --------
     >>> find_columns(["image_id", "File Name", "species"])
     {'path': 1, 'label': 2}
     """
-    squashed = list(map(_squash, names))
-    listed = ", ".join(map(repr, names)) or "none"
-    if group_column is not None and _squash(group_column) not in squashed:
+    normalized = list(map(_normalize, names))
+    if group_column is not None and _normalize(group_column) not in normalized:
         raise DatasetError(
             f"{where}: no column {group_column!r} for the groups."
             f"{did_you_mean(group_column, names)} There are: {', '.join(names)}."
         )
-    found = {}
-    for column, ranks in _ALIASES.items():
-        own = (_squash(group_column),) if column == "group" and group_column else ranks
-        for rank in own:
-            indices = [i for i, name in enumerate(squashed) if name in rank.split()]
-            if len(indices) > 1:
-                raise DatasetError(_say_ambiguous(column, indices, names, where))
-            if indices:
-                found[column] = indices[0]
+    indices = {}
+    for column, aliases in _ALIASES.items():
+        if column == "group" and group_column:
+            aliases = (_normalize(group_column),)
+        for equivalent in aliases:
+            matches = [i for i, name in enumerate(normalized) if name in equivalent.split()]
+            if len(matches) > 1:
+                raise DatasetError(_ambiguous(column, matches, names, where))
+            if matches:
+                indices[column] = matches[0]
                 break
-    if "path" not in found:
+    if "path" not in indices:
+        listed = ", ".join(map(repr, names)) or "none"
         cure = " Separate the columns by commas." if len(names) == 1 and ";" in names[0] else ""
         raise DatasetError(f"{where}: no column 'path'; expected {_EXPECTED}, got {listed}.{cure}")
-    return found
+    return indices
 
 
-def known_names(names: Sequence[str], group_column: str | None = None) -> list[str]:
-    """Those of a header's names that may be a known column.
+def recognized_names(names: Sequence[str], group_column: str | None = None) -> list[str]:
+    """Names of a header that may be one of `COLUMNS`.
 
     Examples
     --------
-    >>> known_names(["File Name", "width", "class"])
+    >>> recognized_names(["File Name", "width", "class"])
     ['File Name', 'class']
     """
-    known = {name for ranks in _ALIASES.values() for rank in ranks for name in rank.split()}
-    known.add(_squash(group_column or "group"))
-    return [name for name in names if _squash(name) in known]
+    known = {name for aliases in _ALIASES.values() for group in aliases for name in group.split()}
+    known.add(_normalize(group_column or "group"))
+    return [name for name in names if _normalize(name) in known]
 
 
-def _say_ambiguous(column: str, indices: Sequence[int], names: Sequence[str], where: str) -> str:
-    """Message about several columns that may be the same one."""
-    same = [names[i] for i in indices]
-    if len(set(same)) == 1:
-        return f"{where}: column {same[0]!r} is there twice."
-    listed = " and ".join(map(repr, same))
+def _ambiguous(column: str, indices: Sequence[int], names: Sequence[str], where: str) -> str:
+    """Message about several columns that may all be `column`."""
+    matches = [names[i] for i in indices]
+    if len(set(matches)) == 1:
+        return f"{where}: column {matches[0]!r} occurs twice."
+    listed = " and ".join(map(repr, matches))
     return (
-        f"{where}: columns {listed} may each be the {column}; call the right one {column!r}. There "
-        f"are: {', '.join(names)}."
+        f"{where}: columns {listed} may each be the {column}; rename the right one to {column!r}. "
+        f"There are: {', '.join(names)}."
     )
 
 
-def _squash(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).lower()

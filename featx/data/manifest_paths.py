@@ -1,4 +1,4 @@
-"""Paths in manifests as people write them, and the files that they mean."""
+"""Resolve the paths in manifests."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from featx.data.folders import read_tree
 from featx.data.image_formats import IMAGE_SUFFIXES
 
-_MAX_SEARCHED = 1000
-"""Folders that are searched for a file of the same name."""
+_MAX_FOLDERS = 1000
+"""Maximum number of folders that are searched for a file of the same name."""
 
 
 def resolve_paths(folder: str, names: Sequence[str]) -> list[str]:
-    """Path of each file that a manifest names, as seen from the working folder.
+    """Paths of the files that a manifest names, relative to the working folder.
 
-    Names are relative to the manifest's folder or, where none of them is there, to the working
-    folder. Names without a suffix, of which none is a file, are ids: the image of that name under
-    the manifest's folder is meant.
+    Names are relative to the manifest's folder or, if none of them exists there, to the working
+    folder. If none of them has a suffix or exists, they are ids: names of images without their
+    suffix, which are searched for below the manifest's folder.
 
     Parameters
     ----------
     folder : str
-        The manifest's.
+        Folder of the manifest.
     names : sequence of str
-        As they stand in the manifest; see `_spell`.
+        As written in the manifest; see `_to_local_path`.
 
     Returns
     -------
     list of str
-        Those that are nowhere are relative to the manifest's folder.
+        Paths of missing files are relative to the manifest's folder.
     """
-    spelled = [_spell(folder, name) for name in names]
-    paths = [os.path.join(folder, name) for name in spelled]
+    local = [_to_local_path(folder, name) for name in names]
+    paths = [os.path.join(folder, name) for name in local]
     if any(map(os.path.exists, paths)):
         return paths
-    if any(map(os.path.exists, spelled)):
-        return spelled
-    if spelled and not any(_has_suffix(name) for name in spelled):
-        return _find_ids(folder, spelled)
+    if any(map(os.path.exists, local)):
+        return local
+    if local and not any(_has_suffix(name) for name in local):
+        return _find_ids(folder, local)
     return paths
 
 
-def say_where(folder: str, path: str) -> str:
-    """Hint for a file that is not there: one of its name under the manifest's folder or parent."""
+def suggest_location(folder: str, path: str) -> str:
+    """Hint about a missing file: a file of the same name near the manifest; empty if none."""
     name = os.path.basename(path)
-    here = folder or os.curdir
-    walks = (os.walk(top) for top in (here, os.path.join(here, os.pardir)))
-    for place, _, files in chain(*(islice(walk, _MAX_SEARCHED) for walk in walks)):
+    base = folder or os.curdir
+    walks = (os.walk(top) for top in (base, os.path.join(base, os.pardir)))
+    for parent, _, files in chain(*(islice(walk, _MAX_FOLDERS) for walk in walks)):
         if name in files:
-            found = os.path.relpath(os.path.join(place, name), here)
-            return f" There is {found}: write paths so, or move the manifest."
+            actual = os.path.relpath(os.path.join(parent, name), base)
+            return f" There is {actual}: write paths like this, or move the manifest."
     return ""
 
 
-def _spell(folder: str, name: str) -> str:
-    """A name as this system writes it: `~`, ``file://``, Label Studio's, and backslashes."""
+def _to_local_path(folder: str, name: str) -> str:
+    """Expand ``~``, and convert ``file://``, Label Studio's addresses and backslashes."""
     if name.startswith("~"):
         return os.path.expanduser(name)
     if name.startswith("file://"):
@@ -77,18 +77,18 @@ def _has_suffix(name: str) -> bool:
 
 
 def _find_ids(folder: str, ids: Sequence[str]) -> list[str]:
-    """Images called as ids are; a path of its own where none or several are."""
+    """Path of the image with each id; the id itself if no image, or more than one, has it."""
     tree = read_tree(folder or ".")
-    whole: dict[str, str] = {}
+    by_path: dict[str, str] = {}
     by_stem: dict[str, list[str]] = defaultdict(list)
     for parts, names in tree.images.items():
         for name in names:
             stem = os.path.splitext(name)[0]
-            whole.setdefault("/".join((*parts, stem)), os.path.join(*parts, name))
+            by_path.setdefault("/".join((*parts, stem)), os.path.join(*parts, name))
             by_stem[stem].append(os.path.join(*parts, name))
     paths = []
     for name in ids:
-        same = by_stem.get(name, [])
-        found = whole.get(name) or (same[0] if len(same) == 1 else name)
-        paths.append(os.path.join(folder, found))
+        matches = by_stem.get(name, [])
+        path = by_path.get(name) or (matches[0] if len(matches) == 1 else name)
+        paths.append(os.path.join(folder, path))
     return paths

@@ -1,4 +1,4 @@
-"""Manifests: tables that name images, with their class, split, domain and group."""
+"""Read and write manifests: tables of images with their class, split, domain and group."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from featx.data.annotations import Records, read_records
 from featx.data.image_dataset import identify_file
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import printable
-from featx.data.manifest_columns import find_columns, known_names
+from featx.data.manifest_columns import find_columns, recognized_names
 from featx.data.manifest_paths import resolve_paths
 from featx.data.splits import find_split
 from featx.errors import DatasetError, did_you_mean, one_line
@@ -28,31 +28,31 @@ from featx.errors import DatasetError, did_you_mean, one_line
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _WRITTEN = (*_DELIMITERS, ".parquet")
 MANIFEST_SUFFIXES = frozenset({*_WRITTEN, ".jsonl", ".json", ".txt"})
-_LISTED = re.compile(
+_PATH_AND_LABEL = re.compile(
     rf"(.*(?:{'|'.join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))}))[\t,;\s]\s*(.+)",
     re.IGNORECASE,
 )
-"""A line of a list that names an image and its class."""
+"""A line of a text file with the path of an image and its class."""
 
 Row: TypeAlias = tuple[str, Sequence[Any]]
 
 
 @dataclass
 class Manifest:
-    """Columns of a manifest, without the rows that repeat one before.
+    """Columns of a manifest, without repeated rows.
 
     Attributes
     ----------
     path : list of str
-        Paths, joined with the manifest's folder.
+        Paths of the images, see `featx.data.manifest_paths.resolve_paths`.
     label, split, domain, group : list of str, or None
-        None where the manifest has no such column.
+        None if the manifest has no such column.
     n_repeated : int
-        Rows left out because one before named the same image.
+        Number of rows left out because an earlier row names the same image.
     n_resplit : int
-        Of these, those that gave it another split.
+        Number of these rows that give the image another split.
     renamed : dict of str to str
-        What columns are called in the file, where that is not their own name.
+        Name in the file of each column that has another name there.
     """
 
     path: list[str]
@@ -66,13 +66,13 @@ class Manifest:
 
 
 def read_manifest(file: str, group_column: str | None = None) -> Manifest:
-    """Images that a file names.
+    """Read a manifest.
 
-    A ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` file has the column ``path`` and, in any
-    order, ``label``, ``split``, ``domain`` and ``group``, or others by which people call these
-    (`featx.data.manifest_columns`); all others are ignored. A ``.txt`` file has such a header, or
-    a path, or a path and a class on each line; a ``.json`` file is COCO's, Label Studio's or a
-    list of objects. What paths mean is said in `featx.data.manifest_paths`.
+    A ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` file has the column ``path`` and optionally
+    ``label``, ``split``, ``domain`` and ``group``, in any order and also under other usual names
+    (`featx.data.manifest_columns`); all other columns are ignored. A ``.txt`` file has the same
+    header, or a path, or a path and a class, on each line. A ``.json`` file is COCO's, Label
+    Studio's, or a list of objects. See `featx.data.manifest_paths` for the meaning of paths.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def read_manifest(file: str, group_column: str | None = None) -> Manifest:
     Raises
     ------
     DatasetError
-        If the file cannot be read; it names the line and the column.
+        If the file cannot be read; the message names the line and the column.
     """
-    with _reading(file):
+    with _reading_errors(file):
         names, rows = _read(file, group_column)
         where = f"Manifest {file}, line 1" if _has_header(file) else f"Manifest {file}"
         indices = find_columns(names, group_column, where=where)
@@ -98,21 +98,21 @@ def read_manifest(file: str, group_column: str | None = None) -> Manifest:
 
 
 def read_metadata(file: str) -> Manifest | None:
-    """What a metadata file says of the images in its folder; None if it gives them no class."""
-    with _reading(file):
+    """Read the metadata file of a folder of images; None if it has no column of classes."""
+    with _reading_errors(file):
         names, _ = _read(file)
-    return read_manifest(file) if {"path", "label"} <= _known_columns(names) else None
+    return read_manifest(file) if {"path", "label"} <= _recognized_columns(names) else None
 
 
 def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[str]]) -> None:
-    """Save a manifest that `read_manifest` reads, with paths relative to its folder.
+    """Write a manifest that `read_manifest` reads, with paths relative to its folder.
 
     Parameters
     ----------
     file : path
-        Its suffix says how it is written; see `check_manifest`. Replaced if it is there.
+        The suffix decides the format; see `check_manifest`. An existing file is replaced.
     columns : mapping of str to sequence of str
-        ``path`` first, as seen from the current folder; then ``label``, ``split``, ``domain``.
+        ``path`` first, relative to the working folder; then ``label``, ``split``, ``domain``.
 
     Raises
     ------
@@ -135,25 +135,27 @@ def write_manifest(file: str | os.PathLike[str], columns: Mapping[str, Sequence[
 
 
 def check_manifest(file: str | os.PathLike[str], *, force: bool = False) -> None:
-    """See, before anything is computed, whether a manifest may be written.
+    """Check, before anything is computed, whether a manifest can be written.
 
     Raises
     ------
     DatasetError
-        If its suffix is none of a manifest's, or a file is there and `force` is False.
+        If the suffix is not that of a manifest, or the file exists and `force` is False.
     """
     suffix = Path(file).suffix.lower()
     if suffix not in _WRITTEN:
         raise DatasetError(
-            f"{file}: expected a manifest's name, ending in .csv, .tsv or .parquet; got "
+            f"{file}: expected the name of a manifest, ending in .csv, .tsv or .parquet; got "
             f"{suffix or 'no suffix'}."
         )
     if not force and os.path.lexists(file):
-        raise DatasetError(f"{file} is there already; give another name, or --force (force=True).")
+        raise DatasetError(
+            f"{file} already exists; give another name, or overwrite it with --force (force=True)."
+        )
 
 
 def _write_text(file: Path, columns: Mapping[str, Sequence[str]], delimiter: str) -> None:
-    # Names may hold bytes that are no UTF-8; they come back as they were.
+    # File names may contain bytes that are not UTF-8; surrogateescape round-trips them.
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         writer.writerow(columns)
@@ -170,12 +172,13 @@ def _write_parquet(file: Path, columns: Mapping[str, Sequence[str]]) -> None:
         )
     except UnicodeEncodeError as error:
         raise DatasetError(
-            "A path holds bytes that are no UTF-8, which parquet cannot store; write a .csv."
+            "A path contains bytes that are not UTF-8, which parquet cannot store; write a .csv."
         ) from error
 
 
 @contextmanager
-def _reading(file: str) -> Iterator[None]:
+def _reading_errors(file: str) -> Iterator[None]:
+    """Turn errors of the operating system into a `DatasetError`."""
     try:
         yield
     except OSError as error:
@@ -183,7 +186,7 @@ def _reading(file: str) -> Iterator[None]:
 
 
 def _read(file: str, group_column: str | None = None) -> tuple[Sequence[str], Iterable[Row]]:
-    """Column names and rows of a manifest, each with its place for messages."""
+    """Column names and rows of a manifest, each row with its position for messages."""
     suffix = os.path.splitext(file)[1].lower()
     if suffix == ".parquet":
         return _read_parquet(file, group_column)
@@ -197,8 +200,8 @@ def _read(file: str, group_column: str | None = None) -> tuple[Sequence[str], It
     return _read_table(file, text, _DELIMITERS.get(suffix) or delimiter)
 
 
-def _known_columns(names: Sequence[str]) -> set[str]:
-    """Columns that a header has, none where it has no path or may be read in two ways."""
+def _recognized_columns(names: Sequence[str]) -> set[str]:
+    """Columns that a header has; none if it has no path or is ambiguous."""
     try:
         return set(find_columns(names))
     except DatasetError:
@@ -210,7 +213,7 @@ def _has_header(file: str) -> bool:
 
 
 def _read_utf8(file: str) -> str:
-    """Text of a file; what is no UTF-8 goes through unchanged, for names may be any bytes."""
+    """Text of a file; bytes that are not UTF-8 are kept, as file names may contain any bytes."""
     data = Path(file).read_bytes()
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise DatasetError(f"Manifest {file} is in UTF-16; expected UTF-8. Save it as UTF-8.")
@@ -228,7 +231,7 @@ def _read_table(file: str, text: str, delimiter: str) -> tuple[Sequence[str], It
 
 
 def _lines(file: str, reader: Any) -> Iterator[tuple[str, list[str]]]:
-    """Rows of a CSV reader that are not empty, and where they stand."""
+    """Position and fields of each non-empty row of a CSV reader."""
     first = 1
     try:
         for row in reader:
@@ -236,20 +239,20 @@ def _lines(file: str, reader: Any) -> Iterator[tuple[str, list[str]]]:
                 yield f"line {reader.line_num}", row
             first = reader.line_num + 1
     except csv.Error as error:
-        is_open = any(sign in str(error) for sign in ('"', "end of data", "limit"))
-        cure = " Is a quote opened there that is not closed?" if is_open else ""
+        is_open = any(hint in str(error) for hint in ('"', "end of data", "limit"))
+        cure = " Is there a quote that is not closed?" if is_open else ""
         raise DatasetError(f"Manifest {file}, line {first}: {one_line(error)}.{cure}") from error
 
 
 def _delimiter_of(text: str) -> str:
-    """Comma or tab where a list begins with the header of a table, else the empty text."""
+    """Tab or comma if the first line of a text is the header of a table, else an empty string."""
     first = text.partition("\n")[0]
-    names = {it: first.split(it) for it in "\t," if it in first}
-    return next((it for it, cells in names.items() if "path" in _known_columns(cells)), "")
+    headers = {it: first.split(it) for it in "\t," if it in first}
+    return next((it for it, names in headers.items() if "path" in _recognized_columns(names)), "")
 
 
 def _read_list(text: str) -> tuple[Sequence[str], Iterable[Row]]:
-    """Lines that name an image each or, where all do so, an image and its class."""
+    """Rows of a list of paths, or of a list in which every line has a path and a class."""
     lines = [(f"line {i}", line.strip()) for i, line in enumerate(text.splitlines(), 1)]
     lines = [(where, line) for where, line in lines if line and not line.startswith("#")]
     if lines and lines[0][1].lower() == "path":
@@ -261,8 +264,8 @@ def _read_list(text: str) -> tuple[Sequence[str], Iterable[Row]]:
 
 
 def _pair_of(line: str) -> tuple[str, ...]:
-    """Path and class of a line; empty where it has no class."""
-    if match := _LISTED.fullmatch(line):
+    """Path and class of a line; empty if it has no class."""
+    if match := _PATH_AND_LABEL.fullmatch(line):
         return match.groups()
     pair = tuple(line.split("\t"))
     return pair if len(pair) == 2 else ()
@@ -292,7 +295,7 @@ def _json_records(file: str, text: str) -> Iterator[tuple[int, Mapping[str, Any]
 def _to_rows(
     records: Iterable[tuple[int, Mapping[str, Any]]], unit: str
 ) -> tuple[Sequence[str], Iterable[Row]]:
-    """Records as rows of all columns that any has."""
+    """Records as rows of a table with all of their keys as columns."""
     records = list(records)
     names = list(dict.fromkeys(str(name) for _, record in records for name in record))
     if not records:
@@ -305,53 +308,55 @@ def _read_parquet(file: str, group_column: str | None) -> tuple[Sequence[str], I
     from pyarrow import parquet
 
     try:
-        opened = parquet.ParquetFile(file)  # Closed with the object.
-        schema = opened.schema_arrow
-        wanted = known_names(schema.names, group_column)
-        # Hugging Face's images are read as their paths, without their bytes.
-        inner = [f"{it}.path" if _has_path(schema.field(it).type) else it for it in wanted]
-        table = opened.read(columns=inner)
-        columns = {name: table.column(name).to_pylist() for name in wanted}
+        parquet_file = parquet.ParquetFile(file)  # Closed with the object.
+        schema = parquet_file.schema_arrow
+        read = recognized_names(schema.names, group_column)
+        # Of Hugging Face's images only the path is read, not the bytes.
+        fields = [f"{it}.path" if _has_path(schema.field(it).type) else it for it in read]
+        table = parquet_file.read(columns=fields)
+        columns = {name: table.column(name).to_pylist() for name in read}
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
-        raise DatasetError(f"Manifest {file} is no parquet file: {one_line(error)}") from error
+        raise DatasetError(f"Manifest {file} is not a parquet file: {one_line(error)}") from error
     empty = [None] * table.num_rows
     rows = zip(*(columns.get(name, empty) for name in schema.names))
     return schema.names, ((f"row {i}", row) for i, row in enumerate(rows, 1))
 
 
-def _has_path(kind: Any) -> bool:
-    """Whether a column of parquet is one of objects that have a path."""
-    return "path" in [field.name for field in kind] if hasattr(kind, "get_field_index") else False
+def _has_path(data_type: Any) -> bool:
+    """Whether a parquet type is a structure with a field ``path``."""
+    if not hasattr(data_type, "get_field_index"):
+        return False
+    return "path" in [field.name for field in data_type]
 
 
 def _to_manifest(
     file: str, names: Sequence[str], rows: Iterable[Row], indices: dict[str, int]
 ) -> Manifest:
-    """Rows checked one by one, and sorted into columns."""
+    """Check the rows one by one and turn them into columns."""
     renamed = {it: names[i] for it, i in indices.items() if names[i].strip().lower() != it}
     if "split" in renamed:
         rows = list(rows)
-        named = {str(row[indices["split"]] or "") for _, row in rows if len(row) == len(names)}
-        if not all(map(find_split, named - {"", "nan"})):  # A column "set" of another meaning.
+        splits = {str(row[indices["split"]] or "") for _, row in rows if len(row) == len(names)}
+        if not all(map(find_split, splits - {"", "nan"})):  # A column "set" of another meaning.
             del indices["split"], renamed["split"]
-    read = [(where, _values(file, where, row, names, indices)) for where, row in rows]
-    paths = resolve_paths(os.path.dirname(file), [values["path"] for _, values in read])
+    records = [(where, _values(file, where, row, names, indices)) for where, row in rows]
+    paths = resolve_paths(os.path.dirname(file), [values["path"] for _, values in records])
     seen: dict[str, tuple[str, dict[str, str]]] = {}
-    folders: dict[str, str] = {}
+    real_folders: dict[str, str] = {}
     n_repeated = n_resplit = 0
-    for path, (where, values) in zip(paths, read):
-        key = identify_file(path, folders)
+    for path, (where, values) in zip(paths, records):
+        key = identify_file(path, real_folders)
         if key not in seen:
             seen[key] = (where, values | {"path": path})
             continue
-        before, first = seen[key]
+        first_where, first = seen[key]
         changed = {name for name in values.keys() - {"path"} if values[name] != first[name]}
         if changed - {"split"}:
             raise DatasetError(
-                f"Manifest {file}, {where}, column 'path': {values['path']!r} is there twice and "
-                f"differs from {before}; an image has one label, domain and group."
+                f"Manifest {file}, {where}, column 'path': {values['path']!r} occurs twice and "
+                f"differs from {first_where}; an image has one label, domain and group."
             )
         n_repeated += 1
         n_resplit += bool(changed)
@@ -363,12 +368,12 @@ def _to_manifest(
 def _values(
     file: str, where: str, row: Sequence[Any], names: Sequence[str], indices: dict[str, int]
 ) -> dict[str, str]:
-    """Known values of one row as text."""
+    """Values of the recognized columns of one row, as text."""
     if len(row) != len(names):
         column = repr(names[len(row)]) if len(row) < len(names) else str(len(names) + 1)
         raise DatasetError(
             f"Manifest {file}, {where}, column {column}: expected {len(names)} fields, got "
-            f"{len(row)}; quote what holds the separator."
+            f"{len(row)}; quote fields that contain the separator."
         )
     values = {}
     for name, index in indices.items():
@@ -379,7 +384,7 @@ def _values(
     if not values["path"]:
         raise DatasetError(f"Manifest {file}, {where}, column 'path': the path is empty.")
     if "\0" in values["path"]:
-        raise DatasetError(f"Manifest {file}, {where}, column 'path': a path cannot hold NUL.")
+        raise DatasetError(f"Manifest {file}, {where}, column 'path': a path cannot contain NUL.")
     for name in values.keys() - {"path"}:
         values[name] = _name_text(file, where, name, values[name])
     if values.get("split"):
@@ -388,14 +393,14 @@ def _values(
 
 
 def _name_text(file: str, where: str, column: str, text: str) -> str:
-    """A class or the like as one text, whatever blanks and Unicode form it has."""
+    """Name of a class, split, domain or group, stripped and in Unicode's normal form C."""
     if not text.isascii():
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             shown = printable(text)
             raise DatasetError(
-                f"Manifest {file}, {where}, column {column!r}: {shown!r} is no UTF-8; save the "
+                f"Manifest {file}, {where}, column {column!r}: {shown!r} is not UTF-8; save the "
                 "file as UTF-8."
             ) from error
     return unicodedata.normalize("NFC", text.strip())
@@ -404,16 +409,16 @@ def _name_text(file: str, where: str, column: str, text: str) -> str:
 def _split(file: str, where: str, name: str) -> str:
     split = find_split(name)
     if split is None:
-        guess = did_you_mean(name, ["train", "val", "test"])
+        suggestion = did_you_mean(name, ["train", "val", "test"])
         raise DatasetError(
-            f"Manifest {file}, {where}, column 'split': {name!r} is no split; expected train, val "
-            f"or test.{guess}"
+            f"Manifest {file}, {where}, column 'split': {name!r} is not a split; expected train, "
+            f"val or test.{suggestion}"
         )
     return split
 
 
 def _text(value: Any) -> str:
-    """Value of a field as text; a missing one as the empty text, a list of one as that one.
+    """Value of a field as text; empty if it is missing. A list must have at most one value.
 
     Examples
     --------
@@ -425,7 +430,7 @@ def _text(value: Any) -> str:
             shown = ", ".join(map(str, value[:3]))
             raise ValueError(f"{len(value)} values ({shown}); an image has one")
         return _text(value[0]) if value else ""
-    if isinstance(value, dict):  # Label Studio's choices, or Hugging Face's image.
+    if isinstance(value, dict):  # Label Studio's choices, or an image of Hugging Face.
         if "choices" in value:
             return _text(value["choices"])
         if not isinstance(value.get("path"), str):
@@ -433,6 +438,6 @@ def _text(value: Any) -> str:
         return str(value["path"])
     if isinstance(value, bytes):
         return os.fsdecode(value)
-    if isinstance(value, float) and value.is_integer():  # Whole numbers, of which some are missing.
+    if isinstance(value, float) and value.is_integer():  # An integer in a column with NaN.
         return str(int(value))
     return "" if value is None or value != value else str(value)

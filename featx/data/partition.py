@@ -1,4 +1,4 @@
-"""A fixed part of a data set for each of several machines."""
+"""Divide a data set into fixed parts, one for each of several machines."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Part(NamedTuple):
 
 
 def parse_part(text: str) -> Part:
-    """Part that a text such as ``3/64`` names.
+    """Parse a part such as ``3/64``.
 
     Raises
     ------
     SpecError
-        If the text is not of this form, or there is no such part.
+        If the text does not have this form, or the part does not exist.
 
     Examples
     --------
@@ -54,9 +54,9 @@ def parse_part(text: str) -> Part:
 def part_indices(names: Sequence[str], part: Part, data: Any = None) -> npt.NDArray[np.intp]:
     """Indices of the images that belong to a part.
 
-    An image belongs to a part by the hash of its path relative to the data, and by nothing
-    else: each machine may mount the data in another place, and images that are added or removed
-    leave the parts of all others as they are.
+    The part of an image depends only on the hash of its path relative to the data. So every
+    machine may mount the data elsewhere, and adding or removing images does not change the parts
+    of others.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def part_indices(names: Sequence[str], part: Part, data: Any = None) -> npt.NDAr
         Paths of the images.
     part : Part
     data : str, path, or list of these, optional
-        What was given; paths are taken relative to the folders in it, and to the folders of the
-        manifests in it. By default, and for images in memory, names count as they are.
+        Source of the images. Paths are relative to its folders, and to the folders of its
+        manifests. By default, and for images in memory, names are hashed unchanged.
 
     Returns
     -------
@@ -86,15 +86,15 @@ def part_indices(names: Sequence[str], part: Part, data: Any = None) -> npt.NDAr
 
 
 def _roots(data: Any) -> list[str]:
-    """Folders that paths are taken relative to, the innermost first."""
-    given = data if isinstance(data, list | tuple) else [data]
-    paths = [os.path.normpath(item) for item in given if isinstance(item, str | os.PathLike)]
+    """Folders that paths are relative to, the innermost first."""
+    sources = data if isinstance(data, list | tuple) else [data]
+    paths = [os.path.normpath(item) for item in sources if isinstance(item, str | os.PathLike)]
     folders = {os.path.dirname(path) if os.path.isfile(path) else path for path in paths}
-    return sorted((os.path.join(it, "") for it in folders), key=len, reverse=True)
+    return sorted((os.path.join(folder, "") for folder in folders), key=len, reverse=True)
 
 
 def _relative(name: str, roots: list[str]) -> str:
-    """Path below the first of `roots` that it lies in."""
+    """Path relative to the first of `roots` that contains it."""
     path = os.path.normpath(name)
     root = next((root for root in roots if path.startswith(root)), "")
     return path[len(root) :].replace(os.sep, "/")

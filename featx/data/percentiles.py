@@ -1,4 +1,4 @@
-"""Black and white of a data set, measured once: percentiles of its stored values."""
+"""Measure the value range of a data set: percentiles of its stored values."""
 
 from __future__ import annotations
 
@@ -14,62 +14,62 @@ from featx.errors import DatasetError, ImageError
 
 _MAX_IMAGES = 4096
 _MAX_VALUES = 4096
-"""Images measured, and values of each: spread evenly, 64 MiB in all."""
+"""Maximum number of images, and of values per image; the sample takes at most 128 MiB."""
 
 
 def measure_range(images: Images, indices: Sequence[int] | None = None) -> Reading:
-    """How `images` are read once the percentiles that are asked for are known as numbers.
+    """Replace the percentiles in the value range of `images` by the measured values.
 
-    Every image weighs the same, whatever its size; of more than 4,096 images, and of more than
-    4,096 values in one, so many are taken at equal steps. Labels are not looked at.
+    All images have the same weight, whatever their size. At most 4,096 images, and 4,096 values
+    of each, are sampled at equal steps. Labels are not used.
 
     Parameters
     ----------
     images : Images
-        Their reading names percentiles.
+        Their `reading` has percentiles as value range.
     indices : sequence of int, optional
-        Images to measure, those that are trained on; by default all.
+        Images to measure, usually those of the training split; by default all.
 
     Returns
     -------
     Reading
-        `measured` says what was measured on how many images.
+        `measured` tells which percentiles were measured on how many images.
 
     Raises
     ------
     DatasetError
-        If no image can be read, or all hold one value.
+        If no image can be read, or both percentiles have the same value.
     """
-    asked = images.reading.percentiles
-    assert asked is not None
-    chosen = np.arange(len(images)) if indices is None else np.asarray(indices)
-    chosen = chosen[_spread(len(chosen), _MAX_IMAGES)]
-    samples = [sample for index in chosen if len(sample := _sample(images, int(index)))]
+    percentiles = images.reading.percentiles
+    assert percentiles is not None
+    sampled = np.arange(len(images)) if indices is None else np.asarray(indices)
+    sampled = sampled[_equal_steps(len(sampled), _MAX_IMAGES)]
+    samples = [sample for index in sampled if len(sample := _sample(images, int(index)))]
     if not samples:
         raise DatasetError("No image can be read to measure the value range on.")
-    weights = np.concatenate([np.full(len(it), 1 / len(it)) for it in samples])
-    low, high = _quantiles(np.concatenate(samples), weights, asked)
+    weights = np.concatenate([np.full(len(sample), 1 / len(sample)) for sample in samples])
+    low, high = _quantiles(np.concatenate(samples), weights, percentiles)
     if not low < high:
         raise DatasetError(
             f"value_range {images.reading.value_range}: both percentiles are {low:g}; give numbers."
         )
-    what = f"{images.reading.value_range} of {len(samples):,} images"
-    return replace(images.reading, value_range=(low, high), measured=what)
+    measured = f"{images.reading.value_range} of {len(samples):,} images"
+    return replace(images.reading, value_range=(low, high), measured=measured)
 
 
-def _spread(n: int, n_wanted: int) -> npt.NDArray[np.intp]:
-    """Indices at equal steps."""
-    return np.unique(np.linspace(0, n - 1, min(n, n_wanted)).round().astype(np.intp))
+def _equal_steps(n: int, max_indices: int) -> npt.NDArray[np.intp]:
+    """At most `max_indices` indices of ``range(n)`` at equal steps, with both ends."""
+    return np.unique(np.linspace(0, n - 1, min(n, max_indices)).round().astype(np.intp))
 
 
 def _sample(images: Images, index: int) -> npt.NDArray[np.float64]:
-    """Some values of one image, finite ones; none of an image that cannot be read."""
+    """Sample of the finite values of one image; empty if the image cannot be read."""
     try:
         values = images.stored(index).values.reshape(-1)
     except ImageError:
         return np.empty(0)
-    some = values[_spread(len(values), _MAX_VALUES)].astype(np.float64)
-    return some[np.isfinite(some)]
+    sample = values[_equal_steps(len(values), _MAX_VALUES)].astype(np.float64)
+    return sample[np.isfinite(sample)]
 
 
 def _quantiles(
@@ -77,10 +77,11 @@ def _quantiles(
     weights: npt.NDArray[np.float64],
     percentiles: tuple[float, float],
 ) -> tuple[float, float]:
-    """Smallest values that so many percent of the weight do not exceed."""
+    """Weighted percentiles, without interpolation."""
     order = np.argsort(values)
-    shares = np.cumsum(weights[order])
-    wanted = np.array(percentiles) / 100 * shares[-1]
-    at = np.searchsorted(shares, wanted - 1e-9 * shares[-1]).clip(0, len(values) - 1)
-    low, high = values[order][at]
+    cumulative = np.cumsum(weights[order])
+    targets = np.array(percentiles) / 100 * cumulative[-1]
+    # A tolerance: sums of weights such as 1/3 may miss a target by a rounding error.
+    indices = np.searchsorted(cumulative, targets - 1e-9 * cumulative[-1])
+    low, high = values[order][indices.clip(0, len(values) - 1)]
     return float(low), float(high)

@@ -1,7 +1,7 @@
-"""Which reader a file takes: those for what Pillow does not read or would round, and plug-ins.
+"""Choose the reader of a file: for formats that Pillow cannot read or would round, and plug-ins.
 
-A package adds a reader by an entry point in the group ``featx.readers``: an object that has what
-`ImageReader` has. It is asked only about files that featx itself does not know.
+A package adds a reader by an entry point in the group ``featx.readers``: an object with the
+attributes of `ImageReader`. It is tried only for files that featx itself cannot read.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ _PACKAGES = {
     "pylibjpeg": "dicom",
     "pi_heif": "heif",
 }
-"""Packages that readers need -> the extra that brings them."""
+"""Packages that readers need -> the extra of featx that installs them."""
 
 
 class ImageReader(NamedTuple):
-    """How files of one format are read.
+    """Reader of one image format.
 
     Parameters
     ----------
     name : str
+        Name of the format.
     accepts : callable
-        Takes a whole file, bytes, and returns whether it is in this format.
+        Takes the bytes of a file and returns whether it is in this format.
     read : callable
-        Takes a whole file, a `Reading`, and the largest number of pixels; returns a
-        `StoredImage`. Raises `ValueError` for a file that is damaged.
+        Takes the bytes of a file, a `Reading`, and the maximum number of pixels; returns a
+        `StoredImage`. Raises `ValueError` for a damaged file.
     suffixes : tuple of str, default=()
-        Files so named are images.
+        Suffixes of files in this format.
     """
 
     name: str
@@ -61,7 +62,7 @@ _READERS = (
 
 
 def find_reader(data: bytes) -> ImageReader | None:
-    r"""The reader of featx for a file that Pillow does not read or would round; None for others.
+    r"""Built-in reader of a file that Pillow cannot read or would round; None for other files.
 
     Examples
     --------
@@ -72,24 +73,24 @@ def find_reader(data: bytes) -> ImageReader | None:
 
 
 def find_plug_in(data: bytes) -> ImageReader | None:
-    """The first reader of another package that knows a file."""
+    """First reader of another package that accepts a file."""
     return next((reader for reader in _plug_ins() if reader.accepts(data)), None)
 
 
 def plug_in_suffixes() -> frozenset[str]:
-    """Suffixes of the files that readers of other packages take for images."""
+    """Suffixes of the formats that readers of other packages support."""
     return frozenset(suffix for reader in _plug_ins() for suffix in reader.suffixes)
 
 
 def missing_package(error: ImportError, name: str) -> str:
-    """What to install for a format, one line.
+    """One line that tells what to install for a format.
 
     Parameters
     ----------
     error : ImportError
-        Of the package that is not there.
+        Raised for the missing package.
     name : str
-        The format.
+        Name of the format.
     """
     package = (error.name or str(error)).partition(".")[0]
     extra = _PACKAGES.get(package)

@@ -1,12 +1,12 @@
-"""Pillow's antialiased resize, to the last bit, several times as fast.
+"""Pillow's antialiased resize combined with a crop: the same pixels, bit for bit, but faster.
 
-Only what a centre crop keeps is computed, in 32-bit integers that the compiler vectorises.
+Only the pixels of the crop are computed, in 32-bit integers so that the compiler can vectorize.
 
 References
 ----------
 .. [1] Pillow, ``src/libImaging/Resample.c``: a separable filter, its width scaled by the
    reduction, in fixed point with 22 bits; first along rows, rounded, then along columns. Since
-   version 13 the other way round where the height shrinks much more than the width.
+   version 13 in the reverse order if the height shrinks much more than the width.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from featx.data.images import Pixels
 
 _PRECISION_BITS = 32 - 8 - 2
 HALF = 1 << (_PRECISION_BITS - 1)
-_HAS_ORDERS = int(PIL.__version__.partition(".")[0]) >= 13
+_HAS_REVERSE_ORDER = int(PIL.__version__.partition(".")[0]) >= 13
 _Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
 
 def resize_crop(
     pixels: Pixels, size: tuple[int, int], interpolation: str, window: tuple[slice, slice]
 ) -> Pixels:
-    """What Pillow's resize to `size` gives within a window.
+    """Resize an image as Pillow does, and crop a window of the result.
 
     Parameters
     ----------
     pixels : ndarray of shape (h, w, 3), uint8
     size : tuple of int
-        Height and width that the whole image would be resized to.
+        Height and width of the whole resized image.
     interpolation : {"bilinear", "bicubic", "lanczos"}
     window : tuple of slice
         Rows and columns of the resized image to compute.
@@ -53,75 +53,80 @@ def resize_crop(
     array([[[11, 12, 13],
             [16, 17, 18]]], dtype=uint8)
     """
-    down = _within(taps(pixels.shape[0], size[0], interpolation), window[0])
-    across = _within(taps(pixels.shape[1], size[1], interpolation), window[1])
-    is_as_high, is_as_wide = pixels.shape[0] == size[0], pixels.shape[1] == size[1]
-    # Only the input that the kept output depends on is filtered at all.
-    high = window[0] if is_as_high else _span(down, pixels.shape[0])
-    wide = window[1] if is_as_wide else _span(across, pixels.shape[1])
-    part = pixels[high, wide]
-    is_down_first = _is_down_first(pixels.shape[:2], size)
-    if is_down_first:
-        part = _filtered(part, down)
-    if not is_as_wide:  # Rows are columns of the transposed image.
-        part = _transposed(_filtered(_transposed(part), across))
-    is_done = is_as_high or is_down_first
-    return np.ascontiguousarray(part) if is_done else _filtered(part, down)
+    vertical = _crop_taps(_compute_taps(pixels.shape[0], size[0], interpolation), window[0])
+    horizontal = _crop_taps(_compute_taps(pixels.shape[1], size[1], interpolation), window[1])
+    keeps_height, keeps_width = pixels.shape[0] == size[0], pixels.shape[1] == size[1]
+    # 1. Crop the input pixels that the window depends on.
+    rows = window[0] if keeps_height else _support(vertical, pixels.shape[0])
+    columns = window[1] if keeps_width else _support(horizontal, pixels.shape[1])
+    part = pixels[rows, columns]
+    # 2. Filter both axes in Pillow's order, rounding to uint8 in between.
+    is_vertical_first = _is_vertical_first(pixels.shape[:2], size)
+    if is_vertical_first:
+        part = _filter_vertically(part, vertical)
+    if not keeps_width:  # The rows are the columns of the transposed image.
+        part = _transpose(_filter_vertically(_transpose(part), horizontal))
+    is_done = keeps_height or is_vertical_first
+    return np.ascontiguousarray(part) if is_done else _filter_vertically(part, vertical)
 
 
-def _is_down_first(shape: tuple[int, int], size: tuple[int, int]) -> bool:
+def _is_vertical_first(shape: tuple[int, int], size: tuple[int, int]) -> bool:
     """Whether Pillow filters along columns before rows."""
-    removed = [have - want for have, want in zip(shape, size)]
-    return _HAS_ORDERS and removed[0] > max(0, 2 * removed[1])
+    height_removed, width_removed = shape[0] - size[0], shape[1] - size[1]
+    return _HAS_REVERSE_ORDER and height_removed > max(0, 2 * width_removed)
 
 
-def _within(given: _Taps, kept: slice) -> _Taps:
-    """Taps of some output pixels."""
-    return given[0][kept], given[1][kept]
+def _crop_taps(taps: _Taps, window: slice) -> _Taps:
+    """Taps of the output pixels in a window."""
+    starts, weights = taps
+    return starts[window], weights[window]
 
 
-def _span(given: _Taps, n_in: int) -> slice:
-    """What the windows of all taps cover together."""
-    starts, weights = given
+def _support(taps: _Taps, n_in: int) -> slice:
+    """Input pixels that all taps together depend on."""
+    starts, weights = taps
     return slice(int(starts[0]), min(int(starts[-1]) + weights.shape[1], n_in))
 
 
-def _filtered(pixels: Pixels, given: _Taps) -> Pixels:
+def _filter_vertically(pixels: Pixels, taps: _Taps) -> Pixels:
     """Image filtered along its columns: (h, w, 3) -> (n_out, w, 3)."""
-    starts, weights = given
+    starts, weights = taps
     flat = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
     return _filter_columns(flat, starts - starts[0], weights).reshape(len(starts), -1, 3)
 
 
-def _transposed(pixels: Pixels) -> Pixels:
-    """Image with rows and columns changed: (h, w, 3) -> (w, h, 3)."""
+def _transpose(pixels: Pixels) -> Pixels:
+    """Image with rows and columns swapped: (h, w, 3) -> (w, h, 3)."""
     return load_opencv().transpose(np.ascontiguousarray(pixels))
 
 
 @lru_cache(maxsize=256)
-def taps(n_in: int, n_out: int, interpolation: str) -> _Taps:
-    """Where the window of each output pixel starts, and its weights in fixed point.
+def _compute_taps(n_in: int, n_out: int, interpolation: str) -> _Taps:
+    """Taps of a resampling filter: first input pixel and weights of each output pixel.
 
     Returns
     -------
-    starts : ndarray of shape (n_out,)
-    weights : ndarray of shape (n_out, k)
-        Padded with zeros.
+    starts : ndarray of shape (n_out,), int64
+    weights : ndarray of shape (n_out, n_taps), int32
+        In fixed point with `_PRECISION_BITS`, padded with zeros.
     """
     kernel, support = _FILTERS[interpolation]
     scale = n_in / n_out
     stretch = max(scale, 1.0)
-    # Antialiasing: when shrinking, the filter is stretched by as much.
+    # 1. Map the centers of the output pixels to the input. To avoid aliasing, the filter is
+    #    stretched by the reduction.
     centers = (np.arange(n_out) + 0.5) * scale  # (n_out,)
     starts = np.maximum((centers - support * stretch + 0.5).astype(np.int64), 0)
     stops = np.minimum((centers + support * stretch + 0.5).astype(np.int64), n_in)
-    offsets = np.arange((stops - starts).max())  # (k,)
+    # 2. Evaluate the kernel at the input pixels within its support.
+    offsets = np.arange((stops - starts).max())  # (n_taps,)
     distances = (offsets + starts[:, None] - centers[:, None] + 0.5) * (1.0 / stretch)
     weights = np.where(offsets < (stops - starts)[:, None], kernel(distances), 0.0)
-    # Summed one after the other, as Pillow does: numpy's own sum rounds otherwise.
+    # 3. Normalize. Summing in sequence rounds as Pillow does; NumPy's pairwise sum does not.
     totals = np.add.accumulate(weights, axis=1)[:, -1:]
+    # 4. Round half away from zero to fixed point.
     fixed = weights / totals * (1 << _PRECISION_BITS)
-    return starts, (fixed + np.copysign(0.5, fixed)).astype(np.int32)  # (n_out, k)
+    return starts, (fixed + np.copysign(0.5, fixed)).astype(np.int32)  # (n_out, n_taps)
 
 
 def _bilinear(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -150,7 +155,7 @@ _FILTERS: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[Any]], float]
 def _filter_columns(
     rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], weights: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.uint8]:  # pragma: no cover
-    """Each column filtered: (h, w) -> (n_out, w), a whole row at a time."""
+    """Filter each column: (h, w) -> (n_out, w); whole rows at a time, for vectorization."""
     height, width = rows.shape
     n_out, n_taps = weights.shape
     out = np.empty((n_out, width), np.uint8)

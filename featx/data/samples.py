@@ -1,4 +1,4 @@
-"""Photographs of ants and bees, downloaded once, for a demonstration on real images."""
+"""Download the photographs of ants and bees that the demonstration uses."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from featx.process.unfinished_files import unfinished
 
 _URL = "https://download.pytorch.org/tutorial/hymenoptera_data.zip"
 _DIGEST = "880e1efcdacd5fa3fb9f1466779cb309"
-"""Of the sorted digests of the images."""
+"""Digest of the sorted digests of the images."""
 
 
 def fetch_photographs(url: str = _URL) -> Path:
-    """Folder with photographs of ants and bees, those of PyTorch's transfer learning tutorial.
+    """Download the photographs of PyTorch's transfer learning tutorial at the first call.
 
     Parameters
     ----------
     url : str
-        Where the archive lies.
+        Address of the archive.
 
     Returns
     -------
     Path
-        In the user's cache: ``train`` and ``val``, in each ``ants`` and ``bees``.
+        Folder in the user's cache with ``train`` and ``val``, each with ``ants`` and ``bees``.
 
     Raises
     ------
     DatasetError
-        If they cannot be downloaded, or are not those that are known.
+        If the photographs cannot be downloaded, or do not have the expected digest.
     """
     folder = user_cache_path("featx") / "ants_bees"
     if folder.is_dir():
         return folder
     try:
         images = dict(_images(_download(url)))
-        found = digest_bytes("".join(sorted(map(digest_bytes, images.values()))).encode())
-        if found != _DIGEST:
-            raise DatasetError(f"{url}: expected photographs with digest {_DIGEST}, got {found}.")
+        digest = digest_bytes("".join(sorted(map(digest_bytes, images.values()))).encode())
+        if digest != _DIGEST:
+            raise DatasetError(f"{url}: expected photographs with digest {_DIGEST}, got {digest}.")
         with atomic_write(folder) as temporary:
             for name, content in images.items():
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def fetch_photographs(url: str = _URL) -> Path:
 
 
 def _download(url: str) -> bytes:
-    """What lies there, with a progress bar on a terminal."""
+    """Content of a file on the network, with a progress bar on a terminal."""
     from torch.hub import download_url_to_file
 
     with tempfile.TemporaryDirectory(prefix="featx-") as folder, unfinished(Path(folder)):
@@ -71,11 +71,11 @@ def _download(url: str) -> bytes:
 
 
 def _images(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name below the archive's own folder, and content, of each image in it."""
-    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        for entry in opened.infolist():
+    """Path inside the archive's top folder, and content, of each image."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as zip_file:
+        for entry in zip_file.infolist():
             parts = PurePosixPath(entry.filename).parts[1:]
             is_hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
             if entry.is_dir() or not parts or is_hidden:
                 continue
-            yield "/".join(parts), opened.read(entry)
+            yield "/".join(parts), zip_file.read(entry)

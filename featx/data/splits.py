@@ -1,4 +1,4 @@
-"""Names that people give to splits (``train2017``, ``seg_test``), and that say nothing."""
+"""Recognize the usual names of splits, such as ``train2017``, and folder names without meaning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SPLITS = {
     **dict.fromkeys(("eval", "evaluation"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
-"""Words that name a split, and what featx calls it."""
+"""Words that name a split -> featx's name of the split."""
 
 _FILLERS = frozenset(
     {"data", "dataset", "folder", "full", "image", "images", "img", "imgs", "jpg", "original"}
@@ -29,15 +29,19 @@ _FILLERS = frozenset(
     }
     | {"samples", "seg", "set", "sets", "split", "subset"}
 )
-"""Words that may stand beside it."""
+"""Words without a meaning, which may accompany the name of a split."""
 
 _JOINED = re.compile(f"({'|'.join(sorted(_SPLITS, key=len, reverse=True))})(data|set|images)")
 
 
 def find_split(name: str) -> str | None:
-    """``train``, ``val`` or ``test`` for the name of a split, None for any other name.
+    """Split that a folder or a manifest's value names; None if it is not the name of a split.
 
-    One word names the split; numbers and words such as "set" and "images" may stand beside it.
+    One word names the split; it may be accompanied by numbers and words such as "set" or "images".
+
+    Returns
+    -------
+    {"train", "val", "test"} or None
 
     Examples
     --------
@@ -46,12 +50,12 @@ def find_split(name: str) -> str | None:
     """
     words = _words_of(name)
     splits = {_SPLITS[word] for word in words if word in _SPLITS}
-    is_plain = all(word in _SPLITS or word in _FILLERS for word in words)
-    return splits.pop() if len(splits) == 1 and is_plain else None
+    is_split = all(word in _SPLITS or word in _FILLERS for word in words)
+    return splits.pop() if len(splits) == 1 and is_split else None
 
 
 def is_filler(name: str) -> bool:
-    """Whether a folder's name says nothing of the images in it.
+    """Whether a folder's name says nothing about the images in it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""TIFFs by tifffile: any depth, number of bands, planes, tiles and pages."""
+"""Read TIFF files by tifffile: any depth, any number of bands and pages, planar and tiled."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ Array = npt.NDArray[Any]
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MIN_IS_WHITE, _PALETTE, _SEPARATED, _LAB = 0, 3, 5, (8, 9, 10)
 _PREMULTIPLIED, _ALPHA = 1, 2
-_NOTED = ((280, 281), (340, 341))
-"""Tags of the lowest and the highest value: of whole numbers, and of any type."""
-
+_RANGE_TAGS = ((280, 281), (340, 341))
+"""Tags of the lowest and the highest value: for integers, and for any type."""
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -42,7 +41,7 @@ def is_tiff(data: bytes) -> bool:
 
 
 def read_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
-    """The page or pages asked for of a TIFF, as they are stored.
+    """Stored values of the selected pages of a TIFF.
 
     Parameters
     ----------
@@ -50,48 +49,59 @@ def read_tiff(data: bytes, reading: Reading, max_pixels: int) -> StoredImage:
         A whole file.
     reading : Reading
     max_pixels : int
-        Above so many pixels, three values each, it is refused.
+        Larger images are refused; see `check_size`.
+
+    Returns
+    -------
+    StoredImage
 
     Raises
     ------
     ValueError
-        If it is damaged, or its kind of color is not read.
+        If the file is damaged, or its color space is not supported.
     ModuleNotFoundError
-        If it is compressed in a way that takes the package imagecodecs.
+        If its compression needs the package imagecodecs, which is not installed.
     """
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages = _whole_pages(file)
         first = pages[0]
-        n_taken = 1 if reading.pages in (None, "first") else len(pages)
-        check_size(first.imagewidth, first.imagelength, first.samplesperpixel * n_taken, max_pixels)
-        arrays = [_page_values(page, len(data)) for page in pages[:n_taken]]
+        n_read = 1 if reading.pages in (None, "first") else len(pages)
+        check_size(first.imagewidth, first.imagelength, first.samplesperpixel * n_read, max_pixels)
+        arrays = [_page_values(page, len(data)) for page in pages[:n_read]]
         stored = _interpret(first, join_pages(arrays, reading.pages), reading)
-        kind = arrays[0].dtype if reading.pages == "mean" else None
-        return replace(stored, n_pages=len(pages), stored_type=kind)
+        stored_type = arrays[0].dtype if reading.pages == "mean" else None
+        return replace(stored, n_pages=len(pages), stored_type=stored_type)
 
 
-def check_size(width: int, height: int, n_values: int, max_pixels: int) -> None:
-    """Refuse an image whose values are more than pixels may have, and wait for room for others.
+def check_size(width: int, height: int, n_bands: int, max_pixels: int) -> None:
+    """Refuse an image that is too large, and reserve memory for any other before it is decoded.
 
-    To be called before an image is decoded.
+    Parameters
+    ----------
+    width, height : int
+    n_bands : int
+        Number of bands of all pages that are read.
+    max_pixels : int
+        Maximum number of pixels; three bands count as one pixel.
 
     Raises
     ------
     TooLargeError
+        If the image is larger.
     """
-    if width * height * max(1, n_values / 3) > max_pixels:
-        many = "" if n_values <= 4 else f" of {n_values} bands"
+    if width * height * max(1, n_bands / 3) > max_pixels:
+        bands = "" if n_bands <= 4 else f" of {n_bands} bands"
         raise TooLargeError(
-            f"{width}x{height} px{many} is over max_pixels={max_pixels}; "
+            f"{width}x{height} px{bands} is over max_pixels={max_pixels}; "
             "raise max_pixels if you trust the file"
         )
-    reserve_values(width * height * max(3, n_values))
+    reserve_values(width * height * max(3, n_bands))
 
 
 def join_pages(pages: list[Array], how: str | None) -> Array:
-    """One image of several pages: their maximum, their mean, or all of them as bands.
+    """Combine pages to one image: their maximum, their mean, or all of them as bands.
 
     Parameters
     ----------
@@ -114,7 +124,7 @@ def join_pages(pages: list[Array], how: str | None) -> Array:
 
 
 def upright(values: Array, orientation: int) -> Array:
-    """Values ``(h, w, c)`` turned and mirrored as tag 274 of TIFF and EXIF says."""
+    """Rotate and mirror values of shape (h, w, c) by the orientation tag of TIFF and EXIF."""
     if orientation >= 5:
         values = values.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -125,16 +135,16 @@ def upright(values: Array, orientation: int) -> Array:
 
 
 def _whole_pages(file: Any) -> list[Any]:
-    """Pages of the first one's size; previews and reduced copies are none."""
+    """Pages of the same size as the first, without reduced-resolution copies."""
     pages = [page.aspage() for page in file.pages]
     whole = [page for page in pages if not page.is_reduced] or pages
     if not whole:
-        raise ValueError("the file has no page")
+        raise ValueError("the file has no pages")
     return [page for page in whole if page.shape == whole[0].shape]
 
 
 def _page_values(page: Any, n_bytes: int) -> Array:
-    """Values of a page as (h, w, c)."""
+    """Values of a page, of shape (h, w, c)."""
     if any(o + n > n_bytes for o, n in zip(page.dataoffsets, page.databytecounts)):
         raise ValueError("image file is truncated")
     axes = page.axes
@@ -155,20 +165,20 @@ def _page_values(page: Any, n_bytes: int) -> Array:
 
 
 def _interpret(page: Any, values: Array, reading: Reading) -> StoredImage:
-    """Values with what the page's tags say of them."""
+    """Values and what the page's tags tell about them."""
     photometric = int(page.photometric)
     if photometric in _LAB:
-        raise ValueError("CIE Lab of more than 8 bits is not read")
+        raise ValueError("CIE Lab of more than 8 bits is not supported")
     is_palette = photometric == _PALETTE
     limits = (0.0, 65535.0) if is_palette else _limits(page, values.dtype)
     values = upright(values, _orientation(page))
     if photometric == _SEPARATED and values.shape[2] == 4 and reading.bands is None:
-        return _from_ink(values, limits or type_limits(values.dtype))
+        return _cmyk_to_rgb(values, limits or type_limits(values.dtype))
     is_inverted = photometric == _MIN_IS_WHITE
     stored = StoredImage(values, limits, _noted_limits(page), is_inverted=is_inverted)
-    kinds = {int(kind) for kind in page.extrasamples} & {_PREMULTIPLIED, _ALPHA}
-    stored = split_alpha(stored, reading) if kinds else stored
-    if stored.alpha is None or _PREMULTIPLIED not in kinds:
+    alpha_types = {int(sample) for sample in page.extrasamples} & {_PREMULTIPLIED, _ALPHA}
+    stored = split_alpha(stored, reading) if alpha_types else stored
+    if stored.alpha is None or _PREMULTIPLIED not in alpha_types:
         return stored
     colors = stored.values / np.where(stored.alpha > 0, stored.alpha, 1)[:, :, None]
     return replace(stored, values=colors, limits=limits or type_limits(values.dtype))
@@ -180,7 +190,7 @@ def _orientation(page: Any) -> int:
 
 
 def _limits(page: Any, dtype: np.dtype[Any]) -> Limits | None:
-    """Black and white of values that use fewer bits than their type has, as the file says."""
+    """Values of black and white, if the file uses fewer bits than the type of its values has."""
     bits = page.bitspersample
     if dtype.kind == "u" and isinstance(bits, int) and bits < 8 * dtype.itemsize:
         return 0.0, float(2**bits - 1)
@@ -188,14 +198,15 @@ def _limits(page: Any, dtype: np.dtype[Any]) -> Limits | None:
 
 
 def _noted_limits(page: Any) -> Limits | None:
-    for tags in _NOTED:
+    """Lowest and highest value that the page's tags record."""
+    for tags in _RANGE_TAGS:
         if all(tag in page.tags for tag in tags):
             low, high = (float(np.ravel(page.tags[tag].value)[0]) for tag in tags)
             return (low, high) if low < high else None
     return None
 
 
-def _from_ink(values: Array, limits: Limits) -> StoredImage:
-    """Red, green and blue that are left by cyan, magenta, yellow and black."""
-    shares = 1 - values.astype(np.float64) / limits[1]
-    return StoredImage((shares[:, :, :3] * shares[:, :, 3:]).astype(np.float32), (0.0, 1.0))
+def _cmyk_to_rgb(values: Array, limits: Limits) -> StoredImage:
+    """Convert cyan, magenta, yellow and black to RGB: each ink absorbs its fraction of light."""
+    light = 1 - values.astype(np.float64) / limits[1]
+    return StoredImage((light[:, :, :3] * light[:, :, 3:]).astype(np.float32), (0.0, 1.0))

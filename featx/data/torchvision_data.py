@@ -1,4 +1,4 @@
-"""torchvision's classification data sets by name, their images decoded on request."""
+"""Load torchvision's classification data sets by name; images are decoded on request."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from featx.errors import (
 )
 
 _SPLITS = (("train", ("train", "trainval")), ("val", ("val", "valid")), ("test", ("test",)))
-"""What featx calls a split, and what torchvision's classes may; the first they know is taken."""
+"""featx's name of a split, and torchvision's names of it; the first valid one is used."""
 
 _TARGETS = ("targets", "_labels", "labels", "y")
-"""Attributes under which torchvision's classes keep the classes of all images."""
+"""Attributes of torchvision's data sets that hold the classes of all images."""
 
 
 class TorchvisionImages(Sequence[Any]):
-    """Images of the splits of one data set, one after the other.
+    """Images of all splits of one data set, concatenated.
 
     Parameters
     ----------
     name : str
-        The class's name in torchvision.
+        Name of the class in torchvision.
     parts : dict of str to data set
-        The data set of each split, under the split's name, or under the empty text.
+        Name of each split -> its data set; an empty name for a data set without splits.
     """
 
     def __init__(self, name: str, parts: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class TorchvisionImages(Sequence[Any]):
     @overload
     def __getitem__(self, index: slice) -> list[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        """Image, or the ImageError of one that cannot be decoded."""
+        """Image, or an `ImageError` if it cannot be decoded."""
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
         if not -len(self) <= index < len(self):
@@ -72,19 +72,20 @@ class TorchvisionImages(Sequence[Any]):
         part = int(np.searchsorted(self.starts, index, side="right")) - 1
         try:
             return self.parts[part][index - int(self.starts[part])][0]
-        except Exception as error:  # A broken file may raise anything inside a codec; it is data.
+        except Exception as error:  # On a broken file a codec may raise anything.
             return ImageError(self.names[index], one_line(error))
 
 
 def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> TorchvisionImages:
-    """Data set of torchvision, downloaded where it has to be and can be.
+    """Open a data set of torchvision; it is downloaded if it is not on this machine.
 
     Parameters
     ----------
     spec : str
-        ``NAME[,key=value...]``: the class, and further arguments for it.
+        ``NAME[,key=value...]``: name of the class, and further arguments for it.
     root : path, optional
-        Where it lies; by default a folder in the user's cache. ``root=`` in `spec` goes first.
+        Folder of the data set; by default in the user's cache. ``root=`` in `spec` takes
+        precedence.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> Torchvis
     Raises
     ------
     DatasetError
-        If there is no such data set, or it is neither on this machine nor to be had.
+        If the data set does not exist, or is neither on this machine nor downloadable.
 
     Examples
     --------
@@ -101,11 +102,11 @@ def open_torchvision(spec: str, root: str | os.PathLike[str] | None) -> Torchvis
     3
     """
     name, arguments = _parse(spec)
-    kind = _find_class(name)
-    if "root" in inspect.signature(kind).parameters:
+    cls = _find_class(name)
+    if "root" in inspect.signature(cls).parameters:
         default = root or platformdirs.user_cache_path("featx") / "torchvision"
         arguments = {"root": os.fspath(default), **arguments}
-    parts = dict(_open_splits(kind, arguments))
+    parts = dict(_open_splits(cls, arguments))
     if not parts:
         raise DatasetError(f"torchvision:{name} has no split named train, val or test.")
     return TorchvisionImages(name, parts)
@@ -124,14 +125,14 @@ def _parse(spec: str) -> tuple[str, dict[str, Any]]:
     for pair in pairs:
         if "=" not in pair:
             raise DatasetError(
-                f"{pair!r} in 'torchvision:{spec}' is no argument; expected key=value, for example "
-                "root=FOLDER."
+                f"{pair!r} in 'torchvision:{spec}' is not an argument; expected key=value, for "
+                "example root=FOLDER."
             )
     return name, {key: _value(text) for key, text in (pair.split("=", 1) for pair in pairs)}
 
 
 def _value(text: str) -> Any:
-    """Number, boolean or None that a text spells, else the text."""
+    """Parse a number, boolean or None; any other text is returned unchanged."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -140,114 +141,114 @@ def _value(text: str) -> Any:
 
 
 def _find_class(name: str) -> Any:
-    """Class of that name, or an error with the nearest."""
+    """Class of torchvision with a name, or an error that suggests similar names."""
     datasets = import_torchvision().datasets
-    kind = getattr(datasets, name, None)
-    if name in datasets.__all__ and isinstance(kind, type):
-        return kind
-    guess = did_you_mean(name, datasets.__all__, prefix="torchvision:")
-    raise DatasetError(f"torchvision has no data set {name!r}.{guess}")
+    cls = getattr(datasets, name, None)
+    if name in datasets.__all__ and isinstance(cls, type):
+        return cls
+    suggestion = did_you_mean(name, datasets.__all__, prefix="torchvision:")
+    raise DatasetError(f"torchvision has no data set {name!r}.{suggestion}")
 
 
-def _open_splits(kind: Any, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Data set of each split that the class has, or the whole under the empty text."""
+def _open_splits(cls: Any, arguments: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Name and data set of each split; an empty name if the class has no splits."""
     datasets = import_torchvision().datasets
-    parameters = inspect.signature(kind).parameters
-    # EMNIST hands `train` on to MNIST, and means something else by `split`.
-    if "train" in parameters or issubclass(kind, datasets.MNIST):
-        asked = arguments.get("train")
+    parameters = inspect.signature(cls).parameters
+    # EMNIST passes `train` on to MNIST, and `split` means something else there.
+    if "train" in parameters or issubclass(cls, datasets.MNIST):
+        train = arguments.get("train")
         for name, is_train in (("train", True), ("test", False)):
-            if asked is None or asked == is_train:
-                yield name, _open(kind, {**arguments, "train": is_train})
+            if train is None or train == is_train:
+                yield name, _open(cls, {**arguments, "train": is_train})
     elif "split" in parameters and "split" not in arguments:
-        for name, theirs in _SPLITS:
-            part = _open_first(kind, arguments, theirs)
+        for name, aliases in _SPLITS:
+            part = _open_first(cls, arguments, aliases)
             if part is not None:
                 yield name, part
     else:
-        yield "", _open(kind, arguments)
+        yield "", _open(cls, arguments)
 
 
-def _open_first(kind: Any, arguments: dict[str, Any], splits: Sequence[str]) -> Any:
-    """Data set of the first of `splits` that the class knows, or None."""
+def _open_first(cls: Any, arguments: dict[str, Any], splits: Sequence[str]) -> Any:
+    """Data set of the first valid name in `splits`; None if none is valid."""
     for split in splits:
         try:
-            return _open(kind, {**arguments, "split": split})
+            return _open(cls, {**arguments, "split": split})
         except ValueError as error:
             if isinstance(error, DatasetError) or "alid values are" not in str(error):
                 raise
     return None
 
 
-def _open(kind: Any, arguments: dict[str, Any]) -> Any:
-    """Data set from this machine, else downloaded."""
+def _open(cls: Any, arguments: dict[str, Any]) -> Any:
+    """Open a data set on this machine; download it if it is not there."""
     try:
-        return _with_closed_formats(kind(**arguments))
+        return _with_safe_loader(cls(**arguments))
     except TypeError as error:
-        raise DatasetError(f"torchvision:{kind.__name__}: {error}.") from error
+        raise DatasetError(f"torchvision:{cls.__name__}: {error}.") from error
     except (RuntimeError, OSError) as error:
-        absent = error
-    if not _downloads(kind):
-        raise _absent(kind, arguments, absent) from absent
+        missing = error
+    if not _can_download(cls):
+        raise _missing_error(cls, arguments, missing) from missing
     try:
         with redirect_stdout(sys.stderr):
-            return _with_closed_formats(kind(**arguments, download=True))
+            return _with_safe_loader(cls(**arguments, download=True))
     except (RuntimeError, OSError) as error:
-        raise _absent(kind, arguments, error) from error
+        raise _missing_error(cls, arguments, error) from error
 
 
-def _with_closed_formats(part: Any) -> Any:
-    """Data set that reads the files of a folder as featx does: no format of them runs a program."""
+def _with_safe_loader(part: Any) -> Any:
+    """Make a data set of files use featx's table of formats, none of which executes a program."""
     if getattr(part, "loader", None) is import_torchvision().datasets.folder.default_loader:
         part.loader = _load_rgb
     return part
 
 
 def _load_rgb(path: str) -> Image.Image:
-    """What torchvision's own loader gives."""
+    """The same image as torchvision's own loader returns."""
     with open_image(Path(path).read_bytes()) as image:
         return image.convert("RGB")
 
 
-def _downloads(kind: Any) -> bool:
-    """Whether the class takes `download`, or a base that it hands arguments on to."""
+def _can_download(cls: Any) -> bool:
+    """Whether the class, or a base class that it passes arguments on to, takes `download`."""
     return any(
-        "download" in inspect.signature(base).parameters for base in inspect.getmro(kind)[:-1]
+        "download" in inspect.signature(base).parameters for base in inspect.getmro(cls)[:-1]
     )
 
 
-def _absent(kind: Any, arguments: dict[str, Any], error: Exception) -> DatasetError:
-    """Error that says which files are wanted where."""
-    reason = one_line(error)
+def _missing_error(cls: Any, arguments: dict[str, Any], error: Exception) -> DatasetError:
+    """Error that tells which files are expected where."""
+    root = arguments.get("root")
     return DatasetError(
-        f"torchvision:{kind.__name__} is not in {arguments.get('root')} and could not be had "
-        f"from the network ({reason}). Wanted: {_wanted(kind, Path(str(arguments.get('root'))))}."
+        f"torchvision:{cls.__name__} is not in {root} and could not be downloaded "
+        f"({one_line(error)}). Expected: {_expected_files(cls, Path(str(root)))}."
     )
 
 
-def _wanted(kind: Any, root: Path) -> str:
-    """Files that the class reads, as far as it says."""
-    if hasattr(kind, "filename") and hasattr(kind, "url"):
-        return f"{root / kind.filename} from {kind.url}"
-    resources = getattr(kind, "resources", None)
-    if resources and hasattr(kind, "mirrors"):
+def _expected_files(cls: Any, root: Path) -> str:
+    """Files that the class reads, as far as its attributes tell."""
+    if hasattr(cls, "filename") and hasattr(cls, "url"):
+        return f"{root / cls.filename} from {cls.url}"
+    resources = getattr(cls, "resources", None)
+    if resources and hasattr(cls, "mirrors"):
         files = ", ".join(str(resource[0]) for resource in resources)
-        folder = root / kind.__name__ / "raw"
-        return f"{files} from {kind.mirrors[0]}, or any copy of them unpacked, in {folder}"
-    address = next((getattr(kind, name) for name in ("_URL", "url") if hasattr(kind, name)), None)
-    page = f"https://pytorch.org/vision/stable/generated/torchvision.datasets.{kind.__name__}.html"
-    return f"the files of {address or page} in {root}"
+        folder = root / cls.__name__ / "raw"
+        return f"{files} from {cls.mirrors[0]}, or an unpacked copy of them, in {folder}"
+    url = next((getattr(cls, name) for name in ("_URL", "url") if hasattr(cls, name)), None)
+    page = f"https://pytorch.org/vision/stable/generated/torchvision.datasets.{cls.__name__}.html"
+    return f"the files of {url or page} in {root}"
 
 
 def _labels(part: Any) -> list[str]:
-    """Class of each image, by name where the data set has names."""
+    """Class of each image, by name if the data set has names."""
     targets = next(filter(None, (_targets(part, name) for name in _TARGETS)), None)
     if targets is None:
         targets = [part[i][1] for i in range(len(part))]
     classes = getattr(part, "classes", None)
     if not isinstance(classes, list | tuple) or not all(isinstance(c, str) for c in classes):
         return [str(target) for target in targets]
-    # MNIST calls its classes "0 - zero"; the digit is what other data sets say.
+    # MNIST calls its classes "0 - zero"; other data sets of digits use the digit alone.
     names = [str(i) if name.startswith(f"{i} - ") else name for i, name in enumerate(classes)]
     if not all(isinstance(target, int) and 0 <= target < len(names) for target in targets):
         return [str(target) for target in targets]
@@ -255,9 +256,9 @@ def _labels(part: Any) -> list[str]:
 
 
 def _targets(part: Any, name: str) -> list[Any] | None:
-    """Classes kept under an attribute, if it is a plain list of one an image."""
+    """Classes in an attribute, if it is a sequence with one integer or string per image."""
     targets = getattr(part, name, None)
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(part):
         return None
-    plain = targets.tolist() if hasattr(targets, "tolist") else list(targets)
-    return plain if all(isinstance(target, int | str) for target in plain) else None
+    targets = targets.tolist() if hasattr(targets, "tolist") else list(targets)
+    return targets if all(isinstance(target, int | str) for target in targets) else None

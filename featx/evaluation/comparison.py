@@ -389,7 +389,7 @@ def _table(
             *list_warnings(gathered, rows, rules),
             *advise_features(
                 rows,
-                gathered.dataset.words or gathered.dataset.source,
+                gathered.dataset.quoted_source or gathered.dataset.source,
                 rules,
                 networks,
                 reading=gathered.dataset.images.reading,

@@ -1,1 +1,1 @@
-"""What comes out: feature sets, results, the columns of their tables, and file formats."""
+"""Feature sets, results, the columns of their tables, and their file formats."""

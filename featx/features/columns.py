@@ -1,8 +1,7 @@
-"""Every column of a result: its label, unit and format, and where it is shown.
+"""Table of all columns of results: their labels, units and formats, and where they are shown.
 
-The terminal, the page of a report and the figures ask here; no other module lists columns. A
-measure that is computed for each layer describes its column beside its code and registers it; see
-`featx.analysis.metrics`.
+The terminal, the report and the figures all use this table. Metrics of layers register their
+columns where they are computed, see `featx.analysis.metrics`.
 """
 
 from __future__ import annotations
@@ -25,32 +24,34 @@ class Column:
     name : str
         Key in the rows, in JSON, CSV and Markdown.
     label : str
-        Heading for people: on the page, and in figures.
+        Heading in the report and in figures.
     short : str, optional
-        Heading where there is little room: in the terminal. By default the label in lower case.
+        Heading in the terminal; by default the label in lower case.
     renamed : mapping of str to str, optional
-        Other labels, by the command whose results have them.
+        Labels in the results of particular commands.
     unit : {"", "share", "difference", "points"}, default=""
-        ``share`` is between 0 and 1, a percentage on the page; ``difference`` is one of two shares,
-        percentage points on the page; ``points`` are percentage points everywhere.
+        ``share``: a fraction from 0 to 1, shown as a percentage in the report. ``difference``:
+        difference of two fractions, shown in percentage points in the report. ``points``: a value
+        in percentage points.
     precision : str, default=".3f"
         Format of a float in the terminal.
     interval : (str, str), optional
-        Columns of the ends of its interval; by default the name with ``_low`` and ``_high``.
+        Columns with the ends of the confidence interval; by default the name with ``_low`` and
+        ``_high``.
     commands : tuple of str, default=()
-        Commands whose table in the terminal shows the column.
+        Commands that show the column in the terminal.
     is_main : bool, default=False
-        Whether the page shows it at first; the other columns are a click away.
+        Whether the report shows the column before the reader asks for all columns.
     has_curve : bool, default=False
-        Whether it is drawn against depth.
+        Whether the column is plotted against depth.
     axis : {"free", "unit", "signed"}, default="free"
-        Of its curve: ``unit`` goes from 0 to 1, ``signed`` has a line at 0.
+        Axis of this plot: ``unit`` is from 0 to 1, ``signed`` has a line at 0.
     controls : tuple of {"shuffled", "random"}, default=()
-        Controls whose values ``depth`` shows in the terminal as well.
+        Controls whose values ``depth`` also shows in the terminal.
     cost_rank : int, optional
-        Order of preference as the cost that accuracy is drawn against; None is no cost.
+        Order of preference as the cost that accuracy is plotted against; None if it is no cost.
     is_text : bool, default=False
-        Whether the terminal aligns it to the left.
+        Whether the terminal aligns the column to the left.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class Column:
 
     @property
     def bounds(self) -> tuple[str, str]:
-        """Columns of the lower and the upper end of its interval."""
+        """Columns with the lower and the upper end of the confidence interval."""
         return self.interval or (f"{self.name}_low", f"{self.name}_high")
 
     def label_for(self, command: str) -> str:
@@ -85,7 +86,7 @@ class Column:
         return self.renamed.get(command, self.label)
 
     def heading(self, command: str = "") -> str:
-        """Heading in the terminal: the short one, else the label with its first word in lower case.
+        """Heading in the terminal: `short`, else the label with its first word in lower case.
 
         Examples
         --------
@@ -94,9 +95,9 @@ class Column:
         """
         if self.short and command not in self.renamed:
             return self.short
-        first, *others = self.label_for(command).split(" ")
-        # Abbreviations and names keep their capitals.
-        return " ".join([first.lower() if first[1:].islower() else first, *others])
+        first, *rest = self.label_for(command).split(" ")
+        # Abbreviations and names stay in capitals.
+        return " ".join([first.lower() if first[1:].islower() else first, *rest])
 
     def under(self, control: str) -> Column:
         """Column of the same measure under a control.
@@ -208,36 +209,37 @@ COLUMNS = (
     Column("f1", "F1", unit="share", is_main=True),
     Column("cka", "CKA"),
 )  # fmt: skip
-"""Columns that are not registered elsewhere, in the order of every table."""
+"""Columns that are not registered elsewhere, in the order of all tables."""
 
 _FIRST_AFTER_REGISTERED = "trustworthiness"
+"""Registered columns are inserted before this one."""
 
 _registered: dict[str, Column] = {}
 
 
 def register_columns(*columns: Column) -> None:
-    """Add columns to the table, behind the scores and before the costs.
+    """Add columns to the table, after the scores and before the costs.
 
     Raises
     ------
     ValueError
-        If another column has the name.
+        If the name of a column is already in use.
     """
-    known = _registered | {column.name: column for column in COLUMNS}
+    existing = _registered | {column.name: column for column in COLUMNS}
     for column in columns:
-        if known.get(column.name, column) != column:
+        if existing.get(column.name, column) != column:
             raise ValueError(f"Another column has the name {column.name!r}; choose a new one.")
         _registered[column.name] = column
     _by_name.cache_clear()
 
 
 def all_columns() -> list[Column]:
-    """Every known column, in the order of every table."""
+    """All columns, in the order of all tables."""
     return list(_by_name().values())
 
 
 def shown_columns(command: str) -> list[Column]:
-    """Columns that the terminal shows of a command's results, in order.
+    """Columns of a command's results that the terminal shows, in order.
 
     Examples
     --------
@@ -248,18 +250,18 @@ def shown_columns(command: str) -> list[Column]:
 
 
 def depth_columns() -> list[Column]:
-    """Columns that are drawn against depth, in order."""
+    """Columns that are plotted against depth, in order."""
     return [column for column in all_columns() if column.has_curve]
 
 
 def cost_names() -> list[str]:
-    """Names of the costs that accuracy may be drawn against, the preferred one first."""
+    """Names of the costs that accuracy may be plotted against, the preferred one first."""
     ranks = {c.name: c.cost_rank for c in all_columns() if c.cost_rank is not None}
     return sorted(ranks, key=lambda name: ranks[name])
 
 
 def find_column(name: str) -> Column:
-    """The column of a name; one made from the name where it is not in the table.
+    """Column with a name; a column that is not in the table is labelled by its name.
 
     Examples
     --------

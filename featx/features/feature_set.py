@@ -1,4 +1,4 @@
-"""FeatureSet: a matrix of features, what each row is of, and how it was made."""
+"""A matrix of features with the images of its rows and their provenance."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _ATTRIBUTES = {f"{column}s": column for column in COLUMNS}
 """Attribute of a `FeatureSet` -> name of its column in files and manifests."""
 
 _MAX_NAME_BYTES = 255 - 55
-"""Of an output, beside which files with longer names are written."""
+"""Maximum length of an output's name; the names of temporary files beside it are longer."""
 
 
 @dataclass(eq=False)
 class FeatureSet:
-    """Features of images: one row each, in one or several blocks of columns.
+    """Features of images: one row per image, in one or several blocks of columns.
 
     Parameters
     ----------
@@ -39,20 +39,20 @@ class FeatureSet:
     paths : sequence of str
         Name of each row's image.
     labels, splits, domains, groups : sequence of str, optional
-        One a row; None where unknown.
+        One per row; None if unknown.
     blocks : dict of str to (int, int), optional
-        First column and the one after the last of each block, side by side from 0 on; by
-        default one block called ``features``.
+        First column of each block, and the one after its last. Blocks are adjacent and cover all
+        columns. By default there is one block called ``features``.
     failures : list of (str, str), optional
         Images without a row, and why.
     provenance : dict, optional
-        How it was made, as plain values. ``provenance["extractors"]`` is a list of dicts, each
-        with a ``fingerprint``; they say whether a file may be replaced.
+        How the features were made, as plain values. ``provenance["extractors"]`` is a list of
+        dicts, each with a ``fingerprint``; they decide whether a file may be replaced.
 
     Raises
     ------
     ValueError
-        If the lengths do not agree or the blocks do not cover the columns.
+        If the lengths do not agree, or the blocks do not cover the columns.
 
     Examples
     --------
@@ -93,12 +93,12 @@ class FeatureSet:
         return len(self.X)
 
     def layer(self, name: str) -> Matrix:
-        """Columns of one block, as a view.
+        """Features of one block, as a view.
 
         Parameters
         ----------
         name : str
-            The block: a layer's name, or a whole SPEC.
+            Name of the block: a layer, or a whole SPEC.
 
         Returns
         -------
@@ -117,12 +117,12 @@ class FeatureSet:
         return self.X[:, slice(*self.blocks[name])]
 
     def check_finite(self) -> None:
-        """Refuse features that no classifier and no map takes.
+        """Raise an error if features are NaN or infinite.
 
         Raises
         ------
         ProjectionError
-            It names the block, the number of images, and the first.
+            The message names the block, the number of images, and the first image.
         """
         for name in self.blocks:
             rows = find_not_finite(self.layer(name))
@@ -134,7 +134,7 @@ class FeatureSet:
                 )
 
     def take(self, indices: Sequence[int] | npt.NDArray[Any]) -> FeatureSet:
-        """Rows at `indices` (or where a mask is true); in a temporary file where they are large."""
+        """Rows at `indices`, or where a mask is true; memory-mapped if they are large."""
         return replace(
             self,
             X=take_rows(self.X, indices),
@@ -147,21 +147,22 @@ class FeatureSet:
 
     @phase("write files")
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write to a file or folder, replacing atomically what was there.
+        """Write to a file or folder; an existing one is replaced atomically.
 
         Parameters
         ----------
         path : path
-            Its suffix says how: ``.npz``, ``.npy`` (with the names in ``PATH.json`` beside
-            it), ``.parquet``, ``.h5``, ``.csv`` (as ``.npy``), ``.safetensors``, ``.mat``; a
-            path without a suffix is a folder.
+            The suffix decides the format: ``.npz``, ``.npy`` and ``.csv`` (with names in
+            ``PATH.json`` beside it), ``.parquet``, ``.h5``, ``.safetensors``, ``.mat``; a path
+            without a suffix is a folder.
         force : bool, default=False
-            Replace a file that was not written from the same extractor settings.
+            Also replace files that were not written with the same extractor settings.
 
         Raises
         ------
         FeatureFileError
-            If the file must not or cannot be written, or cannot hold the features.
+            If the file exists and must not be replaced, cannot be written, or its format cannot
+            hold the features.
         """
         path = check_output(path, self.provenance, force=force)
         try:
@@ -186,7 +187,7 @@ class FeatureSet:
         Raises
         ------
         FeatureFileError
-            If the file is not there, is damaged, or was not written by featx.
+            If the file does not exist, is damaged, or was not written by featx.
         """
         file = Path(path)
         if not file.exists():
@@ -196,7 +197,7 @@ class FeatureSet:
             return cls._from_content(content)
         except FeatureFileError:
             raise
-        except Exception as error:  # A damaged file may raise anything inside its reader.
+        except Exception as error:  # On a damaged file a reader may raise anything.
             raise FeatureFileError(
                 f"{file} is damaged or was not written by featx: {_reason(error)}."
             ) from error
@@ -226,70 +227,71 @@ class FeatureSet:
 def check_output(
     path: str | os.PathLike[str], provenance: dict[str, Any], *, force: bool = False
 ) -> Path:
-    """See, before anything is computed, whether an output may be written.
+    """Check, before anything is computed, whether an output can be written.
 
     Parameters
     ----------
     path : path
         As in `FeatureSet.save`.
     provenance : dict
-        That of the features to come. An existing file is replaced if the fingerprints in its
-        ``provenance["extractors"]`` are the same.
+        Provenance of the features to be written. An existing file may be replaced if the
+        fingerprints in its ``provenance["extractors"]`` are the same.
     force : bool, default=False
-        Replace any other file as well.
+        Whether any other file may be replaced as well.
 
     Returns
     -------
     Path
-        The file or folder to write, links resolved.
+        The file or folder to write, with links resolved.
 
     Raises
     ------
     FeatureFileError
-        If the suffix is not known, a package for it is missing, or what is there must stay.
+        If the suffix is unknown, a package for it is missing, or an existing file must not be
+        replaced.
     """
-    given = Path(path)
-    form = find_format(given)
+    path = Path(path)
+    form = find_format(path)
     form.check()
-    target = Path(os.path.realpath(given))
-    _check_place(target, is_folder=form.is_folder)
-    if force or not form.is_there(target):
+    target = Path(os.path.realpath(path))
+    _check_writable(target, is_folder=form.is_folder)
+    if force or not form.exists(target):
         return target
     try:
-        there = form.read_meta(target)["provenance"]
-        is_same = _fingerprints_of(there) == _fingerprints_of(provenance) != []
-    except Exception as error:  # Whatever it is, featx did not write it.
-        raise _refusal(given, "was not written by featx") from error
+        existing = form.read_meta(target)["provenance"]
+        is_same = _fingerprints_of(existing) == _fingerprints_of(provenance) != []
+    except Exception as error:  # On a file of another program a reader may raise anything.
+        raise _refusal(path, "was not written by featx") from error
     if not is_same:
-        raise _refusal(given, "holds features of other extractor settings")
+        raise _refusal(path, "holds features of other extractor settings")
     return target
 
 
 def _column(name: str, values: Any, n_rows: int) -> Strings | None:
-    """One text a row, as an array."""
+    """Array of one string per row."""
     if values is None:
         return None
     column = np.asarray(values, dtype=np.str_)
     if column.shape != (n_rows,):
-        raise ValueError(f"{name} must be {n_rows}, one a row of X; got shape {column.shape}.")
+        raise ValueError(f"{name} must have one value per row of X ({n_rows}); got {column.shape}.")
     return column
 
 
 def _check_blocks(blocks: dict[str, tuple[int, int]], n_columns: int) -> None:
-    """Raise unless the blocks stand side by side and cover all columns."""
+    """Raise an error unless the blocks are adjacent and cover all columns."""
     end = 0
     for name, (start, stop) in blocks.items():
         if not name or start != end or stop < start:
             raise ValueError(
-                f"Blocks must have names and stand side by side from column 0; got {blocks}."
+                f"Blocks must have names and be adjacent, starting at column 0; got {blocks}."
             )
         end = stop
     if end != n_columns:
         raise ValueError(f"Blocks must cover the {n_columns} columns of X; got {blocks}.")
 
 
-def _check_place(target: Path, *, is_folder: bool) -> None:
-    """Raise if `target` cannot be written where it is."""
+def _check_writable(target: Path, *, is_folder: bool) -> None:
+    """Raise an error if `target` cannot be written."""
     n_bytes = len(os.fsencode(target.name))
     if n_bytes > _MAX_NAME_BYTES:  # Temporary names are longer.
         raise FeatureFileError(
@@ -301,14 +303,14 @@ def _check_place(target: Path, *, is_folder: bool) -> None:
         raise FeatureFileError(f"{target} is a file; expected a folder, or a name with a suffix.")
     parent = next(folder for folder in (target, *target.parents) if folder.exists())
     if not parent.is_dir() and parent != target:
-        raise FeatureFileError(f"Cannot write {target}: {parent} is no folder.")
+        raise FeatureFileError(f"Cannot write {target}: {parent} is not a folder.")
     if not os.access(parent if parent.is_dir() else parent.parent, os.W_OK):
         raise FeatureFileError(f"Cannot write {target}: no permission to write in {parent}.")
 
 
 def _fingerprints_of(provenance: dict[str, Any]) -> list[Any]:
-    """Fingerprints of the extractors, as JSON has them."""
-    # Settings without what was learned: a codebook of more images comes of the same SPEC.
+    """Fingerprints of the extractors, as JSON types."""
+    # Without the fitted state, so that a codebook learned from more images may replace a file.
     return [
         to_plain(extractor.get("settings_fingerprint", extractor["fingerprint"]))
         for extractor in provenance.get("extractors", [])
@@ -317,7 +319,7 @@ def _fingerprints_of(provenance: dict[str, Any]) -> list[Any]:
 
 def _refusal(path: Path, why: str) -> FeatureFileError:
     return FeatureFileError(
-        f"{path} is there and {why}; give another name with -o, or replace it with --force."
+        f"{path} exists and {why}; give another name with -o, or overwrite it with --force."
     )
 
 

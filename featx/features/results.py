@@ -1,4 +1,4 @@
-"""What a command found: rows of a table, sentences drawn from them, and how it was made."""
+"""Results of commands: a table, conclusions in sentences, and provenance."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _PUBLIC = ("command", "version", "data", "n_ignored", "protocol", "rows", "sente
 
 @dataclass
 class Result:
-    """Rows of a table and everything that is needed to tell, draw and repeat them.
+    """A table, and everything that is needed to describe, plot and reproduce it.
 
     Parameters
     ----------
     command : str
-        What was run: ``probe``, ``compare``, ``transfer``, ``depth``, ``finetune``, ...
+        The command: ``probe``, ``compare``, ``transfer``, ``depth``, ``finetune``, ...
     data : str
-        The images, as they were named.
+        The images, as the user named them.
     rows : list of dict
-        One a line of the table, best first where there is a best; plain values under the same
-        names in each row, None where a row has none. Accuracies and shares are between 0 and 1.
+        Rows of the table, best first if they are ranked. All have the same keys and plain values,
+        None for a missing one. Accuracies and other fractions are between 0 and 1.
     protocol : dict
-        Everything that fixes the numbers: splits, grid, metric, seeds.
+        Everything that determines the numbers: splits, grid, metric, seeds.
     sentences : list of str
-        What was found, in words drawn from the numbers.
+        Conclusions from the numbers.
     failures : list of (str, str)
         Images that could not be read, and why.
     details : dict
-        What only a report shows, as plain values: maps, confusion matrices, mistakes.
+        What only a report shows, as plain values: embeddings, confusion matrices, errors.
     provenance : dict
         How the features were made, as in `FeatureSet`.
     version : str
-        featx's.
+        Version of featx.
     loaded_from : Path, optional
-        The folder that `load` read; None where the result was computed by this process. What a
-        loaded result names (`data`, paths) comes from a file, and is never opened.
+        The folder that `load` read; None if this process computed the result. Paths in a loaded
+        result, which may come from another user, are never opened.
 
     Examples
     --------
@@ -72,22 +72,22 @@ class Result:
 
     @property
     def n_ignored(self) -> int:
-        """How many files in the folders given are no images."""
+        """Number of files that are not images."""
         return int(self.provenance.get("n_ignored", 0))
 
     def to_dict(self) -> dict[str, Any]:
-        """The public part as plain values: what ``--json`` prints."""
+        """The public part as plain values, as printed by ``--json``."""
         everything = asdict(self) | {"n_ignored": self.n_ignored}
         return {name: to_plain(everything[name], allow_nan=False) for name in _PUBLIC}
 
     def to_csv(self, *, is_safe: bool = False) -> str:
-        """The table as comma-separated values, names first; a cell that is a dict is spread.
+        """The table as comma-separated values with a header; a dict becomes several columns.
 
         Parameters
         ----------
         is_safe : bool, default=False
-            Put an apostrophe before texts that begin as a formula does (``= + - @``), so that no
-            spreadsheet takes a file's name for one.
+            Put an apostrophe before texts that start like a formula (``= + - @``), so that a
+            spreadsheet does not execute a file name.
         """
         text = io.StringIO()
         rows = [_flat(row) for row in self.rows]
@@ -100,27 +100,27 @@ class Result:
         return text.getvalue()
 
     def to_markdown(self, columns: Sequence[str] | None = None) -> str:
-        """The table in Markdown, its columns aligned; numbers below ten with three places.
+        """The table in Markdown with aligned columns; numbers below ten have three decimals.
 
         Parameters
         ----------
         columns : sequence of str, optional
-            Those wanted; by default all.
+            Names of the columns; by default all.
         """
-        known = [find_column(name) for name in columns or self.columns]
-        head = [column.name for column in known]
-        cells = [head, *([_cell(row.get(c.name), c) for c in known] for row in self.rows)]
+        shown = [find_column(name) for name in columns or self.columns]
+        head = [column.name for column in shown]
+        cells = [head, *([_cell(row.get(c.name), c) for c in shown] for row in self.rows)]
         widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, ["-" * width for width in widths])
         return "".join(f"| {' | '.join(map(str.ljust, line, widths))} |\n" for line in cells)
 
     @property
     def columns(self) -> list[str]:
-        """Names of all columns, in the order in which the rows bring them up."""
+        """Names of all columns, in the order of their first occurrence."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write ``results.json`` (everything) and ``table.csv`` into a folder, made if need be.
+        """Write ``results.json`` (everything) and ``table.csv`` to a folder, which may be new.
 
         Returns
         -------
@@ -155,7 +155,7 @@ class Result:
             If there are no results in the folder or they are damaged.
         """
         file = Path(folder) / RESULTS_FILE
-        if not file.is_file():  # Nor a pipe, which would be waited for without end.
+        if not file.is_file():  # A pipe would block.
             raise ResultFileError(
                 f"No {RESULTS_FILE} in {folder}; make one with --report {folder}."
             )
@@ -170,12 +170,12 @@ class Result:
 
 
 def _quoted(cell: Any) -> Any:
-    """A cell that no spreadsheet runs."""
+    """Cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Row without dicts: their entries are columns ``name.key``."""
+    """Row without dicts, whose entries become columns ``name.key``."""
     flat: dict[str, Any] = {}
     for name, value in row.items():
         inner = value if isinstance(value, dict) else None

@@ -1,32 +1,33 @@
-"""SPECs as people read them: short, and no two alike."""
+"""Short, unique labels for SPECs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
 _FILE = re.compile(r'="?(?:[^,"]*[\\/])([^,"]*)"?')
-# A model without quotes is a folder only where it starts like a path: timm/NAME is a name.
+# Without quotes, a model is a folder only if it starts like a path: timm/NAME is a name.
 _MODEL_FOLDER = re.compile(r':(?:"[^"]*[\\/]([^"]*)"|[.~]*/(?:[^:,"/]*/)*([^:,"/]+))')
 _RANDOM = "weights=random"
 
 
 def short_specs(specs: Iterable[str], *, without_common: bool = False) -> dict[str, str]:
-    """Short names of SPECs: files and models without their folders.
+    """Short labels of SPECs: files and models without their folders.
 
     Parameters
     ----------
     specs : iterable of str
-        Those that are shown together.
+        SPECs that are shown together.
     without_common : bool, default=False
-        Whether settings that all SPECs of an extractor share are left out as well, and its file of
-        weights where there is one alone: for pages and figures, which show the settings elsewhere.
+        Whether to omit settings that all SPECs of an extractor share, and the only file of weights,
+        too; for reports and figures, which show these settings elsewhere.
 
     Returns
     -------
     dict of str to str
-        A name for each; two SPECs never share one.
+        A unique label for each SPEC.
 
     Examples
     --------
@@ -36,16 +37,12 @@ def short_specs(specs: Iterable[str], *, without_common: bool = False) -> dict[s
     {'cnn:m:a,pooling=gap': 'cnn:m:a', 'cnn:m:b,pooling=gap': 'cnn:m:b'}
     """
     specs = list(dict.fromkeys(specs))
-    bare = _without_common(specs) if without_common else {}
-    short = {spec: _without_folders(bare.get(spec, spec)) for spec in specs}
-    if without_common and not _all_differ(short):
+    reduced = _without_common(specs) if without_common else {}
+    labels = {spec: _without_folders(reduced.get(spec, spec)) for spec in specs}
+    if without_common and len(set(labels.values())) < len(labels):
         return short_specs(specs)
-    names = list(short.values())
-    return {spec: name if names.count(name) == 1 else spec for spec, name in short.items()}
-
-
-def _all_differ(names: Mapping[str, str]) -> bool:
-    return len(set(names.values())) == len(names)
+    counts = Counter(labels.values())
+    return {spec: label if counts[label] == 1 else spec for spec, label in labels.items()}
 
 
 def _without_folders(spec: str) -> str:
@@ -67,12 +64,12 @@ def _extractor_of(spec: str) -> str:
 
 
 def _common(settings: Sequence[Sequence[str]]) -> set[str]:
-    """Settings that all have; of a single SPEC only its file of weights.
+    """Settings that all SPECs share; of a single SPEC only its file of weights.
 
-    Random weights are always named; those that all the others have need not be.
+    Random weights are always shown; a file of weights that all other SPECs share is not.
     """
-    named = [set(own) for own in settings if _RANDOM not in own]
-    weights = {s for s in set[str]().union(*named) if s.startswith("weights=")}
+    trained = [set(own) for own in settings if _RANDOM not in own]
+    weights = {s for s in set[str]().union(*trained) if s.startswith("weights=")}
     common = weights if len(weights) == 1 else set()
     if len(settings) > 1:
         common |= set.intersection(*map(set, settings)) - {_RANDOM}

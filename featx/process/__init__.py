@@ -1,1 +1,1 @@
-"""The process: how it ends, and the memory that it may take."""
+"""The process: how it ends, the files it leaves, and the memory that it may use."""

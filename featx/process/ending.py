@@ -1,12 +1,13 @@
-"""How a program ends: by itself, by Ctrl-C, by SIGTERM.
+"""End the program: normally, or on Ctrl-C, SIGTERM and SIGHUP.
 
-An exception that a signal raises in the main thread is no way to end: imports, callbacks from C,
-``__del__`` and the ``except:`` of other packages swallow or print it, and it waits while the main
-thread does. So a signal raises nothing here. Its number goes through a pipe to a thread that says
-one line, stops worker processes, removes what is not complete, and ends the process.
+An exception raised by a signal handler in the main thread is unreliable: imports, callbacks from C,
+``__del__`` methods and ``except:`` clauses of other packages swallow or print it, and it is delayed
+while the main thread is blocked. So handlers raise nothing here. The signal's number is written to
+a pipe. A thread reads it, prints one line, stops worker processes, removes incomplete files, and
+ends the process.
 
-Only the program does this, never the library: whoever imports featx keeps their own handlers.
-Imports little, for until `end_on_signals` has run a signal is Python's.
+Only the program does this, never the library: programs that import featx keep their own handlers.
+This module imports little, as signals have their default handlers until `end_on_signals` has run.
 """
 
 from __future__ import annotations
@@ -22,37 +23,37 @@ from typing import Any, NoReturn
 
 from featx.process.unfinished_files import forget_unfinished, remove_unfinished
 
-_WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
-_CLEARED_LINE = b"\r\x1b[K\x1b[?25h"
-"""Erases a progress bar, and the ^C of the terminal; shows the cursor that the bar hides."""
+_REASONS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
+_CLEAR_LINE = b"\r\x1b[K\x1b[?25h"
+"""Erases a progress bar and the terminal's ^C, and shows the cursor that the bar hides."""
 
 _WORKERS_WAIT_S = 2.0
 _ending = threading.Lock()
-"""Taken by who ends the process, and never released."""
+"""Acquired by the thread that ends the process, and never released."""
 
 
 def end_on_signals() -> None:
-    """End by one line on stderr and exit code 128 + n at each of Ctrl-C, SIGTERM and SIGHUP.
+    """End the process with one line on stderr and exit code 128 + n on SIGINT, SIGTERM or SIGHUP.
 
-    A signal that the parent process has switched off, as ``nohup`` does, stays so.
+    Signals that the parent process ignores, as ``nohup`` does, remain ignored.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     threading.Thread(target=_wait, args=(reader,), name="featx-signals", daemon=True).start()
-    for name in _WORDS:
+    for name in _REASONS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             _catch(number, writer)
     if os.name == "posix":
-        # Written by the handler in C, whatever the main thread does. Windows takes only sockets.
+        # C code writes to it even while the main thread is blocked. Windows accepts only sockets.
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=_leave_to_parent)
+        os.register_at_fork(after_in_child=_reset_in_child)
 
 
 def end_process(code: Any) -> NoReturn:
-    """End with the exit code that `sys.exit` would give, without tearing the interpreter down.
+    """End with the exit code of `sys.exit`, but without finalizing the interpreter.
 
-    Threads of other packages that still run then abort the process now and again, or hang it.
+    During finalization, running threads of other packages sometimes abort or block the process.
     """
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
@@ -70,42 +71,41 @@ def _catch(number: signal.Signals, writer: int) -> None:
 
     signal.signal(number, notify)
     if hasattr(signal, "siginterrupt"):
-        signal.siginterrupt(number, False)  # No library's read fails of it meanwhile.
+        signal.siginterrupt(number, False)  # System calls of libraries are restarted.
 
 
 def _wait(reader: int) -> None:
-    """What the thread of signals does."""
+    """Wait for a signal, and end the process."""
     for number in os.read(reader, 1):
         _ending.acquire()
-        _say(_WORDS[signal.Signals(number).name])
+        _print_reason(_REASONS[signal.Signals(number).name])
         for action in (_stop_workers, remove_unfinished):
-            with suppress(Exception):  # Whatever fails here, the process ends.
+            with suppress(Exception):  # The process ends even if this fails.
                 action()
         os._exit(128 + number)
 
 
-def _say(what: str) -> None:
-    """One line on stderr, after which nobody else says anything."""
-    line = f"featx: {what}; what is stored stays good, run again to go on\n".encode()
+def _print_reason(reason: str) -> None:
+    """Print one line on stderr, and silence all further output."""
+    line = f"featx: {reason}; stored rows remain valid, run again to resume\n".encode()
     with suppress(OSError):
-        prefix = _CLEARED_LINE if os.isatty(2) else b""
-        stderr, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        for standard in (1, 2):
-            os.dup2(nothing, standard)
+        prefix = _CLEAR_LINE if os.isatty(2) else b""
+        stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(null, stream)
         os.write(stderr, prefix + line)
 
 
 def _stop_workers() -> None:
-    """End worker processes: politely, then by force."""
+    """Terminate worker processes, and kill those that do not end in time."""
     module = sys.modules.get("multiprocessing.process")
     workers = [child for child in list(getattr(module, "_children", ())) if child.pid]
     _signal_all([child.pid for child in workers], signal.SIGTERM)
     deadline = time.monotonic() + _WORKERS_WAIT_S
     while time.monotonic() < deadline and any(child.is_alive() for child in workers):
         time.sleep(0.01)
-    _signal_all(
-        [it.pid for it in workers if it.is_alive()], getattr(signal, "SIGKILL", signal.SIGTERM)
-    )
+    alive = [child.pid for child in workers if child.is_alive()]
+    _signal_all(alive, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def _signal_all(pids: list[int], number: int) -> None:
@@ -114,21 +114,21 @@ def _signal_all(pids: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _leave_to_parent() -> None:
-    """In a forked copy: the parent answers signals, and has the unfinished files."""
-    with suppress(ValueError):  # Of a thread that is not the main one.
+def _reset_in_child() -> None:
+    """After a fork: only the parent handles signals and removes unfinished files."""
+    with suppress(ValueError):  # The fork was not in the main thread.
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for name in _WORDS.keys() - {"SIGINT"}:
+        for name in _REASONS.keys() - {"SIGINT"}:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     forget_unfinished()
 
 
 def _flush(code: int) -> int:
-    """Exit code after what was printed is written: 1 where it cannot be."""
+    """Flush stdout; return the exit code, which is 1 instead of 0 if that fails."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # The reader has gone: nothing is left to say.
+    except BrokenPipeError:  # The reader has ended, so there is no need for a message.
         return code or 1
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Which process holds a lock on a file, where the system says so."""
+"""Find the process that holds a lock on a file, where the system provides it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PROC = Path("/proc")
 _MAX_WORDS, _MAX_LETTERS = 6, 80
 
 _LOCK = re.compile(r"\d+: POSIX +\w+ +(READ|WRITE) +(\d+) +\w+:\w+:(\d+) ")
-"""A line of ``/proc/locks``: kind, process and inode; none of one that waits (``1: ->``)."""
+"""A held lock in ``/proc/locks``: type, process, inode. Waiting ones (``1: ->``) do not match."""
 
-_UNKNOWN = "another process, perhaps of another machine"
+_UNKNOWN = "another process, perhaps on another machine"
 
 
 def find_lock_holder(path: Path) -> str:
-    """The other process that holds a POSIX lock on a file, in words.
+    """Describe the other process that holds a POSIX lock on a file.
 
     Parameters
     ----------
@@ -32,31 +32,31 @@ def find_lock_holder(path: Path) -> str:
     Returns
     -------
     str
-        ``process 4711 on gpu3 (featx extract photos, running since Nov 26 17:30)``, one that
-        writes before one that reads. What the system does not say is left out, as outside Linux
-        and of a lock that another machine holds.
+        For example ``process 4711 on gpu3 (featx extract photos, running since Nov 26 17:30)``. A
+        process that writes is preferred to one that reads. Details that are not available, as on
+        other systems than Linux or if another machine holds the lock, are left out.
 
     Examples
     --------
     >>> find_lock_holder(Path("no file"))
-    'another process, perhaps of another machine'
+    'another process, perhaps on another machine'
     """
     holders = dict(sorted(_holders(path)))
     process = holders.get("WRITE") or holders.get("READ")
     if process is None:
         return _UNKNOWN
-    said = ", ".join(filter(None, [_command_of(process), _start_of(process)]))
-    return f"process {process} on {platform.node()}" + (f" ({said})" if said else "")
+    details = ", ".join(filter(None, [_command_of(process), _start_of(process)]))
+    return f"process {process} on {platform.node()}" + (f" ({details})" if details else "")
 
 
 def _holders(path: Path) -> Iterator[tuple[str, str]]:
-    """Kind of lock and process of all others that have one."""
-    own = {"0", str(os.getpid())}  # 0 is a process outside this container.
+    """Type of lock and id of every other process that holds one."""
+    excluded = {"0", str(os.getpid())}  # 0 is a process outside this container.
     with suppress(OSError, UnicodeDecodeError):
         inode = str(path.stat().st_ino)
         for line in (_PROC / "locks").read_text("ascii").splitlines():
             lock = _LOCK.match(line)
-            if lock and lock[3] == inode and lock[2] not in own:
+            if lock and lock[3] == inode and lock[2] not in excluded:
                 yield lock[1], lock[2]
 
 
@@ -70,9 +70,9 @@ def _command_of(process: str) -> str:
 
 
 def _start_of(process: str) -> str:
-    """When a process started, in the user's time."""
+    """When a process started, in local time."""
     with suppress(OSError, ValueError, IndexError, AttributeError):
-        # The name, in brackets, may hold blanks; the 22nd field is in ticks since the start.
+        # The second field, in parentheses, may contain spaces; the 22nd is in ticks since boot.
         fields = (_PROC / process / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         booted = re.search(r"^btime (\d+)", (_PROC / "stat").read_text("ascii"), re.MULTILINE)
         seconds = int(booted[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")  # type: ignore[index]

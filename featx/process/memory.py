@@ -1,4 +1,4 @@
-"""Memory: what is available, and what would not fit."""
+"""Available memory, and tasks that would not fit into it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from featx.errors import NotEnoughMemoryError
 
 _CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says what a container may use, and uses."""
+"""Where Linux provides the memory limit and use of a container."""
 
 
 def available_bytes() -> int:
-    """Memory that this process can still take: of the machine, or of its container if less.
+    """Memory that this process can still allocate: of the machine, or of its container if less.
 
     Examples
     --------
@@ -30,21 +30,21 @@ def available_bytes() -> int:
 
 
 def require_memory(n_bytes: int, task: str, cure: str) -> None:
-    """Refuse what would not fit into memory, before it is begun.
+    """Raise an error if a task would not fit into memory, before it starts.
 
     Parameters
     ----------
     n_bytes : int
-        Estimate of the memory that the task takes at its peak.
+        Estimate of the task's peak memory.
     task : str
-        What needs it, as the start of a sentence.
+        Name of the task, as the subject of a sentence.
     cure : str
-        What would need less, as an imperative.
+        How to need less memory, as an imperative.
 
     Raises
     ------
     NotEnoughMemoryError
-        It has both figures and the cure.
+        The message has both figures and the cure.
     """
     available = available_bytes()
     if n_bytes > available:

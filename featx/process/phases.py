@@ -1,9 +1,9 @@
-"""Where the time of a run goes: phases that add up to the time on the clock.
+"""Profile a run: the time of each phase, with all phases adding up to the elapsed time.
 
-Functions that take long are marked by `phase`, which costs next to nothing unless a `profile`
-block is open. Phases of the main thread exclude those that they contain. While the main thread
-waits for worker threads, in a phase that is marked as shared, its time is divided among their
-phases in proportion to the seconds that they took.
+Slow functions are marked by `phase`, which has almost no cost unless a `profile` context is active.
+Phases of the main thread do not include nested phases. While the main thread waits for worker
+threads, in a phase with ``is_shared``, its time is divided among their phases in proportion to
+their own times.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _OTHER = "other"
 _IMPORT = "import"
 
 _Before: TypeAlias = tuple[float, dict[str, float]]
-"""Seconds of a phase, and of all phases of the other threads, when it began."""
+"""Seconds of a phase, and of all phases of other threads, at the start of the phase."""
 
 
 class Profile:
-    """Seconds of each phase: of the thread that made it, and of all others together."""
+    """Seconds of each phase: of the main thread, and of all other threads together."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
@@ -36,11 +36,11 @@ class Profile:
 
     @property
     def is_main_thread(self) -> bool:
-        """Whether the calling thread is the one that made the profile."""
+        """Whether the calling thread is the one that created the profile."""
         return self._clock is self._main
 
     def enter(self, name: str) -> _Before:
-        """Begin a phase; gives what `leave` takes."""
+        """Begin a phase; return the argument `before` of `leave`."""
         self._clock.push(name)
         with self._lock:
             return self._seconds[name], dict(self._others)
@@ -52,20 +52,20 @@ class Profile:
             self._divide(name, *before)
 
     def stop(self) -> dict[str, float]:
-        """End everything; seconds by phase."""
+        """Stop the profile; return the seconds by phase."""
         self._main.charge()
         return self._seconds
 
     @property
     def _clock(self) -> _Clock:
-        """The calling thread's own."""
+        """Clock of the calling thread."""
         if not hasattr(self._clocks, "own"):
             self._clocks.own = _Clock("", self._others, self._lock)
         clock: _Clock = self._clocks.own
         return clock
 
     def _divide(self, name: str, before: float, others: Mapping[str, float]) -> None:
-        """Give the seconds that the main thread waited to what the others did meanwhile."""
+        """Divide the main thread's time of waiting among the phases of the other threads."""
         with self._lock:
             worked = {
                 other: seconds - others.get(other, 0.0)
@@ -80,14 +80,14 @@ class Profile:
 
 
 class _Clock:
-    """The phases of one thread, each without those that it contains.
+    """Times the phases of one thread, without their nested phases.
 
     Parameters
     ----------
     name : str
-        What the thread does outside every phase.
+        Name of the time outside all phases.
     seconds : dict
-        Takes the seconds of each phase.
+        Seconds by phase, to be updated.
     lock : Lock
     """
 
@@ -103,12 +103,12 @@ class _Clock:
         self._names.append(name)
 
     def pop(self) -> None:
-        """End the phase that was begun last."""
+        """End the current phase."""
         self.charge()
         self._names.pop()
 
     def charge(self) -> None:
-        """Count the time since the last call to the phase that is going on."""
+        """Add the time since the last call to the current phase."""
         now = time.perf_counter()
         with self._lock:
             self._seconds[self._names[-1]] += now - self._last
@@ -118,14 +118,14 @@ class _Clock:
 _profile: Profile | None = None
 
 
-class phase(ContextDecorator):  # noqa: N801 - it is used as a function is.
-    """Context manager and decorator of what counts as a phase.
+class phase(ContextDecorator):  # noqa: N801 - it is used like a function.
+    """Context manager and decorator that marks a phase.
 
     Parameters
     ----------
     name : str
     is_shared : bool, default=False
-        Whether the main thread waits for workers in it.
+        Whether the main thread waits for worker threads in this phase.
 
     Examples
     --------
@@ -158,9 +158,9 @@ class phase(ContextDecorator):  # noqa: N801 - it is used as a function is.
 
 @contextmanager
 def profile() -> Iterator[dict[str, float]]:
-    """Measure the phases of the block; the seconds of each are there when it is left.
+    """Context that measures phases; the yielded dict has the seconds of each at its end.
 
-    Imports of the main thread are a phase of their own, wherever they happen.
+    Imports in the main thread are a phase of their own, wherever they occur.
     """
     global _profile
     seconds: dict[str, float] = {}
@@ -176,7 +176,7 @@ def profile() -> Iterator[dict[str, float]]:
 
 
 def _timed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that imports, counted as such."""
+    """Wrap a function that imports modules, so that its time counts as imports."""
 
     def run(*arguments: Any, **named: Any) -> Any:
         if _profile is None or not _profile.is_main_thread:

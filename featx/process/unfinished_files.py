@@ -1,4 +1,4 @@
-"""Files that are not complete yet: they go with the process, however it ends but by ``kill -9``."""
+"""Remove incomplete files at the end of the process, unless it is killed by ``kill -9``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _paths: set[str] = set()
 
 @contextmanager
 def unfinished(*paths: Path) -> Iterator[None]:
-    """Files and folders that are removed if the process is told to end inside the block.
+    """Context in which files are incomplete and are removed if a signal ends the process.
 
-    Once `remove_unfinished` has begun, threads wait for ever at both ends of the block.
+    After `remove_unfinished` has been called, threads block at both ends of the context.
     """
     names = {str(path) for path in paths}
     with _lock:
@@ -30,27 +30,27 @@ def unfinished(*paths: Path) -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """The process is not told to end inside the block, which must be short: renames."""
+    """Short context, such as for renames, in which no signal ends the process."""
     with _lock:
         yield
 
 
 def remove_unfinished() -> None:
-    """Remove every unfinished file, and let no other thread begin or complete one any more."""
+    """Remove all unfinished files; other threads can no longer begin or complete one."""
     _lock.acquire()
     for path in _paths:
         _remove(path)
 
 
 def forget_unfinished() -> None:
-    """Leave to the parent process, of which this one is a copy, what is its own."""
+    """In a forked child: leave the unfinished files to the parent process."""
     global _lock
     _lock = threading.Lock()
     _paths.clear()
 
 
 def _remove(path: str) -> None:
-    # Not by shutil: its import would take longer than all else here, before signals are caught.
+    # Without shutil, whose import would delay the handling of signals.
     if not os.path.isdir(path) or os.path.islink(path):
         with suppress(OSError):
             os.unlink(path)

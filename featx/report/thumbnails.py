@@ -101,7 +101,7 @@ class Thumbnails:
         if image is None:
             return None
         try:
-            pixels = decode(image, name=name, **self._reading.settings(), told=set(WARNINGS))
+            pixels = decode(image, name=name, **self._reading.settings(), warned=set(WARNINGS))
         except ImageError:
             return None
         if _is_webp(image) and max(pixels.shape[:2]) <= side_px:

@@ -1,9 +1,9 @@
-"""The on-disk cache: one row per image and extractor setting, found by content.
+"""The on-disk store of features: one row per image and extractor setting, addressed by content.
 
-An image is known by the digest of its bytes, an extractor's settings by their fingerprint.
-Rows lie in shards (`featx.store.shards`), which workers write; an index (`featx.store.index`),
-which only the parent writes, says where. What is not in the index does not exist, so that a run
-may be killed at any moment.
+An image is identified by the digest of its bytes, the settings of an extractor by their
+fingerprint. Workers write rows to shards (`featx.store.shards`); only the parent process enters
+them into the index (`featx.store.index`). A row that is not in the index does not exist, so that a
+run may be killed at any time.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ from featx.store.private_folder import make_private, store_errors
 from featx.store.shards import SHARD_FOLDER, Shard
 
 _DEFAULT_STORE = "default"
-"""What `open_store` takes for the user's own store."""
+"""Name of the user's own store for `open_store`."""
 
-_N_AT_ONCE = 16
-"""Most files that a thread hashes before it reports: a small one takes less than the report."""
+_MAX_FILES_PER_TASK = 16
+"""Files that a thread hashes per task: hashing a small file is faster than scheduling a task."""
 
-_N_HASHED = 4096
-"""Images hashed before what was learnt is written down."""
+_N_PER_COMMIT = 4096
+"""Images hashed between two writes of their digests to the index."""
 
-_N_OPEN = 32
+_MAX_OPEN_SHARDS = 32
 """Shards that `FeatureStore.read` keeps mapped."""
 
 _SETTLE_NS = 2 * 10**9
-"""A file changed so shortly before it was hashed may change again under the same times."""
+"""Files younger than this are not remembered: they may change again with the same time stamps."""
 
 
 class FeatureStore(Maintenance):
-    """Rows of features on disk, by content of the image and settings of the extractor.
+    """Store of feature rows on disk, addressed by image content and extractor settings.
 
-    Any number of processes may use one store at a time.
+    Any number of processes may use a store at the same time.
 
     Parameters
     ----------
     folder : path, optional
-        Where it is; by default the environment's FEATX_STORE, else ``featx`` in the user's
-        cache folder. It is made, private to the user, at first use.
+        Folder of the store; by default the environment variable FEATX_STORE, else ``featx`` in
+        the user's cache folder. It is created, private to the user, at first use.
     shared : bool, default=False
-        Whether a group shares the store on purpose: owners of its folders and their groups are
-        trusted, and what is new is writable by the folder's group.
+        Whether a group shares the store on purpose: the owners of its folders and their groups
+        are trusted, and new files are writable by the folder's group.
 
     Attributes
     ----------
@@ -69,13 +69,13 @@ class FeatureStore(Maintenance):
     Raises
     ------
     StoreError
-        By every method, if others could change the folder or anything on the way to it, if the
-        disk is full, or if the index is damaged.
+        By every method, if others could change the folder or a parent of it, if the disk is full,
+        or if the index is damaged.
 
     Notes
     -----
-    Shards are joblib files, but they are never unpickled: reading a store, or verifying it, runs
-    nothing that is in it. Its rows are believed, though: hence the private folder.
+    Shards are joblib files, but they are never unpickled: reading or verifying a store executes
+    nothing that is in it. Its rows are trusted, however, hence the private folder.
     """
 
     def __init__(
@@ -99,24 +99,24 @@ class FeatureStore(Maintenance):
 
     @phase("hash files")
     def digests(self, images: Images) -> list[str | ImageError]:
-        """Digest of each image's content, or the error of one that cannot be read.
+        """Digest of each image's content, or the error if it cannot be read.
 
-        A file whose path, size, times and inode are those remembered is not read.
+        A file is not read again if its path, size, times and inode have not changed.
         """
-        found: list[str | ImageError] = []
+        digests: list[str | ImageError] = []
         with ThreadPoolExecutor(joblib.cpu_count(), "featx-hash") as pool:
-            for i in range(0, len(images), _N_HASHED):
-                indices = range(i, min(i + _N_HASHED, len(images)))
-                found.extend(self._digests(images, indices, pool))
-        return found
+            for i in range(0, len(images), _N_PER_COMMIT):
+                indices = range(i, min(i + _N_PER_COMMIT, len(images)))
+                digests.extend(self._digests(images, indices, pool))
+        return digests
 
     def missing(self, fingerprint: str, digests: Sequence[str]) -> list[int]:
         """Indices of the digests that have no row in the index."""
-        known = self._index.known(fingerprint, digests)
-        return [i for i, digest in enumerate(digests) if digest not in known]
+        stored = self._index.stored_digests(fingerprint, digests)
+        return [i for i, digest in enumerate(digests) if digest not in stored]
 
     def width(self, fingerprint: str) -> int | None:
-        """Columns of a setting's rows; None if it has none that can be read."""
+        """Number of columns of a setting's rows; None if it has no readable rows."""
         shards = self._index.shard_files(self._index.shard_ids(fingerprint))
         readable = (shard.layout.width for shard in shards if self._open(shard) is not None)
         return next(readable, None)
@@ -141,12 +141,12 @@ class FeatureStore(Maintenance):
         Returns
         -------
         list of int
-            Indices that were not filled, since their rows are absent or damaged.
+            Indices that were not filled, as their rows are missing or damaged.
 
         Warns
         -----
         DamagedRowWarning
-            Once, if rows failed their check; they are dropped from the index.
+            Once, if rows failed their checksum; they are removed from the index.
         """
         hits: dict[int, list[tuple[int, Entry]]] = defaultdict(list)
         entries = self._index.find(fingerprint, digests)
@@ -172,20 +172,27 @@ class FeatureStore(Maintenance):
     def read(
         self, fingerprint: str, digests: Sequence[str]
     ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Rows of each image as ``(index, array of shape (k, w))``, in the order of `digests`.
+        """Iterate over the rows of each image, in the order of `digests`.
 
-        The arrays are views of the file, mapped into memory and read-only. Images whose
-        rows are absent or damaged are left out.
+        Images whose rows are missing or damaged are skipped.
+
+        Yields
+        ------
+        index : int
+            Index of a digest.
+        rows : ndarray of shape (n_rows, width)
+            Read-only view of the memory-mapped shard.
 
         Warns
         -----
         DamagedRowWarning
-            Once at the end, as `fill` does.
+            Once at the end, as in `fill`.
         """
         entries = self._index.find(fingerprint, digests)
-        files = {it.id: it for it in self._index.shard_files({it.shard for it in entries.values()})}
+        shards = self._index.shard_files({entry.shard for entry in entries.values()})
+        files = {shard.id: shard for shard in shards}
         self._index.touch(fingerprint)
-        open_cached = lru_cache(_N_OPEN)(lambda shard: self._open(files.get(shard)))
+        open_cached = lru_cache(_MAX_OPEN_SHARDS)(lambda shard: self._open(files.get(shard)))
         damaged: set[Entry] = set()
         for i, entry in enumerate(map(entries.get, digests)):
             rows = None if entry is None else open_cached(entry.shard)
@@ -197,16 +204,16 @@ class FeatureStore(Maintenance):
 
     @phase("write rows")
     def commit(self, shard: Shard, settings: dict[str, Any]) -> None:
-        """Enter a written shard into the index, at once and as a whole.
+        """Enter a written shard into the index, in one transaction.
 
-        Rows that images have already stay; a shard that brings nothing new is removed.
+        Existing rows of the same images are kept; a shard without new rows is removed.
 
         Parameters
         ----------
         shard : Shard
-            What `write_shard` gave.
+            Returned by `write_shard`.
         settings : dict
-            What the fingerprint was taken of, kept for `ls`.
+            The settings behind the fingerprint, stored for `ls`.
         """
         if not self._index.add(shard, settings):
             self._remove([shard.file])
@@ -214,36 +221,36 @@ class FeatureStore(Maintenance):
     def _digests(
         self, images: Images, indices: Sequence[int], pool: ThreadPoolExecutor
     ) -> list[str | ImageError]:
-        """Digests of a few images; what was learnt of their files is remembered."""
+        """Digests of a few images; those of files are remembered in the index."""
         now = time.time_ns()
-        identities = {index: _identity(images.path(index)) for index in indices}
-        known = self._index.known_files(it[0] for it in identities.values() if it is not None)
-        found: dict[int, str | ImageError] = {}
-        for index, it in identities.items():
-            if it is not None and it[0] in known and known[it[0]][0] == it[1]:
-                found[index] = known[it[0]][1]
-        unknown = [index for index in indices if index not in found]
-        new = []
-        length = min(_N_AT_ONCE, max(1, len(unknown) // (4 * joblib.cpu_count())))
-        parts = [unknown[i : i + length] for i in range(0, len(unknown), length)]
+        files = {index: _path_and_identity(images.path(index)) for index in indices}
+        remembered = self._index.remembered_files(file[0] for file in files.values() if file)
+        digests: dict[int, str | ImageError] = {}
+        for index, file in files.items():
+            if file and file[0] in remembered and remembered[file[0]][0] == file[1]:
+                digests[index] = remembered[file[0]][1]
+        to_hash = [index for index in indices if index not in digests]
+        length = min(_MAX_FILES_PER_TASK, max(1, len(to_hash) // (4 * joblib.cpu_count())))
+        parts = [to_hash[i : i + length] for i in range(0, len(to_hash), length)]
         hashed = pool.map(lambda part: [_try_digest(images, i) for i in part], parts)
-        for index, digest in zip(unknown, chain.from_iterable(hashed)):
-            found[index] = digest
-            it = identities[index]
-            if it is not None and isinstance(digest, str) and _is_settled(it[1], now):
-                new.append((*it, digest))
+        new = []
+        for index, digest in zip(to_hash, chain.from_iterable(hashed)):
+            digests[index] = digest
+            file = files[index]
+            if file and isinstance(digest, str) and _is_settled(file[1], now):
+                new.append((*file, digest))
         if new:
             self._index.remember_files(new)
-        return [found[index] for index in indices]
+        return [digests[index] for index in indices]
 
     def _drop_damaged(self, entries: Collection[Entry]) -> None:
-        """Warn of damaged rows, and take them out of the index."""
+        """Warn of damaged rows, and remove them from the index."""
         if not entries:
             return
         self._remove(self._index.drop(entries))
         warnings.warn(
-            f"{len(entries)} rows of the store in {self.folder} were damaged or gone; they are "
-            "computed anew. Check the others with `featx cache verify`.",
+            f"{len(entries)} rows of the store in {self.folder} were damaged or missing and are "
+            "recomputed. Check the others with `featx cache verify`.",
             DamagedRowWarning,
             stacklevel=3,
         )
@@ -254,13 +261,17 @@ def open_store(store: None) -> None: ...
 @overload
 def open_store(store: str | os.PathLike[str] | FeatureStore) -> FeatureStore: ...
 def open_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureStore | None:
-    """Store that a parameter `store` means.
+    """Open the store of a parameter `store`.
 
     Parameters
     ----------
     store : {"default"}, path, FeatureStore or None
-        The text ``default`` is the user's own store, see `FeatureStore`; a folder of that name
-        is ``./default``. None is no store.
+        ``"default"`` is the user's own store, see `FeatureStore`; write ``./default`` for a folder
+        of that name. None is no store.
+
+    Returns
+    -------
+    FeatureStore or None
 
     Examples
     --------
@@ -275,12 +286,12 @@ def open_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureSt
 
 
 def open_usable_store(store: str | os.PathLike[str] | FeatureStore | None) -> FeatureStore | None:
-    """As `open_store`, but without a store where the user's own, which nobody named, is unusable.
+    """Like `open_store`, but None instead of an error if the user's default store is unusable.
 
     Warns
     -----
     UnstoredRowsWarning
-        If others could change the user's own store, or it can be neither entered nor made.
+        If others could change the default store, or it can be neither opened nor created.
     """
     opened = open_store(store)
     if opened is None or store != _DEFAULT_STORE or os.environ.get("FEATX_STORE"):
@@ -295,22 +306,22 @@ def open_usable_store(store: str | os.PathLike[str] | FeatureStore | None) -> Fe
 
 
 def find_digests(images: Images, store: FeatureStore | None) -> list[str | ImageError]:
-    """Digest of each image's content, or its error, with the help of a store if there is one."""
+    """Digest of each image's content, or its error; a store remembers the digests of files."""
     if store is not None:
         return store.digests(images)
     calls = (joblib.delayed(_try_digest)(images, index) for index in range(len(images)))
     return list(joblib.Parallel(joblib.cpu_count(), prefer="threads")(calls))
 
 
-def _identity(path: str | None) -> tuple[bytes, Identity] | None:
-    """Absolute path of a file and what changes when it does; None for what is no file."""
+def _path_and_identity(path: str | None) -> tuple[bytes, Identity] | None:
+    """Absolute path of a file, and its size, times and inode; None if there is no file."""
     if path is None:
         return None
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    # SQLite has no unsigned 64-bit numbers, which some file systems have as inodes.
+    # SQLite has no unsigned 64-bit integers, which some file systems use as inodes.
     inode = status.st_ino & (2**63 - 1)
     name = os.fsencode(os.path.abspath(path))
     return name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)

@@ -1,8 +1,8 @@
-"""Index of the store: which rows there are, in which shard, and which file has which content.
+"""Index of the store: which shard has which rows, and the digests of known image files.
 
-SQLite, one connection for each step, so that a store may be used from any thread and on both
-sides of a fork. A rollback journal rather than a write-ahead log: reading needs no room on the
-disk then, and network folders work.
+The index is an SQLite database. Each operation opens its own connection, so that a store may be
+used from any thread and on both sides of a fork. It uses a rollback journal rather than a
+write-ahead log, which works on network file systems and needs no disk space for reading.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ logger = logging.getLogger(__name__)
 
 INDEX_FILE = "index.sqlite"
 _SIDE_FILES = tuple(f"{INDEX_FILE}-{suffix}" for suffix in ("journal", "wal", "shm"))
-"""What SQLite may keep beside the index, and opens with it."""
+"""Files that SQLite may create beside the index, and opens together with it."""
 
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-"""At the end of a journal only where it names a file for SQLite to delete."""
+"""Last bytes of a journal that names another file, which SQLite would delete."""
 
 _SCHEMA_VERSION = 2
 _VERSION_QUERY = "PRAGMA user_version"
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR"})
 _SILENT_S, _WAIT_S = 5.0, 60.0
-"""How long a lock is waited for without a word, and at all."""
+"""Seconds to wait for a lock before a message is logged, and after it."""
 
 _N_PER_QUERY = 10_000
 _TOUCH_S = 3600.0
-"""A setting's last use is kept to the hour, so that reading seldom writes."""
+"""The last use of a setting is recorded with a precision of an hour, so that reads rarely write."""
 
-# AUTOINCREMENT, for an id given twice would let one process drop what another has healed.
+# AUTOINCREMENT: with a reused id, one process could drop rows that another has just recomputed.
 SCHEMA = """
 CREATE TABLE settings (
     id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL UNIQUE, settings TEXT NOT NULL,
@@ -74,18 +74,18 @@ CREATE TABLE files (
 _STATEMENTS = [it for it in map(str.strip, SCHEMA.split(";")) if it]
 _LAYOUT = ", ".join(ShardLayout._fields)
 _IS_SOUND = f"is_sound(file, {_LAYOUT})"
-"""Condition on a row of ``shards``; one that fails it counts as absent, for it may say anything."""
+"""Condition on a row of ``shards``; invalid rows are ignored, as a damaged index may hold any."""
 
 Identity: TypeAlias = tuple[int, int, int, int]
-"""Size, time of change in ns, time of the inode's change in ns, inode of a file."""
+"""Size, modification time (ns), inode change time (ns) and inode of a file."""
 
 
 class _ForeignIndexError(StoreError):
-    """The index, or what lies beside it, has something in it that featx did not make."""
+    """The index, or a file beside it, was not made by this version of featx."""
 
 
 class Entry(NamedTuple):
-    """Where the rows of one image are, and what they must sum to."""
+    """Position of an image's rows in a shard, and their checksum."""
 
     digest: str
     shard: int
@@ -94,18 +94,18 @@ class Entry(NamedTuple):
     crc: int
 
     def is_within(self, n_rows: int) -> bool:
-        """Whether these are rows of an array; an index may hold anything."""
-        is_whole = isinstance(self.start, int) and isinstance(self.stop, int)
-        return is_whole and 0 <= self.start <= self.stop <= n_rows
+        """Whether the position is valid; a damaged index may hold any value."""
+        is_integer = isinstance(self.start, int) and isinstance(self.stop, int)
+        return is_integer and 0 <= self.start <= self.stop <= n_rows
 
     @property
     def is_single(self) -> bool:
-        """Whether it is one row, as of all but local descriptors."""
+        """Whether it is one row; only images with local descriptors have several."""
         return self.start + 1 == self.stop
 
 
 class ShardFile(NamedTuple):
-    """What the index knows of a shard."""
+    """A shard in the index."""
 
     id: int
     setting: int
@@ -119,16 +119,17 @@ class Index:
     Parameters
     ----------
     folder : Path
-        The store's folder; made private to the user when it is not there.
+        The store's folder; created private to the user if it does not exist.
     shared : bool, default=False
         Whether a group shares the store, see `FeatureStore`.
     is_being_rebuilt : bool, default=False
-        Whether rows without an index are expected.
+        Whether shards without an index are expected.
 
     Raises
     ------
     StoreError
-        By every method, if the folder is not safe to use, full, or its index damaged.
+        By every method, if the folder is not safe to use, its disk is full, or the index is
+        damaged.
     """
 
     def __init__(
@@ -138,19 +139,19 @@ class Index:
         self.shared = shared
         self.is_being_rebuilt = is_being_rebuilt
 
-    def known(self, fingerprint: str, digests: Iterable[str]) -> set[str]:
-        """Those digests whose images have rows."""
+    def stored_digests(self, fingerprint: str, digests: Iterable[str]) -> set[str]:
+        """The digests whose images have rows."""
         rows = self._find("digest", fingerprint, digests)
         return {digest.hex() for (digest,) in rows}
 
     def find(self, fingerprint: str, digests: Iterable[str]) -> dict[str, Entry]:
-        """Entries of those images that have rows, by digest."""
+        """Entries of the images that have rows, by digest."""
         rows = self._find("digest, shard, start, stop, crc", fingerprint, digests)
         entries = (Entry(digest.hex(), *rest) for digest, *rest in rows)
         return {entry.digest: entry for entry in entries}
 
     def shard_files(self, ids: Iterable[int] | None = None) -> list[ShardFile]:
-        """Shards with these ids; all by default, those of the least recent settings first."""
+        """Shards with the given ids; by default all, of the least recently used setting first."""
         columns = f"shards.id, setting, file, {_LAYOUT}"
         with self._read() as db:
             if ids is None:
@@ -185,16 +186,16 @@ class Index:
             return [id_ for (id_,) in db.execute(query, (fingerprint,))]
 
     def add(self, shard: Shard, settings: Mapping[str, Any]) -> bool:
-        """Enter a shard's rows, except for images that have some; whether any was new."""
+        """Enter a shard; rows of images that have some are ignored. Return whether any was new."""
         now, producer = time.time(), json.dumps(dict(shard.producer))
         plain = plain_settings(settings)
         with self._write() as db:
-            if not (self.folder / shard.file).exists():  # Cleared away by another process.
+            if not (self.folder / shard.file).exists():  # Cleared by another process.
                 return False
-            known = db.execute("SELECT 1 FROM shards WHERE file = ?", (shard.file,))
-            if known.fetchone():  # Entered meanwhile by `cache rebuild` or `cache prune`.
+            existing = db.execute("SELECT 1 FROM shards WHERE file = ?", (shard.file,))
+            if existing.fetchone():  # Entered meanwhile by `cache rebuild` or `cache prune`.
                 return True
-            if self.shared:  # Workers write by the user's umask.
+            if self.shared:  # Workers write files with the user's umask.
                 (self.folder / shard.file).chmod(0o660)
             db.execute(
                 "INSERT OR IGNORE INTO settings (fingerprint, settings, created, used) "
@@ -217,12 +218,12 @@ class Index:
             return bool(is_new)
 
     def remove_damaged(self) -> bool:
-        """Remove an index that is damaged; whether it was.
+        """Remove the index if it is damaged, and return whether it was.
 
         Raises
         ------
         StoreError
-            If it was not made by featx, or not by this version: it stays.
+            If the index was not made by this version of featx; it is not removed.
         """
         try:
             with self._read() as db:
@@ -236,52 +237,54 @@ class Index:
         return True
 
     def drop(self, entries: Iterable[Entry]) -> list[str]:
-        """Take out entries; the files of shards that have none left."""
+        """Remove entries; return the files of shards that have none left."""
         keys = [(entry.shard, bytes.fromhex(entry.digest)) for entry in entries]
         with self._write() as db:
             db.executemany("DELETE FROM entries WHERE shard = ? AND digest = ?", keys)
             return _drop_empty(db)
 
     def drop_unsound(self) -> tuple[int, list[str]]:
-        """Take out what no writer enters, and rows without a shard.
+        """Remove invalid shards and entries, which no writer enters, and entries without a shard.
 
         Returns
         -------
         n_rows : int
-            Rows taken out.
+            Number of removed rows.
         files : list of str
-            Shards that have none left.
+            Files of shards that have none left.
         """
         unsound = {
             "shards": f"NOT {_IS_SOUND} OR setting NOT IN (SELECT id FROM settings)",
             "entries": "typeof(digest) != 'blob' OR shard NOT IN (SELECT id FROM shards)",
         }
-        with self._read() as db:  # A store that is whole may be one that cannot be written.
+        with self._read() as db:  # Do not write if all is valid: the store may be read-only.
             query = "SELECT EXISTS (SELECT 1 FROM {} WHERE {})"
             if not any(db.execute(query.format(*it)).fetchone()[0] for it in unsound.items()):
                 return 0, []
         with self._write() as db:
-            for table, condition in unsound.items():  # Shards first: their rows have none then.
+            for table, condition in unsound.items():  # First shards, then entries without one.
                 n_rows = db.execute(f"DELETE FROM {table} WHERE {condition}").rowcount
             return n_rows, _drop_empty(db)
 
     def drop_shards(self, ids: Sequence[int]) -> list[str]:
-        """Take out whole shards; their files."""
+        """Remove whole shards; return their files."""
         with self._write() as db:
             db.executemany("DELETE FROM entries WHERE shard = ?", ((id_,) for id_ in ids))
             return _drop_empty(db)
 
     def touch(self, fingerprint: str) -> None:
-        """Note that a setting's rows are in use."""
+        """Record that the rows of a setting are in use."""
         now = time.time()
         with self._read() as db:
             query = "SELECT 1 FROM settings WHERE fingerprint = ? AND used <= ?"
             if db.execute(query, (fingerprint, now - _TOUCH_S)).fetchone() is None:
                 return
-        self._note("UPDATE settings SET used = ? WHERE fingerprint = ?", [(now, fingerprint)])
+        self._write_optional(
+            "UPDATE settings SET used = ? WHERE fingerprint = ?", [(now, fingerprint)]
+        )
 
-    def known_files(self, paths: Iterable[bytes]) -> dict[bytes, tuple[Identity, str]]:
-        """Remembered identity and content of those files that are known, by path."""
+    def remembered_files(self, paths: Iterable[bytes]) -> dict[bytes, tuple[Identity, str]]:
+        """Identity and digest of the files that were hashed before, by path."""
         query = (
             "SELECT path, size, mtime, ctime, inode, digest FROM files "
             "WHERE typeof(digest) = 'blob' AND path IN"
@@ -291,25 +294,25 @@ class Index:
             return {path: (tuple(identity), digest.hex()) for path, *identity, digest in rows}
 
     def remember_files(self, files: Iterable[tuple[bytes, Identity, str]]) -> None:
-        """Remember the content of files."""
-        self._note(
+        """Record the identity and digest of files."""
+        self._write_optional(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
             ((path, *identity, bytes.fromhex(digest)) for path, identity, digest in files),
         )
 
     def forget_files(self, paths: Iterable[bytes]) -> None:
-        """Forget files."""
+        """Remove the record of files."""
         with self._write() as db:
             db.executemany("DELETE FROM files WHERE path = ?", ((path,) for path in paths))
 
     def paths(self) -> list[bytes]:
-        """All files that are remembered."""
+        """Paths of all files whose digests are recorded."""
         with self._read() as db:
             query = "SELECT path FROM files WHERE typeof(path) = 'blob'"
             return [path for (path,) in db.execute(query)]
 
     def settings(self) -> list[dict[str, Any]]:
-        """Every setting with its counts, the last used first."""
+        """Every setting with its counts, the most recently used first."""
         query = f"""
             SELECT fingerprint, settings, settings.created, used, sum(n_entries) AS n_rows,
                    count(*) AS n_shards, sum(n_bytes) AS n_bytes, max(width) AS width,
@@ -324,13 +327,13 @@ class Index:
             return [dict(row) for row in db.execute(query)]
 
     def setting_ids(self, *, unused_since: float) -> set[int]:
-        """Settings not used since a time, in seconds since 1970."""
+        """Ids of settings not used since a time, in seconds since 1970."""
         query = "SELECT id FROM settings WHERE used < ?"
         with self._read() as db:
             return {id_ for (id_,) in db.execute(query, (unused_since,))}
 
     def counts(self) -> dict[str, int]:
-        """Numbers of rows, shards, their bytes, distinct images and remembered files."""
+        """Numbers of rows, distinct images, shards, their bytes, and recorded files."""
         queries = {
             "n_rows": "SELECT count(*) FROM entries",
             "n_images": "SELECT count(DISTINCT digest) FROM entries",
@@ -342,7 +345,7 @@ class Index:
             return {name: int(db.execute(query).fetchone()[0]) for name, query in queries.items()}
 
     def empty(self) -> int:
-        """Take out everything; number of rows. An index that cannot be written is removed."""
+        """Remove everything and return the number of rows; delete an index that is unusable."""
         try:
             with self._write() as db:
                 for table in ("shards", "settings", "files"):
@@ -357,14 +360,14 @@ class Index:
             return 0
 
     def _find(self, columns: str, fingerprint: str, digests: Iterable[str]) -> list[Any]:
-        # Sorted, for neighbours in the index are found twice as fast.
-        wanted = sorted({bytes.fromhex(digest) for digest in digests})
+        # Looking up digests in the order of the index is twice as fast.
+        sorted_digests = sorted({bytes.fromhex(digest) for digest in digests})
         with self._read() as db:
             setting = _setting_id(db, fingerprint)
             if setting is None:
                 return []
             query = f"SELECT {columns} FROM entries WHERE setting = {setting} AND digest IN"
-            return _select_in(db, query, wanted)
+            return _select_in(db, query, sorted_digests)
 
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
@@ -376,24 +379,24 @@ class Index:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it, or nothing."""
-        with self._read() as db:  # What is not committed when it is closed is undone.
-            self._patiently(db, "BEGIN IMMEDIATE")
+        """Context of one transaction, which is rolled back after an error."""
+        with self._read() as db:  # Closing the connection rolls back.
+            self._execute_locking(db, "BEGIN IMMEDIATE")
             yield db
-            self._patiently(db, "COMMIT")
+            self._execute_locking(db, "COMMIT")
 
-    def _note(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
-        """Write what the store is as good without, unless it is read-only, full or in use."""
+    def _write_optional(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        """Write what the store can do without; skipped if it is read-only, full or locked."""
         try:
             with self._write() as db:
                 db.executemany(statement, values)
         except StoreError as error:
-            if not any(it(error.__cause__) for it in (_is_full, _is_read_only, _is_busy)):
+            if not any(test(error.__cause__) for test in (_is_full, _is_read_only, _is_busy)):
                 raise
-            logger.info("The store in %s takes no notes: %s.", self.folder, error.__cause__)
+            logger.info("Use of the store in %s is not recorded: %s.", self.folder, error.__cause__)
 
-    def _patiently(self, db: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
-        """Execute what may have to wait for a lock; if it takes long, say once whose it is."""
+    def _execute_locking(self, db: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Execute a statement that may wait for a lock; log the holder if it takes long."""
         db.execute(f"PRAGMA busy_timeout = {1000 * _SILENT_S:.0f}")
         try:
             return db.execute(statement)
@@ -402,16 +405,16 @@ class Index:
                 raise
         finally:
             db.execute(f"PRAGMA busy_timeout = {1000 * _WAIT_S:.0f}")
-        _say_who_is_waited_for(self.folder, find_lock_holder(self.folder / INDEX_FILE))
+        _log_lock_holder(self.folder, find_lock_holder(self.folder / INDEX_FILE))
         return db.execute(statement)
 
     def _connect(self) -> sqlite3.Connection:
-        # Never opened but by SQLite: closing another handle would end the locks it holds.
+        # Only SQLite may open the file: closing another descriptor releases its POSIX locks.
         db = sqlite3.connect(self.folder / INDEX_FILE, timeout=_SILENT_S, isolation_level=None)
         try:
-            db.execute("PRAGMA trusted_schema = OFF")  # The file may be somebody else's.
+            db.execute("PRAGMA trusted_schema = OFF")  # The file may come from another user.
             db.create_function("is_sound", 1 + len(ShardLayout._fields), is_sound)
-            if self._patiently(db, _VERSION_QUERY).fetchone() != (_SCHEMA_VERSION,):
+            if self._execute_locking(db, _VERSION_QUERY).fetchone() != (_SCHEMA_VERSION,):
                 self._create(db)
             if not _has_our_tables(db):
                 raise self._foreign(f"The index of the store in {self.folder}")
@@ -421,26 +424,26 @@ class Index:
         return db
 
     def _check_side_files(self) -> None:
-        """Refuse what SQLite would wait for without end, and journals that delete other files."""
+        """Refuse pipes, which would block SQLite, and journals that make it delete other files."""
         for path in (self.folder / name for name in _SIDE_FILES):
-            with suppress(FileNotFoundError):  # A writer comes and goes.
+            with suppress(FileNotFoundError):  # A writer may remove its journal meanwhile.
                 if not stat.S_ISREG(path.lstat().st_mode) or _names_a_file(path):
                     raise self._foreign(str(path))
 
     def _foreign(self, what: str) -> _ForeignIndexError:
         return _ForeignIndexError(
-            f"{what} was not made by featx. Begin anew with `featx cache clear`, or name another "
+            f"{what} was not made by featx. Start over with `featx cache clear`, or name another "
             "folder by --store or FEATX_STORE."
         )
 
     def _create(self, db: sqlite3.Connection) -> None:
-        """Make the tables, unless another process has done so meanwhile."""
-        if _schema_version(db) == 0 and _statements_of(db):  # Another program's.
+        """Create the tables, unless another process has done so meanwhile."""
+        if _schema_version(db) == 0 and _statements_of(db):  # Tables of another program.
             raise self._foreign(f"The index of the store in {self.folder}")
         mode = 0o660 if self.shared else 0o600
-        (self.folder / INDEX_FILE).chmod(mode)  # SQLite goes by the user's umask.
+        (self.folder / INDEX_FILE).chmod(mode)  # SQLite creates it with the user's umask.
         db.execute("PRAGMA auto_vacuum = FULL")
-        self._patiently(db, "BEGIN IMMEDIATE")
+        self._execute_locking(db, "BEGIN IMMEDIATE")
         with db:
             version = _schema_version(db)
             if version > _SCHEMA_VERSION:
@@ -451,17 +454,17 @@ class Index:
                 )
             if 0 < version < _SCHEMA_VERSION:
                 raise _ForeignIndexError(
-                    f"The store in {self.folder} was written by an older featx, whose rows this "
-                    "one does not read. Begin anew with `featx cache clear`, or name another "
-                    "folder by --store or FEATX_STORE."
+                    f"The store in {self.folder} was written by an older featx and cannot be read. "
+                    "Start over with `featx cache clear`, or name another folder by --store or "
+                    "FEATX_STORE."
                 )
             if version == 0:
                 if not self.is_being_rebuilt and any(
                     (self.folder / SHARD_FOLDER).glob(f"*{SHARD_SUFFIX}")
                 ):
                     logger.warning(
-                        "The store in %s has rows but no index of them; `featx cache rebuild` "
-                        "makes one.",
+                        "The store in %s has rows but no index; make one with `featx cache "
+                        "rebuild`.",
                         self.folder,
                     )
                 for statement in _STATEMENTS:
@@ -470,10 +473,10 @@ class Index:
 
 
 @cache
-def _say_who_is_waited_for(folder: Path, holder: str) -> None:
-    """Log it once; a run takes many a lock, which the same process may hold."""
+def _log_lock_holder(folder: Path, holder: str) -> None:
+    """Log the holder of a lock, once per process that holds it."""
     logger.warning(
-        "Waiting for %s, which has locked the store in %s; this run goes on when it is done.",
+        "Waiting for %s, which has locked the store in %s; this run continues when it is done.",
         holder,
         folder,
     )
@@ -481,7 +484,7 @@ def _say_who_is_waited_for(folder: Path, holder: str) -> None:
 
 @contextmanager
 def _sqlite_errors(folder: Path) -> Iterator[None]:
-    """SQLite's errors as a `StoreError` of one line."""
+    """Turn SQLite's errors into a `StoreError` with a message of one line."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -490,13 +493,13 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
         if _is_busy(error):
             raise StoreError(
                 f"The store in {folder} has been locked by {find_lock_holder(folder / INDEX_FILE)} "
-                f"for over {_WAIT_S:.0f} s. Run this again when that process has ended: what is "
-                "stored stays good."
+                f"for over {_WAIT_S:.0f} s. Run this again when that process has ended; the stored "
+                "rows remain valid."
             ) from error
         if _is_damaged(error):
             raise StoreError(
                 f"The index of the store in {folder} is damaged ({error}). "
-                "Make it anew from the rows with `featx cache rebuild`."
+                "Rebuild it from the rows with `featx cache rebuild`."
             ) from error
         raise StoreError(
             f"The index of the store in {folder} cannot be used ({error}). "
@@ -505,7 +508,7 @@ def _sqlite_errors(folder: Path) -> Iterator[None]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether there was no room; a limit on the size of files comes as a failed write."""
+    """Whether the disk was full; a limit on the size of files appears as a failed write."""
     name = getattr(error, "sqlite_errorname", "")
     return name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR")
 
@@ -519,7 +522,7 @@ def _is_read_only(error: BaseException | None) -> bool:
 
 
 def _is_damaged(error: BaseException | None) -> bool:
-    # A damaged name of a table makes a message that sqlite3 cannot decode.
+    # With a damaged table name, sqlite3 cannot decode SQLite's error message.
     is_garbled = isinstance(error, UnicodeDecodeError)
     return is_garbled or getattr(error, "sqlite_errorname", "") in _DAMAGED
 
@@ -529,8 +532,8 @@ def _schema_version(db: sqlite3.Connection) -> int:
 
 
 def _has_our_tables(db: sqlite3.Connection) -> bool:
-    """Whether the tables are those of `SCHEMA`, with no trigger or view beside them."""
-    return _statements_of(db) == {it.encode() for it in _STATEMENTS}
+    """Whether the tables are exactly those of `SCHEMA`, without triggers or views."""
+    return _statements_of(db) == {statement.encode() for statement in _STATEMENTS}
 
 
 def _statements_of(db: sqlite3.Connection) -> set[Any]:
@@ -539,9 +542,9 @@ def _statements_of(db: sqlite3.Connection) -> set[Any]:
 
 
 def _names_a_file(journal: Path) -> bool:
-    """Whether SQLite would delete the file that a journal names, once it is rolled back.
+    """Whether a journal names another file, which SQLite would delete after a rollback.
 
-    Such names belong to transactions in several databases, of which there are none here.
+    Only transactions in several databases, which featx does not use, write such a name.
     """
     with journal.open("rb") as file:
         n_bytes = file.seek(0, os.SEEK_END)
@@ -556,7 +559,7 @@ def _setting_id(db: sqlite3.Connection, fingerprint: str) -> int | None:
 
 
 def _select_in(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[Any]:
-    """Rows of a query that ends in IN, a few thousand values at a time."""
+    """Rows of a query that ends in ``IN``, run for a few thousand values at a time."""
     rows = []
     for i in range(0, len(values), _N_PER_QUERY):
         part = values[i : i + _N_PER_QUERY]
@@ -565,7 +568,7 @@ def _select_in(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> lis
 
 
 def _drop_empty(db: sqlite3.Connection) -> list[str]:
-    """Take out shards and settings that have no rows; the files of those shards."""
+    """Remove shards and settings without rows; return the files of these shards."""
     is_empty = "NOT EXISTS (SELECT 1 FROM entries WHERE shard = shards.id)"
     query = f"SELECT file FROM shards WHERE {_IS_SOUND} AND {is_empty}"
     files = [file for (file,) in db.execute(query)]

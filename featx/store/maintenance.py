@@ -1,4 +1,4 @@
-"""Look after a store: what it holds, whether it is whole, and what can go."""
+"""Maintain a store: statistics, verification, pruning and rebuilding of the index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,34 +33,34 @@ from featx.store.shards import (
 )
 
 _DAY_S = 86_400.0
-_LAST_S = 2.0**32
-"""In 2106."""
+_MAX_TIME_S = 2.0**32
+"""In the year 2106."""
 
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store holds, in numbers.
+    """Statistics of a store.
 
     Attributes
     ----------
     folder : str
-        Where it is.
+        Folder of the store.
     n_settings : int
-        Extractor settings (and layers) that have rows.
+        Number of extractor settings (and layers) with rows.
     n_rows : int
-        Rows, one for each image and setting.
+        Number of rows, one per image and setting.
     n_images : int
-        Images, different in content, that have rows.
+        Number of images of different content with rows.
     n_shards : int
-        Files of rows.
+        Number of files of rows.
     n_files : int
-        Image files whose content is remembered, so that they are not read again.
+        Number of image files with a recorded digest, which are not read again.
     n_bytes : int
         Size of the shards.
     index_bytes : int
         Size of the index.
     free_bytes : int
-        Room left on the disk.
+        Free space on the disk.
     """
 
     folder: str
@@ -81,23 +81,23 @@ class StoredSetting:
     Attributes
     ----------
     fingerprint : str
-        Its digest: 32 hexadecimal characters.
+        Digest of the settings: 32 hexadecimal characters.
     extractor : str
-        Name of the class.
+        Name of the extractor's class.
     settings : dict
-        What the fingerprint was taken of; arrays are told by type and shape.
+        The settings behind the fingerprint; arrays are replaced by their type and shape.
     n_rows : int
-        Images that have rows.
+        Number of images with rows.
     n_shards : int
-        Files that they are in.
+        Number of files of rows.
     n_bytes : int
         Size of these files.
     width : int
-        Columns.
+        Number of columns.
     dtype : str
         Type of the values.
     created, used : float
-        When the first row was stored and when rows were last used (to the hour), in seconds
+        Times at which the first row was stored and rows were last used (to the hour), in seconds
         since 1970.
     """
 
@@ -115,16 +115,16 @@ class StoredSetting:
 
 @dataclass(frozen=True)
 class Verified:
-    """What reading every row of a store showed.
+    """Result of `Maintenance.verify`.
 
     Attributes
     ----------
     n_rows : int
-        Rows read.
+        Number of rows read.
     n_damaged : int
-        Rows that failed their check; they were dropped, and are computed when next wanted.
+        Number of rows that failed their checksum; they were removed, to be recomputed on demand.
     damaged_files : list of str
-        Shards that had such rows.
+        Shards with such rows.
     """
 
     n_rows: int
@@ -139,15 +139,15 @@ class Pruned:
     Attributes
     ----------
     n_rows : int
-        Rows dropped.
+        Number of rows.
     n_shards : int
-        Files of rows removed.
+        Number of files of rows.
     n_orphans : int
-        Files removed that were in no index: of runs that were killed.
+        Number of files that were not in the index, left by killed runs.
     n_forgotten : int
-        Remembered image files that are no longer there.
+        Number of recorded image files that no longer exist.
     n_bytes : int
-        Room gained.
+        Disk space that was freed.
     """
 
     n_rows: int
@@ -159,19 +159,19 @@ class Pruned:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was entered into an index that was made anew, or completed.
+    """What was entered into a new or an incomplete index.
 
     Attributes
     ----------
     is_new : bool
         Whether there was no index, or a damaged one.
     n_rows : int
-        Rows entered.
+        Number of rows that were entered.
     n_shards : int
-        Files that they are in.
+        Number of files with these rows.
     n_unknown : int
-        Files left alone, as they are damaged, or written by a featx that did not say what they
-        hold.
+        Number of files that are damaged, or that an older featx wrote without a description; they
+        are not changed.
     """
 
     is_new: bool
@@ -181,21 +181,21 @@ class Rebuilt:
 
 
 class Maintenance:
-    """The half of `featx.store.feature_store.FeatureStore` that `featx cache` shows.
+    """Mixin of `featx.store.feature_store.FeatureStore` with the functions of ``featx cache``.
 
     Attributes
     ----------
     folder : Path
-        Where the store is.
+        Folder of the store.
     shared : bool
-        Whether a group shares it.
+        Whether a group shares the store.
     """
 
     folder: Path
     shared: bool
 
     def info(self) -> StoreInfo:
-        """Numbers of everything in the store."""
+        """Statistics of the store."""
         counts = self._index.counts()
         with store_errors(self.folder):
             return StoreInfo(
@@ -207,16 +207,11 @@ class Maintenance:
             )
 
     def ls(self) -> list[StoredSetting]:
-        """Every setting that has rows, the last used first."""
+        """Every setting with rows, the most recently used first."""
         return [_stored_setting(row) for row in self._index.settings()]
 
-    def verify(self, watch: Callable[[int], None] | None = None) -> Verified:
-        """Check every row; drop those that are damaged, to be computed when next wanted.
-
-        Parameters
-        ----------
-        watch : callable, optional
-            Called with the number of rows of each shard that is done.
+    def verify(self) -> Verified:
+        """Check every row, and remove damaged ones, to be recomputed on demand.
 
         Returns
         -------
@@ -232,24 +227,22 @@ class Maintenance:
             damaged.extend(bad)
             files.extend([shard.file] if bad else [])
             n_rows += len(entries)
-            if watch is not None:
-                watch(len(entries))
         if damaged:
             self._remove(self._index.drop(damaged))
         return Verified(n_rows, n_unsound + len(damaged), files)
 
     def prune(self, *, unused_days: float | None = None, max_bytes: int | None = None) -> Pruned:
-        """Remove what is of no use: always what killed runs left, and what is asked for.
+        """Remove incomplete files of killed runs, and optionally rows.
 
-        Rows that a killed run had written whole, but not entered, are kept: see `rebuild`.
+        Complete files that a killed run has not entered into the index are kept, see `rebuild`.
 
         Parameters
         ----------
         unused_days : float, optional
-            Remove the rows of settings that were not used for so many days.
+            Remove the rows of settings that were not used for this number of days.
         max_bytes : int, optional
             Remove rows, those of the least recently used setting first, until the shards
-            take no more room than this.
+            are not larger than this.
 
         Returns
         -------
@@ -259,23 +252,23 @@ class Maintenance:
         orphans = self._orphans()
         shards = set(self._unused(unused_days) + self._over(max_bytes))
         before = self._index.counts()
-        # Files first: on a full disk the index cannot be written before there is room.
+        # Files first: on a full disk the index cannot be written before space has been freed.
         n_bytes = self._remove([*orphans, *(shard.file for shard in shards)])
         self._index.drop_shards([shard.id for shard in shards])
         self._drop_unsound()
         after = self._index.counts()
-        gone = [path for path in self._index.paths() if not os.path.exists(path)]
-        self._index.forget_files(gone)
+        missing = [path for path in self._index.paths() if not os.path.exists(path)]
+        self._index.forget_files(missing)
         return Pruned(
             n_rows=before["n_rows"] - after["n_rows"],
             n_shards=before["n_shards"] - after["n_shards"],
             n_orphans=len(orphans),
-            n_forgotten=len(gone),
+            n_forgotten=len(missing),
             n_bytes=n_bytes,
         )
 
     def rebuild(self) -> Rebuilt:
-        """Enter what the shards say that they hold; into a new index if it is damaged or gone.
+        """Enter shards into the index by their own descriptions; replace a damaged index.
 
         Returns
         -------
@@ -283,43 +276,41 @@ class Maintenance:
         """
         index = Index(self.folder, shared=self.shared, is_being_rebuilt=True)
         is_new = not (self.folder / INDEX_FILE).exists() or index.remove_damaged()
-        files = self._files()  # Before the index is read, for a commit may come between.
+        files = self._files()  # Before the index is read: another run may commit in between.
         entered = {shard.file for shard in index.shard_files()}
         n_before = index.counts()["n_rows"]
         n_shards = n_unknown = 0
         for file in sorted(set(files) - entered):
             if not file.endswith(SHARD_SUFFIX):
                 continue
-            if (held := describe(self.folder, file)) is None:
+            if (description := describe(self.folder, file)) is None:
                 n_unknown += 1
             else:
-                n_shards += index.add(*held)
+                n_shards += index.add(*description)
         n_rows = index.counts()["n_rows"] - n_before
         return Rebuilt(is_new, n_rows, n_shards, n_unknown)
 
     def shard_names(self) -> list[str]:
-        """Every whole file of rows, entered in the index or not, relative to the folder."""
+        """Every complete file of rows, in the index or not, relative to the folder."""
         make_private(self.folder, shared=self.shared, file=INDEX_FILE, inner=SHARD_FOLDER)
         return sorted(file for file in self._files() if file.endswith(SHARD_SUFFIX))
 
     def read_shard(self, file: str) -> tuple[Shard, dict[str, Any], npt.NDArray[Any]] | None:
-        """What a file of `shard_names` holds, by what it says itself.
+        """Read a file of `shard_names` by its own description, without the index.
 
         Returns
         -------
-        shard, settings : Shard, dict
-            As of `featx.store.shards.describe`.
-        rows : ndarray of shape (n_rows, width)
-            Mapped into memory, read-only.
-        None instead, if the file is damaged, or of a featx whose files do not say what they hold.
+        (Shard, dict, ndarray of shape (n_rows, width)) or None
+            The shard and its settings, see `featx.store.shards.describe`, and its rows,
+            memory-mapped and read-only. None if the file is damaged or has no description.
         """
-        if (held := describe(self.folder, file)) is None:
+        if (description := describe(self.folder, file)) is None:
             return None
-        rows = open_shard(self.folder, file, held[0].layout)
-        return None if rows is None else (*held, rows)
+        rows = open_shard(self.folder, file, description[0].layout)
+        return None if rows is None else (*description, rows)
 
     def clear(self) -> Pruned:
-        """Remove everything, and begin anew if the index is damaged.
+        """Remove everything, even if the index is damaged.
 
         Returns
         -------
@@ -334,27 +325,27 @@ class Maintenance:
         return Index(self.folder, shared=self.shared)
 
     def _open(self, shard: ShardFile | None) -> npt.NDArray[Any] | None:
-        """A shard's array; None if it is gone or damaged."""
+        """Rows of a shard; None if the shard is missing or damaged."""
         if shard is None:
             return None
         return open_shard(self.folder, shard.file, shard.layout)
 
     def _drop_unsound(self) -> int:
-        """Take out of the index what cannot be right; number of rows."""
+        """Remove invalid entries from the index; return the number of rows."""
         n_rows, files = self._index.drop_unsound()
         self._remove(files)
         return n_rows
 
     def _unused(self, days: float | None) -> list[ShardFile]:
-        """Shards of settings not used for so many days."""
+        """Shards of settings that were not used for this number of days."""
         if days is None:
             return []
         since = time.time() - days * _DAY_S
-        old = self._index.setting_ids(unused_since=since)
-        return [shard for shard in self._index.shard_files() if shard.setting in old]
+        unused = self._index.setting_ids(unused_since=since)
+        return [shard for shard in self._index.shard_files() if shard.setting in unused]
 
     def _over(self, max_bytes: int | None) -> list[ShardFile]:
-        """Shards that have to go, from the least recently used on, to come under a size."""
+        """Least recently used shards whose removal brings the store below a size."""
         if max_bytes is None:
             return []
         shards = self._index.shard_files()
@@ -363,20 +354,20 @@ class Maintenance:
         return [shard for shard, size in zip(shards, sizes) if size < excess]
 
     def _orphans(self) -> list[str]:
-        """Files of runs that were killed before they committed them."""
-        files = self._files()  # Before the index is read, for a commit may come between.
+        """Files that killed runs have not committed."""
+        files = self._files()  # Before the index is read: another run may commit in between.
         entered = {shard.file for shard in self._index.shard_files()}
-        return [it for it in files if it not in entered and is_orphan(self.folder / it)]
+        return [file for file in files if file not in entered and is_orphan(self.folder / file)]
 
     def _files(self) -> list[str]:
-        """Every file of rows that is there, entered or not, relative to the folder."""
+        """All existing files of rows, in the index or not, relative to the folder."""
         with store_errors(self.folder):
             paths = (self.folder / SHARD_FOLDER).glob("*")
-            names = [it.name for it in paths if it.is_symlink() or not it.is_dir()]
+            names = [path.name for path in paths if path.is_symlink() or not path.is_dir()]
             return [f"{SHARD_FOLDER}/{name}" for name in names if is_shard_name(name)]
 
     def _remove(self, files: Iterable[str]) -> int:
-        """Remove files of the folder of shards, never others; their size in bytes."""
+        """Remove files in the folder of shards, never others; return their size in bytes."""
         n_bytes = 0
         with store_errors(self.folder):
             for file in files:
@@ -388,14 +379,14 @@ class Maintenance:
 
 
 def is_good(rows: npt.NDArray[Any] | None, entry: Entry) -> bool:
-    """Whether an image's rows are those that were written."""
+    """Whether an image's rows match their checksum."""
     if rows is None or not entry.is_within(len(rows)):
         return False
     return row_crc(entry.digest, rows[entry.start : entry.stop]) == entry.crc
 
 
 def _stored_setting(row: dict[str, Any]) -> StoredSetting:
-    """A row of the index for people; what is not what it should be is left out."""
+    """Convert a row of the index; invalid settings and times are replaced by empty values."""
     settings = _settings(row.pop("settings"))
     extractor = str(settings.get("extractor", "")).rpartition(".")[2]
     dtype = np.dtype(row.pop("dtype")).name
@@ -413,5 +404,5 @@ def _settings(text: Any) -> dict[str, Any]:
 
 
 def _seconds(value: Any) -> float:
-    is_time = isinstance(value, int | float) and 0 <= value < _LAST_S
+    is_time = isinstance(value, int | float) and 0 <= value < _MAX_TIME_S
     return float(value) if is_time else 0.0

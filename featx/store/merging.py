@@ -1,4 +1,4 @@
-"""Bring the rows of several stores together in one."""
+"""Merge the rows of several stores into one."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from featx.store.shards import Shard, row_crc, write_shard
 
 @dataclass(frozen=True)
 class Merged:
-    """What merging stores came to.
+    """Result of merging stores.
 
     Attributes
     ----------
     n_rows : int
-        Rows copied.
+        Number of copied rows.
     n_present : int
-        Rows that the target had already.
+        Number of rows that the target already had.
     n_damaged : int
-        Rows that failed their check and were not copied.
+        Number of rows that failed their checksum and were not copied.
     n_unknown : int
-        Files that were not copied, since they are damaged or of another version.
+        Number of files that were not copied, as they are damaged or of another version.
     """
 
     n_rows: int = 0
@@ -46,19 +46,19 @@ def merge_stores(
     target: FeatureStore,
     progress: Callable[[int], None] | None = None,
 ) -> Merged:
-    """Copy the rows of some stores into another one, which may be new.
+    """Copy the rows of several stores into another one, which may be new.
 
-    Every row is checked before it is copied. Each file of rows is copied whole or not at all, so
-    that a merge that was killed can be repeated and copies only what is missing. The sources
-    stay as they are; what a killed run had written, but not entered, is copied too.
+    Every row is verified before it is copied. Each file of rows is copied completely or not at all;
+    a merge that was killed can be repeated and copies only what is missing. The sources are not
+    changed. Complete files that a killed run has not entered into the index are copied, too.
 
     Parameters
     ----------
     sources : sequence of FeatureStore
-        Like every store, they must be such that nobody else could have changed them.
+        As for every store, no other user may be able to change them.
     target : FeatureStore
     progress : callable, optional
-        Called with the number of images of each file that is done.
+        Called with the number of images of each completed file.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def merge_stores(
 
 
 def _merge_file(source: FeatureStore, file: str, target: FeatureStore) -> tuple[int, Merged]:
-    """Copy what is new in a file; the number of its images, and what came of them."""
+    """Copy the new rows of a file; return the number of its images, and the counts."""
     with store_errors(source.folder):
         shard, settings, rows = source.read_shard(file) or (None, {}, None)
     if shard is None or rows is None:
@@ -110,7 +110,7 @@ def _merge_file(source: FeatureStore, file: str, target: FeatureStore) -> tuple[
 
 
 def _is_good(shard: Shard, rows: npt.NDArray[Any], i: int) -> bool:
-    """Whether the rows of an image are those that were written."""
+    """Whether the rows of an image match their checksum."""
     start, stop = shard.starts[i], shard.stops[i]
     is_within = start <= stop <= len(rows)
     return is_within and row_crc(shard.digests[i], rows[start:stop]) == shard.crcs[i]
@@ -123,7 +123,7 @@ def _copy(
     settings: dict[str, Any],
     target: FeatureStore,
 ) -> Shard:
-    """Rows of some of a file's images in a new file of the target."""
+    """Write the rows of some of a file's images to a new file of the target."""
     parts = [rows[shard.starts[i] : shard.stops[i]] for i in indices]
     is_single = all(len(part) == 1 for part in parts)
     return write_shard(

@@ -1,4 +1,4 @@
-"""The store's folder: private, and clear about what is wrong."""
+"""The store's private folder, and error messages about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 def make_private(
     folder: Path, *, shared: bool = False, file: str | None = None, inner: str | None = None
 ) -> None:
-    """Make a store's folder, or check that nobody else could have put anything in it.
+    """Create a store's folder, or check that nobody else could have changed its content.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def make_private(
 
 @contextmanager
 def store_errors(folder: Path) -> Iterator[None]:
-    """Errors of the operating system as a `StoreError` of one line."""
+    """Turn errors of the operating system into a `StoreError` with a message of one line."""
     try:
         yield
     except StoreError:
@@ -64,8 +64,8 @@ def store_errors(folder: Path) -> Iterator[None]:
 
 
 def full_disk(folder: Path) -> StoreError:
-    """The error of a disk with no room left."""
+    """Error about a full disk."""
     return StoreError(
-        f"No room left on the disk of the store in {folder}; what is stored stays good. "
+        f"No space left on the disk of the store in {folder}; the stored rows remain valid. "
         "Free some space (`featx cache prune`) or name another folder by --store or FEATX_STORE."
     )

@@ -1,14 +1,14 @@
-"""Rows on disk: the files of the store, written by workers and mapped into memory to read.
+"""Shards: the store's files of rows, written by workers and memory-mapped for reading.
 
-A shard is one C-contiguous array saved with joblib. It comes into being under a temporary
-name and is renamed when every byte is on disk, so that a file with a shard's name is whole.
+A shard is one C-contiguous array saved by joblib. It is written under a temporary name and renamed
+when every byte is on disk, so that a file with the name of a shard is complete.
 
-A joblib file is a pickle around the bytes of the array. `joblib.load` opens it anywhere, but it
-is never unpickled here, for a pickle from somebody else may run code: where the bytes are is
-noted when they are written, and they are mapped from there.
+A joblib file is a pickle around the bytes of the array. `joblib.load` can open it, but featx never
+unpickles it, as a pickle from somebody else may execute code. Instead the position of the bytes is
+recorded when they are written, and they are mapped from there.
 
-After the pickle, where no reader of pickles looks, a shard says as JSON which images and settings
-its rows are of, so that a lost index can be made anew (`describe`).
+After the pickle, where readers of pickles do not look, a shard describes its images and settings
+in JSON, so that a lost index can be rebuilt (`describe`).
 """
 
 from __future__ import annotations
@@ -49,59 +49,59 @@ PRODUCERS = {
     "timm": "timm",
     "openvino": "openvino",
 }
-"""Packages that may have made the numbers: name of the module -> of the distribution."""
+"""Packages whose version may affect features: name of the module -> name of the distribution."""
 
 _FILE = re.compile(rf"{SHARD_FOLDER}/[\w.-]+{re.escape(SHARD_SUFFIX)}", re.ASCII)
-"""A plain name in the folder of shards."""
+"""Path of a shard in the index."""
 
 _NAME = re.compile(
     rf"[0-9a-f]{{32}}\.\w{{8}}-\d+-\w{{12}}{re.escape(SHARD_SUFFIX)}({re.escape(TEMPORARY_SUFFIX)})?",
     re.ASCII,
 )
-"""Name that a writer gives, as `_new_name` does; others' files in the folder stay."""
+"""Name given by `_new_name`, temporary or not; other files in the folder are never removed."""
 
 _DTYPES = frozenset(
     np.dtype(code).newbyteorder(order).str
     for code in ("?", *np.typecodes["AllInteger"], *np.typecodes["Float"])
     for order in "<>"
 )
-"""Types of value that a shard may hold: plain numbers."""
+"""Types of the values in a shard: numbers and booleans."""
 
 _Bytes: TypeAlias = bytes | memoryview
 
 _DESCRIBED = b"featx-01"
-"""The end of a shard that says what it holds; before it the size and CRC-32 of what it says."""
+"""Last bytes of a shard with a description, preceded by the description's size and CRC-32."""
 
 _SIZES = struct.Struct("<QQ")
 
 _ALIGNMENT = 16
-"""Bytes to a multiple of which joblib aligns an array in its file."""
+"""joblib aligns arrays in a file to a multiple of this number of bytes."""
 
 _MAX_BYTES = 2**48
 _MAX_HEADER_BYTES = 4096
 _PADDING = b"\xff"
 _STOP = b"."
-"""The pickle's last opcode, all that follows the array."""
+"""The pickle's last opcode, which directly follows the array."""
 
 _UNCOMMITTED_S = 60.0
-"""Age up to which a file may await its commit though its writer has ended."""
+"""Age up to which a file may still be committed after its writer has ended."""
 
 
 class ShardLayout(NamedTuple):
-    """Where the rows are in a shard's file, and what the rest of the file must sum to.
+    """Position of the rows in a shard's file, and a checksum of the bytes around them.
 
     Attributes
     ----------
     dtype : str
-        NumPy's name of the value type, with the byte order.
+        NumPy's type string, with the byte order.
     n_rows, width : int
         Shape of the array.
     offset : int
-        Bytes before the array.
+        Number of bytes before the array.
     n_bytes : int
         Size of the file.
     container_crc : int
-        CRC-32 of this layout and of the bytes before the array, and of the one after it.
+        CRC-32 of this layout, of the bytes before the array, and of the byte after it.
     """
 
     dtype: str
@@ -113,31 +113,31 @@ class ShardLayout(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """Where the array's bytes end in the file."""
+        """Offset of the end of the array in the file."""
         return self.offset + self.n_rows * self.width * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of rows that a worker has written, for the parent to commit to the index.
+    """A file of rows that a worker has written, to be committed to the index by the parent.
 
     Attributes
     ----------
     fingerprint : str
-        Of the settings that made the rows.
+        Fingerprint of the settings.
     file : str
         Path relative to the store's folder.
     digests : tuple of str
-        The images, one for each row.
+        Digests of the images.
     starts, stops : tuple of int
-        Where each image's rows begin and end in the array.
+        First row of each image, and the one after its last.
     crcs : tuple of int
-        CRC-32 of each image's digest and bytes.
+        CRC-32 of each image's digest and rows.
     layout : ShardLayout
-        Where the rows are in the file.
+        Position of the rows in the file.
     producer : mapping
-        What made the numbers but does not decide what they are found by: versions of featx
-        and other packages, the machine, parameters of speed.
+        Circumstances that are not part of the fingerprint: versions of featx and other packages,
+        the machine, parameters of speed.
     """
 
     fingerprint: str
@@ -158,48 +158,48 @@ def write_shard(
     producer: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Shard:
-    """Rows in a new file of the store, complete and on disk, but not yet in its index.
+    """Write rows to a new file of the store and sync it, without entering it into the index.
 
-    Touches no database: workers in any thread, process or machine may call it at once.
+    The database is not used: workers in any thread, process or machine may call this concurrently.
 
     Parameters
     ----------
     folder : Path
         The store's folder.
     fingerprint : str
-        Of the settings that made the rows.
+        Fingerprint of the settings.
     digests : sequence of str
-        The images, one for each row.
+        Digests of the images.
     rows : ndarray of shape (n, d), or sequence of n arrays of shape (k_i, w)
-        One row for each image, or several under the same type and width.
+        One row per image, or several, all of the same type and width.
     producer : mapping, optional
-        What else made the numbers (a device, a batch size), to be recorded with them; the
-        versions of packages, too, unless it names them for rows that are copied.
+        Circumstances to record, such as the device and the batch size. The versions of packages
+        are added, unless they are included, as for copied rows.
     settings : mapping, optional
-        What the fingerprint was taken of, to be recorded in the file.
+        The settings behind the fingerprint, to be recorded in the file.
 
     Returns
     -------
     Shard
-        What `FeatureStore.commit` takes.
+        To be passed to `FeatureStore.commit`.
 
     Raises
     ------
     ValueError
-        If there is not one row for each digest, or the rows are not of plain numbers.
+        If the number of rows is not that of the digests, or the rows do not contain numbers.
     StoreError
         If the disk is full or the folder cannot be written; no file is left behind.
     """
     lengths = [1] * len(rows) if isinstance(rows, np.ndarray) else [len(row) for row in rows]
     if len(lengths) != len(digests):
-        raise ValueError(f"Expected a row for each of {len(digests)} digests; got {len(lengths)}.")
+        raise ValueError(f"Expected rows of {len(digests)} images; got those of {len(lengths)}.")
     array = np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else np.concatenate(rows))
     if array.dtype.str not in _DTYPES:
-        raise ValueError(f"Expected rows of plain numbers; got values of type {array.dtype}.")
+        raise ValueError(f"Expected rows of numbers; got values of type {array.dtype}.")
     stops = np.cumsum(lengths).tolist()
     starts = [0, *stops[:-1]]
     file = f"{SHARD_FOLDER}/{_new_name(fingerprint)}"
-    held: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "fingerprint": fingerprint,
         "digests": tuple(digests),
         "starts": tuple(starts),
@@ -207,17 +207,20 @@ def write_shard(
         "crcs": tuple(map(row_crc, digests, (array[a:b] for a, b in zip(starts, stops)))),
         "producer": {**({} if "featx" in (producer or {}) else _versions()), **(producer or {})},
     }
-    description = held | {"settings": plain_settings(settings or {})}
+    description = attributes | {"settings": plain_settings(settings or {})}
     with store_errors(folder):
-        layout = _publish(array, description, folder / file)
-    return Shard(file=file, layout=layout, **held)
+        layout = _write_array(array, description, folder / file)
+    return Shard(file=file, layout=layout, **attributes)
 
 
 @contextmanager
 def reachable_mark(folder: Path | None) -> Iterator[str | None]:
-    """Name of a file in a store's folder by which workers know that they reach this very folder.
+    """Context with a temporary file by which workers recognize that they reach a store's folder.
 
-    The file is there for the ``with`` block. Without a folder there is none.
+    Yields
+    ------
+    str or None
+        Name of the file relative to the folder; None without a folder.
     """
     if folder is None:
         yield None
@@ -233,59 +236,60 @@ def reachable_mark(folder: Path | None) -> Iterator[str | None]:
 
 
 def is_reachable(folder: Path | None, mark: str | None) -> bool:
-    """Whether a store's folder is the one that was marked, and not one of the same name elsewhere.
+    """Whether a store's folder contains the mark, and is not a folder of the same name elsewhere.
 
-    Without a mark it is: it was not left for another process.
+    Also True without a mark, as then no other machine is involved.
     """
     return folder is None or mark is None or (folder / mark).exists()
 
 
 def describe(folder: Path, file: str) -> tuple[Shard, dict[str, Any]] | None:
-    """What a shard says that it holds; None if it is damaged or was written by an older featx.
+    """Read a shard's description of itself.
 
     Parameters
     ----------
     folder : Path
         The store's folder.
     file : str
-        As of `Shard`.
+        Path relative to the store's folder.
 
     Returns
     -------
-    shard : Shard
-        As `write_shard` gave it.
-    settings : dict
-        What the fingerprint was taken of, arrays told by type and shape.
+    (Shard, dict) or None
+        The shard as returned by `write_shard`, and the settings behind the fingerprint, in which
+        arrays are replaced by their type and shape. None if the file is damaged, or an older featx
+        wrote it without a description.
     """
     try:
-        with open(folder / file, "rb", buffering=0, opener=_open_file) as opened:
-            n_bytes = os.fstat(opened.fileno()).st_size
-            content = np.memmap(opened, np.uint8, "r", shape=(n_bytes,))
+        with open(folder / file, "rb", buffering=0, opener=_open_file) as stream:
+            n_bytes = os.fstat(stream.fileno()).st_size
+            content = np.memmap(stream, np.uint8, "r", shape=(n_bytes,))
         end = n_bytes - len(_DESCRIBED) - _SIZES.size
         if content[end + _SIZES.size :].tobytes() != _DESCRIBED:
             return None
         size, crc = _SIZES.unpack(content[end : end + _SIZES.size].tobytes())
         if size > end or zlib.crc32(content[end - size : end].data) != crc:
             return None
-        return _described(file, content, json.loads(content[end - size : end].tobytes()))
+        return _parse(file, content, json.loads(content[end - size : end].tobytes()))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
-def _described(
-    file: str, content: npt.NDArray[np.uint8], held: dict[str, Any]
+def _parse(
+    file: str, content: npt.NDArray[np.uint8], description: dict[str, Any]
 ) -> tuple[Shard, dict[str, Any]] | None:
-    """A description as a shard, if its values could be those of one: they may be anything."""
-    settings, sizes = held.pop("settings"), held.pop("layout")
+    """Convert a description, whose values may be anything, to a shard; None if it is invalid."""
+    settings, sizes = description.pop("settings"), description.pop("layout")
     layout = ShardLayout._make([*sizes, len(content), 0])
-    if not is_sound(file, *layout) or not Path(file).name.startswith(f"{held['fingerprint']}."):
+    prefix = f"{description['fingerprint']}."
+    if not is_sound(file, *layout) or not Path(file).name.startswith(prefix):
         return None
     layout = layout._replace(container_crc=_container_crc(content, layout))
-    shard = Shard(file=file, layout=layout, **{k: _frozen(v) for k, v in held.items()})
+    shard = Shard(file=file, layout=layout, **{k: _frozen(v) for k, v in description.items()})
     columns = (shard.digests, shard.starts, shard.stops, shard.crcs)
-    is_plain = isinstance(settings, dict) and isinstance(shard.producer, dict)
+    has_dicts = isinstance(settings, dict) and isinstance(shard.producer, dict)
     numbers = (*shard.starts, *shard.stops, *shard.crcs)
-    if not is_plain or len(set(map(len, columns))) > 1 or not all(map(_is_size, numbers)):
+    if not has_dicts or len(set(map(len, columns))) > 1 or not all(map(_is_size, numbers)):
         return None
     for digest in shard.digests:
         bytes.fromhex(digest)
@@ -297,27 +301,29 @@ def _frozen(value: Any) -> Any:
 
 
 def plain_settings(settings: Mapping[str, Any]) -> Any:
-    """Settings as JSON has them, arrays told by type and shape."""
-    return to_plain(settings, array=lambda it: f"{it.dtype}{list(it.shape)}", allow_nan=False)
+    """Settings as JSON types; arrays are replaced by their type and shape."""
+    return to_plain(
+        settings, array=lambda array: f"{array.dtype}{list(array.shape)}", allow_nan=False
+    )
 
 
 def open_shard(folder: Path, file: str, layout: ShardLayout) -> npt.NDArray[Any] | None:
-    """A shard's rows mapped into memory, read-only; None if the file is gone or damaged.
+    """Memory-map a shard's rows, read-only.
 
-    Nothing in the file is interpreted. What is not rows must have the recorded checksum.
+    Nothing in the file is interpreted. The bytes around the rows must match their checksum.
 
     Parameters
     ----------
     folder : Path
         The store's folder.
     file : str
-        As of `Shard`.
+        Path relative to the store's folder.
     layout : ShardLayout
-        As of `Shard`.
 
     Returns
     -------
     ndarray of shape (n_rows, width), or None
+        None if the file is missing or damaged.
     """
     if not is_sound(file, *layout):
         return None
@@ -332,14 +338,14 @@ def open_shard(folder: Path, file: str, layout: ShardLayout) -> npt.NDArray[Any]
 
 
 def is_sound(file: Any, *layout: Any) -> bool:
-    """Whether values of an index, which may be anything, could be those of a shard.
+    """Whether values of an index or a description, which may be damaged, are those of a shard.
 
     Parameters
     ----------
     file : object
-        A plain name in the folder of shards, if they are.
+        Valid if it is the name of a file in the folder of shards.
     *layout : object
-        Values of a `ShardLayout`, whose rows lie within the file, if they are.
+        Valid if they are values of a `ShardLayout` whose rows lie within the file.
 
     Examples
     --------
@@ -359,7 +365,7 @@ def is_sound(file: Any, *layout: Any) -> bool:
 
 
 def is_shard_name(name: str) -> bool:
-    """Whether a file in the folder of shards was written by `write_shard`, whole or in part.
+    """Whether a file in the folder of shards was written by `write_shard`, completely or not.
 
     Examples
     --------
@@ -370,35 +376,37 @@ def is_shard_name(name: str) -> bool:
 
 
 def row_crc(digest: str, row: npt.NDArray[Any]) -> int:
-    """CRC-32 of an image's rows, begun with its digest so that no row passes for another's."""
+    """CRC-32 of an image's digest and rows; with the digest, no row passes for another image's."""
     return int(zlib_ng.crc32(row.data, zlib.crc32(digest.encode())))
 
 
 def is_orphan(path: Path, now: float | None = None) -> bool:
-    """Whether a file that is in no index will never be committed.
+    """Whether a file that is not in the index will never be committed.
 
-    True an hour after it was written, or a minute after if its writer ended on this machine.
+    True an hour after it was written, or a minute after if its writer has ended on this machine.
     """
-    return is_abandoned(path, spared_s=_UNCOMMITTED_S, now=now)
+    return is_abandoned(path, grace_s=_UNCOMMITTED_S, now=now)
 
 
-def _publish(array: npt.NDArray[Any], description: Mapping[str, Any], path: Path) -> ShardLayout:
-    """Save an array and what it is in a new file, whole or not at all; where it is in it."""
+def _write_array(
+    array: npt.NDArray[Any], description: Mapping[str, Any], path: Path
+) -> ShardLayout:
+    """Write an array and its description to a new file; return the layout."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A name that says who writes, so that what a killed process left is found to be abandoned.
-    part = path.with_name(path.name + TEMPORARY_SUFFIX)
-    with atomic_write(path, temporary=part), part.open("x+b") as file:
+    # The name contains the writer's mark, by which files of killed processes are recognized.
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    with atomic_write(path, temporary=temporary), temporary.open("x+b") as file:
         joblib.dump(array, file)
-        return _layout(array, description, file)
+        return _append_description(array, description, file)
 
 
-def _layout(
+def _append_description(
     array: npt.NDArray[Any], description: Mapping[str, Any], file: IO[bytes]
 ) -> ShardLayout:
-    """Where joblib has put an array in the file that it has just written, now described.
+    """Locate the array in the file that joblib has just written, and append the description.
 
     joblib writes the pickle of a wrapper, one byte with the length of the padding, the padding,
-    the array's bytes and the pickle's last opcode.
+    the array's bytes, and the pickle's last opcode.
     """
     n_bytes = file.tell()
     offset = n_bytes - len(_STOP) - array.nbytes
@@ -410,15 +418,15 @@ def _layout(
     if trailer != _STOP or header[-n_padding - 1] != n_padding or offset % _ALIGNMENT:
         raise RuntimeError(f"joblib {joblib.__version__} writes arrays in an unknown layout.")
     n_rows, width = array.shape
-    described = n_bytes + _append(file, description, (array.dtype.str, n_rows, width, offset))
-    layout = ShardLayout(array.dtype.str, n_rows, width, offset, described, container_crc=0)
+    n_bytes += _append(file, description, (array.dtype.str, n_rows, width, offset))
+    layout = ShardLayout(array.dtype.str, n_rows, width, offset, n_bytes, container_crc=0)
     return layout._replace(container_crc=_crc_of_parts(layout, header, trailer))
 
 
 def _append(file: IO[bytes], description: Mapping[str, Any], layout: Sequence[Any]) -> int:
-    """Write what a shard holds to its end, where `describe` looks; number of bytes."""
-    said = json.dumps({**description, "layout": layout}).encode()
-    return file.write(said + _SIZES.pack(len(said), zlib.crc32(said)) + _DESCRIBED)
+    """Write a description at the end of a shard, where `describe` reads it; number of bytes."""
+    text = json.dumps({**description, "layout": layout}).encode()
+    return file.write(text + _SIZES.pack(len(text), zlib.crc32(text)) + _DESCRIBED)
 
 
 def _container_crc(content: npt.NDArray[np.uint8], layout: ShardLayout) -> int:
@@ -427,13 +435,13 @@ def _container_crc(content: npt.NDArray[np.uint8], layout: ShardLayout) -> int:
 
 
 def _crc_of_parts(layout: ShardLayout, header: _Bytes, trailer: _Bytes) -> int:
-    """CRC-32 of a shard but its rows, begun with the layout so that no row has another type."""
-    begun = zlib.crc32(repr(layout[:-1]).encode())
-    return zlib.crc32(trailer, zlib.crc32(header, begun))
+    """CRC-32 of the layout and of the bytes around the rows."""
+    layout_crc = zlib.crc32(repr(layout[:-1]).encode())
+    return zlib.crc32(trailer, zlib.crc32(header, layout_crc))
 
 
 def _map(path: Path, n_bytes: int) -> npt.NDArray[np.uint8] | None:
-    """Content of a file of a size, mapped into memory; None if it is not such a file."""
+    """Memory-map a regular file of a given size; None if it is not one."""
     with open(path, "rb", buffering=0, opener=_open_file) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size != n_bytes:
@@ -442,7 +450,7 @@ def _map(path: Path, n_bytes: int) -> npt.NDArray[np.uint8] | None:
 
 
 def _open_file(path: str, flags: int) -> int:
-    """Open a file; neither follow a link, nor wait at a pipe for somebody to write."""
+    """Open a file without following links, and without blocking on a pipe."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -451,12 +459,12 @@ def _is_size(value: Any) -> bool:
 
 
 def _new_name(fingerprint: str) -> str:
-    """Name that no other writer takes, and that says who writes."""
+    """Unique name that identifies the writer."""
     return f"{fingerprint}.{writer_mark()}{SHARD_SUFFIX}"
 
 
 def _versions() -> dict[str, str]:
-    """Machine and packages that may have made the numbers; no row is found by them."""
-    loaded = {name: sys.modules[name] for name in PRODUCERS if name in sys.modules}
-    versions = {name: str(getattr(it, "__version__", "")) for name, it in loaded.items()}
+    """Machine and versions of the loaded packages, which are not part of the fingerprint."""
+    modules = {name: sys.modules[name] for name in PRODUCERS if name in sys.modules}
+    versions = {name: str(getattr(it, "__version__", "")) for name, it in modules.items()}
     return {"featx": featx.__version__, "machine": platform.machine(), **versions}

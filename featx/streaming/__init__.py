@@ -1,1 +1,1 @@
-"""Images in, rows out, whatever the extractor."""
+"""Extract rows of images, whatever the extractor: in chunks, in parallel, and through a store."""

@@ -1,4 +1,4 @@
-"""A few images at a time: decode, extract, write."""
+"""Process a chunk of images: decode, extract, and write its rows to a store."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from featx.process.phases import phase
 from featx.store.shards import Shard, write_shard
 
 _RECORDED = ("device", "backend", "batch_size", "n_jobs")
-"""Parameters of speed that each shard records, though no row is found by them."""
+"""Parameters of speed that each shard records, though they are not part of the fingerprint."""
 
 
 @dataclass
 class Chunk:
-    """What came of a few images: rows in memory, or shards on disk."""
+    """Result of a few images: rows in memory (`blocks`, by layer), or shards on disk."""
 
     indices: list[int]
     digests: list[str] = field(default_factory=list)
@@ -39,13 +39,14 @@ class Chunk:
 
 @phase("decode")
 def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) -> tuple[str, Any]:
-    """Digest, if it is wanted, and prepared image, or the error where it failed."""
+    """Digest (empty without `has_digest`), and the prepared image or the error."""
     try:
         with decoding():
             least_px = producer.least_px
-            digest, pixels = (  # A digest of an array takes as long as its features may.
-                images.read(index, least_px) if has_digest else ("", images.pixels(index, least_px))
-            )
+            if has_digest:
+                digest, pixels = images.read(index, least_px)
+            else:  # Hashing an array may take as long as extracting its features.
+                digest, pixels = "", images.pixels(index, least_px)
             _check_bands(producer, pixels)
             return digest, producer._prepare(pixels)
     except ImageError as error:
@@ -54,18 +55,18 @@ def try_prepare(producer: Any, images: Images, index: int, *, has_digest: bool) 
 
 
 def _check_bands(producer: Any, pixels: Any) -> None:
-    """Refuse images of other bands than an extractor takes."""
+    """Raise an error if an image does not have the number of bands that an extractor expects."""
     expected, n_bands = getattr(producer, "n_bands", 3), pixels.shape[2]
     if n_bands != expected:
         raise ImageError(
             "",
-            f"{n_bands} bands; expected {expected}: take one or three by bands (--bands 4,3,2), "
-            "or each as an image of its own (--bands each)",
+            f"{n_bands} bands; expected {expected}: select one or three (--bands 4,3,2), or read "
+            "each as an image of its own (--bands each)",
         )
 
 
 def row_settings(producer: Any, layer: str, reading: Reading) -> dict[str, Any]:
-    """What the fingerprint of rows is taken of: the extractor's settings, and how images are read.
+    """Settings behind the fingerprint of rows: those of the extractor and of reading images.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def row_settings(producer: Any, layer: str, reading: Reading) -> dict[str, Any]:
 
 
 def row_fingerprint(producer: Any, layer: str, reading: Reading) -> str:
-    """Digest of `row_settings`: the extractor's own where images are read as by default."""
+    """Digest of `row_settings`; with default reading, the extractor's own fingerprint."""
     if not reading.settings():
         return str(producer.fingerprint(layer))
     return fingerprint(row_settings(producer, layer, reading))
@@ -91,7 +92,7 @@ def extract_chunk(
     decoded: Iterable[tuple[str, Any]],
     fingerprints: Mapping[str, str],
 ) -> Chunk:
-    """Rows of each layer for a few decoded images, those that failed aside."""
+    """Extract the rows of each layer for a few decoded images; failed ones are set aside."""
     chunk = Chunk(indices)
     prepared = []
     for index, (digest, item) in zip(indices, decoded, strict=True):
@@ -114,7 +115,7 @@ def to_shards(
     reading: Reading,
     **speed: str,
 ) -> Chunk:
-    """Write a chunk's rows under `folder`, if there is one, and let go of them."""
+    """Write a chunk's rows to the store in `folder`, if there is one, and free their memory."""
     if folder is None or not chunk.blocks:
         return chunk
     speed = {name: str(getattr(producer, name, None)) for name in _RECORDED} | speed
@@ -128,14 +129,14 @@ def to_shards(
 
 
 def batches(items: Iterable[Any], length: int) -> Iterator[list[Any]]:
-    """Items in lists of `length`, the last one perhaps shorter."""
+    """Items in lists of `length`; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, length)):
         yield batch
 
 
 def chunk_length(producer: Any) -> int:
-    """Images in a chunk: the producer's batch, or what 32 MiB of rows hold."""
+    """Number of images in a chunk: the producer's batch size, or fewer for 32 MiB of rows."""
     widths = [producer.n_features(layer) for layer in producer.layers]
     row_bytes = 4 * max(sum(widths), 1)
     return int(max(1, min(producer.batch_length, rows_per_chunk(row_bytes))))

@@ -1,4 +1,4 @@
-"""What a long run tells of itself."""
+"""Progress callbacks of long runs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 
 class ProgressCallback:
-    """Told what a run is about to do and how far it is; this one does not listen."""
+    """Receives the progress of a run; this base class ignores it."""
 
     def begin(self, names: Sequence[str], widths: Sequence[int]) -> None:
-        """Called before each extractor with the names and columns of its blocks."""
+        """Called before each extractor with its blocks' names and numbers of columns."""
 
     def note(self, text: str) -> None:
-        """Called with a line that the user should read."""
+        """Called with a line for the user."""
 
     def plan(self, n_images: int, n_cached: int) -> None:
         """Called for each extractor before the first image is decoded."""
 
     def train(self, name: str, n_images: int) -> None:
-        """Called before a stage of training with the images of all its epochs together."""
+        """Called before each stage of training with its number of images, summed over epochs."""
 
     def advance(self, n_images: int) -> None:
-        """Called as images are done."""
+        """Called with the number of images that have been completed since the last call."""
 
 
 class BarOnly(ProgressCallback):
-    """Hands on how far training is, and no notes.
+    """Forwards the progress of training, but no notes.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class BarOnly(ProgressCallback):
         self.progress = progress
 
     def train(self, name: str, n_images: int) -> None:
-        """Hand it on."""
+        """Forward the call."""
         self.progress.train(name, n_images)
 
     def advance(self, n_images: int) -> None:
-        """Hand it on."""
+        """Forward the call."""
         self.progress.advance(n_images)

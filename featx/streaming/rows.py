@@ -1,10 +1,10 @@
-"""Images -> rows: see which are missing, decode ahead, extract in batches, store, collect.
+"""Turn images into rows: find the missing ones, decode ahead, extract in batches, store, collect.
 
-The one mechanism under `Extractor.transform` and `featx.engine.extraction.extract`. An extractor
-makes rows of images, or of the rows of another one, its base; why, the engine need not know. It
-makes the base's rows first, then rows from rows. In a store each has its own, and only what is
-missing is made; without one, both are made of a few images in one go. Whatever the number of
-images, only a few chunks of them are in memory at a time.
+`Extractor.transform` and `featx.engine.extraction.extract` both use this module. An extractor makes
+rows of images, or of the rows of another extractor, its base. With a store, the rows of both are
+stored, and only missing ones are made: first those of the base, then those made of them. Without a
+store, both steps run on a few images at a time. Whatever the number of images, only a few chunks
+are in memory at the same time.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ from featx.streaming.progress import ProgressCallback
 from featx.streaming.workers import run_ahead, run_chunks
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
-_N_HEALS = 3
+_MAX_ATTEMPTS = 3
+"""Attempts to make rows of images that change, or whose stored rows are damaged, meanwhile."""
 
 
 @dataclass
 class Failure:
-    """An image that could not be read, by its index in the input."""
+    """Index of an image that could not be read, and the error."""
 
     index: int
     error: ImageError
@@ -57,14 +58,14 @@ class Failure:
 
 @dataclass
 class Rows:
-    """Rows of all layers asked for, in the order of the images; NaN where one failed."""
+    """Rows of each layer, in the order of the images; NaN for images that failed."""
 
     blocks: dict[str, Matrix]
     failures: list[Failure]
     n_cached: int = 0
 
     def matrix(self) -> Matrix:
-        """All layers side by side: (n, sum of their columns)."""
+        """Rows of all layers side by side: (n_images, n_columns_of_all_layers)."""
         blocks = list(self.blocks.values())
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
@@ -78,19 +79,18 @@ def stream_rows(
     blocks: Mapping[str, Matrix] | None = None,
     collect: bool = True,
 ) -> Rows:
-    """Rows of `images` by `extractor`, through its store where it has one.
+    """Extract the rows of `images`, through the extractor's store if it has one.
 
     Parameters
     ----------
     extractor : Extractor
     images : Images
     progress : ProgressCallback, optional
-        Told the plan and the progress.
     blocks : mapping, optional
-        Layer -> float32 array (n_images, width) that takes its rows; by default they are
-        made in memory.
+        Layer -> float32 array of shape (n_images, width) to fill; by default arrays in memory are
+        allocated.
     collect : bool, default=True
-        With False the store is filled and no row is read from it.
+        Whether to return rows; otherwise only the store is filled.
 
     Returns
     -------
@@ -108,11 +108,11 @@ def stream_rows(
 
 
 def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
-    """What `extractor` learns from: prepared images or rows of its base, in order, each once.
+    """Iterate over the inputs of `extractor` for fitting, in the order of the images.
 
     Yields
     ------
-    prepared image, row or ragged rows of the base, or ImageError for an image that failed
+    prepared image, row or ragged rows of the base, or ImageError if the image failed
     """
     if images.reading.is_each:
         return chain.from_iterable(stream_inputs(extractor, band) for band in _bands_of(images))
@@ -126,9 +126,9 @@ def stream_inputs(extractor: Any, images: Images) -> Iterator[Any]:
 
 @phase("extract", is_shared=True)
 def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) -> None:
-    """Make the rows of the base, watched, where `extractor` has a base and a store.
+    """Extract and store the rows of the base, with progress, if there are a base and a store.
 
-    Learning and extracting then read them: what takes long is done once, and seen to go on.
+    Fitting and extracting then read these rows, so that this slow step is done only once.
     """
     base, store = extractor._base(), _store_of(extractor)
     if base is not None and store is not None:
@@ -138,7 +138,7 @@ def store_base_rows(extractor: Any, images: Images, progress: ProgressCallback) 
 
 
 def _bands_of(images: Images) -> list[Images]:
-    """Images by band, where each band is an image of its own; otherwise as they are."""
+    """Images of each band if every band is an image of its own, else only the given ones."""
     reading = images.reading
     if not reading.is_each:
         return [images]
@@ -154,7 +154,7 @@ def _rows_of_bands(
     *,
     collect: bool,
 ) -> Rows:
-    """Rows of each band as an image of its own, side by side within each layer."""
+    """Rows of the bands as images of their own, side by side within each layer."""
     bands = _bands_of(images)
     progress = _BandProgress(progress, len(bands))
     failures: dict[int, Failure] = {}
@@ -174,37 +174,38 @@ def _rows_of_bands(
 
 
 class _BandProgress(ProgressCallback):
-    """Progress of several bands as that of one image: planned once, done with the last band."""
+    """Reports an image as done when all of its bands are done."""
 
-    def __init__(self, inner: ProgressCallback, n_bands: int) -> None:
-        self.inner = inner
+    def __init__(self, progress: ProgressCallback, n_bands: int) -> None:
+        self.progress = progress
         self.n_bands = n_bands
-        self.n_planned = self.n_done = 0
+        self.is_planned = False
+        self.n_done = 0
 
     def plan(self, n_images: int, n_cached: int) -> None:
-        """Tell of the first band alone."""
-        if not self.n_planned:
-            self.inner.plan(n_images, n_cached)
-        self.n_planned += 1
+        """Forward the plan of the first band only."""
+        if not self.is_planned:
+            self.progress.plan(n_images, n_cached)
+        self.is_planned = True
 
     def advance(self, n_images: int) -> None:
-        """Tell of an image for every `n_bands`."""
-        before = self.n_done // self.n_bands
+        """Advance by one image for every `n_bands` bands."""
+        n_before = self.n_done // self.n_bands
         self.n_done += n_images
-        self.inner.advance(self.n_done // self.n_bands - before)
+        self.progress.advance(self.n_done // self.n_bands - n_before)
 
     def note(self, text: str) -> None:
-        """Pass it on."""
-        self.inner.note(text)
+        """Forward the call."""
+        self.progress.note(text)
 
 
 def _store_of(extractor: Any) -> FeatureStore | None:
-    """The store of an extractor, if its rows may be stored."""
+    """Store of an extractor; None, with a warning, if its rows cannot be stored."""
     store = open_usable_store(extractor.store)
     if store is None or not extractor.unstorable:
         return store
     warnings.warn(
-        f"Rows are not stored and not read from the store: {extractor.unstorable}.",
+        f"Rows are neither stored nor read from the store: {extractor.unstorable}.",
         UnstoredRowsWarning,
         stacklevel=4,
     )
@@ -212,7 +213,7 @@ def _store_of(extractor: Any) -> FeatureStore | None:
 
 
 class _Stage:
-    """An extractor of a run, what its rows are stored under, and the stage of its base."""
+    """An extractor with the fingerprints of its rows, and the stage of its base."""
 
     def __init__(self, producer: Any, reading: Reading) -> None:
         base = producer._base()
@@ -224,12 +225,12 @@ class _Stage:
         }
 
     def settings(self, layer: str) -> dict[str, Any]:
-        """What the fingerprint of a layer's rows is taken of."""
+        """Settings behind the fingerprint of a layer's rows."""
         return row_settings(self.producer, layer, self.reading)
 
 
-class _Whole:
-    """An extractor and its base as one: prepared images in, rows of the extractor out."""
+class _Chained:
+    """An extractor and its base as one extractor: from prepared images to rows."""
 
     def __init__(self, producer: Any, base: Any) -> None:
         self.producer, self.base = producer, base
@@ -241,7 +242,7 @@ class _Whole:
         self.runs_in_parent = producer.runs_in_parent or base.runs_in_parent
 
     def n_features(self, layer: str) -> int:
-        """Numbers of an image in memory: chunks are cut by it."""
+        """Number of values per image in memory, by which the size of chunks is chosen."""
         return int(self.producer.n_features(layer) + self.base.n_features(_layer_of(self.base)))
 
     def _prepare(self, pixels: Any) -> Any:
@@ -253,14 +254,14 @@ class _Whole:
         return self.producer._extract_layers(rows, layers)
 
 
-def _whole(producer: Any) -> Any:
-    """`producer` as one that takes images, whatever bases it has."""
+def _chain(producer: Any) -> Any:
+    """`producer`, chained with its bases so that it takes images."""
     base = producer._base()
-    return producer if base is None else _Whole(producer, _whole(base))
+    return producer if base is None else _Chained(producer, _chain(base))
 
 
 def _layer_of(base: Any) -> str:
-    """The layer whose rows an extractor over `base` is given."""
+    """The only layer of an extractor that is the base of another one."""
     if len(base.layers) != 1:
         names = ", ".join(base.layers)
         raise ValueError(f"An extractor over another one takes one layer; its base has {names}.")
@@ -270,11 +271,11 @@ def _layer_of(base: Any) -> str:
 def _rows_without_store(
     extractor: Any, images: Images, progress: ProgressCallback, blocks: dict[str, Matrix]
 ) -> Rows:
-    """Everything computed, nothing stored."""
+    """Compute all rows, and store none."""
     progress.plan(len(images), 0)
     failures: dict[int, ImageError] = {}
     layers = dict.fromkeys(extractor.layers, "")
-    for chunk in run_chunks(_whole(extractor), images, range(len(images)), layers):
+    for chunk in run_chunks(_chain(extractor), images, range(len(images)), layers):
         for layer, rows in chunk.blocks.items():
             _block(blocks, layer, (len(images), rows.shape[1]))[chunk.done] = rows
         failures |= chunk.failures
@@ -283,7 +284,7 @@ def _rows_without_store(
 
 
 def _prepared(extractor: Any, images: Images) -> Iterator[Any]:
-    """Prepared images in order, or the ImageError of one that failed."""
+    """Prepared images in order, or an ImageError for each that failed."""
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         calls = (
             partial(try_prepare, extractor, images, i, has_digest=False) for i in range(len(images))
@@ -292,15 +293,15 @@ def _prepared(extractor: Any, images: Images) -> Iterator[Any]:
 
 
 def _inputs_without_store(base: Any, images: Images) -> Iterator[Any]:
-    """Rows of `base` of each image in order, or the ImageError of one that failed."""
+    """Rows of `base` for each image in order, or an ImageError for each that failed."""
     layer = _layer_of(base)
-    for chunk in run_chunks(_whole(base), images, range(len(images)), {layer: ""}):
+    for chunk in run_chunks(_chain(base), images, range(len(images)), {layer: ""}):
         rows = iter(chunk.blocks.get(layer, ()))
         yield from (chunk.failures.get(index) or next(rows) for index in chunk.indices)
 
 
 class _Run:
-    """One sequence of images through a store: what each contains, and which failed."""
+    """A run of one sequence of images through a store, with their digests and failures."""
 
     def __init__(self, store: FeatureStore, images: Images, progress: ProgressCallback) -> None:
         self.store = store
@@ -312,17 +313,17 @@ class _Run:
         self.is_reported = np.zeros(len(images), bool)
 
     def rows(self, stage: _Stage, blocks: dict[str, Matrix], *, collect: bool) -> Rows:
-        """What the store lacks made and stored, then everything read from it."""
+        """Make and store missing rows, then read all rows from the store."""
         self._identify(range(len(self.images)))
         missing = self._missing(stage, self._good())
         n_cached = self._plan(missing)
         unread: list[int] = []
-        for _ in range(_N_HEALS):
+        for _ in range(_MAX_ATTEMPTS):
             self._make(stage, missing)
             unread = self._collect(stage, blocks) if collect else self._unstored(stage)
             if not unread:
                 break
-            self._identify(unread)  # Some may have changed since, others are damaged.
+            self._identify(unread)  # Images may have changed, or stored rows are damaged.
             missing = self._missing(stage, self._good())
         for index in unread:
             self.failures[index] = ImageError(
@@ -333,22 +334,22 @@ class _Run:
         return _finished(stage.producer, blocks, self.failures, len(self.images), n_cached)
 
     def inputs(self, stage: _Stage) -> Iterator[Any]:
-        """Rows of each image in order, or the ImageError of one that failed."""
+        """Rows of each image in order, or an ImageError for each that failed."""
         self._identify(range(len(self.images)))
         self._make(stage, self._missing(stage, self._good()))
         stored = self._read(stage, self._good())
-        index, rows = next(stored, (-1, None))
-        for wanted in range(len(self.images)):
-            if wanted in self.failures:
-                yield self.failures[wanted]
-            elif wanted == index:
+        next_index, rows = next(stored, (-1, None))
+        for index in range(len(self.images)):
+            if index in self.failures:
+                yield self.failures[index]
+            elif index == next_index:
                 yield rows
-                index, rows = next(stored, (-1, None))
-            else:  # Damaged on disk: the store has warned, and drops it.
-                yield self._make_one(stage.producer, wanted)
+                next_index, rows = next(stored, (-1, None))
+            else:  # The stored row is damaged; the store warns and removes it.
+                yield self._make_one(stage.producer, index)
 
     def _identify(self, indices: Sequence[int]) -> None:
-        """Find the digest of every image that can be read."""
+        """Compute the digests of images, and record those that cannot be read as failures."""
         is_all = len(indices) == len(self.images)
         images = self.images if is_all else self.images.take(indices)
         for index, digest in zip(indices, self.store.digests(images), strict=True):
@@ -364,7 +365,7 @@ class _Run:
         return [index for index in self.digests if index not in self.failures]
 
     def _missing(self, stage: _Stage, indices: Sequence[int]) -> dict[tuple[str, ...], list[int]]:
-        """Those of `indices` whose images lack rows, by the layers that they lack."""
+        """Indices of images with missing rows, by the layers that are missing."""
         digests = [self.digests[index] for index in indices]
         layers: dict[int, tuple[str, ...]] = defaultdict(tuple)
         for layer, fingerprint in stage.fingerprints.items():
@@ -376,15 +377,15 @@ class _Run:
         return groups
 
     def _unstored(self, stage: _Stage) -> list[int]:
-        """Indices of the images that still lack rows."""
+        """Indices of the images whose rows are still missing."""
         groups = self._missing(stage, self._good()).values()
         return [index for indices in groups for index in indices]
 
     def _make(self, stage: _Stage, missing: Mapping[tuple[str, ...], list[int]]) -> None:
-        """Make and store rows, each content once; first those of the base that they need."""
+        """Make and store rows, one per image content; first those of the base."""
         layer_of = {fingerprint: layer for layer, fingerprint in stage.fingerprints.items()}
         for layers, indices in missing.items():
-            for chunk in self._chunks(stage, layers, self._once(indices)):
+            for chunk in self._chunks(stage, layers, self._unique(indices)):
                 for shard in chunk.shards:
                     layer = layer_of[shard.fingerprint]
                     self.store.commit(shard, stage.settings(layer))
@@ -395,7 +396,7 @@ class _Run:
     def _chunks(
         self, stage: _Stage, layers: Sequence[str], indices: Sequence[int]
     ) -> Iterator[Chunk]:
-        """Rows in shards, from images or, where there is a base, from its rows."""
+        """Write rows to shards: made of images or, if there is a base, of its rows."""
         fingerprints = {layer: stage.fingerprints[layer] for layer in layers}
         if stage.base is None:
             folder = self.store.folder
@@ -415,7 +416,7 @@ class _Run:
             yield to_shards(producer, chunk, fingerprints, folder, self.images.reading)
 
     def _read(self, stage: _Stage, indices: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Index and stored rows of each image; without those that failed or are damaged."""
+        """Index and stored rows of each image; failed images and damaged rows are skipped."""
         indices = [index for index in indices if index not in self.failures]
         digests = [self.digests[index] for index in indices]
         fingerprint = stage.fingerprints[_layer_of(stage.producer)]
@@ -423,20 +424,20 @@ class _Run:
             yield indices[i], rows if stage.producer.is_ragged else rows[0]
 
     def _make_one(self, producer: Any, index: int) -> Any:
-        """Rows of one image, not stored, or the ImageError where it failed."""
-        whole, layer = _whole(producer), _layer_of(producer)
-        _, item = try_prepare(whole, self.images, index, has_digest=False)
+        """Rows of one image, without storing them, or an ImageError if it failed."""
+        chained, layer = _chain(producer), _layer_of(producer)
+        _, item = try_prepare(chained, self.images, index, has_digest=False)
         if isinstance(item, ImageError):
             return item
-        return whole._extract_layers([item], [layer])[layer][0]
+        return chained._extract_layers([item], [layer])[layer][0]
 
-    def _once(self, indices: Sequence[int]) -> list[int]:
-        """The first index of each content."""
+    def _unique(self, indices: Sequence[int]) -> list[int]:
+        """The first index of each image content."""
         first = {self.digests[index]: index for index in reversed(indices)}
         return list(first.values())[::-1]
 
     def _fail_copies(self) -> None:
-        """Let a failure speak for every image of the same content."""
+        """Record a failure for all images of the same content."""
         reasons = {
             self.digests[index]: error.reason
             for index, error in self.failures.items()
@@ -448,22 +449,22 @@ class _Run:
                 self.failures[index] = ImageError(self.images.names[index], reason)
 
     def _collect(self, stage: _Stage, blocks: dict[str, Matrix]) -> list[int]:
-        """Read all rows into their blocks; indices of those that could not be read."""
+        """Read all rows into their blocks; return the indices of rows that cannot be read."""
         unread: set[int] = set()
         indices = self._good()
         digests = [self.digests[index] for index in indices]
         for layer, fingerprint in stage.fingerprints.items():
             width = self.store.width(fingerprint)
-            if width is None:  # Nothing there, or all of it is damaged, which is dropped then.
-                nothing = np.empty((len(self.images), 0), np.float32)
-                unread.update(self.store.fill(fingerprint, digests, nothing, indices))
+            if width is None:  # No valid rows; `fill` removes damaged ones.
+                empty = np.empty((len(self.images), 0), np.float32)
+                unread.update(self.store.fill(fingerprint, digests, empty, indices))
                 continue
             block = _block(blocks, layer, (len(self.images), width))
             unread.update(self.store.fill(fingerprint, digests, block, indices))
         return sorted(unread)
 
     def _plan(self, missing: Mapping[tuple[str, ...], list[int]]) -> int:
-        """Report what is to be done, and all that is not as done; number of cached images."""
+        """Report the plan, and images without missing rows as done; number of cached images."""
         self.is_reported[:] = True
         for indices in missing.values():
             self.is_reported[indices] = False
@@ -474,14 +475,14 @@ class _Run:
         return n_cached
 
     def _report(self, indices: Sequence[int]) -> None:
-        """Report images as done, and those of the same content; whatever is made of them, once."""
+        """Report images, and others of the same content, as done; each image only once."""
         new = [index for index in indices if not self.is_reported[index]]
         self.is_reported[new] = True
         self.progress.advance(sum(self.n_copies[self.digests[index]] for index in new))
 
 
 def _block(blocks: dict[str, Matrix], layer: str, shape: tuple[int, int]) -> Matrix:
-    """Array of a layer's rows, made when their width is known."""
+    """Array of a layer's rows, allocated once its width is known."""
     if layer not in blocks:
         blocks[layer] = np.empty(shape, np.float32)
     return blocks[layer]
@@ -494,11 +495,11 @@ def _finished(
     n_images: int,
     n_cached: int = 0,
 ) -> Rows:
-    """Filled blocks as a result, NaN in the rows of images that failed."""
+    """Result of filled blocks, with NaN in the rows of images that failed."""
     for layer in extractor.layers:
         if layer not in blocks:  # No image could be read.
             _block(blocks, layer, (n_images, extractor.n_features(layer)))
-        blocks[layer][sorted(failures)] = 0
+        blocks[layer][sorted(failures)] = 0  # Only NaN of the extractor is worth a warning.
         _warn_of_not_finite(extractor, layer, blocks[layer], n_images - len(failures))
         blocks[layer][sorted(failures)] = np.nan
     return Rows({layer: blocks[layer] for layer in extractor.layers}, _listed(failures), n_cached)

@@ -1,7 +1,7 @@
-"""Clusters that compute features: Dask and Ray, through the back ends that joblib has for them.
+"""Compute features on a Dask or Ray cluster, through joblib's back ends.
 
-A cluster is asked for by an address: ``dask://HOST:PORT``, ``ray://HOST:PORT``, or ``dask`` or
-``ray`` alone for a cluster of this machine that lasts as long as the run.
+A cluster is selected by an address: ``dask://HOST:PORT`` or ``ray://HOST:PORT``. ``dask`` or
+``ray`` alone starts a cluster on this machine for the duration of the run.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ import joblib
 from featx.errors import SchedulerError, SpecError
 
 _CONNECT_S = 15.0
-"""How long a scheduler may take to answer, and to have a worker."""
+"""Timeout in seconds for a scheduler to answer, and for its first worker."""
 
 _ADDRESS = re.compile(r"(dask|ray)(://[\w.-]+:\d{1,5}|://\[[0-9a-fA-F:]+\]:\d{1,5})?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is connected.
+    """A connected cluster.
 
     Attributes
     ----------
     name : str
     configure : callable
-        Gives the arguments of `joblib.parallel_config` for the workers that there are now.
+        Returns the arguments of `joblib.parallel_config` for the current workers.
     lost : tuple of type
-        Errors of a task whose worker is gone.
+        Exceptions raised by a task whose worker was lost.
     """
 
     name: str
@@ -50,13 +50,13 @@ _current: ContextVar[Cluster | None] = ContextVar("featx_cluster", default=None)
 
 
 def current_cluster() -> Cluster | None:
-    """The cluster of the `use_scheduler` block that is open, if there is one."""
+    """The cluster of the active `use_scheduler` context, if any."""
     return _current.get()
 
 
 @contextmanager
 def joblib_config(cluster: Cluster | None) -> Iterator[None]:
-    """Let joblib run its tasks on a cluster; without one everything stays as it is."""
+    """Context in which joblib runs its tasks on a cluster; None changes nothing."""
     if cluster is None:
         yield
         return
@@ -66,11 +66,11 @@ def joblib_config(cluster: Cluster | None) -> Iterator[None]:
 
 @contextmanager
 def use_scheduler(address: str | None) -> Iterator[None]:
-    """Compute the features of a ``with`` block on a cluster.
+    """Context in which features are computed on a cluster.
 
-    Only features are computed there; what is learned from them stays in this process. Workers
-    open the images by the same paths as this process does. They write rows into the store where
-    they can reach its folder, and return them where they cannot.
+    Only features are computed there; fitting remains in this process. Workers open images by the
+    same paths as this process. They write rows to the store if they can reach its folder, and
+    return them otherwise.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def use_scheduler(address: str | None) -> Iterator[None]:
     Raises
     ------
     SpecError
-        If the address is none of these, or the package is not installed.
+        If the address is invalid, or the package is not installed.
     SchedulerError
-        If no scheduler answers there, or it has no workers.
+        If no scheduler answers, or it has no workers.
 
     Examples
     --------
@@ -109,15 +109,15 @@ def use_scheduler(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _dask(address: str) -> Iterator[Cluster]:
-    """A Dask cluster, of this machine where there is no address."""
+    """Connect to a Dask cluster, or start one on this machine if the address is empty."""
     try:
         import distributed
     except ImportError as error:
         raise _not_installed("dask") from error
-    for name in ("distributed", "distributed.client"):  # It logs tracebacks of what is reported.
+    for name in ("distributed", "distributed.client"):  # They log tracebacks of handled errors.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
-        stack.enter_context(_others_warnings())
+        stack.enter_context(_ignored_warnings())
         scheduler: Any = f"tcp://{address}"
         if not address:
             scheduler = stack.enter_context(
@@ -139,17 +139,17 @@ def _dask(address: str) -> Iterator[Cluster]:
 
 
 def _configure_dask(client: Any) -> dict[str, Any]:
-    """A back end with all threads of all workers, once there are some."""
+    """Wait for workers, and return a back end that uses all of their threads."""
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int | None) -> int:
-            # joblib computes in this process where there is one job.
+            # With one job joblib would compute in this process.
             return max(2, int(super().effective_n_jobs(n_jobs)))
 
     try:
         client.wait_for_workers(1, timeout=_CONNECT_S)
-    except (OSError, RuntimeError) as error:  # Of the connection, or that it is closed.
+    except (OSError, RuntimeError) as error:  # The connection failed, or is closed.
         raise _gone("Dask") from error
     return {"backend": Backend(client=client), "n_jobs": -1}
 
@@ -163,15 +163,15 @@ def _dask_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def _ray(address: str) -> Iterator[Cluster]:
-    """A Ray cluster, of this machine where there is no address."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # It would report to its makers.
+    """Connect to a Ray cluster, or start one on this machine if the address is empty."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Disables telemetry.
     _use_ray_token()
     try:
         import ray
         from ray.util.joblib import register_ray
     except ImportError as error:
         raise _not_installed("ray") from error
-    with _others_warnings():
+    with _ignored_warnings():
         register_ray()
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         options |= {"address": f"ray://{address}"} if address else {"include_dashboard": False}
@@ -180,7 +180,7 @@ def _ray(address: str) -> Iterator[Cluster]:
                 ray.init(**options)
         except (ConnectionError, TimeoutError, RuntimeError) as error:
             raise _unreachable("Ray", address, "ray start --head") from error
-        except ImportError as error:  # The client is an extra of Ray's own.
+        except ImportError as error:  # The client is an optional part of Ray.
             raise _not_installed("ray") from error
         try:
             yield Cluster("Ray", _configure_ray, (ray.exceptions.RayError, ConnectionError))
@@ -189,7 +189,7 @@ def _ray(address: str) -> Iterator[Cluster]:
 
 
 def _configure_ray() -> dict[str, Any]:
-    """A back end with a process for each processor that is left: more would wait for ever."""
+    """Back end with one process per available CPU: further ones would wait for ever."""
     import ray
 
     try:
@@ -198,21 +198,21 @@ def _configure_ray() -> dict[str, Any]:
         raise _gone("Ray") from error
     if not n_jobs:
         raise _gone("Ray")
-    # joblib computes in this process where there is one job.
-    share = {"ray_remote_args": {"num_cpus": 0.5}} if n_jobs == 1 else {}
-    return {"backend": "ray", "n_jobs": max(2, n_jobs), **share}
+    # With one job joblib would compute in this process, so two jobs share a single CPU.
+    options = {"ray_remote_args": {"num_cpus": 0.5}} if n_jobs == 1 else {}
+    return {"backend": "ray", "n_jobs": max(2, n_jobs), **options}
 
 
 def _use_ray_token() -> None:
-    """Send the token that `ray start` has made, where there is one; a client does not by itself."""
+    """Authenticate by the token of `ray start`, if there is one; a client does not by default."""
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray/auth_token")
     if os.environ.get("RAY_AUTH_TOKEN") or path.is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 @contextmanager
-def _others_warnings() -> Iterator[None]:
-    """Leave out the warnings of both packages about their own dependencies and busy ports."""
+def _ignored_warnings() -> Iterator[None]:
+    """Ignore warnings of both packages about their own dependencies and busy ports."""
     with warnings.catch_warnings():
         for module in ("distributed", "dask", "ray", "tornado"):
             warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
@@ -227,7 +227,7 @@ def _not_installed(name: str) -> SpecError:
 
 def _gone(name: str) -> SchedulerError:
     return SchedulerError(
-        f"The {name} cluster no longer answers, or has no worker left. What is stored stays good: "
+        f"The {name} cluster no longer answers, or has no worker left. Stored rows remain valid: "
         "start it, and run again."
     )
 

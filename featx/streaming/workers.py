@@ -1,9 +1,8 @@
-"""Where chunks are computed: joblib tasks, threads in the calling process, or ahead of a device.
+"""Run chunks in parallel: in joblib tasks, in worker threads, or in the calling process.
 
-A network runs in the calling process: on a processor one batch on each core, which decodes,
-computes and waits for nobody; on an accelerator with decoding threads ahead of it. A thread
-behind it writes. Everything else is tasks of joblib, under the back end that its configuration
-names.
+A network runs in the calling process. On a CPU, each core processes its own batches, from decoding
+to rows; on an accelerator, threads decode ahead of it. Other threads write shards. All other
+extractors run in joblib tasks, with the configured joblib back end.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ logger = logging.getLogger(__name__)
 _CHUNKS_AHEAD = 2
 
 _N_RETRIES = 3
-"""Times in a row that a cluster may lose workers without any images being done."""
+"""How often in a row a cluster may lose workers before any further image is completed."""
 
 _N_PER_CALL = 8
-"""Images that a decoding thread takes at a time: each call costs the interpreter's one lock."""
+"""Images that a decoding thread processes per task, as each task needs the GIL."""
 
 _N_WRITERS = 2
-"""Threads that write shards: while one waits for the disk, the other copies."""
+"""Threads that write shards: while one waits for the disk, the other copies memory."""
 
 
 def run_chunks(
@@ -57,7 +56,7 @@ def run_chunks(
     fingerprints: Mapping[str, str],
     folder: Path | None = None,
 ) -> Iterator[Chunk]:
-    """Chunks of rows in order; with a folder written there as shards, in the order of ending."""
+    """Iterate over chunks of rows in order; with `folder`, over written shards in any order."""
     run = partial(_run_chunks, producer, images, fingerprints=fingerprints, folder=folder)
     cluster = current_cluster()
     yield from run(indices) if cluster is None else _run_on_cluster(cluster, run, indices)
@@ -66,7 +65,7 @@ def run_chunks(
 def _run_on_cluster(
     cluster: Cluster, run: Callable[[Sequence[int]], Iterator[Chunk]], indices: Sequence[int]
 ) -> Iterator[Chunk]:
-    """Chunks that a cluster computes; what a worker had that died is sent out again."""
+    """Chunks computed by a cluster; those of lost workers are submitted again."""
     missing, n_failed = dict.fromkeys(indices), 0
     while missing:
         try:
@@ -82,11 +81,11 @@ def _run_on_cluster(
                 raise SchedulerError(
                     f"The {cluster.name} cluster has lost its workers {n_failed} times in a "
                     f"row ({type(error).__name__}); {len(missing):,} of {len(indices):,} images "
-                    "are left. What is stored stays good: see that the workers have enough "
+                    "are left. Stored rows remain valid: make sure that the workers have enough "
                     "memory, and run again."
                 ) from error
             logger.warning(
-                "A worker of the %s cluster was lost; its images are computed again.",
+                "A worker of the %s cluster was lost; its images are recomputed.",
                 cluster.name,
             )
 
@@ -98,7 +97,7 @@ def _run_chunks(
     fingerprints: Mapping[str, str],
     folder: Path | None,
 ) -> Iterator[Chunk]:
-    """Chunks that this process, or joblib's back end, computes."""
+    """Chunks computed by this process or joblib's back end."""
     n_jobs = _n_jobs(producer)
     length = min(chunk_length(producer), -(-len(indices) // n_jobs) or 1)
     run = partial(_in_parallel, n_jobs=n_jobs)
@@ -119,9 +118,9 @@ def _in_parallel(
     folder: Path | None,
     n_jobs: int,
 ) -> Iterator[Chunk]:
-    """Each chunk a task of joblib, under whatever back end its configuration names."""
-    watched = _WatchedTasks() if _has_threads() else nullcontext(_work)
-    with watched as work:
+    """Run each chunk as a joblib task, with the configured back end."""
+    context = _AwaitedTasks() if _has_threads() else nullcontext(_work)
+    with context as work:
         yield from _in_tasks(work, producer, images, parts, fingerprints, folder, n_jobs)
 
 
@@ -137,15 +136,15 @@ def _in_tasks(
     with reachable_mark(folder) as mark:
         task = joblib.delayed(partial(work, mark=mark))
         tasks = (task(producer, images.take(part), part, fingerprints, folder) for part in parts)
-        for chunk in _in_order_of_ending(tasks, n_jobs, is_ordered=folder is None):
-            # A worker that cannot reach the store has returned its rows.
+        for chunk in _run_tasks(tasks, n_jobs, is_ordered=folder is None):
+            # Workers that cannot reach the store have returned their rows.
             yield to_shards(producer, chunk, fingerprints, folder, images.reading)
 
 
-def _in_order_of_ending(tasks: Iterable[Any], n_jobs: int, *, is_ordered: bool) -> Iterator[Chunk]:
-    """Results of joblib's tasks as they come, or in their order."""
-    # One task for each worker at a time and no shard waiting for an earlier one: whatever
-    # dies, and whoever lives on, one shard of each worker is lost at most.
+def _run_tasks(tasks: Iterable[Any], n_jobs: int, *, is_ordered: bool) -> Iterator[Chunk]:
+    """Results of joblib's tasks in the order of the tasks, or as they are completed."""
+    # One task per worker at a time, and shards are committed as they are completed: if a process
+    # is killed, at most one shard per worker is lost.
     start = partial(joblib.Parallel, n_jobs, prefer="threads", batch_size=1, pre_dispatch="n_jobs")
     if get_active_backend(prefer="threads")[0].supports_return_generator:
         order = "generator" if is_ordered else "generator_unordered"
@@ -156,11 +155,11 @@ def _in_order_of_ending(tasks: Iterable[Any], n_jobs: int, *, is_ordered: bool) 
             yield from parallel(slab)
 
 
-class _WatchedTasks:
-    """Tasks in threads, none of which is under way once the ``with`` block is left.
+class _AwaitedTasks:
+    """Context at whose end no task in a thread is running any more.
 
-    After an error joblib leaves its threads to themselves. One that still decodes when the
-    interpreter goes aborts the process: it is made to leave through C++ that cannot be left so.
+    After an error joblib does not wait for its threads. One that is still decoding in C++ code when
+    the interpreter is finalized aborts the process.
     """
 
     def __init__(self) -> None:
@@ -197,7 +196,7 @@ def _in_worker_threads(
     folder: Path | None,
     n_jobs: int,
 ) -> Iterator[Chunk]:
-    """Each core takes its chunks from files to rows; threads behind them write shards."""
+    """Process each chunk from file to rows in one thread per core; others write shards."""
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     with producer.worker_threads(list(fingerprints), sum(map(len, parts)), n_jobs) as threads:
 
@@ -226,7 +225,7 @@ def _in_parent(
     fingerprints: Mapping[str, str],
     folder: Path | None,
 ) -> Iterator[Chunk]:
-    """Decode in threads ahead of the network, and write shards in a thread behind it."""
+    """Decode in threads ahead of the network, and write shards in another thread."""
     n_ahead = _CHUNKS_AHEAD * max(map(len, parts), default=0)
     decoders = ThreadPoolExecutor(joblib.cpu_count(), "featx-decode")
     writer = ThreadPoolExecutor(1, "featx-write")
@@ -258,9 +257,9 @@ def _work(
     *,
     mark: str | None = None,
 ) -> Chunk:
-    """All of a chunk's work, in whatever process: decode, extract, write.
+    """Decode, extract and write a chunk, in any process.
 
-    Rows are returned where the store's folder is out of reach, on another machine.
+    If the store's folder cannot be reached, as on another machine, the rows are returned.
     """
     prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
     decoded = map(prepare, range(len(images)))
@@ -272,41 +271,41 @@ def _work(
 def run_ahead(
     pool: ThreadPoolExecutor, calls: Iterable[Callable[[], Any]], n_ahead: int
 ) -> Iterator[Any]:
-    """Results of `calls` in order and as they come, while `n_ahead` further ones are under way.
+    """Results of `calls` in order, while at most `n_ahead` further ones are running.
 
-    Where the calls end in an error, what was under way before it comes first.
+    If iterating over `calls` raises an error, the results of earlier calls come first.
     """
-    waiting: deque[Future[Any]] = deque()
+    pending: deque[Future[Any]] = deque()
     failure: Exception | None = None
     iterator = iter(calls)
     while failure is None:
         try:
-            waiting.append(pool.submit(next(iterator)))
+            pending.append(pool.submit(next(iterator)))
         except StopIteration:
             break
         except Exception as error:
             failure = error
-        while waiting and (len(waiting) > n_ahead or waiting[0].done()):
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        while pending and (len(pending) > n_ahead or pending[0].done()):
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
     if failure is not None:
         raise failure
 
 
 def _n_jobs(producer: Any) -> int:
-    """The producer's own number, else joblib's configuration, else every core.
+    """Number of jobs: the producer's, else that of joblib's configuration, else all cores.
 
-    A job of another joblib run, which has the cores already, takes its share of them.
+    Inside a job of another joblib run, only this job's share of the cores.
     """
     backend, n_configured = get_active_backend()
     n_jobs = producer.n_jobs if producer.n_jobs is not None else n_configured
     if n_jobs is None and backend.nesting_level:
-        share = os.environ.get("OMP_NUM_THREADS", "")  # joblib sets it in its processes.
-        return int(share) if share.isdigit() else 1
+        n_threads = os.environ.get("OMP_NUM_THREADS", "")  # joblib sets it in its processes.
+        return int(n_threads) if n_threads.isdigit() else 1
     return int(joblib.effective_n_jobs(n_jobs)) if n_jobs is not None else int(joblib.cpu_count())
 
 
 def _has_threads() -> bool:
-    """Whether no back end with other processes has been asked for."""
+    """Whether the active joblib back end runs tasks in threads."""
     return bool(getattr(get_active_backend(prefer="threads")[0], "uses_threads", False))

@@ -1,1 +1,1 @@
-"""What may be trusted: folders that only the user can change, machine code, names of code."""
+"""What is trusted: folders that only the user can change, machine code, callables in files."""

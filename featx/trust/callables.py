@@ -1,4 +1,4 @@
-"""Which files may name code: what a file names is imported only if the user trusts the file."""
+"""Import a callable that a file names only if the user trusts the file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 from featx.errors import ModelError
 
 Trust: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
-"""Files, folders of files, or callables ``package.module:callable`` that the user trusts."""
+"""Files, folders, or callables ``package.module:callable`` that the user trusts."""
 
 
 def is_callable_name(model: Any) -> bool:
-    """Whether a model's name has the form ``package.module:callable``.
+    """Whether the name of a model has the form ``package.module:callable``.
 
     Examples
     --------
@@ -26,16 +26,16 @@ def is_callable_name(model: Any) -> bool:
 
 
 def check_trusted(model: Any, file: str | os.PathLike[str], trust: Trust = None) -> None:
-    """Refuse a callable that a file names, unless the user trusts the file or names the callable.
+    """Refuse a callable that a file names, unless the user trusts the file or the callable.
 
     Parameters
     ----------
     model : Any
-        What the file names as its network; anything but a callable's name passes.
+        Network that the file names; accepted unless it is the name of a callable.
     file : path
         The file that names it.
     trust : path, str, or sequence of these, optional
-        What the user trusts. A folder stands for the files directly inside it.
+        Trusted files, folders and callables; a folder includes only the files directly in it.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def check_trusted(model: Any, file: str | os.PathLike[str], trust: Trust = None)
         return
     path = Path(file).expanduser()
     trusted = list(_entries(trust))
-    # Links are followed on both sides, so that a file cannot borrow another one's name.
+    # Links are resolved on both sides, so that a link in a trusted folder does not help.
     real = path.resolve()
     paths = {Path(entry).expanduser().resolve() for entry in trusted}
     if model not in trusted and not {real, real.parent} & paths:

@@ -1,11 +1,11 @@
-"""Machine code that numba made, kept for the next process.
+"""Cache the machine code of numba's functions on disk, safely.
 
-numba keeps it in pickles, next to the source or in the user's cache, and unpickles whatever lies
-there; a truncated file or a full disk ends the program. Here each file carries a digest of its
-content, lies in a folder that nobody else can change, and what cannot be read or written costs the
-time of compiling and one line in the log, never the run.
+numba's own cache stores pickles beside the source or in the user's cache folder and unpickles any
+file there; a truncated file or a full disk ends the program. Here every file starts with a digest
+of its content and is in a folder that nobody else can change. If a file cannot be read or written,
+the function is recompiled and one line is logged.
 
-Imported when a function is first compiled, for it imports numba.
+This module imports numba, so it is imported only when a function is first compiled.
 """
 
 from __future__ import annotations
@@ -43,45 +43,45 @@ logger = logging.getLogger(__name__)
 _VERSIONS = f"numba-{numba.__version__}-featx-{featx.__version__}"
 _OURS = re.compile(r"numba-\d+\.\d+[^-]*(-featx-.*)?")
 _SUFFIXES = (".nbi", ".nbc", TEMPORARY_SUFFIX)
-"""Of numba's indices and data, and of what a killed process was writing."""
+"""Suffixes of numba's index and data files, and of temporary files."""
 
 _N_DIGEST_BYTES = 32
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def keep_machine_code(dispatcher: Any) -> None:
-    """Let a function that numba compiles take its machine code from disk, and leave it there.
+def cache_machine_code(dispatcher: Any) -> None:
+    """Load the machine code of a numba function from disk if possible, and store new code there.
 
-    The folder is ``featx/compiled`` in the user's cache, or numba's own ``NUMBA_CACHE_DIR``. Where
-    others could change it, or it cannot be used, each process compiles for itself.
+    The folder is ``featx/compiled`` in the user's cache, or numba's ``NUMBA_CACHE_DIR``. If others
+    could change it, or it is not usable, every process compiles the function.
 
     Parameters
     ----------
     dispatcher : numba.core.dispatcher.Dispatcher
-        What `numba.njit` gave.
+        Returned by `numba.njit`.
     """
     try:
         dispatcher._cache = _SafeCache(dispatcher.py_func)
     except (UnsafeFolderError, OSError) as error:
-        _say_once("folder", error)
-    except RuntimeError:  # Typed at a prompt: there is no file whose change would be noticed.
-        logger.debug("%s has no file and is compiled anew by each process.", dispatcher)
+        _warn_once("folder", error)
+    except RuntimeError:  # Defined at a prompt: there is no source file to check for changes.
+        logger.debug("%s has no source file and is compiled by every process.", dispatcher)
 
 
 class _DamagedFileError(Exception):
-    """A file's content does not have its digest."""
+    """The content of a file does not match its digest."""
 
 
 class _SafeFile(IndexDataCacheFile):
-    """Index and data of one function, each with a digest of its content before it."""
+    """Index and data files of one function, each preceded by a digest of its content."""
 
     def _load_index(self) -> dict[Any, str]:
         try:
             stamp, overloads = self._read(self._index_name)
         except FileNotFoundError:
             return {}
-        except (_DamagedFileError, UnsafeFolderError) as error:  # A sound one takes its place.
-            _say_once("damage", error)
+        except (_DamagedFileError, UnsafeFolderError) as error:  # It will be overwritten.
+            _warn_once("damage", error)
             return {}
         return overloads if stamp == self._source_stamp else {}
 
@@ -110,7 +110,7 @@ class _SafeFile(IndexDataCacheFile):
 
 
 class _SafeLocator(_SourceFileBackedLocatorMixin, _CacheLocator):
-    """A folder of its own for the functions of one folder of sources, of these versions."""
+    """Folder for the functions of one source folder, separate for each version."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
         self._function = function
@@ -128,19 +128,20 @@ class _SafeLocator(_SourceFileBackedLocatorMixin, _CacheLocator):
 
     def ensure_cache_path(self) -> None:
         if not _root().parent.is_dir():
-            make_safe(_root().parent)  # The store may come to lie there: private from the start.
+            make_safe(_root().parent)  # Private from the start, as the default store is there, too.
         make_safe(self._folder)
 
     def get_cache_path(self) -> str:
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        """Digest of all that the machine code is made of: more than numba looks at.
+        """Digest of everything that the machine code depends on.
 
-        It freezes global constants, and the functions that this one calls, of other files too.
+        Unlike numba's own stamp, it covers global constants and called functions in other files,
+        which are compiled into the code.
         """
         digest = hashlib.sha256()
-        for part in _ingredients(self._function, set()):
+        for part in _dependencies(self._function, set()):
             digest.update(part)
         return digest.hexdigest()
 
@@ -150,7 +151,7 @@ class _SafeImpl(CompileResultCacheImpl):
 
 
 class _SafeCache(FunctionCache):
-    """Cache of one function whose faults are told in the log and cost no more than time."""
+    """Cache of one function whose errors are logged and only cost the time of recompiling."""
 
     _impl_class = _SafeImpl
 
@@ -165,21 +166,21 @@ class _SafeCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # What another program wrote there may raise anything.
-            _say_once("damage", error)
+        except Exception as error:  # A file of another program may raise anything.
+            _warn_once("damage", error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # The function is compiled: only the next process loses time.
-            _say_once("folder", error)
+        except Exception as error:  # The function is compiled; only the next process loses time.
+            _warn_once("folder", error)
 
 
 def prune_machine_code() -> int:
-    """Remove the machine code of other versions of featx and numba; the bytes that were gained.
+    """Remove the machine code of other versions of featx and numba; return its size in bytes.
 
-    In a folder of numba's own there may be other files, which stay.
+    Files of other programs, as in ``NUMBA_CACHE_DIR``, are kept.
     """
     n_bytes = 0
     for folder in _root().glob("numba-*"):
@@ -190,19 +191,19 @@ def prune_machine_code() -> int:
                 with suppress(OSError):
                     n_bytes += path.lstat().st_size
                     path.unlink()
-            with suppress(OSError):  # It holds something else.
+            with suppress(OSError):  # It contains other files.
                 os.rmdir(parent)
     return n_bytes
 
 
 def _root() -> Path:
-    if chosen := getattr(config, "CACHE_DIR", ""):
-        return Path(chosen).absolute()
+    if numba_cache_dir := getattr(config, "CACHE_DIR", ""):
+        return Path(numba_cache_dir).absolute()
     return platformdirs.user_cache_path("featx") / "compiled"
 
 
-def _ingredients(function: Callable[..., Any], seen: set[Any]) -> Iterator[bytes]:
-    """What decides a function's machine code: its file, constants, and functions it calls."""
+def _dependencies(function: Callable[..., Any], seen: set[Any]) -> Iterator[bytes]:
+    """What a function's machine code depends on: source files, constants, called functions."""
     if function in seen:
         return
     seen.add(function)
@@ -210,7 +211,7 @@ def _ingredients(function: Callable[..., Any], seen: set[Any]) -> Iterator[bytes
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
         if isinstance(value, Dispatcher):
-            yield from _ingredients(value.py_func, seen)
+            yield from _dependencies(value.py_func, seen)
         elif isinstance(value, np.ndarray):
             yield f"{name} {value.dtype} {value.shape}".encode() + value.tobytes()
         elif isinstance(value, np.generic | int | float | complex | str | tuple):
@@ -221,16 +222,16 @@ def _digest(payload: bytes) -> bytes:
     return hashlib.sha256(payload).digest()
 
 
-def _say_once(kind: str, error: Exception) -> None:
-    """One line for each kind of fault, however many functions have it."""
-    if kind in _said:
+def _warn_once(kind: str, error: Exception) -> None:
+    """Log one line for each kind of error, however many functions are affected."""
+    if kind in _warned:
         return
-    _said.add(kind)
+    _warned.add(kind)
     if kind == "damage":
-        logger.warning("Stored machine code cannot be read and is compiled anew: %s.", error)
+        logger.warning("Stored machine code cannot be read and is recompiled: %s.", error)
         return
     logger.warning(
-        "Machine code cannot be stored and is compiled anew by each process: %s. Name another "
+        "Machine code cannot be stored and is recompiled by every process: %s. Name another "
         "folder by NUMBA_CACHE_DIR.",
         error,
     )

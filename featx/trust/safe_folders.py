@@ -1,9 +1,9 @@
-"""Folders that nobody else can change.
+"""Check and create folders that no other user can change.
 
-The rule is that of sshd and git: every folder and link on the way belongs to the user or root and
-cannot be written by others, unless it is sticky as ``/tmp`` is. It is checked from the root down,
-each component through the descriptor of the one above. What has passed cannot be exchanged by
-others, so that the path stays good after the check.
+The rule is that of sshd and git: every folder and link of the path must belong to the user or root
+and must not be writable by others, unless it is sticky like ``/tmp``. Components are checked from
+the root down, each through the descriptor of its parent. Others cannot replace a component that
+has passed, so the path remains safe after the check.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from featx.errors import UnsafeFolderError
 
 _MAX_LINKS = 40
 
-# A descriptor that only leads further needs no permission to list the folder.
+# Descriptors that are only used to open entries; no permission to list the folder is needed.
 _SEARCH = getattr(os, "O_PATH", getattr(os, "O_SEARCH", os.O_RDONLY))
 
 
 def make_safe(
     folder: Path, *, shared: bool = False, file: str | None = None, inner: str | None = None
 ) -> None:
-    """Make a folder, or check that nobody else could have put anything in it.
+    """Create a private folder, or check that no other user could have changed its content.
 
     Parameters
     ----------
@@ -37,47 +37,47 @@ def make_safe(
     shared : bool, default=False
         Whether the owners of the folders and their groups are trusted.
     file : str, optional
-        Name of a file in it that must be safe, if it is there.
+        Name of a file in the folder that must be safe, if it exists.
     inner : str, optional
-        Name of a folder in it that must be safe, and is made too.
+        Name of a subfolder that must be safe; it is created, too.
 
     Raises
     ------
     UnsafeFolderError
-        If others could change it.
+        If others could change the folder.
     OSError
-        If it can be neither entered nor made.
+        If it can be neither opened nor created.
     """
-    if not hasattr(os, "getuid"):  # Windows keeps a user's folders by lists of its own.
+    if not hasattr(os, "getuid"):  # Windows protects a user's folders by access control lists.
         (folder / (inner or "")).mkdir(parents=True, exist_ok=True)
         return
-    with _Walk(folder.anchor, shared=shared) as walk:
-        walk.follow(folder.parts)
+    with _PathChecker(folder.anchor, shared=shared) as checker:
+        checker.enter(folder.parts)
         if file is not None:
-            walk.check_file(file)
+            checker.check_file(file)
         if inner is not None:
-            walk.follow([inner])
+            checker.enter([inner])
 
 
-class _Walk:
-    """A way from the root to a folder, every component checked after it was opened."""
+class _PathChecker:
+    """Opens the components of a path from the root down, and checks each opened one."""
 
     def __init__(self, root: str, *, shared: bool) -> None:
         self.shared = shared
         self.path = Path(root)
         self.descriptor = os.open(self.path, _SEARCH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # Whoever owns the root folder, as in some containers, could exchange Python itself.
+        # The owner of the root folder, who is not root in some containers, could replace Python.
         self._trusted = {os.getuid(), 0, os.fstat(self.descriptor).st_uid}
         self._n_links = 0
 
-    def __enter__(self) -> _Walk:
+    def __enter__(self) -> _PathChecker:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
 
-    def follow(self, names: Sequence[str]) -> None:
-        """Go into one folder after the other; the last is made private if it is not there."""
+    def enter(self, names: Sequence[str]) -> None:
+        """Enter nested folders; missing ones are created, the last of them private."""
         pending = list(reversed(names))
         while pending:
             name = pending.pop()
@@ -89,14 +89,14 @@ class _Walk:
                 self._enter(name, is_last=not pending)
 
     def check_file(self, name: str) -> None:
-        """Check a file of the folder, unopened: SQLite's locks would end with our descriptor."""
+        """Check a file without opening it: closing a descriptor would release SQLite's locks."""
         status = self._status(name)
         if status is None:
             return
         path = self.path / name
         if not stat.S_ISREG(status.st_mode):
-            kind = "is a link" if stat.S_ISLNK(status.st_mode) else "is no file"
-            raise UnsafeFolderError(path, kind)
+            reason = "is a link" if stat.S_ISLNK(status.st_mode) else "is not a file"
+            raise UnsafeFolderError(path, reason)
         self._check_owner(path, status)
         self._check_mode(path, status, is_last=True)
 
@@ -117,9 +117,9 @@ class _Walk:
             return None
 
     def _make(self, name: str, *, is_last: bool) -> os.stat_result:
-        with suppress(FileExistsError):  # Another process was faster.
+        with suppress(FileExistsError):  # Another process has created it meanwhile.
             os.mkdir(name, 0o700 if is_last else 0o755, dir_fd=self.descriptor)
-            if is_last and self.shared:  # What is made in it goes to the folder's group.
+            if is_last and self.shared:  # New files inherit the folder's group.
                 os.chmod(name, 0o2770, dir_fd=self.descriptor)
         return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
 
@@ -136,17 +136,16 @@ class _Walk:
         raise UnsafeFolderError(path, reason)
 
     def _check_mode(self, path: Path, status: os.stat_result, *, is_last: bool) -> None:
-        """Refuse what others can write; in a sticky folder they cannot exchange what is ours."""
+        """Refuse a component that others can write; in a sticky folder they cannot replace ours."""
         if status.st_mode & stat.S_ISVTX and not is_last:
             return
-        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        unsafe_bits = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if self.shared or _is_own_group(status.st_gid):
-            others &= ~stat.S_IWGRP
-        if not others:
+            unsafe_bits &= ~stat.S_IWGRP
+        if not unsafe_bits:
             return
-        letters = "".join(
-            letter for letter, bit in (("g", stat.S_IWGRP), ("o", stat.S_IWOTH)) if others & bit
-        )
+        classes = (("g", stat.S_IWGRP), ("o", stat.S_IWOTH))
+        letters = "".join(letter for letter, bit in classes if unsafe_bits & bit)
         mode = stat.filemode(status.st_mode)
         reason = f"can be written by others (owner {_user(status.st_uid)}, mode {mode})"
         raise UnsafeFolderError(path, reason, f"chmod {letters}-w {shlex.quote(str(path))}")
@@ -164,10 +163,10 @@ def _user(uid: int) -> str:
 
 @lru_cache
 def _is_own_group(gid: int) -> bool:
-    """Whether a group is the user's private one, as Debian and Fedora give to each.
+    """Whether a group is the user's private group, as Debian and Fedora create for every user.
 
-    Their users' folders are writable by that group, and by nobody else. Never the group of root,
-    in which some containers put all their users.
+    The folders of their users are writable by this group. The group of root never counts, as some
+    containers put all users in it.
     """
     import grp
     import pwd
@@ -176,5 +175,5 @@ def _is_own_group(gid: int) -> bool:
         user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(gid)
     except KeyError:
         return False
-    is_named_alike = gid == user.pw_gid and group.gr_name == user.pw_name
-    return gid != 0 and is_named_alike and set(group.gr_mem) <= {user.pw_name}
+    has_user_name = gid == user.pw_gid and group.gr_name == user.pw_name
+    return gid != 0 and has_user_name and set(group.gr_mem) <= {user.pw_name}

@@ -125,7 +125,7 @@ def test_ctrl_c_while_the_program_starts_is_one_line_and_130(delay_s: float) -> 
     time.sleep(delay_s)
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
-    line = "featx: interrupted; what is stored stays good, run again to go on\n"
+    line = "featx: interrupted; stored rows remain valid, run again to resume\n"
     assert (child.returncode, err) == (130, line)
 
 

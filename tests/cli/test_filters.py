@@ -52,7 +52,7 @@ def test_what_excites_channels_is_drawn_and_told(
         (["-o", "a.gif"], 1, "a.gif: expected a name that ends in .png, .svg, .pdf; got .gif"),
         (["--layer", "conv5"], 2, "name DATA too"),
         (["digits", "--layer", "pool1,pool2"], 2, "Expected one value"),
-        (["digits", "--channels", "a"], 2, "Expected whole numbers"),
+        (["digits", "--channels", "a"], 2, "Expected integers"),
     ],
 )
 def test_what_is_wrong_is_said(

@@ -139,8 +139,8 @@ def test_manifest_gives_groups_by_itself_by_column_or_not_at_all(tmp_path: Path)
     (tmp_path / "m.csv").write_text("path,group,site\n1.jpg,p1,a\n2.jpg,p1,b\n3.jpg,,b\n")
 
     def groups_of(groups: str | bool | None) -> list[str] | None:
-        found = load_dataset(tmp_path / "m.csv", groups=groups).take([0, 2]).groups
-        return None if found is None else found.tolist()
+        values = load_dataset(tmp_path / "m.csv", groups=groups).take([0, 2]).groups
+        return None if values is None else values.tolist()
 
     assert groups_of(None) == ["p1", ""]
     assert groups_of("site") == ["a", "b"]
@@ -151,13 +151,13 @@ def test_manifest_gives_groups_by_itself_by_column_or_not_at_all(tmp_path: Path)
 def test_sources_are_known_as_a_command_line_has_them(tmp_path: Path) -> None:
     lay(tmp_path, "my cats/1.jpg", "dogs/1.jpg", "owls/1.jpg", "ants/1.jpg")
     names = [str(tmp_path / name) for name in ("my cats", "dogs", "owls", "ants")]
-    assert load_dataset(names[:2]).words == f"'{names[0]}' {names[1]}"
-    assert load_dataset(names).words.endswith("owls …")
+    assert load_dataset(names[:2]).quoted_source == f"'{names[0]}' {names[1]}"
+    assert load_dataset(names).quoted_source.endswith("owls …")
 
 
 def test_groups_by_column_need_a_manifest(tmp_path: Path) -> None:
     lay(tmp_path, "cat/1.jpg")
-    with pytest.raises(DatasetError, match=r"'patient' name a column of a manifest.*re:PATTERN"):
+    with pytest.raises(DatasetError, match=r"'patient' is the column of a manifest.*re:PATTERN"):
         load_dataset(tmp_path, groups="patient")
 
 
@@ -170,7 +170,7 @@ def test_joined_data_keep_their_groups(tmp_path: Path) -> None:
 
 def test_manifest_whose_files_are_all_elsewhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path\n1.jpg\n2.jpg\n")
-    with pytest.raises(DatasetError, match=r"none of its 2 files is there, .*manifest's folder"):
+    with pytest.raises(DatasetError, match=r"none of its 2 files exists, .*manifest's folder"):
         load_dataset(tmp_path / "m.csv")
 
 
@@ -232,7 +232,7 @@ def test_folder_without_images_says_what_was_there(tmp_path: Path) -> None:
 
 
 def test_empty_folder_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no files but hidden ones"):
+    with pytest.raises(DatasetError, match="contains no files, or only hidden ones"):
         load_dataset(lay(tmp_path, ".DS_Store"))
 
 

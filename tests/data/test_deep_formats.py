@@ -139,8 +139,8 @@ def test_heif_of_8_bits_is_pillows() -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_npy_files_are_read_as_their_arrays_are(dtype: Any, order: Any) -> None:
     values = np.asarray(RANDOM.integers(0, 2, (4, 6, 3)), dtype=dtype, order=order)
-    wanted = decode(values.astype(values.dtype.newbyteorder("=")), value_range="dtype")
-    assert (decode(npy(values), value_range="dtype") == wanted).all()
+    expected = decode(values.astype(values.dtype.newbyteorder("=")), value_range="dtype")
+    assert (decode(npy(values), value_range="dtype") == expected).all()
 
 
 def test_npy_files_of_any_bands_are_read_by_band() -> None:

@@ -230,16 +230,18 @@ def test_several_sources_are_understood_together(
         (("train/1.jpg", "test/1.jpg"), "2 classes (test, train), 2 images"),
     ],
 )
-def test_without_splits_their_folders_are_passed_over_or_classes(
+def test_without_splits_their_folders_are_ignored_or_classes(
     tmp_path: Path, files: tuple[str, ...], expected: str
 ) -> None:
     lay(tmp_path, *files)
     assert described(tmp_path, ".", splits="none") == expected
 
 
-def test_a_class_that_would_vanish_is_an_error(tmp_path: Path) -> None:
+def test_a_class_that_would_be_missing_is_an_error(tmp_path: Path) -> None:
     lay(tmp_path, *TWO, "bird/1.nef", "bird/2.nef", "bird/3.psd")
-    with pytest.raises(DatasetError, match=r"bird: none of its images is read \(2 \.nef, 1 "):
+    with pytest.raises(
+        DatasetError, match=r"bird: featx cannot read any of its images \(2 \.nef, 1 "
+    ):
         described(tmp_path, ".")
 
 

@@ -69,27 +69,27 @@ def full_range(dataset: Any) -> tuple[float, float]:
 def test_windows_are_those_of_apply_voi_lut(name: str) -> None:
     values, dataset = by_pydicom(FILES / name)
     low, high = full_range(dataset)
-    wanted = (values - low) * 255 / (high - low)
+    expected = (values - low) * 255 / (high - low)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
-        wanted = 255 - wanted
-    np.testing.assert_allclose(decode(FILES / name)[:, :, 0], wanted, atol=1e-3)
+        expected = 255 - expected
+    np.testing.assert_allclose(decode(FILES / name)[:, :, 0], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", COLORED)
 def test_colors_are_pydicoms(name: str) -> None:
     dataset = pydicom.dcmread(FILES / name)
     values = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns, 3)[0]
-    wanted = values * (255 / (2**dataset.BitsStored - 1))
-    np.testing.assert_allclose(decode(FILES / name, pages="first"), wanted, atol=1e-4)
+    expected = values * (255 / (2**dataset.BitsStored - 1))
+    np.testing.assert_allclose(decode(FILES / name, pages="first"), expected, atol=1e-4)
 
 
 def test_a_palette_gives_its_colors() -> None:
     from pydicom.pixels import apply_color_lut
 
     dataset = pydicom.dcmread(FILES / "examples_palette.dcm")
-    wanted = apply_color_lut(dataset.pixel_array, dataset) / 257
+    expected = apply_color_lut(dataset.pixel_array, dataset) / 257
     pixels = decode(FILES / "examples_palette.dcm")
-    np.testing.assert_allclose(pixels, wanted, atol=1e-4)
+    np.testing.assert_allclose(pixels, expected, atol=1e-4)
 
 
 def test_lossy_jpeg_of_12_bits_is_read() -> None:
@@ -103,9 +103,9 @@ def test_lossy_jpeg_of_12_bits_is_read() -> None:
 
 def test_a_window_of_ones_own_is_in_hounsfield_units() -> None:
     values, _ = by_pydicom(FILES / "CT_small.dcm")  # It has no window.
-    wanted = ((values - 200) / 400).clip(0, 1) * 255
+    expected = ((values - 200) / 400).clip(0, 1) * 255
     np.testing.assert_allclose(
-        decode(FILES / "CT_small.dcm", window=(400, 400))[:, :, 0], wanted, atol=1e-3
+        decode(FILES / "CT_small.dcm", window=(400, 400))[:, :, 0], expected, atol=1e-3
     )
 
 

@@ -31,9 +31,9 @@ def test_images_that_do_not_match_are_told_and_groups_of_their_own(
     digits = load_dataset("digits").take([0, 1, 100])
 
     with caplog.at_level(logging.WARNING):
-        found = group_images(digits, "re:00[0-9]+").groups
+        groups = group_images(digits, "re:00[0-9]+").groups
 
-    assert group_codes(found).tolist() == [0, 1, 2]
+    assert group_codes(groups).tolist() == [0, 1, 2]
     assert "matches 2 of 3 names" in caplog.text
     assert "digits/0100" in caplog.text
 

@@ -350,10 +350,10 @@ def test_no_warning_leaks() -> None:
 
 def test_paths_bytes_pil_images_and_arrays_agree(photos: list[str]) -> None:
     for path in photos:
-        wanted = decode(path)
+        expected = decode(path)
         with Image.open(path) as image:
-            for form in (Path(path), Path(path).read_bytes(), image, wanted):
-                assert (decode(form) == wanted).all()
+            for form in (Path(path), Path(path).read_bytes(), image, expected):
+                assert (decode(form) == expected).all()
 
 
 def test_a_pil_image_is_neither_changed_nor_closed(photos: list[str]) -> None:
@@ -412,7 +412,7 @@ def test_the_range_of_values_can_be_told() -> None:
     ("array", "reason"),
     [
         (np.zeros(4), "shape"),
-        (np.zeros((2, 2, 2)), "2 bands: take one or three"),
+        (np.zeros((2, 2, 2)), "2 bands: select one or three"),
         (np.zeros((0, 4), np.uint8), "no pixels"),
         (np.full((2, 2), np.nan), "NaN"),
         (np.full((2, 2), np.inf), "infinity"),
@@ -445,17 +445,17 @@ def test_names_in_any_script_are_read(tmp_path: Path, colors: Pixels, name: str)
 
 
 def test_threads_decode_the_same_pixels(photos: list[str]) -> None:
-    wanted = [decode(path) for path in photos]
+    expected = [decode(path) for path in photos]
     with ThreadPoolExecutor(8) as pool:
-        for pixels, once in zip(pool.map(decode, photos * 10), wanted * 10, strict=True):
+        for pixels, once in zip(pool.map(decode, photos * 10), expected * 10, strict=True):
             assert (pixels == once).all()
 
 
 def test_threads_decode_one_pil_image(photos: list[str]) -> None:
-    wanted = decode(photos[0])
+    expected = decode(photos[0])
     for _ in range(5):
         with Image.open(photos[0]) as image, ThreadPoolExecutor(8) as pool:
-            assert all((pixels == wanted).all() for pixels in pool.map(decode, [image] * 16))
+            assert all((pixels == expected).all() for pixels in pool.map(decode, [image] * 16))
 
 
 # --- sequences of images -----------------------------------------------------------------
@@ -521,7 +521,7 @@ def test_equal_channels_are_their_gray_exactly() -> None:
 
 @pytest.mark.parametrize("image_size", [0, -1, (3,), (3, 0), (3, 3, 3), (2.5, 3), "ab"])
 def test_an_impossible_size_is_refused(image_size: Any) -> None:
-    with pytest.raises(ValueError, match="image_size is one number of pixels or"):
+    with pytest.raises(ValueError, match="image_size must be a number of pixels or"):
         size_pair(image_size)
 
 
@@ -602,13 +602,13 @@ def test_16_bit_arrays_are_as_files_of_16_bits_are(tmp_path: Path) -> None:
         np.array([[-1, 4]], np.int16),
     ],
 )
-def test_values_that_are_cut_off_are_told(values: np.ndarray) -> None:
-    with pytest.warns(ValueRangeWarning, match=r"say what is black and white by value_range"):
+def test_values_outside_the_range_are_warned_of(values: np.ndarray) -> None:
+    with pytest.warns(ValueRangeWarning, match=r"Set the values of black and white by value_range"):
         decode(values)
     decode(values, value_range=(float(values.min()), float(values.max())))
 
 
-def test_values_within_the_range_of_their_type_are_not_told() -> None:
+def test_values_within_the_range_of_their_type_give_no_warning() -> None:
     for values in (np.array([[0, 255]]), np.array([[0.0, 1.0]]), np.array([[True, False]])):
         assert decode(values).max() == 255
 

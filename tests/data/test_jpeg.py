@@ -121,13 +121,13 @@ def test_reduced_pixels_are_those_that_pillow_drafts(
     """The least size that leaves the short side long enough, and Pillow's pixels at it."""
     image = np.asarray(Image.fromarray(IMAGE).resize(shape[::-1], Image.Resampling.BICUBIC))
     data = encoded(image, subsampling=subsampling, **how)
-    found = decode_jpeg(data, MAX_PIXELS, least_px)
-    assert found is not None
+    pixels = decode_jpeg(data, MAX_PIXELS, least_px)
+    assert pixels is not None
     factor = reduction(*shape, least_px)
-    assert found.shape[:2] == tuple(-(-side // factor) for side in shape)
-    assert factor == 1 or min(found.shape[:2]) >= least_px
+    assert pixels.shape[:2] == tuple(-(-side // factor) for side in shape)
+    assert factor == 1 or min(pixels.shape[:2]) >= least_px
     assert factor == 8 or min(shape) // (2 * factor) < least_px
-    np.testing.assert_array_equal(found, drafted(data, factor))
+    np.testing.assert_array_equal(pixels, drafted(data, factor))
 
 
 def test_a_reduced_image_is_turned_too_and_others_stay_whole() -> None:

@@ -47,7 +47,9 @@ def test_folder_on_standard_input_is_read(type_in, tmp_path: Path) -> None:
 
 def test_empty_standard_input_is_refused(type_in) -> None:
     type_in(b"\n")
-    with pytest.raises(DatasetError, match="No names on standard input; expected one path a line"):
+    with pytest.raises(
+        DatasetError, match="No names on standard input; expected one path per line"
+    ):
         load_dataset("-")
 
 
@@ -70,7 +72,9 @@ def test_empty_folder_beside_images_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "cat/1.jpg").touch()
     dataset = load_dataset([tmp_path / "none", tmp_path / "cat"])
     assert len(dataset) == 1
-    assert dataset.notes == [f"No image in {tmp_path}/none: it holds no files but hidden ones."]
+    assert dataset.empty_reasons == [
+        f"No image in {tmp_path}/none: it contains no files, or only hidden ones."
+    ]
 
 
 def lay(root: Path, *names: str) -> Path:
@@ -147,12 +151,14 @@ def test_split_folders_and_folders_left_out_are_known(tmp_path: Path) -> None:
     lay(tmp_path, "train2017/cat/1.jpg", "val2017/cat/1.jpg", "thumbnails/1.jpg")
     dataset = load_dataset(tmp_path)
     assert dataset.split_folders == {"train2017": "train", "val2017": "val"}
-    assert dataset.left_out == [f"{tmp_path}/thumbnails"]
+    assert dataset.skipped_folders == [f"{tmp_path}/thumbnails"]
 
 
-def test_class_that_would_vanish_is_refused(tmp_path: Path) -> None:
+def test_class_that_would_be_missing_is_refused(tmp_path: Path) -> None:
     lay(tmp_path, "cat/1.jpg", "bird/1.psd", "bird/2.psd")
-    with pytest.raises(DatasetError, match=r"/bird: none .* \(2 \.psd\), so 'bird' would vanish"):
+    with pytest.raises(
+        DatasetError, match=r"/bird: featx cannot .* \(2 \.psd\), so 'bird' would be missing"
+    ):
         load_dataset(tmp_path)
 
 
@@ -188,7 +194,7 @@ def test_texts_beside_images_are_left_out(tmp_path: Path, monkeypatch: pytest.Mo
 def test_manifest_whose_files_are_elsewhere_says_where_one_is(tmp_path: Path) -> None:
     lay(tmp_path, "images/1.jpg")
     (tmp_path / "m.csv").write_text("path\n1.jpg\n")
-    with pytest.raises(DatasetError, match=r"folder\. There is images/1\.jpg: write paths so"):
+    with pytest.raises(DatasetError, match=r"folder\. There is images/1\.jpg: write paths like"):
         load_dataset(tmp_path / "m.csv")
 
 

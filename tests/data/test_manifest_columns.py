@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from featx.data.manifest_columns import find_columns, known_names
+from featx.data.manifest_columns import find_columns, recognized_names
 from featx.errors import DatasetError
 
 HEADERS = {
@@ -24,8 +24,8 @@ HEADERS = {
 @pytest.mark.parametrize(("header", "meaning"), HEADERS.items())
 def test_columns_are_known_by_the_names_that_people_give_them(header: str, meaning: str) -> None:
     names = header.split(",")
-    found = find_columns(names)
-    assert ", ".join(f"{it} {names[i]}" for it, i in found.items()) == meaning
+    indices = find_columns(names)
+    assert ", ".join(f"{it} {names[i]}" for it, i in indices.items()) == meaning
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def test_columns_are_known_by_the_names_that_people_give_them(header: str, meani
     [
         (
             "image,file,label",
-            "M: columns 'image' and 'file' may each be the path; call the right "
-            "one 'path'. There are: image, file, label.",
+            "M: columns 'image' and 'file' may each be the path; rename the right "
+            "one to 'path'. There are: image, file, label.",
         ),
         ("path,class,species", "M: columns 'class' and 'species' may each be the label"),
-        ("path,path", "M: column 'path' is there twice"),
+        ("path,path", "M: column 'path' occurs twice"),
         ("caption,label", "M: no column 'path'; expected path,label.* got 'caption', 'label'"),
         ("path;label", "Separate the columns by commas"),
     ],
@@ -51,4 +51,4 @@ def test_what_may_be_read_in_two_ways_is_refused_with_the_columns(
 
 def test_column_of_groups_may_have_any_name() -> None:
     assert find_columns(["path", "Patient ID"], "patient_id") == {"path": 0, "group": 1}
-    assert known_names(["a", "site", "image"], "site") == ["site", "image"]
+    assert recognized_names(["a", "site", "image"], "site") == ["site", "image"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.data.manifest_paths import resolve_paths, say_where
+from featx.data.manifest_paths import resolve_paths, suggest_location
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_path_means_the_file_that_is_there(folder: str, names: list[str], paths:
 
 def test_home_and_file_addresses_are_absolute(folder: str, tmp_path: Path) -> None:
     address = (tmp_path / "far/my cat.jpg").as_uri()
-    found = f"{tmp_path}/far/my cat.jpg"
-    assert resolve_paths(folder, ["~/far/my cat.jpg", address]) == [found, found]
+    path = f"{tmp_path}/far/my cat.jpg"
+    assert resolve_paths(folder, ["~/far/my cat.jpg", address]) == [path, path]
 
 
 def test_backslash_in_a_name_that_is_there_stays(folder: str) -> None:
@@ -49,7 +49,8 @@ def test_backslash_in_a_name_that_is_there_stays(folder: str) -> None:
 
 def test_hint_names_a_file_that_is_elsewhere_in_the_folder(folder: str) -> None:
     assert (
-        say_where(folder, "m/1.jpg") == " There is cat/1.jpg: write paths so, or move the manifest."
+        suggest_location(folder, "m/1.jpg")
+        == " There is cat/1.jpg: write paths like this, or move the manifest."
     )
-    assert say_where(folder, "m/x.jpg").startswith(" There is ../b/x.jpg: ")
-    assert say_where(folder, "m/nowhere.jpg") == ""
+    assert suggest_location(folder, "m/x.jpg").startswith(" There is ../b/x.jpg: ")
+    assert suggest_location(folder, "m/nowhere.jpg") == ""

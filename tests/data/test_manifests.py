@@ -71,16 +71,16 @@ def test_repeated_row_is_taken_once(tmp_path: Path) -> None:
         ("", "is empty; expected a first line 'path,label'"),
         ("caption,label\n", "line 1: no column 'path'; .* got 'caption', 'label'"),
         ("path,class,species\n", "line 1: columns 'class' and 'species' may each be the label"),
-        ('path,label\na.jpg,"cat\nb.jpg,dog\n', "line 2: .*Is a quote opened there that is not"),
-        ('path,label\na.jpg,x\nb.jpg,"cat\nc.jpg,"dog"\n', "line 3: .*Is a quote opened there"),
-        ('path,label\na.jpg,x\nb.jpg,"' + "y" * 200_000, "line 3: .*Is a quote opened there"),
+        ('path,label\na.jpg,"cat\nb.jpg,dog\n', "line 2: .*Is there a quote that is not"),
+        ('path,label\na.jpg,x\nb.jpg,"cat\nc.jpg,"dog"\n', "line 3: .*Is there a quote"),
+        ('path,label\na.jpg,x\nb.jpg,"' + "y" * 200_000, "line 3: .*Is there a quote"),
         ("path;label\n", "Separate the columns by commas"),
-        ("path,path\n", "line 1: column 'path' is there twice"),
+        ("path,path\n", "line 1: column 'path' occurs twice"),
         ("path,label\na.jpg\n", "line 2, column 'label': expected 2 fields, got 1"),
         ("path,label\na,b,c\n", "line 2, column 3: expected 2 fields, got 3"),
         ("path,label\na,b\n\n,cat\n", "line 4, column 'path': the path is empty"),
-        ("path,split\na,tset\n", "line 2, column 'split': 'tset' is no split.*mean 'test'"),
-        ("path,label\na,b\na,c\n", "line 3, column 'path': 'a' is there twice.* from line 2"),
+        ("path,split\na,tset\n", "line 2, column 'split': 'tset' is not a split.*mean 'test'"),
+        ("path,label\na,b\na,c\n", "line 3, column 'path': 'a' occurs twice.* from line 2"),
         ("path\na\0\n", "line 2.*NUL"),
     ],
 )
@@ -97,7 +97,7 @@ def test_error_in_parquet_names_the_row(tmp_path: Path) -> None:
 
 
 def test_broken_parquet_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"is no parquet file"):
+    with pytest.raises(DatasetError, match=r"is not a parquet file"):
         read_manifest(written(tmp_path, "path\n", "m.parquet"))
 
 
@@ -131,12 +131,12 @@ def test_one_image_under_two_spellings_is_one(tmp_path: Path) -> None:
     file = tmp_path / "m.csv"
     file.write_text(f"path,label\ncat/0.jpg,cat\n./cat/0.jpg,cat\n{tmp_path}/cat/0.jpg,cat\n")
 
-    found = read_manifest(str(file))
+    manifest = read_manifest(str(file))
 
-    assert found.path == [f"{tmp_path}/cat/0.jpg"]
-    assert found.n_repeated == 2
+    assert manifest.path == [f"{tmp_path}/cat/0.jpg"]
+    assert manifest.n_repeated == 2
     file.write_text("path,label\ncat/0.jpg,cat\n./cat/0.jpg,dog\n")
-    with pytest.raises(DatasetError, match=r"line 3.*'\./cat/0\.jpg' is there twice"):
+    with pytest.raises(DatasetError, match=r"line 3.*'\./cat/0\.jpg' occurs twice"):
         read_manifest(str(file))
 
 
@@ -152,7 +152,7 @@ def test_labels_that_are_no_utf_8_are_refused_at_their_line(tmp_path: Path) -> N
     file = tmp_path / "m.csv"
     file.write_bytes(b"path,label\na.jpg,dog\nb.jpg,caf\xe9\n")
 
-    with pytest.raises(DatasetError, match=r"line 3, column 'label': 'caf\\\\xe9' is no UTF-8"):
+    with pytest.raises(DatasetError, match=r"line 3, column 'label': 'caf\\\\xe9' is not UTF-8"):
         read_manifest(str(file))
 
 
@@ -171,21 +171,21 @@ def test_labels_that_are_no_utf_8_are_refused_at_their_line(tmp_path: Path) -> N
 def test_list_has_a_path_or_a_path_and_a_class_on_each_line(
     tmp_path: Path, text: str, label: list[str] | None
 ) -> None:
-    found = read_manifest(written(tmp_path, text, "m.txt"))
-    assert found.label == label
-    assert found.path[1] == f"{tmp_path}/sub/b.png"
+    manifest = read_manifest(written(tmp_path, text, "m.txt"))
+    assert manifest.label == label
+    assert manifest.path[1] == f"{tmp_path}/sub/b.png"
 
 
 def test_path_with_blanks_keeps_them_in_a_list(tmp_path: Path) -> None:
-    found = read_manifest(written(tmp_path, "my cat.jpg 3\nmy dog.jpg 4\n", "m.txt"))
-    assert (found.path[0], found.label) == (f"{tmp_path}/my cat.jpg", ["3", "4"])
+    manifest = read_manifest(written(tmp_path, "my cat.jpg 3\nmy dog.jpg 4\n", "m.txt"))
+    assert (manifest.path[0], manifest.label) == (f"{tmp_path}/my cat.jpg", ["3", "4"])
 
 
 def test_lines_of_json_may_have_columns_of_their_own(tmp_path: Path) -> None:
     text = '{"file_name": "a.jpg", "label": 3}\n\n{"file_name": "b.jpg", "split": "dev"}\n'
-    found = read_manifest(written(tmp_path, text, "m.jsonl"))
-    assert (found.label, found.split) == (["3", ""], ["", "val"])
-    assert found.renamed == {"path": "file_name"}
+    manifest = read_manifest(written(tmp_path, text, "m.jsonl"))
+    assert (manifest.label, manifest.split) == (["3", ""], ["", "val"])
+    assert manifest.renamed == {"path": "file_name"}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_labels_of_parquet_are_texts(
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [([["cat"], ["a", "b"]], r"2 values \(a, b\)"), ([b"cat", b"caf\xe9"], "is no UTF-8")],
+    [([["cat"], ["a", "b"]], r"2 values \(a, b\)"), ([b"cat", b"caf\xe9"], "is not UTF-8")],
 )
 def test_labels_of_parquet_that_are_no_class_are_refused_at_their_row(
     tmp_path: Path, label: list[object], message: str
@@ -251,14 +251,14 @@ def test_labels_of_parquet_that_are_no_class_are_refused_at_their_row(
 def test_images_of_hugging_face_in_parquet_are_read_by_their_paths(tmp_path: Path) -> None:
     images = [{"bytes": b"x" * 9, "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}]
     parquet.write_table(pa.table({"image": images, "label": [1, 2]}), tmp_path / "m.parquet")
-    found = read_manifest(str(tmp_path / "m.parquet"))
-    assert found.path == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+    manifest = read_manifest(str(tmp_path / "m.parquet"))
+    assert manifest.path == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
 
 
 def test_image_named_in_two_splits_counts_in_the_first(tmp_path: Path) -> None:
     text = "path,label,split\na.jpg,cat,train\n./a.jpg,cat,test\na.jpg,cat,train\n"
-    found = read_manifest(written(tmp_path, text))
-    assert (found.split, found.n_repeated, found.n_resplit) == (["train"], 2, 1)
+    manifest = read_manifest(written(tmp_path, text))
+    assert (manifest.split, manifest.n_repeated, manifest.n_resplit) == (["train"], 2, 1)
 
 
 def test_column_called_set_is_a_split_only_where_all_its_values_are(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from featx.errors import DatasetError
 def test_percentiles_are_numpys_over_images_of_one_size() -> None:
     values = np.random.default_rng(0).integers(0, 4096, (6, 30, 30)).astype(np.uint16)
     reading = measure_range(Images(values, value_range="p1,p99"))
-    wanted = np.percentile(values, [1, 99], method="inverted_cdf")
-    np.testing.assert_array_equal(reading.limits, wanted)
+    expected = np.percentile(values, [1, 99], method="inverted_cdf")
+    np.testing.assert_array_equal(reading.limits, expected)
     assert reading.measured == "p1,p99 of 6 images"
 
 

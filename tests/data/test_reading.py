@@ -49,7 +49,7 @@ def test_bands_are_read_from_text_and_from_values(given: Any, bands: Any) -> Non
         ({"value_range": "p1,p101"}, "up to 100"),
         ({"window": "40"}, "expected LEVEL,WIDTH"),
         ({"window": (40, 0)}, "width must be above 0"),
-        ({"window": (1, 2), "value_range": (0, 1)}, "give one"),
+        ({"window": (1, 2), "value_range": (0, 1)}, "give only one"),
         ({"pages": "last"}, "pages must be one of first, all, max, mean; got 'last'"),
         ({"bands": "0,1"}, "numbers from 1"),
         ({"bands": "red"}, "numbers from 1"),

@@ -23,8 +23,8 @@ def test_equals_pillow_on_photographs(
         pixels = decode(path)
         size = resized_shape(pixels.shape[:2], resize)
         window = _center_window(size, (crop, crop))
-        wanted = by_pillow(pixels, size, interpolation)[window]
-        assert np.array_equal(resize_crop(pixels, size, interpolation, window), wanted)
+        expected = by_pillow(pixels, size, interpolation)[window]
+        assert np.array_equal(resize_crop(pixels, size, interpolation, window), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 3), (7, 1000), (31, 47)])
@@ -32,8 +32,8 @@ def test_equals_pillow_on_photographs(
 def test_equals_pillow_on_noise_of_odd_sizes(shape: tuple[int, int], size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     window = (slice(0, size[0]), slice(0, size[1]))
-    wanted = by_pillow(pixels, size, "bilinear")
-    assert np.array_equal(resize_crop(pixels, size, "bilinear", window), wanted)
+    expected = by_pillow(pixels, size, "bilinear")
+    assert np.array_equal(resize_crop(pixels, size, "bilinear", window), expected)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
@@ -44,8 +44,8 @@ def test_passes_are_in_pillows_order(
 ) -> None:
     pixels = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (*shape, 3))
     window = (slice(2, size[0] - 1), slice(3, size[1]))
-    wanted = by_pillow(pixels, size, interpolation)[window]
-    assert np.array_equal(resize_crop(pixels, size, interpolation, window), wanted)
+    expected = by_pillow(pixels, size, interpolation)[window]
+    assert np.array_equal(resize_crop(pixels, size, interpolation, window), expected)
 
 
 def test_a_window_is_a_part_of_the_whole(photos: list[str]) -> None:
@@ -57,6 +57,6 @@ def test_a_window_is_a_part_of_the_whole(photos: list[str]) -> None:
 
 def test_pixels_that_are_no_whole_array_are_taken_too() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)[::2, ::-1]
-    wanted = by_pillow(np.ascontiguousarray(pixels), (10, 30), "bilinear")
+    expected = by_pillow(np.ascontiguousarray(pixels), (10, 30), "bilinear")
     got = Preprocessing(resize=(10, 30), crop=(10, 30)).prepare(pixels)
-    assert np.array_equal(got, wanted)
+    assert np.array_equal(got, expected)

@@ -13,9 +13,9 @@ from featx.errors import ImageError, PagesWarning, ValueRangeWarning
 RAMP = np.arange(4096, dtype=np.uint16)[None, :, None]
 
 
-def pixels_of(values: Any, told: set[str] | None = None, **parameters: Any) -> np.ndarray:
+def pixels_of(values: Any, warned: set[str] | None = None, **parameters: Any) -> np.ndarray:
     stored = values if isinstance(values, StoredImage) else StoredImage(np.asarray(values))
-    return to_pixels(stored, make_reading(**parameters), "scan.tif", told)
+    return to_pixels(stored, make_reading(**parameters), "scan.tif", warned)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.int32, np.float32, np.float64])
@@ -75,10 +75,13 @@ def test_noted_values_are_taken_where_that_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        (RAMP, r"from 0 to 4095 fill little of 0 to 65535.*--value-range=0,4095"),
+        (
+            RAMP,
+            r"from 0 to 4095 fill little of .* 65535 .white.*--value-range=0,4095",
+        ),
         (np.array([[[0.0], [255.0]]]), r"float64 values from 0 to 255; those outside 0 to 1"),
-        (np.array([[[-5], [9]]], np.int16), "outside 0 to 255 are cut off"),
-        (np.array([[[0], [2**32 - 1]]], np.uint32), "outside 0 to 255 are cut off"),
+        (np.array([[[-5], [9]]], np.int16), "outside 0 to 255 are clipped"),
+        (np.array([[[0], [2**32 - 1]]], np.uint32), "outside 0 to 255 are clipped"),
     ],
 )
 def test_a_range_that_nobody_said_is_named_with_the_option(values: Any, kind: str) -> None:
@@ -94,15 +97,15 @@ def test_a_range_that_somebody_said_warns_nobody(value_range: Any) -> None:
 
 
 def test_each_kind_of_warning_is_given_once_for_a_data_set() -> None:
-    told: set[str] = set()
+    warned: set[str] = set()
     with pytest.warns(ValueRangeWarning):
-        pixels_of(RAMP, told)
-    pixels_of(RAMP, told)  # A second warning would be an error here.
+        pixels_of(RAMP, warned)
+    pixels_of(RAMP, warned)  # A second warning would be an error here.
 
 
 def test_one_page_of_several_is_said_unless_it_is_meant() -> None:
     stored = StoredImage(np.zeros((2, 2, 1), np.uint8), n_pages=7)
-    with pytest.warns(PagesWarning, match="7 pages, of which the first is read"):
+    with pytest.warns(PagesWarning, match="the file has 7 pages, and only the first"):
         pixels_of(stored)
     pixels_of(stored, pages="first")
 
@@ -117,7 +120,7 @@ def test_bands_are_taken_in_the_order_asked_for() -> None:
 def test_bands_that_are_no_image_name_the_options() -> None:
     with pytest.raises(ImageError, match=r"scan\.tif: 5 bands: .*--bands 4,3,2.*--bands each"):
         pixels_of(np.zeros((2, 2, 5), np.uint8))
-    with pytest.raises(ImageError, match="expected 7 bands or more, got 5"):
+    with pytest.raises(ImageError, match="expected at least 7 bands, got 5"):
         pixels_of(np.zeros((2, 2, 5), np.uint8), bands=(7,))
 
 

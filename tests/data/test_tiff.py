@@ -146,8 +146,8 @@ def test_four_bands_without_alpha_are_no_image_and_with_it_are(dtype: Any) -> No
         decode(written(values, photometric="rgb", extrasamples=["unspecified"]))
     data = written(values, photometric="rgb", extrasamples=["unassalpha"])
     white = np.iinfo(dtype).max
-    wanted = 255 - values[:, :, 3:] / white * (255 - values[:, :, :3] / (white / 255))
-    np.testing.assert_allclose(decode(data), wanted, atol=1e-4 if dtype is np.uint16 else 1)
+    expected = 255 - values[:, :, 3:] / white * (255 - values[:, :, :3] / (white / 255))
+    np.testing.assert_allclose(decode(data), expected, atol=1e-4 if dtype is np.uint16 else 1)
 
 
 def test_alpha_that_colors_are_multiplied_by_is_as_any() -> None:
@@ -171,7 +171,7 @@ def test_pages_are_joined_as_asked(dtype: Any) -> None:
     values = values_of((3, 20, 28), dtype)
     data = written(values, photometric="minisblack")
     white = np.iinfo(dtype).max / 255
-    with pytest.warns(PagesWarning, match="3 pages, of which the first is read"):
+    with pytest.warns(PagesWarning, match="the file has 3 pages, and only the first"):
         first = decode(data)
     np.testing.assert_allclose(first[:, :, 0], values[0] / white, atol=1e-4)
     np.testing.assert_allclose(decode(data, pages="max")[:, :, 0], values.max(0) / white, atol=1e-4)
@@ -250,7 +250,7 @@ def test_a_compression_without_its_package_names_the_extra(monkeypatch: Any) -> 
 
 
 def test_lab_of_16_bits_is_refused() -> None:
-    with pytest.raises(ImageError, match="CIE Lab of more than 8 bits is not read"):
+    with pytest.raises(ImageError, match="CIE Lab of more than 8 bits is not supported"):
         decode(written(values_of(COLOR, np.uint16), photometric="cielab"))
 
 

@@ -103,20 +103,20 @@ def test_wrong_argument_is_one_line(spec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "files"),
     [
         ("CIFAR10", "cifar-10-python.tar.gz from https"),
-        ("MNIST", "train-images-idx3-ubyte.gz, .* unpacked, in .*/MNIST/raw"),
+        ("MNIST", "train-images-idx3-ubyte.gz, .* unpacked copy .* in .*/MNIST/raw"),
     ],
 )
-def test_without_a_network_it_says_which_file_is_wanted_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, wanted: str
+def test_without_a_network_the_error_tells_which_file_is_expected_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: str
 ) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(DatasetError, match=rf"Name or service.* Wanted: .*{wanted}") as raised:
+    with pytest.raises(DatasetError, match=rf"Name or service.* Expected: .*{files}") as raised:
         load_dataset(f"torchvision:{name}", root=tmp_path)
     assert str(tmp_path) in str(raised.value)
 

@@ -48,8 +48,8 @@ def margin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Column]:
 
 def layer_rows() -> list[dict[str, Any]]:
     X = np.repeat(np.eye(2), 20, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(40, 2))
-    found = measure(Space(X), np.repeat(["a", "b"], 20))
-    return [{"layer": name, "index": i, **found} for i, name in enumerate(("pool1", "fc7"))]
+    metrics = measure(Space(X), np.repeat(["a", "b"], 20))
+    return [{"layer": name, "index": i, **metrics} for i, name in enumerate(("pool1", "fc7"))]
 
 
 def test_a_new_measure_has_an_interval_and_a_control(margin: Column) -> None:

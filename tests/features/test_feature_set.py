@@ -134,10 +134,10 @@ def test_output_is_checked_without_being_touched(tmp_path: Path, kind: str) -> N
     [
         (
             "f.npx",
-            r"'\.npx' of .* is no format .*Did you mean '\.npz' or '\.npy'\? Known are \.npz",
+            r"'\.npx' of .* is not a format .*Did you mean '\.npz' or '\.npy'\? Expected one of",
         ),
-        ("f.jpg/g.npz", "is no folder"),
-        ("f.jpg", "is no format for features"),
+        ("f.jpg/g.npz", "is not a folder"),
+        ("f.jpg", "is not a format for features"),
     ],
 )
 def test_impossible_output_is_refused_at_once(tmp_path: Path, name: str, message: str) -> None:
@@ -365,9 +365,9 @@ def test_wrong_layer_gets_the_nearest_right_one() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": ["a"]}, "labels must be 7, one a row"),
+        ({"labels": ["a"]}, "labels must have one value per row of X"),
         ({"blocks": {"a": (0, 2)}}, "must cover the 5 columns"),
-        ({"blocks": {"a": (0, 2), "b": (3, 5)}}, "side by side"),
+        ({"blocks": {"a": (0, 2), "b": (3, 5)}}, "be adjacent"),
         ({"blocks": {"": (0, 5)}}, "must have names"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Results: what was found survives the way to files and back."""
+"""Results: they survive saving and loading."""
 
 from __future__ import annotations
 

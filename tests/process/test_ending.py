@@ -91,7 +91,7 @@ def end(child: subprocess.Popen[str], number: int) -> tuple[int, str]:
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_is_one_line_and_130(moment: str, tmp_path: Path) -> None:
     (tmp_path / "slow_module.py").write_text("import time; time.sleep(60)")
-    line = "featx: interrupted; what is stored stays good, run again to go on\n"
+    line = "featx: interrupted; stored rows remain valid, run again to resume\n"
     assert end(begin(MOMENTS[moment], tmp_path), signal.SIGINT) == (130, line)
 
 
@@ -157,11 +157,11 @@ end_process(3)
 
 
 @pytest.mark.parametrize(
-    ("given", "code", "text"), [("None", 0, ""), ("3", 3, ""), ("'why'", 1, "why\n")]
+    ("argument", "code", "text"), [("None", 0, ""), ("3", 3, ""), ("'why'", 1, "why\n")]
 )
-def test_the_exit_code_is_that_of_sys_exit(given: str, code: int, text: str) -> None:
+def test_the_exit_code_is_that_of_sys_exit(argument: str, code: int, text: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", f"{START}print('out'); end_process({given})"],
+        [sys.executable, "-c", f"{START}print('out'); end_process({argument})"],
         capture_output=True,
         text=True,
     )

@@ -8,7 +8,7 @@ import pytest
 from featx.process import lock_holders
 from featx.process.lock_holders import find_lock_holder
 
-UNKNOWN = "another process, perhaps of another machine"
+UNKNOWN = "another process, perhaps on another machine"
 
 
 @pytest.fixture
@@ -36,12 +36,12 @@ def _locks(file: Path, process: int) -> str:
 
 
 def test_writer_is_named_with_its_machine_and_command(file: Path) -> None:
-    found = find_lock_holder(file)
-    assert found == f"process 4711 on {platform.node()} (python -m featx extract data)"
+    holder = find_lock_holder(file)
+    assert holder == f"process 4711 on {platform.node()} (python -m featx extract data)"
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows has no /proc")
-def test_time_of_its_start_is_told(file: Path) -> None:
+def test_start_time_is_reported(file: Path) -> None:
     started = time.mktime((2026, 11, 26, 17, 30, 0, 0, 0, -1))
     ticks = 100 * os.sysconf("SC_CLK_TCK")
     (file.parent / "stat").write_text(f"cpu 1 2\nbtime {started - 100:.0f}\nctxt 3\n")
@@ -58,9 +58,9 @@ def test_holder_that_has_ended_meanwhile_is_named_by_its_number(file: Path) -> N
 def test_commands_are_one_line_and_short(file: Path) -> None:
     code = b"import featx\n\x1b[31m" + b"x = 1;" * 99
     (file.parent / "4711" / "cmdline").write_bytes(b"python\0-c\0" + code)
-    found = find_lock_holder(file)
-    assert found.isprintable()
-    assert len(found) < 150
+    holder = find_lock_holder(file)
+    assert holder.isprintable()
+    assert len(holder) < 150
 
 
 def test_reader_is_named_where_nobody_writes(file: Path) -> None:

@@ -23,7 +23,7 @@ from featx.store.feature_store import FeatureStore, open_store, open_usable_stor
 from featx.store.index import INDEX_FILE, ShardFile
 from featx.store.shards import _crc_of_parts, write_shard
 
-PRINT = "f" * 32
+FINGERPRINT = "f" * 32
 DIGESTS = [f"{i:032x}" for i in range(6)]
 ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
@@ -31,10 +31,10 @@ ROWS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 @pytest.fixture
 def full(store: FeatureStore) -> FeatureStore:
     """Store with six rows of four columns in two shards."""
-    assert store.missing(PRINT, DIGESTS) == list(range(6))
+    assert store.missing(FINGERPRINT, DIGESTS) == list(range(6))
     for part in (slice(0, 4), slice(4, 6)):
         store.commit(
-            write_shard(store.folder, PRINT, DIGESTS[part], ROWS[part]), {"extractor": "x"}
+            write_shard(store.folder, FINGERPRINT, DIGESTS[part], ROWS[part]), {"extractor": "x"}
         )
     return store
 
@@ -113,32 +113,32 @@ def test_extractor_with_the_default_store_fills_the_users_own(
 
 def test_rows_come_back_bit_by_bit_at_their_places(full: FeatureStore) -> None:
     out = np.zeros((9, 4), np.float32)
-    assert full.fill(PRINT, DIGESTS[::-1], out, [8, 0, 2, 3, 4, 5]) == []
+    assert full.fill(FINGERPRINT, DIGESTS[::-1], out, [8, 0, 2, 3, 4, 5]) == []
     np.testing.assert_array_equal(out[[8, 0, 2, 3, 4, 5]], ROWS[::-1])
     assert not out[[1, 6, 7]].any()
 
 
-def test_missing_and_absent_rows_are_told_by_place(full: FeatureStore) -> None:
+def test_missing_and_absent_rows_are_reported_by_index(full: FeatureStore) -> None:
     digests = ["a" * 32, DIGESTS[2], "b" * 32, DIGESTS[2]]
-    assert full.missing(PRINT, digests) == [0, 2]
+    assert full.missing(FINGERPRINT, digests) == [0, 2]
     out = np.zeros((8, 4), np.float32)
-    assert full.fill(PRINT, digests, out, [7, 5, 3, 1]) == [7, 3]
+    assert full.fill(FINGERPRINT, digests, out, [7, 5, 3, 1]) == [7, 3]
     np.testing.assert_array_equal(out[[5, 1]], ROWS[[2, 2]])
 
 
 def test_settings_do_not_see_each_other_s_rows(full: FeatureStore) -> None:
-    assert full.width(PRINT) == 4
+    assert full.width(FINGERPRINT) == 4
     assert full.width("e" * 32) is None
     assert full.missing("e" * 32, DIGESTS) == list(range(6))
 
 
 def test_ragged_rows_are_read_in_the_order_asked_for(store: FeatureStore) -> None:
     parts = [np.full((k, 3), k, np.uint8) for k in (2, 0, 5)]
-    store.missing(PRINT, [])
+    store.missing(FINGERPRINT, [])
     for i in (0, 1):
         cut = slice(2 * i, 2 * i + 2)
-        store.commit(write_shard(store.folder, PRINT, DIGESTS[:3][cut], parts[cut]), {})
-    read = list(store.read(PRINT, [DIGESTS[2], "a" * 32, DIGESTS[0], DIGESTS[1], DIGESTS[2]]))
+        store.commit(write_shard(store.folder, FINGERPRINT, DIGESTS[:3][cut], parts[cut]), {})
+    read = list(store.read(FINGERPRINT, [DIGESTS[2], "a" * 32, DIGESTS[0], DIGESTS[1], DIGESTS[2]]))
     assert [index for index, _ in read] == [0, 2, 3, 4]
     assert [len(row) for _, row in read] == [5, 2, 0, 5]
     assert all((row == len(row)).all() and row.shape[1] == 3 for _, row in read)
@@ -147,11 +147,11 @@ def test_ragged_rows_are_read_in_the_order_asked_for(store: FeatureStore) -> Non
 def test_more_shards_are_read_than_are_kept_open(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.feature_store._N_OPEN", 2)
-    store.missing(PRINT, [])
+    monkeypatch.setattr("featx.store.feature_store._MAX_OPEN_SHARDS", 2)
+    store.missing(FINGERPRINT, [])
     for i in range(6):
-        store.commit(write_shard(store.folder, PRINT, [DIGESTS[i]], ROWS[i : i + 1]), {})
-    read = dict(store.read(PRINT, DIGESTS * 2))
+        store.commit(write_shard(store.folder, FINGERPRINT, [DIGESTS[i]], ROWS[i : i + 1]), {})
+    read = dict(store.read(FINGERPRINT, DIGESTS * 2))
     np.testing.assert_array_equal(np.concatenate(list(read.values())), np.tile(ROWS, (2, 1)))
 
 
@@ -160,10 +160,10 @@ def test_a_damaged_row_is_left_out_with_one_warning_and_dropped(full: FeatureSto
     path = full.folder / shard.file
     flip_byte(path, path.read_bytes().index(ROWS[1].tobytes()) + 3)
     out = np.zeros((6, 4), np.float32)
-    with pytest.warns(DamagedRowWarning, match=r"^1 rows .* computed anew") as seen:
-        assert full.fill(PRINT, DIGESTS, out, range(6)) == [1]
+    with pytest.warns(DamagedRowWarning, match=r"^1 rows .* recomputed") as seen:
+        assert full.fill(FINGERPRINT, DIGESTS, out, range(6)) == [1]
     assert len(seen) == 1
-    assert full.missing(PRINT, DIGESTS) == [1]
+    assert full.missing(FINGERPRINT, DIGESTS) == [1]
     np.testing.assert_array_equal(np.delete(out, 1, 0), np.delete(ROWS, 1, 0))
 
 
@@ -171,8 +171,8 @@ def test_a_damaged_row_is_left_out_with_one_warning_and_dropped(full: FeatureSto
 def test_a_shard_gone_or_unreadable_loses_its_rows_only(full: FeatureStore, damage) -> None:
     damage(full.folder / shards_of(full)[0].file)
     with pytest.warns(DamagedRowWarning, match="^4 rows"):
-        assert [i for i, _ in full.read(PRINT, DIGESTS)] == [4, 5]
-    assert full.missing(PRINT, DIGESTS) == [0, 1, 2, 3]
+        assert [i for i, _ in full.read(FINGERPRINT, DIGESTS)] == [4, 5]
+    assert full.missing(FINGERPRINT, DIGESTS) == [0, 1, 2, 3]
     assert len(shards_of(full)) == len(list((full.folder / "shards").iterdir())) == 1
 
 
@@ -225,7 +225,7 @@ def test_a_pickle_in_the_place_of_a_shard_is_not_run_and_its_rows_are_computed_a
     rows = MeanColor(store=store).fit_transform(IMAGES)
     for shard in shards_of(store):
         craft(store, shard, sentinel)
-    with pytest.warns(DamagedRowWarning, match="^4 rows .* computed anew"):
+    with pytest.warns(DamagedRowWarning, match="^4 rows .* recomputed"):
         again = MeanColor(store=store).fit_transform(IMAGES)
     np.testing.assert_array_equal(again, rows)
     assert store.verify().n_damaged == 0
@@ -236,7 +236,7 @@ def test_a_pickle_that_the_index_vouches_for_is_not_run_either(
 ) -> None:
     craft(full, shards_of(full)[0], sentinel, is_in_index=True)
     out = np.zeros_like(ROWS)
-    assert full.fill(PRINT, DIGESTS, out, range(6)) == []
+    assert full.fill(FINGERPRINT, DIGESTS, out, range(6)) == []
     np.testing.assert_array_equal(out, ROWS)
     assert full.verify().n_damaged == 0
 
@@ -244,7 +244,7 @@ def test_a_pickle_that_the_index_vouches_for_is_not_run_either(
 def test_verify_runs_no_pickle_but_reports_its_rows(full: FeatureStore, sentinel: Path) -> None:
     craft(full, shards_of(full)[0], sentinel)
     assert full.verify().n_damaged == 4
-    assert full.missing(PRINT, DIGESTS) == [0, 1, 2, 3]
+    assert full.missing(FINGERPRINT, DIGESTS) == [0, 1, 2, 3]
 
 
 def test_a_store_is_used_without_any_unpickling(
@@ -260,8 +260,8 @@ def test_a_store_is_used_without_any_unpickling(
     }.items():
         for name in names:
             monkeypatch.setattr(module, name, fail)
-    assert full.fill(PRINT, DIGESTS, np.zeros_like(ROWS), range(6)) == []
-    assert [index for index, _ in full.read(PRINT, DIGESTS)] == list(range(6))
+    assert full.fill(FINGERPRINT, DIGESTS, np.zeros_like(ROWS), range(6)) == []
+    assert [index for index, _ in full.read(FINGERPRINT, DIGESTS)] == list(range(6))
     assert full.verify().n_damaged == full.prune().n_rows == 0
     assert full.info().n_rows == full.ls()[0].n_rows == 6
 
@@ -297,12 +297,12 @@ def test_rows_that_the_index_tells_wrong_are_damaged(store: FeatureStore, statem
 
 
 def test_an_empty_row_is_no_row_of_features(store: FeatureStore) -> None:
-    store.missing(PRINT, [])
+    store.missing(FINGERPRINT, [])
     parts = [np.empty((0, 4), np.float32), ROWS[:1], np.empty((0, 4), np.float32)]
-    store.commit(write_shard(store.folder, PRINT, DIGESTS[:3], parts), {})
+    store.commit(write_shard(store.folder, FINGERPRINT, DIGESTS[:3], parts), {})
     out = np.zeros((3, 4), np.float32)
     with pytest.warns(DamagedRowWarning, match="^2 rows"):
-        assert store.fill(PRINT, DIGESTS[:3], out, range(3)) == [0, 2]
+        assert store.fill(FINGERPRINT, DIGESTS[:3], out, range(3)) == [0, 2]
     np.testing.assert_array_equal(out[1], ROWS[0])
 
 
@@ -310,25 +310,25 @@ def test_a_healed_row_is_stored_and_read_again(full: FeatureStore) -> None:
     (full.folder / shards_of(full)[1].file).unlink()
     out = np.zeros((6, 4), np.float32)
     with pytest.warns(DamagedRowWarning):
-        full.fill(PRINT, DIGESTS, out, range(6))
-    full.commit(write_shard(full.folder, PRINT, DIGESTS[4:], ROWS[4:]), {})
-    assert full.fill(PRINT, DIGESTS, out, range(6)) == []
+        full.fill(FINGERPRINT, DIGESTS, out, range(6))
+    full.commit(write_shard(full.folder, FINGERPRINT, DIGESTS[4:], ROWS[4:]), {})
+    assert full.fill(FINGERPRINT, DIGESTS, out, range(6)) == []
     np.testing.assert_array_equal(out, ROWS)
 
 
 def test_rows_of_another_width_are_no_rows(full: FeatureStore) -> None:
     with pytest.warns(DamagedRowWarning):
-        assert full.fill(PRINT, DIGESTS[:1], np.zeros((1, 5), np.float32), [0]) == [0]
+        assert full.fill(FINGERPRINT, DIGESTS[:1], np.zeros((1, 5), np.float32), [0]) == [0]
 
 
 def test_a_shard_that_brings_nothing_new_is_removed(full: FeatureStore) -> None:
-    full.commit(write_shard(full.folder, PRINT, DIGESTS, ROWS), {})
+    full.commit(write_shard(full.folder, FINGERPRINT, DIGESTS, ROWS), {})
     assert len(list((full.folder / "shards").iterdir())) == 2
 
 
 def test_reading_twice_writes_nothing(full: FeatureStore) -> None:
     before = (full.folder / "index.sqlite").stat().st_mtime_ns
-    full.fill(PRINT, DIGESTS, np.zeros((6, 4), np.float32), range(6))
+    full.fill(FINGERPRINT, DIGESTS, np.zeros((6, 4), np.float32), range(6))
     assert (full.folder / "index.sqlite").stat().st_mtime_ns == before
 
 
@@ -392,7 +392,7 @@ def test_what_cannot_be_read_is_an_error_in_its_place(
 def test_many_images_are_hashed_in_parts(
     store: FeatureStore, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.feature_store._N_HASHED", 5)
+    monkeypatch.setattr("featx.store.feature_store._N_PER_COMMIT", 5)
     images = Images(photos)
     assert store.digests(images) == [images.digest(i) for i in range(len(images))]
 
@@ -400,19 +400,21 @@ def test_many_images_are_hashed_in_parts(
 def test_nothing_stored_is_no_warning(store: FeatureStore) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert store.fill(PRINT, DIGESTS, np.zeros((6, 4), np.float32), range(6)) == list(range(6))
-        assert list(store.read(PRINT, DIGESTS)) == []
+        assert store.fill(FINGERPRINT, DIGESTS, np.zeros((6, 4), np.float32), range(6)) == list(
+            range(6)
+        )
+        assert list(store.read(FINGERPRINT, DIGESTS)) == []
 
 
 def test_threads_share_one_store(store: FeatureStore) -> None:
     def work(i: int) -> list[int]:
         digests = [f"{i * 100 + j:032x}" for j in range(20)]
         for digest in digests:
-            store.missing(PRINT, digests)
-            store.commit(write_shard(store.folder, PRINT, [digest], ROWS[:1]), {})
-        return store.missing(PRINT, digests)
+            store.missing(FINGERPRINT, digests)
+            store.commit(write_shard(store.folder, FINGERPRINT, [digest], ROWS[:1]), {})
+        return store.missing(FINGERPRINT, digests)
 
-    store.missing(PRINT, [])
+    store.missing(FINGERPRINT, [])
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [[]] * 8
     assert store.verify().n_rows == 160
@@ -465,10 +467,10 @@ def test_users_own_store_that_is_unsafe_is_done_without(
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     images = np.arange(384, dtype=np.uint8).reshape(2, 8, 8, 3)
 
-    with pytest.warns(UnstoredRowsWarning, match=r"not stored\. The store in [^\n]*\.$") as said:
+    with pytest.warns(UnstoredRowsWarning, match=r"not stored\. The store in [^\n]*\.$") as warned:
         rows = MeanColor(store="default").fit_transform(images)
 
-    assert len(said) == 1
+    assert len(warned) == 1
     np.testing.assert_array_equal(rows, MeanColor().fit_transform(images))
     assert sorted(tmp_path.rglob("*")) == before
     with pytest.raises(StoreError):

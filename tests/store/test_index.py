@@ -22,7 +22,7 @@ from featx.store.index import _SCHEMA_VERSION, INDEX_FILE, Index, _select_in
 from featx.store.private_folder import make_private
 from featx.store.shards import Shard, write_shard
 
-PRINT = "f" * 32
+FINGERPRINT = "f" * 32
 DIGESTS = [f"{i:032x}" for i in range(4)]
 
 
@@ -31,7 +31,7 @@ def index(tmp_path: Path) -> Index:
     return Index(tmp_path / "store")
 
 
-def entered(index: Index, digests: list[str], fingerprint: str = PRINT) -> Shard:
+def entered(index: Index, digests: list[str], fingerprint: str = FINGERPRINT) -> Shard:
     make_private(index.folder)
     rows = np.ones((len(digests), 2), np.float32)
     shard = write_shard(index.folder, fingerprint, digests, rows)
@@ -48,40 +48,42 @@ def change(index: Index, statement: str) -> None:
 
 def test_entries_are_found_by_setting_and_digest(index: Index) -> None:
     shard = entered(index, DIGESTS[:3])
-    found = index.find(PRINT, DIGESTS)
-    assert sorted(found) == DIGESTS[:3]
-    assert [found[it].start for it in DIGESTS[:3]] == [0, 1, 2]
-    assert [found[it].crc for it in DIGESTS[:3]] == list(shard.crcs)
-    assert index.known(PRINT, DIGESTS) == set(DIGESTS[:3])
+    entries = index.find(FINGERPRINT, DIGESTS)
+    assert sorted(entries) == DIGESTS[:3]
+    assert [entries[it].start for it in DIGESTS[:3]] == [0, 1, 2]
+    assert [entries[it].crc for it in DIGESTS[:3]] == list(shard.crcs)
+    assert index.stored_digests(FINGERPRINT, DIGESTS) == set(DIGESTS[:3])
     assert index.find("e" * 32, DIGESTS) == {}
 
 
 def test_an_image_keeps_its_first_rows(index: Index) -> None:
     entered(index, DIGESTS[:2])
-    first = index.find(PRINT, DIGESTS)
+    first = index.find(FINGERPRINT, DIGESTS)
     entered(index, DIGESTS[1:])
-    assert index.find(PRINT, DIGESTS)[DIGESTS[1]] == first[DIGESTS[1]]
+    assert index.find(FINGERPRINT, DIGESTS)[DIGESTS[1]] == first[DIGESTS[1]]
     assert index.counts()["n_rows"] == 4
 
 
 def test_a_shard_without_news_is_not_entered(index: Index) -> None:
     shard = entered(index, DIGESTS)
-    again = replace(shard, file=write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2))).file)
+    again = replace(
+        shard, file=write_shard(index.folder, FINGERPRINT, DIGESTS, np.ones((4, 2))).file
+    )
     assert not index.add(again, {})
     assert index.counts()["n_shards"] == 1
 
 
 def test_a_shard_whose_file_is_gone_is_not_entered(index: Index) -> None:
     make_private(index.folder)
-    shard = write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2)))
+    shard = write_shard(index.folder, FINGERPRINT, DIGESTS, np.ones((4, 2)))
     (index.folder / shard.file).unlink()
     assert not index.add(shard, {})
-    assert index.known(PRINT, DIGESTS) == set()
+    assert index.stored_digests(FINGERPRINT, DIGESTS) == set()
 
 
 def test_a_transaction_that_fails_leaves_nothing(index: Index) -> None:
     make_private(index.folder)
-    shard = write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2)))
+    shard = write_shard(index.folder, FINGERPRINT, DIGESTS, np.ones((4, 2)))
     with pytest.raises(ValueError, match="shorter"):
         index.add(replace(shard, crcs=shard.crcs[:2]), {})
     assert index.counts()["n_rows"] == index.counts()["n_shards"] == 0
@@ -89,7 +91,7 @@ def test_a_transaction_that_fails_leaves_nothing(index: Index) -> None:
 
 def test_a_shard_goes_with_its_last_row(index: Index) -> None:
     shard = entered(index, DIGESTS[:2])
-    entries = index.find(PRINT, DIGESTS)
+    entries = index.find(FINGERPRINT, DIGESTS)
     assert index.drop([entries[DIGESTS[0]]]) == []
     assert index.drop([entries[DIGESTS[1]]]) == [shard.file]
     assert index.settings() == []
@@ -97,16 +99,16 @@ def test_a_shard_goes_with_its_last_row(index: Index) -> None:
 
 def test_dropping_damaged_rows_spares_those_healed_meanwhile(index: Index) -> None:
     entered(index, DIGESTS[:1])
-    old = index.find(PRINT, DIGESTS)[DIGESTS[0]]
+    old = index.find(FINGERPRINT, DIGESTS)[DIGESTS[0]]
     index.drop([old])
     entered(index, DIGESTS)
     index.drop([old])
-    assert index.known(PRINT, DIGESTS) == set(DIGESTS)
+    assert index.stored_digests(FINGERPRINT, DIGESTS) == set(DIGESTS)
 
 
-def test_arrays_in_settings_are_told_in_short(index: Index) -> None:
+def test_arrays_in_settings_are_shortened(index: Index) -> None:
     make_private(index.folder)
-    shard = write_shard(index.folder, PRINT, DIGESTS, np.ones((4, 2)))
+    shard = write_shard(index.folder, FINGERPRINT, DIGESTS, np.ones((4, 2)))
     index.add(shard, {"words": np.zeros((5, 64)), "n": np.int64(3), "path": Path("a")})
     assert index.settings()[0]["settings"] == '{"words": "float64[5, 64]", "n": 3, "path": "a"}'
 
@@ -124,7 +126,7 @@ def test_a_hundred_thousand_digests_are_searched_for_and_not_scanned(
         return _select_in(db, query, values)
 
     monkeypatch.setattr("featx.store.index._select_in", explained)
-    assert len(index.known(PRINT, digests)) == 50_000
+    assert len(index.stored_digests(FINGERPRINT, digests)) == 50_000
     assert plans
     assert all(plan.startswith("SEARCH entries USING") for plan in plans)
 
@@ -132,7 +134,9 @@ def test_a_hundred_thousand_digests_are_searched_for_and_not_scanned(
 def test_files_are_remembered_by_any_name(index: Index) -> None:
     identity = (1, 2, 3, 2**63 - 1)
     index.remember_files([(b"/caf\xe9.jpg", identity, DIGESTS[0])])
-    assert index.known_files([b"/caf\xe9.jpg", b"/b"]) == {b"/caf\xe9.jpg": (identity, DIGESTS[0])}
+    assert index.remembered_files([b"/caf\xe9.jpg", b"/b"]) == {
+        b"/caf\xe9.jpg": (identity, DIGESTS[0])
+    }
     index.forget_files(index.paths())
     assert index.paths() == []
 
@@ -174,7 +178,7 @@ def test_unsound_rows_are_dropped_with_their_entries(index: Index) -> None:
     change(index, "UPDATE entries SET digest = 'text' WHERE shard = 2")
     change(index, "UPDATE entries SET shard = 99 WHERE shard = 3")
     assert index.drop_unsound() == (3, [shards[1].file, shards[2].file])
-    assert index.known(PRINT, DIGESTS) == {DIGESTS[3]}
+    assert index.stored_digests(FINGERPRINT, DIGESTS) == {DIGESTS[3]}
     assert index.drop_unsound() == (0, [])
 
 
@@ -202,7 +206,7 @@ def test_an_index_with_other_tables_is_refused_until_it_is_cleared(
     entered(index, DIGESTS)
     change(index, statement)
     with pytest.raises(StoreError, match=r"index .* was not made by featx.*featx cache clear"):
-        index.known(PRINT, DIGESTS)
+        index.stored_digests(FINGERPRINT, DIGESTS)
     index.empty()
     assert index.counts()["n_rows"] == 0
 
@@ -239,7 +243,7 @@ input()
 
 
 @pytest.fixture
-def held(index: Index, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
+def hold_lock(index: Index, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], int]]:
     """Let another process lock the index, and wait for it but a moment; its number."""
     index.counts()
     monkeypatch.setattr("featx.store.index._SILENT_S", 0.05)
@@ -274,29 +278,29 @@ def held(index: Index, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[st
 )
 def test_who_holds_a_lock_is_named_once(
     index: Index,
-    held: Callable[[str], int],
+    hold_lock: Callable[[str], int],
     caplog: pytest.LogCaptureFixture,
     statement: str,
     act: Callable[[Index], object],
 ) -> None:
     entered(index, DIGESTS)
     index.remember_files([(b"x", (1, 2, 3, 4), DIGESTS[0])])
-    name = rf"process {held(statement)} on \S+ \(python.*running since .*\)"
+    name = rf"process {hold_lock(statement)} on \S+ \(python.*running since .*\)"
     if sys.platform != "linux":
         name = "another process"
     for _ in range(2):
         with pytest.raises(StoreError, match=rf"locked by {name}.* Run this again when"):
             act(index)
-    [said] = caplog.messages
-    assert re.search(rf"^Waiting for {name}.*; this run goes on when it is done\.$", said)
+    [message] = caplog.messages
+    assert re.search(rf"^Waiting for {name}.*; this run continues when it is done\.$", message)
 
 
 def test_notes_are_done_without_while_the_store_is_in_use(
-    index: Index, held: Callable[[str], int]
+    index: Index, hold_lock: Callable[[str], int]
 ) -> None:
-    held("BEGIN IMMEDIATE")
+    hold_lock("BEGIN IMMEDIATE")
     index.remember_files([(b"a.png", (1, 2, 3, 4), DIGESTS[0])])
-    assert index.known_files([b"a.png"]) == {}
+    assert index.remembered_files([b"a.png"]) == {}
 
 
 def test_a_read_only_store_is_read_after_two_hours_too(
@@ -310,11 +314,11 @@ def test_a_read_only_store_is_read_after_two_hours_too(
     )
     monkeypatch.setattr("featx.store.index.time.time", lambda: later)
 
-    index.touch(PRINT)
+    index.touch(FINGERPRINT)
     index.remember_files([(b"a.png", (1, 2, 3, 4), DIGESTS[0])])
 
-    assert index.known(PRINT, DIGESTS) == set(DIGESTS)
-    assert index.known_files([b"a.png"]) == {}
+    assert index.stored_digests(FINGERPRINT, DIGESTS) == set(DIGESTS)
+    assert index.remembered_files([b"a.png"]) == {}
     with pytest.raises(StoreError, match="readonly"):
         index.empty()
 
@@ -379,4 +383,4 @@ def test_store_that_lost_its_index_says_so(index: Index, caplog: pytest.LogCaptu
     assert not caplog.messages
     (index.folder / INDEX_FILE).unlink()
     assert index.counts()["n_rows"] == 0
-    assert "has rows but no index of them; `featx cache rebuild` makes one" in caplog.text
+    assert "has rows but no index; make one with `featx cache rebuild`" in caplog.text

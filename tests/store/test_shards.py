@@ -1,4 +1,4 @@
-"""Shards: written whole or not at all, and told apart from damaged ones."""
+"""Shards are written completely or not at all, and damaged ones are recognized."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from featx.store.shards import (
     write_shard,
 )
 
-PRINT = "f" * 32
+FINGERPRINT = "f" * 32
 DIGESTS = ["0a" * 16, "0b" * 16, "0c" * 16]
 
 LIMITED = """
@@ -60,7 +60,7 @@ def opened(folder: Path, shard: Shard) -> np.ndarray | None:
 
 
 def test_a_matrix_comes_back_mapped_read_only_and_equal(tmp_path: Path, matrix: np.ndarray) -> None:
-    rows = opened(tmp_path, write_shard(tmp_path, PRINT, DIGESTS, matrix))
+    rows = opened(tmp_path, write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix))
     np.testing.assert_array_equal(rows, matrix)
     assert not rows.flags.writeable
     assert isinstance(rows.base, np.memmap)
@@ -68,23 +68,23 @@ def test_a_matrix_comes_back_mapped_read_only_and_equal(tmp_path: Path, matrix: 
 
 def test_ragged_rows_lie_one_after_the_other(tmp_path: Path) -> None:
     parts = [np.full((k, 2), k, np.uint8) for k in (3, 0, 1)]
-    shard = write_shard(tmp_path, PRINT, DIGESTS, parts)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, parts)
     assert (shard.starts, shard.stops) == ((0, 3, 3), (3, 3, 4))
     np.testing.assert_array_equal(opened(tmp_path, shard), [[3, 3]] * 3 + [[1, 1]])
 
 
 def test_rows_of_no_length_at_all_are_kept(tmp_path: Path) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, [np.empty((0, 5), np.uint8)] * 3)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, [np.empty((0, 5), np.uint8)] * 3)
     assert opened(tmp_path, shard).shape == (0, 5)
 
 
 def test_any_memory_order_gives_the_same_shard(tmp_path: Path, matrix: np.ndarray) -> None:
-    fortran = write_shard(tmp_path, PRINT, DIGESTS, np.asfortranarray(matrix))
-    assert fortran.crcs == write_shard(tmp_path, PRINT, DIGESTS, matrix).crcs
+    fortran = write_shard(tmp_path, FINGERPRINT, DIGESTS, np.asfortranarray(matrix))
+    assert fortran.crcs == write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix).crcs
 
 
 def test_a_shard_pickles_and_names_what_made_it(tmp_path: Path, matrix: np.ndarray) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix, {"device": "cuda"})
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix, {"device": "cuda"})
     assert (shard.producer["numpy"], shard.producer["device"]) == (np.__version__, "cuda")
     assert shard.layout.n_bytes == (tmp_path / shard.file).stat().st_size
     joblib.dump(shard, tmp_path / "pickled")
@@ -98,22 +98,22 @@ def test_every_package_that_a_shard_may_name_is_one_that_featx_imports() -> None
 
 
 def test_no_two_shards_share_a_file(tmp_path: Path, matrix: np.ndarray) -> None:
-    files = {write_shard(tmp_path, PRINT, DIGESTS, matrix).file for _ in range(5)}
+    files = {write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix).file for _ in range(5)}
     assert len(files) == len(list((tmp_path / "shards").iterdir())) == 5
 
 
 def test_shards_are_private_whatever_the_umask(tmp_path: Path, matrix: np.ndarray) -> None:
     umask = os.umask(0)
     try:
-        write_shard(tmp_path, PRINT, DIGESTS, matrix)
+        write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     finally:
         os.umask(umask)
     assert (tmp_path / "shards").stat().st_mode & 0o777 == 0o700
 
 
 def test_too_few_rows_are_refused(tmp_path: Path, matrix: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="a row for each of 3 digests; got 2"):
-        write_shard(tmp_path, PRINT, DIGESTS, matrix[:2])
+    with pytest.raises(ValueError, match="Expected rows of 3 images; got those of 2"):
+        write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix[:2])
 
 
 def test_nothing_is_renamed_before_it_is_on_disk(
@@ -123,7 +123,7 @@ def test_nothing_is_renamed_before_it_is_on_disk(
     for name in ("fsync", "replace"):
         act = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, _n=name, _f=act: (calls.append(_n), _f(*a))[1])
-    write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     assert calls == ["fsync", "replace", "fsync"]
 
 
@@ -135,8 +135,8 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StoreError, match=r"^No room left .*; what is stored stays good\. Free"):
-        write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    with pytest.raises(StoreError, match=r"^No space left .*; the stored rows remain valid\. Free"):
+        write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     assert list((tmp_path / "shards").iterdir()) == []
 
 
@@ -144,21 +144,21 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(
 def test_a_limit_on_file_sizes_is_one_clear_line_and_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("No room left on the disk of the store")
+    assert done.stdout.startswith("No space left on the disk of the store")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert list((tmp_path / "shards").iterdir()) == []
 
 
 def test_a_disk_that_is_really_full_leaves_nothing(tiny_disk: Path, matrix: np.ndarray) -> None:
-    good = write_shard(tiny_disk, PRINT, DIGESTS, matrix)
-    with pytest.raises(StoreError, match="No room left"):
-        write_shard(tiny_disk, PRINT, DIGESTS, np.zeros((3, 10**6), np.float32))
+    good = write_shard(tiny_disk, FINGERPRINT, DIGESTS, matrix)
+    with pytest.raises(StoreError, match="No space left"):
+        write_shard(tiny_disk, FINGERPRINT, DIGESTS, np.zeros((3, 10**6), np.float32))
     assert [path.name for path in (tiny_disk / "shards").iterdir()] == [Path(good.file).name]
     np.testing.assert_array_equal(opened(tiny_disk, good), matrix)
 
 
 def test_no_flipped_byte_gives_a_wrong_row(tmp_path: Path, matrix: np.ndarray) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS[:1], matrix[:1])
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS[:1], matrix[:1])
     content = (tmp_path / shard.file).read_bytes()
     n_noticed = 0
     for index in range(len(content)):
@@ -174,13 +174,13 @@ def test_no_flipped_byte_gives_a_wrong_row(tmp_path: Path, matrix: np.ndarray) -
 
 @pytest.mark.parametrize("n_bytes", [0, 10, 100])
 def test_a_truncated_shard_is_none(tmp_path: Path, matrix: np.ndarray, n_bytes: int) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     os.truncate(tmp_path / shard.file, n_bytes)
     assert opened(tmp_path, shard) is None
 
 
 def test_no_value_of_a_header_byte_is_taken_for_another(tmp_path: Path, matrix: np.ndarray) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     content = bytearray((tmp_path / shard.file).read_bytes())
     end = content.index(b'{"fingerprint"')  # What follows is for a rebuild, with a sum of its own.
     for index in (*range(shard.layout.offset), *range(shard.layout.stop, end)):
@@ -204,7 +204,7 @@ def test_no_value_of_a_header_byte_is_taken_for_another(tmp_path: Path, matrix: 
 def test_a_shard_of_another_layout_is_none(
     tmp_path: Path, matrix: np.ndarray, change: dict[str, Any]
 ) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     assert open_shard(tmp_path, shard.file, shard.layout._replace(**change)) is None
 
 
@@ -228,7 +228,7 @@ def test_what_no_writer_enters_into_an_index_is_unsound(change: dict[str, Any]) 
 
 
 def test_joblib_opens_a_shard_where_there_is_no_featx(tmp_path: Path, matrix: np.ndarray) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     code = (
         "import sys; sys.modules['featx'] = None; import joblib; "
         "print(joblib.load(sys.argv[1], mmap_mode='r').tolist())"
@@ -252,13 +252,13 @@ def test_a_layout_that_is_not_joblib_s_is_never_published(
 ) -> None:
     monkeypatch.setattr(joblib, "dump", lambda array, file: file.write(array.tobytes() * 9 + b"."))
     with pytest.raises(RuntimeError, match=r"^joblib \S+ writes arrays in an unknown layout"):
-        write_shard(tmp_path, PRINT, DIGESTS, matrix)
+        write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     assert list((tmp_path / "shards").iterdir()) == []
 
 
 def test_rows_of_objects_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="plain numbers; got values of type object"):
-        write_shard(tmp_path, PRINT, DIGESTS, np.full((3, 1), None))
+    with pytest.raises(ValueError, match="rows of numbers; got values of type object"):
+        write_shard(tmp_path, FINGERPRINT, DIGESTS, np.full((3, 1), None))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes are POSIX's")
@@ -274,7 +274,7 @@ def test_rows_of_objects_are_refused(tmp_path: Path) -> None:
 def test_a_shard_that_is_no_file_is_none(
     tmp_path: Path, matrix: np.ndarray, replace: Callable[[Path], object]
 ) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     replace(tmp_path / shard.file)
     assert opened(tmp_path, shard) is None
 
@@ -286,7 +286,7 @@ def test_no_row_passes_for_another_image_s(matrix: np.ndarray) -> None:
 def test_a_file_is_abandoned_after_an_hour_whoever_wrote_it(
     tmp_path: Path, matrix: np.ndarray
 ) -> None:
-    path = tmp_path / write_shard(tmp_path, PRINT, DIGESTS, matrix).file
+    path = tmp_path / write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix).file
     assert not is_orphan(path)
     assert not is_orphan(path, time.time() + 3500)
     assert is_orphan(path, time.time() + 3700)
@@ -297,7 +297,7 @@ def test_a_file_of_a_dead_writer_is_abandoned_after_a_minute(
 ) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    path = tmp_path / write_shard(tmp_path, PRINT, DIGESTS, matrix).file
+    path = tmp_path / write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix).file
     orphan = path.rename(str(path).replace(f"-{os.getpid()}-", f"-{child.pid}-"))
     assert not is_orphan(orphan)
     assert is_orphan(orphan, time.time() + 70)
@@ -310,13 +310,13 @@ def test_a_file_that_is_gone_is_not_abandoned(tmp_path: Path) -> None:
 def test_a_shard_says_what_it_holds(tmp_path: Path) -> None:
     parts = [np.full((n, 4), n, np.uint8) for n in (2, 0, 3)]
     settings = {"extractor": "x", "words": np.zeros((2, 3))}
-    shard = write_shard(tmp_path, PRINT, DIGESTS, parts, {"device": "cpu"}, settings)
-    told = {"extractor": "x", "words": "float64[2, 3]"}
-    assert describe(tmp_path, shard.file) == (shard, told)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, parts, {"device": "cpu"}, settings)
+    expected = {"extractor": "x", "words": "float64[2, 3]"}
+    assert describe(tmp_path, shard.file) == (shard, expected)
 
 
 def test_no_change_of_what_a_shard_says_goes_unnoticed(tmp_path: Path, matrix: np.ndarray) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     path = tmp_path / shard.file
     content = path.read_bytes()
     for i in range(shard.layout.stop + 1, len(content)):
@@ -341,12 +341,12 @@ def test_no_change_of_what_a_shard_says_goes_unnoticed(tmp_path: Path, matrix: n
 def test_a_shard_that_says_what_cannot_be_is_not_believed(
     tmp_path: Path, matrix: np.ndarray, name: str, value: Any
 ) -> None:
-    shard = write_shard(tmp_path, PRINT, DIGESTS, matrix)
+    shard = write_shard(tmp_path, FINGERPRINT, DIGESTS, matrix)
     content = (tmp_path / shard.file).read_bytes()[: shard.layout.stop + 1]
     layout = (shard.layout.dtype, *shard.layout[1:4])
     fields = ("fingerprint", "digests", "starts", "stops", "crcs", "producer")
-    held = {key: getattr(shard, key) for key in fields} | {"layout": layout, "settings": {}}
+    description = {key: getattr(shard, key) for key in fields} | {"layout": layout, "settings": {}}
     with (tmp_path / shard.file).open("wb") as file:
         file.write(content)
-        _append(file, held | {name: value}, value if name == "layout" else layout)
+        _append(file, description | {name: value}, value if name == "layout" else layout)
     assert describe(tmp_path, shard.file) is None

@@ -375,7 +375,7 @@ def test_a_full_disk_is_one_line_and_the_store_stays_good(
     rows = extractor.transform(photos[:3])
     command = [sys.executable, "-c", FULL_RUN, limit, str(store.folder), *photos]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("No room left on the disk of the store")
+    assert done.stdout.startswith("No space left on the disk of the store")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     assert store.verify().n_damaged == 0
     n_decoded.clear()
@@ -562,8 +562,8 @@ def test_each_band_has_rows_of_its_own_side_by_side(store: FeatureStore, is_stor
     values = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 4), dtype=np.uint8)
     extractor = MeanColor(store=store if is_stored else None)
     rows = stream_rows(extractor, Images(values, bands="each")).matrix()
-    wanted = values.mean((1, 2))  # (3, 4)
-    np.testing.assert_allclose(rows, np.repeat(wanted, 3, axis=1), rtol=1e-6)
+    expected = values.mean((1, 2))  # (3, 4)
+    np.testing.assert_allclose(rows, np.repeat(expected, 3, axis=1), rtol=1e-6)
 
 
 def test_an_image_that_lacks_a_band_is_one_failure() -> None:

@@ -64,7 +64,7 @@ def test_what_runs_in_the_parent_stops_on_a_full_disk(
 ) -> None:
     store.info()
     monkeypatch.setattr(os, "replace", no_room)
-    with pytest.raises(StoreError, match=r"^No room left"):
+    with pytest.raises(StoreError, match=r"^No space left"):
         kind(store=store).transform(photos)
     assert no_threads_left()
 
@@ -184,7 +184,7 @@ def test_a_worker_s_full_disk_is_the_run_s(
 ) -> None:
     store.info()
     monkeypatch.setattr(os, "replace", no_room)
-    with pytest.raises(StoreError, match=r"^No room left"):
+    with pytest.raises(StoreError, match=r"^No space left"):
         ColorHistogram(n_jobs=2, store=store).transform(photos)
 
 

@@ -64,7 +64,7 @@ class Program:
 
     def run(self) -> tuple[int, int, int]:
         """Two results, and how many functions took their machine code from disk."""
-        machine_code._said.clear()
+        machine_code._warned.clear()
         constants = runpy.run_path(str(self.folder / "constants.py"))
         loops = runpy.run_path(str(self.folder / "loops.py"), {"FACTOR": constants["FACTOR"]})
         times, plus = loops["times"], loops["plus"]
@@ -102,7 +102,7 @@ def test_a_second_process_loads_what_the_first_compiled(program: Program) -> Non
 
 
 @needs_posix
-def test_a_full_disk_is_told_once_and_leaves_nothing(program: Program) -> None:
+def test_a_full_disk_is_reported_once_and_leaves_nothing(program: Program) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))"
     output, [line] = run_process(program, limit)
     assert output == "8 5 0"
@@ -122,7 +122,7 @@ def test_a_changed_function_of_another_file_is_compiled_anew(tmp_path: Path) -> 
         (tmp_path / "inner.py").write_text(f"def inner(x):\n    return {text}\n")
         inner = compiled()(runpy.run_path(str(tmp_path / "inner.py"))["inner"])
         outer = FunctionType(call_inner.__code__, {"inner": inner})
-        stamps.append(b"".join(machine_code._ingredients(outer, set())))
+        stamps.append(b"".join(machine_code._dependencies(outer, set())))
     assert stamps[0] != stamps[1]
 
 
@@ -132,7 +132,7 @@ def test_a_changed_function_of_another_file_is_compiled_anew(tmp_path: Path) -> 
     [lambda data: b"", lambda data: data[:40], lambda data: data[:-1], lambda data: b"x" * 999],
     ids=["empty", "head", "one byte less", "garbage"],
 )
-def test_a_damaged_file_is_told_once_and_compiled_anew(
+def test_a_damaged_file_is_reported_once_and_compiled_anew(
     program: Program,
     caplog: pytest.LogCaptureFixture,
     suffix: str,
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_told_once_and_compiled_anew(
         file.write_bytes(spoil(file.read_bytes()))
     assert [program.run() for _ in range(2)] == [(8, 5, 0), (8, 5, 2)]
     [line] = caplog.messages
-    assert line.startswith("Stored machine code cannot be read and is compiled anew: ")
+    assert line.startswith("Stored machine code cannot be read and is recompiled: ")
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
@@ -178,13 +178,13 @@ def test_what_only_the_user_can_write_is_loaded(program: Program, tmp_path: Path
     assert (tmp_path / "ran").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told_once(
+def test_a_folder_that_cannot_be_made_is_reported_once(
     program: Program, caplog: pytest.LogCaptureFixture
 ) -> None:
     program.cache.write_text("a file")
     assert program.run() == (8, 5, 0)
     [line] = caplog.messages
-    assert line.startswith("Machine code cannot be stored and is compiled anew by each process: ")
+    assert line.startswith("Machine code cannot be stored and is recompiled by every process: ")
     assert line.endswith("Name another folder by NUMBA_CACHE_DIR.")
 
 
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written_is_read(
     assert not caplog.messages
 
 
-def test_no_room_for_the_machine_code_is_told_once(
+def test_no_room_for_the_machine_code_is_reported_once(
     program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fill(*_: Any) -> None:
@@ -280,7 +280,7 @@ def test_a_folder_that_others_can_write_is_not_used(
 ) -> None:
     monkeypatch.setattr(safe_folders, "_is_own_group", lambda gid: False)
     monkeypatch.setattr(machine_code.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(machine_code, "_said", set())
+    monkeypatch.setattr(machine_code, "_warned", set())
     tmp_path.chmod(0o770)
     assert compiled()(double)(4) == 8
     assert str(tmp_path) in caplog.text

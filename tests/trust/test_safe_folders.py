@@ -65,7 +65,7 @@ def test_a_folder_swapped_for_a_link_after_it_was_looked_at_is_not_followed(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_safe(store)
-    look = safe_folders._Walk._status
+    look = safe_folders._PathChecker._status
 
     def look_then_swap(self: Any, name: str) -> os.stat_result | None:
         status = look(self, name)
@@ -74,7 +74,7 @@ def test_a_folder_swapped_for_a_link_after_it_was_looked_at_is_not_followed(
             store.symlink_to(tmp_path / "aside")
         return status
 
-    monkeypatch.setattr(safe_folders._Walk, "_status", look_then_swap)
+    monkeypatch.setattr(safe_folders._PathChecker, "_status", look_then_swap)
     with pytest.raises(NotADirectoryError):
         make_safe(store)
 

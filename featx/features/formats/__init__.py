@@ -1,8 +1,8 @@
-"""Files of features: their formats by suffix.
+"""Formats of feature files, by suffix.
 
-Every format holds the same `Content`. Rows are written a few megabytes at a time, so that a
-memory-mapped matrix is never all in memory, to a temporary name that takes the file's place
-once it is on disk. Nothing read here is ever unpickled.
+All formats hold the same `Content`. Rows are written in chunks of a few megabytes, so that a
+memory-mapped matrix is never completely in memory, and to a temporary file that replaces the target
+once it is on disk. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ def _any_size(path: Path, n_rows: int, n_columns: int) -> None:
 
 @dataclass(frozen=True)
 class Format:
-    """How one kind of file is written and read.
+    """Functions to write and read one format.
 
     Attributes
     ----------
     write : callable
         Takes the content and the path.
     read, read_meta : callable
-        Take the path; the second reads no more than the meta.
+        Take the path; `read_meta` reads only the metadata.
     check : callable
-        Raises if a package that writing needs is missing.
+        Raises an error if a package for writing is missing.
     check_size : callable
-        Takes the path, the number of rows and of columns; raises if they are too many.
+        Takes the path and the numbers of rows and columns; raises an error if they are too large.
     is_folder : bool
+        Whether the format is a folder.
     has_sidecar : bool
-        Whether names and meta are in a second file beside it.
+        Whether names and metadata are in a second file beside it.
     """
 
     write: Callable[[Content, Path], None]
@@ -49,30 +50,30 @@ class Format:
     is_folder: bool = False
     has_sidecar: bool = False
 
-    def is_there(self, path: Path) -> bool:
-        """Whether `path` holds something that writing would replace."""
+    def exists(self, path: Path) -> bool:
+        """Whether writing to `path` would replace existing files."""
         if self.is_folder:
             return path.is_dir() and not is_empty(path)
         return path.exists() or (self.has_sidecar and sidecar(path).exists())
 
 
 def find_format(path: Path) -> Format:
-    """Format of a file by its suffix.
+    """Format of a file, by its suffix.
 
     Raises
     ------
     FeatureFileError
-        If there is none; it lists the known ones.
+        If the suffix is unknown; the message lists the known ones.
     """
     suffix = path.suffix.lower()
     if suffix in _FORMATS:
         return _FORMATS[suffix]
     if not suffix or path.is_dir():
         return FOLDER
-    guess = did_you_mean(suffix, _FORMATS)
+    suggestion = did_you_mean(suffix, _FORMATS)
     raise FeatureFileError(
-        f"Suffix {suffix!r} of {path} is no format for features.{guess} Known are "
-        f"{' '.join(_FORMATS)}, and a name without a suffix for a folder."
+        f"Suffix {suffix!r} of {path} is not a format for features.{suggestion} Expected one of "
+        f"{' '.join(_FORMATS)}, or a name without a suffix for a folder."
     )
 
 

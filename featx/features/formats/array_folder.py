@@ -20,7 +20,7 @@ _MATRIX, _MANIFEST, _META = "features.npy", "manifest.parquet", "meta.json"
 
 
 def write_folder(content: Content, path: Path) -> None:
-    """Write ``features.npy``, ``manifest.parquet`` and ``meta.json``; other files there stay."""
+    """Write ``features.npy``, ``manifest.parquet`` and ``meta.json``; keep other files."""
     path.mkdir(exist_ok=True)
     with write_together(*(path / name for name in (_MATRIX, _MANIFEST, _META))) as parts:
         matrix, manifest, meta = parts
@@ -38,7 +38,7 @@ def read_folder(path: Path) -> Content:
 
 
 def read_folder_meta(path: Path) -> dict[str, Any]:
-    """Meta of a folder of features."""
+    """Metadata of a folder of features."""
     matrix = path / _MATRIX
     if not matrix.exists():
         return read_json(path / _META)

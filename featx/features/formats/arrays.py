@@ -27,7 +27,7 @@ from featx.features.formats.content import (
 
 
 def write_npy(content: Content, path: Path) -> None:
-    """Write the matrix, and names and meta to a file beside it."""
+    """Write the matrix, and names and metadata to a file beside it."""
     with write_together(path, sidecar(path)) as (matrix, names):
         with matrix.open("wb") as file:
             digest = write_signed_array(file, content)
@@ -36,12 +36,12 @@ def write_npy(content: Content, path: Path) -> None:
 
 def read_npy(path: Path) -> Content:
     """Read what `write_npy` wrote, the matrix memory-mapped."""
-    X, held = read_together(path, open_array, sidecar_of(path))
-    return Content.of(X, held["columns"], held["meta"])
+    X, side = read_together(path, open_array, sidecar_of(path))
+    return Content.of(X, side["columns"], side["meta"])
 
 
 def read_npy_meta(path: Path) -> dict[str, Any]:
-    """Meta of a ``.npy`` file."""
+    """Metadata of a ``.npy`` file."""
     return dict(read_together(path, open_array, sidecar_of(path))[1]["meta"])
 
 
@@ -66,23 +66,23 @@ def _entry(name: str, compression: int) -> zipfile.ZipInfo:
 
 def read_npz(path: Path) -> Content:
     """Read what `write_npz` wrote."""
-    # A file of our own: numpy leaves its open where the archive is broken.
+    # Opened here, as NumPy does not close its own file if the archive is broken.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        held = {name: archive[name] for name in archive.files}
-    columns = {name: held[f"{name}s"] for name in COLUMNS if f"{name}s" in held}
-    return Content.of(held["X"], columns, json.loads(str(held["meta"])))
+        arrays = {name: archive[name] for name in archive.files}
+    columns = {name: arrays[f"{name}s"] for name in COLUMNS if f"{name}s" in arrays}
+    return Content.of(arrays["X"], columns, json.loads(str(arrays["meta"])))
 
 
 def read_npz_meta(path: Path) -> dict[str, Any]:
-    """Meta of an ``.npz`` file."""
+    """Metadata of an ``.npz`` file."""
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return dict(json.loads(str(archive["meta"])))
 
 
 def write_safetensors(content: Content, path: Path) -> None:
-    """Tensors ``X`` and ``columns`` (JSON as bytes), meta in the header.
+    """Write tensors ``X`` and ``columns`` (JSON as bytes), and metadata in the header.
 
-    Written by hand: the package wants every tensor whole in memory.
+    Without the package safetensors, which needs every tensor completely in memory.
     """
     n_bytes = 4 * content.X.size
     names = content.names.encode()
@@ -106,27 +106,27 @@ def write_safetensors(content: Content, path: Path) -> None:
 
 def read_safetensors(path: Path) -> Content:
     """Read what `write_safetensors` wrote, the matrix memory-mapped."""
-    # By hand as well, from one open file: another may take its place meanwhile.
+    # From one open file, as the path may be replaced meanwhile.
     with path.open("rb") as file:
         header, start = _read_header(file)
         first, last = header["columns"]["data_offsets"]
         file.seek(start + first)
         columns = json.loads(file.read(last - first))
         if header["X"]["dtype"] != "F32":
-            raise ValueError(f"expected a float32 matrix; it holds {header['X']['dtype']}")
+            raise ValueError(f"expected a float32 matrix, got {header['X']['dtype']}")
         shape, first = tuple(header["X"]["shape"]), start + header["X"]["data_offsets"][0]
         X = np.memmap(file, "<f4", "r", first, shape) if 0 not in shape else np.zeros(shape, "<f4")
     return Content.of(X, columns, json.loads(header["__metadata__"]["meta"]))
 
 
 def read_safetensors_meta(path: Path) -> dict[str, Any]:
-    """Meta of a ``.safetensors`` file."""
+    """Metadata of a ``.safetensors`` file."""
     with path.open("rb") as file:
         return dict(json.loads(_read_header(file)[0]["__metadata__"]["meta"]))
 
 
 def _read_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Header of a ``.safetensors`` file, and where the tensors begin."""
+    """Header of a ``.safetensors`` file, and the offset of the tensors."""
     n_bytes = int.from_bytes(file.read(8), "little")
     if n_bytes > os.fstat(file.fileno()).st_size:
         raise ValueError("its header is longer than the file")
@@ -134,14 +134,14 @@ def _read_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
 
 
 def open_array(path: Path) -> tuple[Matrix, str | None]:
-    """Matrix in a ``.npy`` file, memory-mapped, and the digest after it, None without one."""
+    """Memory-map the matrix in a ``.npy`` file; also return the digest after it, if any."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
         if dtype != np.float32 or len(shape) != 2:
-            raise ValueError(f"expected a float32 matrix; it holds {dtype} of shape {shape}")
+            raise ValueError(f"expected a float32 matrix, got {dtype} of shape {shape}")
         start = file.tell()
-        if 0 in shape:  # There is nothing to map.
+        if 0 in shape:  # An empty array cannot be mapped.
             X: Matrix = np.zeros(shape, dtype)
         else:
             X = np.memmap(file, dtype, "r", start, shape, "F" if is_fortran else "C")

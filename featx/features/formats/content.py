@@ -1,4 +1,4 @@
-"""What every file of features holds."""
+"""Content of feature files, and files that are written and read together."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _FORMAT_VERSION = 1
 _SIDECAR_SUFFIX = ".json"
 _N_TEXTS = 10_000
 _WAITS_S = tuple(0.002 * 2**i for i in range(8))
-"""Half a second in all, for a writer that is between two renames."""
+"""Half a second in total, for a writer that is between two renames."""
 
 
 @dataclass
 class Content:
-    """What a file of features holds.
+    """Content of a feature file.
 
     Attributes
     ----------
     X : array of shape (n_images, n_features), float32
     columns : dict
-        ``path`` and, where known, ``label``, ``split``, ``domain``, ``group``: one text a row.
+        ``path`` and, if known, ``label``, ``split``, ``domain``, ``group``: one string per row.
     blocks, failures, provenance
         As in `featx.features.feature_set.FeatureSet`.
     """
@@ -48,11 +48,11 @@ class Content:
 
     @property
     def meta(self) -> str:
-        """Everything but the matrix and the columns, as JSON."""
+        """Everything except the matrix and the columns, as JSON."""
         return self.signed_meta()
 
     def signed_meta(self, **digest: str) -> str:
-        """As `meta`, with a ``digest`` that the other files of one writing have, too."""
+        """Like `meta`, with a ``digest`` shared by all files that are written together."""
         return json.dumps(
             {
                 "format": "featx features",
@@ -73,22 +73,25 @@ class Content:
 
     @classmethod
     def of(cls, X: Matrix, columns: Mapping[str, Any], meta: Mapping[str, Any]) -> Content:
-        """Content read from a file, checked against what its `meta` says."""
+        """Content read from a file; its matrix must have the shape in `meta`."""
         if list(X.shape) != meta["shape"]:
-            raise ValueError(f"its matrix is {X.shape}, its meta says {tuple(meta['shape'])}")
+            expected = tuple(meta["shape"])
+            raise ValueError(
+                f"expected a matrix of shape {expected} by its metadata, got {X.shape}"
+            )
         blocks = {name: (int(start), int(stop)) for name, (start, stop) in meta["blocks"].items()}
         failures = [(path, reason) for path, reason in meta["failures"]]
         return cls(X, columns, blocks, failures, meta["provenance"])
 
 
 def row_chunks(X: Matrix) -> Iterator[Matrix]:
-    """Rows a few megabytes at a time, C-contiguous, little-endian float32."""
+    """Chunks of rows of a few megabytes, C-contiguous, little-endian float32."""
     for rows in row_blocks(X):
         yield np.ascontiguousarray(X[rows], "<f4")
 
 
 def write_array(file: BinaryIO | Any, X: Matrix) -> None:
-    """Write a matrix in NumPy's own format, a few megabytes at a time."""
+    """Write a matrix in NumPy's format, a few megabytes at a time."""
     header = {"descr": "<f4", "fortran_order": False, "shape": X.shape}
     np.lib.format.write_array_header_1_0(file, header)
     for rows in row_chunks(X):
@@ -96,7 +99,7 @@ def write_array(file: BinaryIO | Any, X: Matrix) -> None:
 
 
 def write_signed_array(file: BinaryIO | Any, content: Content) -> str:
-    """Write the matrix as `write_array`, and after it, as a second array, a digest of everything.
+    """Write the matrix, followed by a digest of the whole content as a second array.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def write_signed_array(file: BinaryIO | Any, content: Content) -> str:
             texts = [name, *map(str, values[first : first + _N_TEXTS])]
             digest.update(json.dumps(texts).encode())
     write_array(file, content.X)
-    # A sum of the rows is enough, as writings are told apart, and takes no time.
+    # A fast checksum of the rows is enough to distinguish two writes.
     crc = 0
     for rows in row_chunks(content.X):
         crc = zlib_ng.crc32(rows.data, crc)
@@ -125,9 +128,9 @@ class Part(NamedTuple):
     ----------
     path : Path
     read : callable
-        Takes a path; gives the content of the file and the digest that it has.
+        Takes a path; returns the content of the file and its digest.
     holds : str
-        What is in it, for the error.
+        What the file contains, for error messages.
     """
 
     path: Path
@@ -138,7 +141,7 @@ class Part(NamedTuple):
 def read_together(
     path: Path, read: Callable[[Path], tuple[Any, str | None]], *parts: Part
 ) -> list[Any]:
-    """Contents of a file and of those that `featx._files.write_together` wrote with it.
+    """Read a file, and those that `featx._files.write_together` has written with it.
 
     Parameters
     ----------
@@ -147,36 +150,41 @@ def read_together(
     read : callable
         As in `Part`.
     *parts : Part
-        The others.
+        The other files.
+
+    Returns
+    -------
+    list
+        Content of each file.
 
     Raises
     ------
     FeatureFileError
-        If one is missing, or all that there is belongs to another writing.
+        If a file is missing, or was not written together with the first.
     """
     for wait_s in (*_WAITS_S, None):
         content, digest = read(path)
-        found = [_find_version(part, digest) for part in parts]
-        if None not in found:
-            return [content, *(it[0] for it in found if it is not None)]
+        matches = [_find_version(part, digest) for part in parts]
+        if None not in matches:
+            return [content, *(match[0] for match in matches if match is not None)]
         if wait_s is not None:
             time.sleep(wait_s)
-    odd = parts[found.index(None)]
-    if not odd.path.exists():
-        raise FeatureFileError(f"{odd.path} is missing; it holds {odd.holds}.")
-    odd.read(odd.path)  # What is damaged says so.
+    other = parts[matches.index(None)]
+    if not other.path.exists():
+        raise FeatureFileError(f"{other.path} is missing; it holds {other.holds}.")
+    other.read(other.path)  # Raises an error if the file is damaged.
     raise FeatureFileError(
-        f"{path} and {odd.path} were not written together, or one was changed since; write them "
+        f"{path} and {other.path} were not written together, or one was changed since; write them "
         "again."
     )
 
 
 def _find_version(part: Part, digest: str | None) -> tuple[Any, str | None] | None:
-    """Content of the version of a file that has a digest; None where there is none."""
-    for path in filter(Path.is_file, versions(part.path)):  # No pipe, which never ends.
+    """Content of the version of a file with a digest; None if there is none."""
+    for path in filter(Path.is_file, versions(part.path)):  # Not a pipe, which would block.
         try:
             content = part.read(path)
-        except Exception:  # Half of a file may raise anything inside its reader.
+        except Exception:  # On an incomplete file a reader may raise anything.
             continue
         if content[1] == digest:
             return content
@@ -184,12 +192,12 @@ def _find_version(part: Part, digest: str | None) -> tuple[Any, str | None] | No
 
 
 def sidecar(path: Path) -> Path:
-    """File beside `path` that holds the names and the meta."""
+    """File beside `path` that holds the names and metadata."""
     return path.with_name(path.name + _SIDECAR_SUFFIX)
 
 
 def write_sidecar(content: Content, path: Path, digest: str) -> None:
-    """Write names and meta to a file of their own."""
+    """Write names and metadata to a file of their own."""
     meta = content.signed_meta(digest=digest)
     path.write_text(f'{{"meta": {meta},\n"columns": {content.names}}}', "utf-8")
 
@@ -205,5 +213,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_sidecar(path: Path) -> tuple[dict[str, Any], str | None]:
-    held = read_json(path)
-    return held, held["meta"].get("digest")
+    content = read_json(path)
+    return content, content["meta"].get("digest")

@@ -1,4 +1,4 @@
-"""MATLAB files of features."""
+"""Feature files in MATLAB's format."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from featx.errors import FeatureFileError
 from featx.features.formats.content import Content
 
 _MAX_MAT_BYTES = 2**31 - 2**20
-"""What MATLAB's format 5 holds in one variable: 2 GB with its header."""
+"""Maximum size of one variable in MATLAB's format 5: 2 GB with its header."""
 
 _N_HEADER_BYTES, _N_TAG_BYTES = 128, 8
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX = 0x0800
 _NUMERIC = range(6, 16)
-"""Classes of arrays from double to uint64; before them are cells, structures, texts."""
+"""Array classes from double to uint64; lower numbers are cells, structures and text."""
 
 _TYPES = {
     1: "i1",
@@ -37,7 +37,7 @@ _TYPES = {
     12: "i8",
     13: "u8",
 }
-"""Types of values, which MATLAB may make smaller than their class where nothing is lost."""
+"""Types of stored values; MATLAB may store smaller types than that of the class if lossless."""
 
 
 def check_mat_size(path: Path, n_rows: int, n_columns: int) -> None:
@@ -46,7 +46,7 @@ def check_mat_size(path: Path, n_rows: int, n_columns: int) -> None:
     Raises
     ------
     FeatureFileError
-        If it had more than 2 GB.
+        If it would be larger than 2 GB.
     """
     n_bytes = 4 * n_rows * n_columns
     if n_bytes > _MAX_MAT_BYTES:
@@ -62,35 +62,35 @@ def write_mat(content: Content, path: Path) -> None:
 
     check_mat_size(path, *content.X.shape)
     cells = {f"{name}s": _cells(values) for name, values in content.columns.items()}
-    # Texts as bytes too: what reads a cell back may drop spaces at its end.
+    # Also as bytes: readers of cells may drop trailing spaces.
     texts = {"meta": content.meta, "columns": content.names}
-    coded = {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
+    encoded = {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        savemat(file, {"X": np.asarray(content.X), **cells, **coded}, do_compression=False)
+        savemat(file, {"X": np.asarray(content.X), **cells, **encoded}, do_compression=False)
 
 
 def read_mat(path: Path) -> Content:
-    """Read what `write_mat` wrote, or MATLAB after it."""
-    held = _read_variables(path, {"X", "meta", "columns"})
-    X = np.array(held["X"], np.float32, order="C")
-    return Content.of(X, _json(held["columns"]), _json(held["meta"]))
+    """Read what `write_mat` wrote, possibly saved again by MATLAB."""
+    variables = _read_variables(path, {"X", "meta", "columns"})
+    X = np.array(variables["X"], np.float32, order="C")
+    return Content.of(X, _json(variables["columns"]), _json(variables["meta"]))
 
 
 def read_mat_meta(path: Path) -> dict[str, Any]:
-    """Meta of a ``.mat`` file."""
+    """Metadata of a ``.mat`` file."""
     return _json(_read_variables(path, {"meta"})["meta"])
 
 
 def _read_variables(path: Path, names: set[str]) -> dict[str, npt.NDArray[Any]]:
     """Real numeric matrices of a file of MATLAB's format 5, by name.
 
-    SciPy reads more, and ends the process where a damaged header leads it astray.
+    SciPy reads more types, but some damaged headers crash it and the process.
     """
     content = np.memmap(path, np.uint8, "r")
     order = {b"IM": "<", b"MI": ">"}.get(content[126:_N_HEADER_BYTES].tobytes())
     if order is None:
-        raise ValueError("it is no file of MATLAB's format 5")
-    found = {}
+        raise ValueError("it is not a file in MATLAB's format 5")
+    variables = {}
     for kind, element in _elements(content[_N_HEADER_BYTES:], order):
         if kind == _COMPRESSED:
             kind, element = next(_elements(_decompressed(element), order))
@@ -98,16 +98,16 @@ def _read_variables(path: Path, names: set[str]) -> dict[str, npt.NDArray[Any]]:
             continue
         name, parts = _header(element, order)
         if name in names:
-            found[name] = _matrix(parts, order)
-    return found
+            variables[name] = _matrix(parts, order)
+    return variables
 
 
 def _elements(content: npt.NDArray[np.uint8], order: str) -> Iterator[tuple[int, Any]]:
-    """Kind and content of each element; what claims more bytes than there are is cut off."""
+    """Type and content of each element; the content of a truncated one is shorter."""
     while len(content) >= _N_TAG_BYTES:
         kind, n_bytes = content[:_N_TAG_BYTES].view(f"{order}u4").tolist()
         start, step = _N_TAG_BYTES, _N_TAG_BYTES + n_bytes
-        if kind >> 16:  # A small element: both in four bytes, and at most four after them.
+        if kind >> 16:  # A small element: type and size in four bytes, content in the next four.
             kind, n_bytes, start, step = kind & 0xFFFF, kind >> 16, 4, _N_TAG_BYTES
         yield kind, content[start : start + n_bytes]
         content = content[step if kind == _COMPRESSED else -(-step // 8) * 8 :]
@@ -116,7 +116,7 @@ def _elements(content: npt.NDArray[np.uint8], order: str) -> Iterator[tuple[int,
 def _header(
     matrix: npt.NDArray[np.uint8], order: str
 ) -> tuple[str, list[tuple[int, npt.NDArray[np.uint8]]]]:
-    """Name of a variable, and its flags, shape and values, if these are real numbers."""
+    """Name of a variable, and its flags, shape and real values; empty if it is incomplete."""
     parts = list(islice(_elements(matrix, order), 4))
     if len(parts) < 4:
         return "", []
@@ -124,11 +124,11 @@ def _header(
 
 
 def _matrix(parts: list[tuple[int, npt.NDArray[np.uint8]]], order: str) -> npt.NDArray[Any]:
-    """A matrix of real numbers."""
+    """Values of a matrix of real numbers."""
     (_, flags), (_, sizes), (kind, values) = parts
     (bits,) = flags[:4].view(f"{order}u4").tolist()
     if bits & 0xFF not in _NUMERIC or bits & _COMPLEX or kind not in _TYPES:
-        raise ValueError("it holds other variables than numbers")
+        raise ValueError("it holds variables that are not real numbers")
     shape = sizes.view(f"{order}i4").tolist()
     return values.view(order + _TYPES[kind]).reshape(shape, order="F")
 
@@ -139,11 +139,11 @@ def _decompressed(element: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _cells(values: Any) -> npt.NDArray[np.object_]:
-    """Column of cells, one text each."""
+    """Column of cells, one string each."""
     cells = np.empty((len(values), 1), object)
     cells[:, 0] = [str(value) for value in values]
     return cells
 
 
-def _json(coded: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    return dict(json.loads(coded.tobytes()))
+def _json(encoded: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    return dict(json.loads(encoded.tobytes()))

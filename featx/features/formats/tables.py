@@ -1,4 +1,4 @@
-"""Files that hold one column or data set a block: ``.parquet``, ``.h5``, ``.csv``."""
+"""Feature files with one column or data set per block: ``.parquet``, ``.h5``, ``.csv``."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _CSV_BLOCK_BYTES = 16 * 2**20
 
 
 def write_columns(content: Content, path: Path, digest: str) -> None:
-    """Write names, labels and whatever else is known as a parquet table: a manifest.
+    """Write paths, labels and other columns to a parquet manifest.
 
     Parameters
     ----------
     content : Content
     path : Path
     digest : str
-        Noted in it, see `read_signed_columns`.
+        Stored in the file, see `read_signed_columns`.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -48,7 +48,7 @@ def write_columns(content: Content, path: Path, digest: str) -> None:
 
 
 def read_signed_columns(path: Path) -> tuple[dict[str, Any], str | None]:
-    """Columns of a manifest, and the digest that was noted in it, None without one."""
+    """Columns of a manifest, and the digest stored in it, if any."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -57,7 +57,7 @@ def read_signed_columns(path: Path) -> tuple[dict[str, Any], str | None]:
 
 
 def write_parquet(content: Content, path: Path) -> None:
-    """Write a table with one column of fixed-size lists a block."""
+    """Write a table with one column of fixed-size lists per block."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -88,7 +88,7 @@ def write_parquet(content: Content, path: Path) -> None:
 
 
 def read_parquet(path: Path) -> Content:
-    """Read what `write_parquet` wrote, one group of rows at a time."""
+    """Read what `write_parquet` wrote, one row group at a time."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -105,19 +105,19 @@ def read_parquet(path: Path) -> Content:
 
 
 def read_parquet_meta(path: Path) -> dict[str, Any]:
-    """Meta of a ``.parquet`` file."""
+    """Metadata of a ``.parquet`` file."""
     from pyarrow import parquet
 
     return dict(json.loads(parquet.read_schema(path).metadata[_META_KEY]))
 
 
 def write_hdf5(content: Content, path: Path) -> None:
-    """Write one data set a block, in the group ``blocks``."""
+    """Write one data set per block, in the group ``blocks``."""
     h5py = require_h5py()
     try:
         with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             _fill_hdf5(file, content)
-    except RuntimeError as error:  # What closing the file raises on a full disk.
+    except RuntimeError as error:  # Raised by closing the file on a full disk.
         raise OSError(str(error)) from error
 
 
@@ -128,7 +128,7 @@ def read_hdf5(path: Path) -> Content:
         parts = {name: file[f"{name}s"] for name in COLUMNS if f"{name}s" in file}
         blocks = {name: file["blocks"][_hdf5_name(name)] for name in meta["blocks"]}
         for part in (*parts.values(), *blocks.values()):
-            if part.nbytes > path.stat().st_size:  # As written, nothing is compressed.
+            if part.nbytes > path.stat().st_size:  # `write_hdf5` does not compress.
                 raise ValueError(f"{part.name} is larger than the file")
         columns = {name: part.asstr()[:] for name, part in parts.items()}
         X = _empty(meta, len(columns["path"]))
@@ -138,13 +138,13 @@ def read_hdf5(path: Path) -> Content:
 
 
 def read_hdf5_meta(path: Path) -> dict[str, Any]:
-    """Meta of an ``.h5`` file."""
+    """Metadata of an ``.h5`` file."""
     with require_h5py().File(path, "r") as file:
         return dict(json.loads(file["meta"].asstr()[()]))
 
 
 def require_h5py() -> Any:
-    """Package h5py.
+    """Import h5py.
 
     Raises
     ------
@@ -162,12 +162,12 @@ def require_h5py() -> Any:
 
 
 def check_csv_size(path: Path, n_rows: int, n_columns: int) -> None:
-    """Refuse a ``.csv`` that few programs could open.
+    """Refuse a ``.csv`` file that few programs could open.
 
     Raises
     ------
     FeatureFileError
-        If it had too many columns.
+        If it would have too many columns.
     """
     if n_columns > _MAX_CSV_COLUMNS:
         raise FeatureFileError(
@@ -177,7 +177,7 @@ def check_csv_size(path: Path, n_rows: int, n_columns: int) -> None:
 
 
 def write_csv(content: Content, path: Path) -> None:
-    """Write ``path,label,split,domain,group`` where known and one column a feature."""
+    """Write the known ones of ``path,label,split,domain,group``, and one column per feature."""
     from pyarrow import csv
 
     check_csv_size(path, *content.X.shape)
@@ -196,20 +196,21 @@ def read_csv(path: Path) -> Content:
     import pyarrow as pa
     from pyarrow import csv
 
-    # One file from the digest to the rows, whatever takes its place meanwhile.
-    file, held = read_together(path, _open_signed, sidecar_of(path))
-    columns = {name: pa.string() for name in held["columns"]}
-    # Before names are made of numbers that may be anything.
-    n_columns = sum(stop - start for start, stop in held["meta"]["blocks"].values())
-    check_csv_size(path, len(held["columns"]["path"]), n_columns)
-    features = dict.fromkeys(_feature_names(held["meta"]["blocks"]), pa.float32())
+    # Digest and rows come from one open file, as the path may be replaced meanwhile.
+    file, side = read_together(path, _open_signed, sidecar_of(path))
+    names, meta = side["columns"], side["meta"]
+    columns = {name: pa.string() for name in names}
+    # Checked before names are generated, as the numbers in a damaged file may be anything.
+    n_columns = sum(stop - start for start, stop in meta["blocks"].values())
+    check_csv_size(path, len(names["path"]), n_columns)
+    features = dict.fromkeys(_feature_names(meta["blocks"]), pa.float32())
     reader = csv.open_csv(
         file,
         csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(column_types=columns | features),
     )
-    X = _empty(held["meta"], len(held["columns"]["path"]))
+    X = _empty(meta, len(names["path"]))
     first = 0
     for batch in reader:
         for index, name in enumerate(features):
@@ -217,17 +218,17 @@ def read_csv(path: Path) -> Content:
             X[first : first + len(values), index] = values
         first += len(batch)
     if first != len(X):
-        raise ValueError(f"it has {first} rows, its meta says {len(X)}")
-    return Content.of(X, held["columns"], held["meta"])
+        raise ValueError(f"expected {len(X)} rows by its metadata, got {first}")
+    return Content.of(X, names, meta)
 
 
 def read_csv_meta(path: Path) -> dict[str, Any]:
-    """Meta of a ``.csv`` file."""
+    """Metadata of a ``.csv`` file."""
     return dict(read_together(path, _open_signed, sidecar_of(path))[1]["meta"])
 
 
 def _open_signed(path: Path) -> tuple[Any, str]:
-    """A file, open at its start, and the digest of its content."""
+    """Open a file; also return the digest of its content."""
     import pyarrow as pa
 
     file = pa.OSFile(str(path))
@@ -243,7 +244,7 @@ def _columns_of(file: Any) -> dict[str, Any]:
 
 
 def _column_of(block: str) -> str:
-    """Name of a block's column, told apart from the names of the other columns."""
+    """Name of a block's column, different from the names of all other columns."""
     return f"block {block}" if block in COLUMNS else block
 
 
@@ -252,15 +253,15 @@ def _texts(content: Content) -> list[tuple[str, list[str]]]:
 
 
 def _empty(meta: dict[str, Any], n_rows: int) -> Matrix:
-    """Matrix for the rows, once the meta agrees with the file about their number."""
+    """Uninitialized matrix for the rows, whose number must be that in the metadata."""
     shape = tuple(meta["shape"])
     if shape[0] != n_rows:
-        raise ValueError(f"it has {n_rows} rows, its meta says {shape[0]}")
+        raise ValueError(f"expected {shape[0]} rows by its metadata, got {n_rows}")
     return np.empty(shape, np.float32)
 
 
 def _fill_hdf5(file: Any, content: Content) -> None:
-    """Write texts, then every block a few rows at a time."""
+    """Write the text columns, then every block in chunks of rows."""
     file.create_dataset("meta", data=_fixed_texts([content.meta])[0])
     for name, values in _texts(content):
         file.create_dataset(f"{name}s", data=_fixed_texts(values))
@@ -275,14 +276,14 @@ def _fill_hdf5(file: Any, content: Content) -> None:
 
 
 def _fixed_texts(values: Sequence[str]) -> npt.NDArray[Any]:
-    """Texts of one length: the heap of those of any length, if damaged, hangs the HDF5 library."""
+    """Fixed-length strings: a damaged heap of variable-length strings can hang the HDF5 library."""
     encoded = [text.encode() for text in values]
     length = max(map(len, encoded), default=0) or 1
     return np.array(encoded, require_h5py().string_dtype(length=length))
 
 
 def _hdf5_name(block: str) -> str:
-    """Name of a data set: a slash would open a group."""
+    """Name of a data set, without slashes, which would create groups."""
     return block.replace("/", "\u2215")
 
 
@@ -291,7 +292,7 @@ def _feature_names(blocks: dict[str, Any]) -> list[str]:
 
 
 def _csv_batches(content: Content) -> Iterator[Any]:
-    """Tables of a few megabytes; one without rows where there are none."""
+    """Tables of a few megabytes; a single one without rows if there are none."""
     import pyarrow as pa
 
     texts = dict(_texts(content))

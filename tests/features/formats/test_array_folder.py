@@ -66,7 +66,7 @@ def test_matrix_that_is_none_of_ours_is_refused(tmp_path: Path, wrong: np.ndarra
     write_folder(content(), tmp_path)
     np.save(tmp_path / "features.npy", wrong)
 
-    with pytest.raises(ValueError, match=rf"a float32 matrix; it holds {wrong.dtype} of shape"):
+    with pytest.raises(ValueError, match=rf"a float32 matrix, got {wrong.dtype} of shape"):
         read_folder(tmp_path)
 
 

@@ -59,18 +59,18 @@ class TrainingPlan:
     ----------
     rates : dict of str to float
         Learning rate of each parameter that trains.
-    live : set of str
-        Paths of modules in training mode; the others run as in inference.
-    moving : set of str
-        Names of tensors that training may change: parameters with a rate, and statistics of
-        batch norm that adapts.
+    training_modules : set of str
+        Paths of the modules in training mode; the others are in evaluation mode.
+    updated : set of str
+        Names of the tensors that training updates: parameters with a learning rate, and
+        statistics of batch norm that adapts.
     boundary : int
-        Place in the order of execution of the first module that trains: all before it is fixed.
+        Index, in order of execution, of the first module that is trained.
     """
 
     rates: dict[str, float]
-    live: set[str]
-    moving: set[str]
+    training_modules: set[str]
+    updated: set[str]
     boundary: int
 
     def estimate_bytes(self, prepared: Prepared, batch_size: int) -> int:
@@ -95,7 +95,7 @@ class TrainingPlan:
     def set_mode(self, network: nn.Module) -> None:
         """Put modules that train in training mode and all others in eval mode."""
         for path, module in network.named_modules():
-            module.training = path in self.live
+            module.training = path in self.training_modules
 
     def groups(self, network: nn.Module) -> list[dict[str, Any]]:
         """Parameters by learning rate, as an optimiser takes them."""

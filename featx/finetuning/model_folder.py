@@ -8,27 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import featx
 from featx._files import is_empty, to_plain, write_together
 from featx.errors import ModelError, TrainingError
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.heads import build_network
-from featx.networks.configs import find_config
 from featx.networks.sources.base import Source
 from featx.networks.sources.local import ModuleSource
 from featx.networks.sources.saved_folder import (
     DIGEST_KEY,
     FOLDER_FILES,
     FolderSource,
-    check_unchanged,
     is_saved_folder,
-    read_card,
 )
 from featx.networks.weights import file_digest
 from featx.process.phases import phase
-from featx.trust.callables import Trust
 
 
 @phase("write files")
@@ -120,27 +113,6 @@ def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
         "notes": classifier.notes_,
         "history": classifier.history_,
     }
-
-
-def _load_folder(folder: str | os.PathLike[str], *, trust: Trust = None) -> FineTunedClassifier:
-    """Read a classifier that `save_folder` wrote: it predicts, and its network can be taken.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or it names code that is not trusted.
-    """
-    card = read_card(folder)
-    plan = find_config(os.fspath(folder), trust=trust)
-    network, report = build_network(plan)
-    check_unchanged(folder, card)
-    made = FineTunedClassifier(os.fspath(folder), trust=trust)
-    made.classes_ = np.array(card["classes"])
-    made.network_ = network.eval().requires_grad_(False)
-    made.preprocessing_, made.report_ = plan.preprocessing, report
-    made.replacements_, made.notes_ = card["replacements"], card["notes"]
-    made.history_, made.freeze_checks_, made._cut = card["history"], {}, None
-    return made
 
 
 def find_root(source: Source) -> str:

@@ -78,23 +78,23 @@ def test_bundled_network_can_be_the_encoder(photos: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("parameters", "message"),
     [
         ({"output": "weights.pt"}, "weights are saved as .safetensors"),
         ({"output": "."}, "saved as .safetensors"),
-        ({"precision": "fp16"}, "precision is fp32 or bf16"),
+        ({"precision": "fp16"}, "precision must be fp32 or bf16"),
         ({"epochs": 0}, "epochs must be 1 or more; got 0"),
     ],
 )
-def test_wrong_wishes_are_refused_before_training(
-    digits: ImageDataset, wish: Any, message: str
+def test_invalid_parameters_are_refused_before_training(
+    digits: ImageDataset, parameters: Any, message: str
 ) -> None:
     with pytest.raises(TrainingError, match=message):
-        pretrain(digits, **{**SMALL, "epochs": 1000, **wish})
+        pretrain(digits, **{**SMALL, "epochs": 1000, **parameters})
 
 
 def test_images_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:
-    with pytest.raises(DatasetError, match="4 images, of which 4 are left out to draw"):
+    with pytest.raises(DatasetError, match="4 images, of which 4 are held out to draw"):
         pretrain(digits.take(range(4)), **SMALL)
 
 

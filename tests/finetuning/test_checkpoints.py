@@ -185,7 +185,7 @@ def test_checkpoint_of_a_network_that_was_changed_is_refused(
 
 def test_files_of_the_user_stay(tmp_path: Path) -> None:
     for name in ("head-0", "head-1", "gan"):
-        Checkpointer(tmp_path / name, "key").write({})
+        Checkpointer(tmp_path / name, nn.Linear(1, 1)).save_epoch("head")
     (tmp_path / "head-1" / "notes.txt").write_text("mine")
 
     remove_checkpoints([tmp_path / "head-0", tmp_path / "head-1", tmp_path / "head-2"])
@@ -204,5 +204,5 @@ def test_a_checkpoint_that_cannot_be_read_says_what_to_do(tmp_path: Path, conten
     else:
         torch.save(content, tmp_path / _CHECKPOINT)
 
-    with pytest.raises(TrainingError, match="cannot be read; remove it to begin again"):
-        Checkpointer(tmp_path, "key")
+    with pytest.raises(TrainingError, match="cannot be read; remove it to start again"):
+        Checkpointer(tmp_path, nn.Linear(1, 1))

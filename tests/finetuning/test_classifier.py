@@ -61,9 +61,9 @@ def tuned(photos: list[str], **parameters: Any) -> FineTunedClassifier:
 def test_probabilities_of_every_class_and_names_of_the_labels(photos: list[str]) -> None:
     made = tuned(photos)
 
-    shares = made.predict_proba(photos)
+    probabilities = made.predict_proba(photos)
 
-    np.testing.assert_allclose(shares.sum(1), 1)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
     assert set(made.predict(photos)) <= {"ant", "bee"}
     assert [row["stage"] for row in made.history_] == ["head", "head"]
 
@@ -78,11 +78,11 @@ def test_cached_features_train_the_same_head_as_the_live_network(
     photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = tuned(photos)
-    monkeypatch.setattr("featx.finetuning.classifier._CACHED_BYTES", 0)
+    monkeypatch.setattr("featx.finetuning.trainer._CACHED_BYTES", 0)
     live = tuned(photos)
 
-    assert "kept" in cached.notes_[1]
-    assert "live" in live.notes_[1]
+    assert "extracted once and cached" in cached.notes_[1]
+    assert "all layers run in every epoch" in live.notes_[1]
     np.testing.assert_allclose(cached.predict_proba(photos), live.predict_proba(photos), atol=1e-3)
 
 
@@ -118,7 +118,7 @@ def test_half_precision_is_near_whole(photos: list[str]) -> None:
     assert state_digest(half.network_) != state_digest(whole.network_)
     losses = [[row["train_loss"] for row in made.history_] for made in (whole, half)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
-    assert not any(freeze_check.moved for freeze_check in half.freeze_checks_.values())
+    assert not any(freeze_check.changed for freeze_check in half.freeze_checks_.values())
 
 
 def test_half_precision_that_is_only_emulated_is_refused(
@@ -149,7 +149,7 @@ class Wanderer(nn.Module):
 
 @pytest.mark.parametrize("train", ["head", "fc"])
 def test_a_buffer_that_moves_is_caught_by_the_run(photos: list[str], train: str) -> None:
-    with pytest.raises(TrainingError, match=r"1 of .* moved: drift; nothing of this run"):
+    with pytest.raises(TrainingError, match=r"1 of .* changed: drift; do not use"):
         tuned(photos, model=Wanderer(), train=train, augment="light")
 
 
@@ -164,7 +164,7 @@ def test_two_stages_move_what_they_should(photos: list[str]) -> None:
 
     assert list(made.freeze_checks_) == ["head", "tune"]
     assert made.freeze_checks_["tune"].n_parameters < made.freeze_checks_["head"].n_parameters
-    assert not any(freeze_check.moved for freeze_check in made.freeze_checks_.values())
+    assert not any(freeze_check.changed for freeze_check in made.freeze_checks_.values())
 
 
 def test_best_weights_are_those_that_stay(photos: list[str]) -> None:
@@ -173,10 +173,10 @@ def test_best_weights_are_those_that_stay(photos: list[str]) -> None:
     losses = [row["valid_loss"] for row in made.history_]
 
     assert losses[-1] > min(losses)
-    _, valid = made._divide(made._images(photos), np.repeat([0, 1], 6), None, None)
+    _, valid = made._divide(made._read(photos, LABELS), None, None)
     assert valid is not None
-    shares = made.predict_proba(valid[0])
-    loss = -np.log(shares[np.arange(len(valid[1])), valid[1]]).mean()
+    probabilities = made.predict_proba(valid.images)
+    loss = -np.log(probabilities[np.arange(len(valid)), valid.targets]).mean()
     assert loss == pytest.approx(min(losses), rel=1e-3)
 
 
@@ -313,7 +313,7 @@ def test_balanced_classes_weigh_the_same_in_the_loss(photos: list[str]) -> None:
 
 
 def test_one_class_is_not_enough(photos: list[str]) -> None:
-    with pytest.raises(DatasetError, match="One class only"):
+    with pytest.raises(DatasetError, match="two classes or more"):
         FineTunedClassifier(**SMALL).fit(photos, ["ant"] * 12)
 
 
@@ -349,7 +349,7 @@ def test_features_of_a_network_that_the_head_follows_are_extracted_once(photos: 
     notes = Notes()
     classifier = FineTunedClassifier(network, train="head", **{**SMALL, "epochs": 0})
     classifier.fit(photos, LABELS, progress=notes)
-    assert any("are extracted once and kept" in text for text in notes.texts)
+    assert any("are extracted once and cached" in text for text in notes.texts)
     assert classifier.predict(photos).shape == (12,)
 
 

@@ -263,17 +263,16 @@ def test_a_part_is_the_last_third_unless_it_is_named(
 def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_images() -> None:
     names = np.repeat([f"class {i}" for i in range(12)], 8)
     made = FineTunedClassifier(random_state=3)
-    images = made._images(np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4))
-    _, targets = made._read(images, names)
-    train, valid = made._divide(images, targets, None, None)
+    images = np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4)
+    train, valid = made._divide(made._read(images, names), None, None)
 
     indices = hold_out(names, made.validation, 3)
 
     assert valid is not None
     for part, index in zip((train, valid), indices, strict=True):
-        np.testing.assert_array_equal(made.classes_[part[1]], names[index])
-        found = [int(part[0].pixels(i)[0, 0, 0]) for i in range(len(part[1]))]
-        assert found == index.tolist()
+        np.testing.assert_array_equal(made.classes_[part.targets], names[index])
+        values = [int(part.images.pixels(i)[0, 0, 0]) for i in range(len(part))]
+        assert values == index.tolist()
 
 
 def test_scratch_has_the_epochs_of_both_stages() -> None:

@@ -47,16 +47,16 @@ def test_batch_norm_is_held_unless_it_is_to_adapt() -> None:
     held = plan_training(made, Policy(train="all"))
     adapting = plan_training(made, Policy(batch_norm="adapt"))
 
-    assert not {"1.weight", "1.running_mean"} & held.moving
-    assert {"1.weight", "1.running_mean", "4.running_var"} <= adapting.moving
-    assert not {"0.weight", "3.weight"} & adapting.moving
+    assert not {"1.weight", "1.running_mean"} & held.updated
+    assert {"1.weight", "1.running_mean", "4.running_var"} <= adapting.updated
+    assert not {"0.weight", "3.weight"} & adapting.updated
     assert adapting.boundary < held.boundary or adapting.boundary == 1
 
 
 def test_batch_norm_that_no_weights_gave_trains_with_its_layer() -> None:
     made = prepare_network(find_config(Normed(), weights="random", size=16), 2)
 
-    assert "1.running_mean" in plan_training(made, Policy(train="all")).moving
+    assert "1.running_mean" in plan_training(made, Policy(train="all")).updated
 
 
 def test_zero_means_frozen_and_rates_hold_for_their_layers() -> None:

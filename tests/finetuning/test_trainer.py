@@ -9,17 +9,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from featx.errors import TrainingError
+from featx.finetuning.checkpoints import Checkpointer
 from featx.finetuning.freezing import Policy, plan_training
 from featx.finetuning.heads import Prepared
-from featx.finetuning.trainer import (
-    OPTIMIZERS,
-    LoopSettings,
-    Stage,
-    StagedNetwork,
-    _rate_factor,
-    run_stage,
-)
+from featx.finetuning.trainer import Stage, StagedNetwork, _fit_stage
 from featx.finetuning.training_images import FeatureRows
+from featx.finetuning.training_loop import OPTIMIZERS, TrainingSettings
 from featx.networks.preprocessing import Preprocessing
 from featx.streaming.progress import ProgressCallback
 from tests.finetuning.conftest import Normed, prepare
@@ -67,8 +62,15 @@ def run(
 ) -> list[dict[str, Any]]:
     plan = plan_training(prepared, policy or Policy())
     staged = StagedNetwork(prepared.network, plan, UNCHANGED)
-    stage = Stage("head", plan, n_epochs)
-    return run_stage(stage, staged, train, valid, LoopSettings(**settings), progress=progress)
+    return _fit_stage(
+        Stage("head", plan, n_epochs),
+        staged,
+        train,
+        valid,
+        TrainingSettings(n_classes=2, **settings),
+        checkpoint=Checkpointer(None, prepared.network),
+        progress=progress or ProgressCallback(),
+    )
 
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
@@ -85,25 +87,6 @@ def test_loop_is_that_of_plain_pytorch(optimizer: str) -> None:
         nn.functional.cross_entropy(twin.network(X), y).backward()
         hand.step()
     torch.testing.assert_close(made.network.state_dict(), twin.network.state_dict())
-
-
-def test_rates_without_warm_up_are_pytorchs_cosine() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
-    expected = []
-    for _ in range(20):
-        expected.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        cosine.step()
-
-    assert [_rate_factor(i, 20, 0, "cosine") for i in range(20)] == pytest.approx(expected)
-
-
-def test_rate_never_exceeds_its_peak_and_warms_up_in_equal_steps() -> None:
-    factors = [_rate_factor(i, 12, 4, "constant") for i in range(12)]
-
-    assert factors == [0.25, 0.5, 0.75, *[1.0] * 9]
-    assert max(_rate_factor(i, 12, 3.5, "cosine") for i in range(12)) == 1
 
 
 def test_only_what_trains_is_in_training_mode() -> None:
@@ -175,5 +158,5 @@ def test_loss_that_is_not_finite_says_what_to_try() -> None:
     infinite = rows()
     infinite.rows[0] = np.inf
 
-    with pytest.raises(TrainingError, match=r"not finite in epoch 1 .*: try a rate of 0\.01,"):
+    with pytest.raises(TrainingError, match=r"in epoch 1 .*: try a learning rate of 0\.01,"):
         run(small(), infinite, policy=Policy(lr=0.1), warmup=0)

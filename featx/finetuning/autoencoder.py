@@ -339,11 +339,11 @@ def _choose(dataset: ImageDataset, max_images: int | None, random_state: int) ->
 def _build(
     encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int, trust: Trust
 ) -> tuple[_Autoencoder, nn.Module]:
-    plan = find_config(encoder, weights=weights, size=size, trust=trust)
-    network, _ = build_network(plan)
+    config = find_config(encoder, weights=weights, size=size, trust=trust)
+    network, _ = build_network(config)
     network = network.eval().float().requires_grad_(True)
     switch_off_in_place(network)
-    autoencoder = _Autoencoder(network, plan.preprocessing, plan.table, n_code)
+    autoencoder = _Autoencoder(network, config.preprocessing, config.table, n_code)
     return autoencoder, network
 
 

@@ -1,4 +1,4 @@
-"""A network fine-tuned on one's own classes, as a scikit-learn classifier."""
+"""Fine-tuning of a network on images and their classes, as a scikit-learn classifier."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     replacements_ : list of dict
         Modules of the original network that were replaced, and by what.
     report_ : LoadReport
-        Which tensors of the weights were loaded, renamed, skipped or newly initialised.
+        Which tensors of the weights were loaded, renamed, skipped or newly initialized.
     prepared_ : Prepared
         The network with its layers and its source; not pickled.
     history_ : list of dict
@@ -318,9 +318,9 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         groups : array of str, shape (n_images,), optional
             Images of one group, such as a patient's, are held out together.
         keep_checkpoint : bool, default=False
-            Leave the checkpoint when all is done: the same call then ends at once.
+            Whether to keep the checkpoint after training: the same call then ends at once.
         progress : ProgressCallback, optional
-            Told what the run decides, and each epoch.
+            Receives decisions and the losses of each epoch.
         """
         started = time.perf_counter()
         self._validate_params()
@@ -329,7 +329,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         data = self._read(X, y)
         self.notes_: list[str] = []
         self.prepared_ = self.prepare(len(self.classes_))
-        self.preprocessing_ = self.prepared_.plan.preprocessing
+        self.preprocessing_ = self.prepared_.config.preprocessing
         self.replacements_, self.report_ = self.prepared_.replacements, self.prepared_.report
         train, valid = self._divide(data, held_out, groups)
         checkpoint = self._open_checkpoint(train, valid)
@@ -343,7 +343,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             notes=self.notes_,
             progress=progress,
         )
-        trainer.note(f"weights {self.prepared_.plan.weights.name}: {self.report_}")
+        trainer.note(f"weights {self.prepared_.config.weights.name}: {self.report_}")
         seconds_before = checkpoint.seconds
         trainer.run(self.stages(self.prepared_))
         if not keep_checkpoint:
@@ -385,11 +385,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         ----------
         n_classes : int
         with_values : bool, default=True
-            Without them whole weights are not read, only taken as loaded: enough for a summary.
+            If False, weights are not read but treated as loaded, which suffices for a summary.
         """
-        has_own = isinstance(find_source(self.model, trust=self.trust), ModuleSource)
-        is_read = with_values or has_own or self.load is not None
-        plan = find_config(
+        is_module = isinstance(find_source(self.model, trust=self.trust), ModuleSource)
+        is_read = with_values or is_module or self.load is not None
+        config = find_config(
             self.model,
             weights=self.weights if is_read else RANDOM,
             load=self.load,
@@ -398,18 +398,22 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             device=self.device,
             trust=self.trust,
         )
-        hidden = parse_sizes(self.hidden)
-        is_normed = bool(self.head_norm)
-        head = Head(self.head_layer, hidden, float(self.dropout), is_normed, self.pooling)
-        prepared = prepare_network(plan, n_classes, head, random_state=int(self.random_state))
+        head = Head(
+            self.head_layer,
+            parse_sizes(self.hidden),
+            float(self.dropout),
+            bool(self.head_norm),
+            self.pooling,
+        )
+        prepared = prepare_network(config, n_classes, head, random_state=int(self.random_state))
         if not is_read and self.weights != RANDOM:
             prepared.take_as_loaded()
         return prepared
 
     def stages(self, prepared: Prepared) -> list[Stage]:
-        """The head first, then what else is to train; from random weights all at once."""
+        """Stages of training: the head, then further layers; a single stage for random weights."""
         freeze = tuple(parse_names(self.freeze))
-        train = what_trains(self.weights) if self.train is None else self.train
+        train = default_train(self.weights) if self.train is None else self.train
         is_head_only = train == "head"
         first = Policy("head", freeze, self.head_lr, batch_norm=self.batch_norm)
         lr = self.lr or (SCRATCH_LR if prepared.is_random else _TUNE_LR)
@@ -427,11 +431,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if self.epochs and not is_head_only:
             stages.append(Stage("tune", plan_training(prepared, second), self.epochs))
         if not stages:
-            raise TrainingError("No epochs to train; give head_epochs or epochs above zero.")
+            raise TrainingError("No epochs to train; set head_epochs or epochs above zero.")
         return stages
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the network's source, which is code."""
+        """State without the network's source, which is code."""
         dropped = {"prepared_": None, "_frozen_part": None}
         return {k: dropped.get(k, v) for k, v in super().__getstate__().items()}
 
@@ -487,7 +491,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         parameters = self.get_params(deep=False)
         settings = [
             {name: str(value) for name, value in parameters.items() if name not in _RUN_ONLY},
-            [prepared.plan.source.identity, nodes, asdict(prepared.plan.preprocessing)],
+            [prepared.config.source.identity, nodes, asdict(prepared.config.preprocessing)],
             [part.targets.tolist() for part in parts],
         ]
         images = [part.images for part in parts]
@@ -524,38 +528,40 @@ def check_bands(reading: Reading) -> None:
     SpecError
     """
     if reading.n_bands != N_RGB or reading.is_each:
-        raise SpecError("Training takes gray or RGB: one band or three (--bands 4,3,2).")
+        raise SpecError(
+            "Training needs gray or RGB images: select one band or three (--bands 4,3,2)."
+        )
 
 
 def _check_labels(y: Any) -> npt.NDArray[Any]:
-    """Labels as one column of classes, as scikit-learn's classifiers take them."""
+    """Labels as one column of classes, as scikit-learn's classifiers accept them."""
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise DatasetError(
-            f"Expected one label for each image; got an array of shape {labels.shape}. Of classes "
-            "that are one-hot, give y.argmax(axis=1)."
+            f"Expected one label per image; got an array of shape {labels.shape}. Convert one-hot "
+            "labels by y.argmax(axis=1)."
         )
     is_missing = np.array([value is None or value != value for value in labels.tolist()], bool)
     if is_missing.any():
         raise DatasetError(
             f"{is_missing.sum():,} of {len(labels):,} labels are missing or NaN, the first at "
-            f"index {is_missing.argmax()}; leave these images out."
+            f"index {is_missing.argmax()}; remove these images."
         )
     try:
         check_classification_targets(labels)
     except ValueError as error:
-        raise DatasetError(f"Labels are no classes: {one_line(error)}") from error
+        raise DatasetError(f"Labels must be classes: {one_line(error)}") from error
     return labels
 
 
-def what_trains(weights: Any) -> str:
-    """What trains where nothing is said: all layers where none has learned yet.
+def default_train(weights: Any) -> str:
+    """Default of ``train``: all layers if the weights are random, else the head.
 
     Examples
     --------
-    >>> what_trains("default"), what_trains("random")
+    >>> default_train("default"), default_train("random")
     ('head', 'all')
     """
     return "all" if weights == RANDOM else "head"
@@ -570,10 +576,10 @@ def hold_out(
     ----------
     labels : array of shape (n_images,)
     fraction : float
-        Of each class, held out at random.
+        Fraction of each class held out at random.
     random_state : int
     held_out : array of bool, shape (n_images,), optional
-        Those to hold out, in place of random ones.
+        Images to hold out instead of random ones.
     groups : array of str, shape (n_images,), optional
         Images of one group are held out together.
     """
@@ -582,7 +588,7 @@ def hold_out(
         return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     if not fraction:
         return np.arange(len(labels)), np.empty(0, np.intp)
-    numbers = np.unique(labels, return_inverse=True)[1]
+    targets = np.unique(labels, return_inverse=True)[1]
     return train_test_indices(
-        numbers, train_size=1 - fraction, random_state=random_state, groups=groups
+        targets, train_size=1 - fraction, random_state=random_state, groups=groups
     )

@@ -52,8 +52,8 @@ class FrozenPart:
 
     def _extractor(self) -> CNNFeatures:
         """From the original network if possible: its features can be in the store."""
-        prepared, plan = self.prepared, self.prepared.plan
-        preprocessing = plan.preprocessing
+        prepared, config = self.prepared, self.prepared.config
+        preprocessing = config.preprocessing
         parameters: dict[str, Any] = {
             "pooling": "flatten",
             "size": preprocessing.resize,
@@ -61,11 +61,11 @@ class FrozenPart:
             "interpolation": preprocessing.interpolation,
             "mean": preprocessing.mean,
             "std": preprocessing.std,
-            "device": plan.device,
+            "device": config.device,
         }
         entered = prepared.table.recording.entered
         needed = needed_tensors(prepared.network, entered, self.layer.index)
-        if plan.weights.name == RANDOM or not prepared.new_tensors.isdisjoint(needed):
+        if config.weights.name == RANDOM or not prepared.new_tensors.isdisjoint(needed):
             prepared.network.preprocessing = preprocessing  # type: ignore[assignment]
             return CNNFeatures(prepared.network, self.layer.node, **parameters)
         return CNNFeatures(layer=prepared.original(self.layer), **self.source, **parameters)

@@ -183,7 +183,7 @@ class Trainer:
     def _train_stage(self, stage: Stage) -> list[dict[str, Any]]:
         augmentation = self.settings.augmentation
         tail = None if self.frozen_part is None else self.frozen_part.tail
-        preprocessing = self.prepared.plan.preprocessing
+        preprocessing = self.prepared.config.preprocessing
         return _fit_stage(
             stage,
             StagedNetwork(self.prepared.network, stage.plan, preprocessing, tail),

@@ -38,7 +38,7 @@ pretrain(digits, checkpoint=sys.argv[1], progress=Killer(), **eval(sys.argv[2]))
 
 
 class Stopper(ProgressCallback):
-    """Keeps what it is told, and stops where it is told to."""
+    """Collects notes, and stops at a given one."""
 
     def __init__(self, moment: str = "never") -> None:
         self.moment = moment
@@ -60,7 +60,7 @@ def digits() -> ImageDataset:
 
 
 @pytest.mark.slow
-def test_killed_pretraining_goes_on_to_the_same_weights(
+def test_killed_pretraining_resumes_to_the_same_weights(
     digits: ImageDataset, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path), repr(PRETRAINED)]
@@ -77,7 +77,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(
     assert [text.split(":")[0] for text in progress.texts] == ["pretrain 3/3"]
     assert resumed.state.keys() == through.state.keys()
     assert all(torch.equal(resumed.state[name], through.state[name]) for name in through.state)
-    losses = [[row["train_loss"] for row in found.history] for found in (resumed, through)]
+    losses = [[row["train_loss"] for row in run.history] for run in (resumed, through)]
     assert losses[0] == losses[1]
     assert not (tmp_path / _CHECKPOINT).exists()
 
@@ -120,21 +120,21 @@ def test_seeds_that_have_ended_are_not_run_again(
 
 
 class Bar(ProgressCallback):
-    """What a progress bar gets."""
+    """Collects the calls of a progress bar."""
 
     def __init__(self) -> None:
-        self.wanted: list[tuple[str, int]] = []
+        self.totals: list[tuple[str, int]] = []
         self.done: list[int] = []
 
     def train(self, name: str, n_images: int) -> None:
-        self.wanted.append((name, n_images))
+        self.totals.append((name, n_images))
         self.done.append(0)
 
     def advance(self, n_images: int) -> None:
         self.done[-1] += n_images
 
 
-def test_progress_comes_to_its_end_however_the_stage_does(
+def test_progress_reaches_its_end_after_resuming_and_early_stopping(
     digits: ImageDataset, tmp_path: Path
 ) -> None:
     how = {**PRETRAINED, "epochs": 2}
@@ -143,12 +143,12 @@ def test_progress_comes_to_its_end_however_the_stage_does(
     bars = Bar(), Bar()
 
     pretrain(digits, checkpoint=tmp_path, progress=bars[0], **how)
-    made = FineTunedClassifier("lenet", weights="random", epochs=40, lr=0.5, patience=1)
-    made.fit(digits.images, digits.labels, progress=bars[1])
+    classifier = FineTunedClassifier("lenet", weights="random", epochs=40, lr=0.5, patience=1)
+    classifier.fit(digits.images, digits.labels, progress=bars[1])
 
-    assert bars[0].wanted == [("pretrain", 2 * 114)]
-    assert len(made.history_) < 40
-    assert all(bar.done == [n for _, n in bar.wanted] for bar in bars)
+    assert bars[0].totals == [("pretrain", 2 * 114)]
+    assert len(classifier.history_) < 40
+    assert all(bar.done == [n for _, n in bar.totals] for bar in bars)
 
 
 class Own(nn.Module):
@@ -183,7 +183,7 @@ def test_checkpoint_of_a_network_that_was_changed_is_refused(
         FineTunedClassifier(other, **how).fit(digits.images, digits.labels)
 
 
-def test_files_of_the_user_stay(tmp_path: Path) -> None:
+def test_files_of_the_user_are_not_removed(tmp_path: Path) -> None:
     for name in ("head-0", "head-1", "gan"):
         Checkpointer(tmp_path / name, nn.Linear(1, 1)).save_epoch("head")
     (tmp_path / "head-1" / "notes.txt").write_text("mine")
@@ -198,7 +198,7 @@ def test_files_of_the_user_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"half a file", torch.zeros(3)], ids=["half", "tensor"])
-def test_a_checkpoint_that_cannot_be_read_says_what_to_do(tmp_path: Path, content: Any) -> None:
+def test_unreadable_checkpoint_is_an_error_with_a_cure(tmp_path: Path, content: Any) -> None:
     if isinstance(content, bytes):
         (tmp_path / _CHECKPOINT).write_bytes(content)
     else:

@@ -24,14 +24,14 @@ def changed(change: Callable[[nn.Linear], object]) -> list[str]:
 
 
 def test_changed_buffer_is_caught() -> None:
-    made = prepare(Normed())
-    plan = plan_training(made, Policy())
-    plan.apply(made.network)
-    checksums = Checksums.of(made.network, updated=plan.updated)
-    made.network[1].train()  # type: ignore[index]
+    prepared = prepare(Normed())
+    plan = plan_training(prepared, Policy())
+    plan.apply(prepared.network)
+    checksums = Checksums.of(prepared.network, updated=plan.updated)
+    prepared.network[1].train()  # type: ignore[index]
 
-    made.network(torch.rand(4, 3, 16, 16))
-    freeze_check = checksums.compare(made.network)
+    prepared.network(torch.rand(4, 3, 16, 16))
+    freeze_check = checksums.compare(prepared.network)
 
     assert set(freeze_check.changed) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     with pytest.raises(TrainingError, match=r"changed: 1\.running"):

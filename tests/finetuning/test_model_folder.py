@@ -75,9 +75,9 @@ def test_folder_is_fine_tuned_again_and_stands_alone(
     folder: Path, photos: list[str], tmp_path: Path
 ) -> None:
     labels = np.array(["a", "b", "c"] * 4)
-    made = FineTunedClassifier(str(folder), hidden=(4,), **SMALL).fit(photos, labels)
+    classifier = FineTunedClassifier(str(folder), hidden=(4,), **SMALL).fit(photos, labels)
 
-    second = save_folder(made, tmp_path / "second")
+    second = save_folder(classifier, tmp_path / "second")
 
     card = json.loads((second / "model.json").read_text("utf-8"))
     assert card["model"] == "featxnet"
@@ -88,16 +88,16 @@ def test_folder_is_fine_tuned_again_and_stands_alone(
 def test_module_object_cannot_be_saved(photos: list[str], tmp_path: Path) -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     module.append(nn.Linear(4, 10))
-    made = FineTunedClassifier(module, **SMALL).fit(photos, LABELS)
+    classifier = FineTunedClassifier(module, **SMALL).fit(photos, LABELS)
 
     with pytest.raises(ModelError, match=r"package\.module:callable"):
-        save_folder(made, tmp_path / "mine")
+        save_folder(classifier, tmp_path / "mine")
 
 
-def test_somebody_elses_folder_is_left_alone(tuned: FineTunedClassifier, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused(tuned: FineTunedClassifier, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
 
-    with pytest.raises(TrainingError, match="not empty"):
+    with pytest.raises(TrainingError, match="neither empty nor a model of featx"):
         save_folder(tuned, tmp_path)
     assert save_folder(tuned, tmp_path, force=True) == tmp_path
 
@@ -139,23 +139,23 @@ def test_card_of_another_network_is_refused(
         predict(path, photos, store=None)
 
 
-def test_folder_written_anew_while_it_predicts_is_refused(
+def test_folder_rewritten_while_it_is_read_is_refused(
     folder: Path, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(shutil.copytree(folder, tmp_path / "mine"))
 
     def extract_late(*args: Any, **parameters: Any) -> Any:
-        found = extract(*args, **parameters)
+        features = extract(*args, **parameters)
         card = json.loads((path / "model.json").read_text("utf-8"))
         (path / "model.json").write_text(json.dumps(card | {"classes": ["x", "y"]}), "utf-8")
-        return found
+        return features
 
     monkeypatch.setattr("featx.evaluation.prediction.extract", extract_late)
     with pytest.raises(ModelError, match="was written anew while it was read; run again"):
         _predict_folder(path, photos, store=None)
 
 
-def test_a_network_tuned_at_another_size_is_read_again(photos: list[str], tmp_path: Path) -> None:
+def test_network_fine_tuned_at_another_size_is_loaded(photos: list[str], tmp_path: Path) -> None:
     pytest.importorskip("timm")
     parameters = {**SMALL, "size": 64, "weights": "random", "train": "head", "pooling": "mean"}
     tuned = FineTunedClassifier("timm/vit_tiny_patch16_224", **parameters).fit(photos, LABELS)

@@ -24,21 +24,21 @@ from featx.networks.pooling import Tap
     ],
 )
 def test_frozen_part_and_tail_compute_the_output(model: str, boundary: str, layer: str) -> None:
-    made = prepare_network(find_config(model, weights="random", size=64), 3, Head())
+    prepared = prepare_network(find_config(model, weights="random", size=64), 3, Head())
     batch = torch.rand(2, 3, 64, 64)
-    part = split_off_frozen_part(made, made.table.recording.entered[boundary], {})
+    part = split_off_frozen_part(prepared, prepared.table.recording.entered[boundary], {})
     assert part is not None
     outputs: list[torch.Tensor] = []
 
     if layer == "flatten":
-        made.network.fc.register_forward_pre_hook(lambda _, args: outputs.append(args[0]))  # type: ignore[union-attr]
+        prepared.network.fc.register_forward_pre_hook(lambda _, args: outputs.append(args[0]))  # type: ignore[union-attr]
     else:
-        made.network.get_submodule(layer).register_forward_hook(
+        prepared.network.get_submodule(layer).register_forward_hook(
             lambda *args: outputs.append(args[2])
         )
-    logits = made.network(batch)
+    logits = prepared.network(batch)
 
-    assert layer in made.table.recording.nodes[part.layer.index].names
+    assert layer in prepared.table.recording.nodes[part.layer.index].names
     torch.testing.assert_close(part.tail(outputs[0]), logits)
 
 
@@ -54,15 +54,15 @@ def test_part_before_a_following_head_has_its_original_name(
 ) -> None:
     pytest.importorskip("timm")
     plan = find_config(f"timm/{model}", weights="random", size=224)
-    made = prepare_network(plan, 3, Head(**head))
+    prepared = prepare_network(plan, 3, Head(**head))
     batch = torch.rand(2, 3, 224, 224)
-    part = split_off_frozen_part(made, made.table.recording.entered["head"], {})
+    part = split_off_frozen_part(prepared, prepared.table.recording.entered["head"], {})
     assert part is not None
-    assert (part.layer.node, made.original(part.layer)) == (node, original)
+    assert (part.layer.node, prepared.original(part.layer)) == (node, original)
     with torch.no_grad():
-        (rows,) = HookedNetwork(made.network, [Tap(part.layer, "flatten", (node,))])(batch)
+        (rows,) = HookedNetwork(prepared.network, [Tap(part.layer, "flatten", (node,))])(batch)
         logits = part.tail(rows.reshape(-1, *part.layer.shape))
-        torch.testing.assert_close(logits, made.network(batch))
+        torch.testing.assert_close(logits, prepared.network(batch))
 
 
 def test_network_that_cannot_be_traced_is_not_split() -> None:
@@ -78,9 +78,9 @@ def test_network_that_cannot_be_traced_is_not_split() -> None:
                 maps = -maps
             return self.fc(maps.mean((2, 3)))
 
-    made = prepare_network(find_config(Branching(), weights="random", size=16), 3)
+    prepared = prepare_network(find_config(Branching(), weights="random", size=16), 3)
 
-    assert split_off_frozen_part(made, made.table.recording.entered["fc"], {}) is None
+    assert split_off_frozen_part(prepared, prepared.table.recording.entered["fc"], {}) is None
 
 
 def test_network_whose_graph_takes_another_branch_is_not_split() -> None:
@@ -96,6 +96,6 @@ def test_network_whose_graph_takes_another_branch_is_not_split() -> None:
                 vectors = vectors / 10
             return self.fc(vectors)
 
-    made = prepare_network(find_config(Deviating(), weights="random", size=16), 3)
+    prepared = prepare_network(find_config(Deviating(), weights="random", size=16), 3)
 
-    assert split_off_frozen_part(made, made.table.recording.entered["fc"], {}) is None
+    assert split_off_frozen_part(prepared, prepared.table.recording.entered["fc"], {}) is None

@@ -24,7 +24,7 @@ UNCHANGED = Preprocessing(mean=(0, 0, 0), std=(1 / 255,) * 3)
 
 
 class Notes(ProgressCallback):
-    """Keeps what it is told."""
+    """Collects notes and counts the images left."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -75,24 +75,24 @@ def run(
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_loop_is_that_of_plain_pytorch(optimizer: str) -> None:
-    made, twin, data = small(), small(), rows()
+    prepared, reference, data = small(), small(), rows()
     X, y = torch.stack([x for x, _ in data]), torch.tensor(data.targets)  # type: ignore[misc]
     how = {"weight_decay": 0.01, "schedule": "constant", "warmup": 0}
 
-    run(made, data, policy=Policy(lr=0.1), optimizer=optimizer, **how)
+    run(prepared, data, policy=Policy(lr=0.1), optimizer=optimizer, **how)
 
-    hand = OPTIMIZERS[optimizer](list(twin.network.parameters()), lr=0.1, weight_decay=0.01)
+    hand = OPTIMIZERS[optimizer](list(reference.network.parameters()), lr=0.1, weight_decay=0.01)
     for _ in range(3):
         hand.zero_grad()
-        nn.functional.cross_entropy(twin.network(X), y).backward()
+        nn.functional.cross_entropy(reference.network(X), y).backward()
         hand.step()
-    torch.testing.assert_close(made.network.state_dict(), twin.network.state_dict())
+    torch.testing.assert_close(prepared.network.state_dict(), reference.network.state_dict())
 
 
 def test_only_what_trains_is_in_training_mode() -> None:
-    made = prepare(Normed())
-    plan = plan_training(made, Policy(train="all"))
-    staged = StagedNetwork(made.network, plan, UNCHANGED)
+    prepared = prepare(Normed())
+    plan = plan_training(prepared, Policy(train="all"))
+    staged = StagedNetwork(prepared.network, plan, UNCHANGED)
 
     assert not staged.train().network[1].training  # type: ignore[index]
     assert staged.network[3].training  # type: ignore[index]
@@ -111,34 +111,36 @@ def test_pixels_are_normalized_as_the_preprocessing_says() -> None:
 
 def test_last_image_alone_in_its_batch_does_not_break_batch_norm() -> None:
     head = {"hidden": (4,), "batch_norm": True}
-    made = prepare(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5)), **head)
+    prepared = prepare(
+        nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5)), **head
+    )
     notes = Notes()
 
-    history = run(made, rows(9), batch_size=4, progress=notes)
+    history = run(prepared, rows(9), batch_size=4, progress=notes)
 
     assert len(history) == 3
     assert notes.n_left == 0
 
 
 def test_last_image_alone_in_its_batch_is_trained_on_without_batch_norm() -> None:
-    made, fewer = small(), small()
+    prepared, fewer = small(), small()
 
-    run(made, rows(9), batch_size=8)
+    run(prepared, rows(9), batch_size=8)
     run(fewer, rows(8), batch_size=8)
 
-    assert not torch.equal(made.network[2].weight, fewer.network[2].weight)  # type: ignore[index]
+    assert not torch.equal(prepared.network[2].weight, fewer.network[2].weight)  # type: ignore[index]
 
 
 def test_weights_of_the_best_epoch_stay_and_progress_comes_to_its_end() -> None:
-    made, valid, notes = small(), rows(6), Notes()
+    prepared, valid, notes = small(), rows(6), Notes()
     valid.targets = [1 - target for target in valid.targets]  # The more it learns, the worse.
 
     history = run(
-        made, rows(), valid, n_epochs=30, policy=Policy(lr=0.1), patience=2, progress=notes
+        prepared, rows(), valid, n_epochs=30, policy=Policy(lr=0.1), patience=2, progress=notes
     )
 
     X, y = torch.stack([x for x, _ in valid]), torch.tensor(valid.targets)  # type: ignore[misc]
-    loss = nn.functional.cross_entropy(made.network(X), y).item()
+    loss = nn.functional.cross_entropy(prepared.network(X), y).item()
     assert loss == pytest.approx(min(row["valid_loss"] for row in history), rel=1e-5)
     assert len(history) < 30
     assert notes.n_left == 0

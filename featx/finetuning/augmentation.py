@@ -260,21 +260,7 @@ def _draw_grid(
     n_views: int = 8,
     random_state: int = 0,
 ) -> Pixels:
-    """Grid with a row per augmentation, which starts with the unchanged image.
-
-    Parameters
-    ----------
-    images : sequence of ndarray of shape (h, w, 3), uint8
-        Shown in turn along a row; MixUp and CutMix mix them with one another.
-    augmentations : sequence of Augmentation
-    preprocessing : Preprocessing
-    n_views : int, default=8
-    random_state : int, default=0
-
-    Returns
-    -------
-    ndarray of shape (n_augmentations * h, (1 + n_views) * w, 3), uint8
-    """
+    """Rows of views per augmentation: the unchanged image, then images in turn, (h, w, 3) uint8."""
     wholes = [prepare_whole(pixels, preprocessing) for pixels in images]
     plain = Augmentation().pixels(preprocessing.crop)(wholes[0])
     rows = []

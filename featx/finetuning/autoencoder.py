@@ -21,6 +21,7 @@ from featx.errors import DatasetError, TrainingError
 from featx.finetuning.checkpoints import Checkpointer
 from featx.finetuning.classifier import check_bands
 from featx.finetuning.heads import build_network, last_maps
+from featx.finetuning.trainer import per_channel
 from featx.finetuning.training_loop import TrainingSettings, cuda_indices, run_loop
 from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
@@ -43,17 +44,7 @@ _N_PATCHES = 4
 
 
 class _Autoencoder(nn.Module):
-    """The layers of a network up to its last feature maps, a bottleneck code, and a decoder.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    preprocessing : Preprocessing
-    table : LayerTable
-        Layers of the network.
-    n_code : int, default=10
-        Size of the code.
-    """
+    """The layers of a network up to its last feature maps, a bottleneck code, and a decoder."""
 
     def __init__(
         self, network: nn.Module, preprocessing: Preprocessing, table: Any, n_code: int = 10
@@ -71,8 +62,8 @@ class _Autoencoder(nn.Module):
         self.code = nn.Linear(layer.n_features, n_code)
         self.decoder = _make_decoder(n_code, preprocessing.crop)
         self.preprocessing = preprocessing
-        self.register_buffer("mean", _per_channel(preprocessing.mean))
-        self.register_buffer("std", _per_channel(preprocessing.std))
+        self.register_buffer("mean", per_channel(preprocessing.mean))
+        self.register_buffer("std", per_channel(preprocessing.std))
 
     mean: Tensor
     std: Tensor
@@ -394,7 +385,3 @@ class _PixelPairs(Dataset[tuple[Tensor, Tensor]]):
             self._cached[index] = torch.from_numpy(prepared).permute(2, 0, 1)
         pixels = self._cached[index].float() / 255
         return pixels, pixels
-
-
-def _per_channel(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values)[:, None, None]

@@ -513,11 +513,12 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             augmentation=Augmentation.parse(self.augment, flip=self.flip),
         )
 
-    def _class_weights(self, targets: npt.NDArray[np.int64]) -> tuple[float, ...] | None:
+    def _class_weights(self, targets: npt.NDArray[np.int64]) -> torch.Tensor | None:
         if self.class_weight is None:
             return None
         classes = np.arange(len(self.classes_))
-        return tuple(compute_class_weight(self.class_weight, classes=classes, y=targets).tolist())
+        weights = compute_class_weight(self.class_weight, classes=classes, y=targets)
+        return torch.tensor(weights, dtype=torch.float32)
 
 
 def check_bands(reading: Reading) -> None:

@@ -262,13 +262,7 @@ def _check_parameters(
 ) -> dict[str, Any]:
     """Valid parameters of the classifier; with random weights all layers are trained.
 
-    Parameters
-    ----------
-    model : str, path or torch.nn.Module
-    parameters : mapping
-        Parameters of `featx.finetuning.classifier.FineTunedClassifier`.
-    is_alone : bool, default=True
-        Whether no strategies are compared: these define what is trained.
+    `is_alone` says that no strategies are compared, which define themselves what is trained.
 
     Raises
     ------
@@ -295,15 +289,7 @@ def _check_parameters(
 
 
 def _unused_notes(base: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Notes on parameters that have no effect on what is trained.
-
-    Parameters
-    ----------
-    base : mapping
-        Result of `_check_parameters`.
-    parameters : mapping
-        Those of the user.
-    """
+    """Notes on parameters of the user that have no effect, and on random weights."""
     is_head = base.get("train", "head") == "head"
     is_random = base.get("weights") == "random"
     if is_random and "train" not in parameters:

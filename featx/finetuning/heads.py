@@ -234,15 +234,6 @@ def _design_head(
 ) -> dict[str, Any]:
     """Replacement that adds the new head to a network.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    table : LayerTable
-    head : Head
-    n_classes : int
-    size : tuple of int
-        Height and width of images.
-
     Raises
     ------
     ModelError

@@ -75,6 +75,7 @@ class StrategyRun:
             self.n_trainable = count_parameters(prepared, plan)["trainable"]
 
 
+@dataclass
 class Study:
     """Runs all strategies on the same images and splits.
 
@@ -90,20 +91,12 @@ class Study:
     progress : ProgressCallback
     """
 
-    def __init__(
-        self,
-        candidates: Candidates,
-        rules: Protocol,
-        settings: Mapping[str, Mapping[str, Any]],
-        checkpoint: str | os.PathLike[str] | None,
-        progress: ProgressCallback,
-    ) -> None:
-        self.candidates = candidates
-        self.rules = rules
-        self.settings = settings
-        self.checkpoint = checkpoint
-        self.progress = progress
-        self.checkpoints: list[str] = []
+    candidates: Candidates
+    rules: Protocol
+    settings: Mapping[str, Mapping[str, Any]]
+    checkpoint: str | os.PathLike[str] | None
+    progress: ProgressCallback
+    checkpoints: list[str] = field(default_factory=list, init=False)
 
     def run(self, strategy: str, seeds: Sequence[int], labels: Sequence[int]) -> StrategyRun:
         """Run a strategy on every split, with every seed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -70,8 +70,8 @@ class StagedNetwork(nn.Module):
         self.network = network
         self.plan = plan
         self._tail = [tail]  # In a list: a part of the network must not be registered twice.
-        self.register_buffer("scale", _per_channel(preprocessing.std) * 255, persistent=False)
-        self.register_buffer("offset", _per_channel(preprocessing.mean) * 255, persistent=False)
+        self.register_buffer("scale", per_channel(preprocessing.std) * 255, persistent=False)
+        self.register_buffer("offset", per_channel(preprocessing.mean) * 255, persistent=False)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Logits ``(n, n_classes)`` of uint8 images, or of cached features."""
@@ -92,6 +92,7 @@ class StagedNetwork(nn.Module):
         return self
 
 
+@dataclass
 class Trainer:
     """Trains a network stage by stage and checks that frozen tensors do not change.
 
@@ -121,29 +122,17 @@ class Trainer:
         The part whose features were cached in the last stage.
     """
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        settings: TrainingSettings,
-        train: LabeledImages,
-        valid: LabeledImages | None,
-        *,
-        source: Mapping[str, Any],
-        checkpoint: Checkpointer,
-        notes: list[str],
-        progress: ProgressCallback,
-    ) -> None:
-        self.prepared = prepared
-        self.settings = settings
-        self.train = train
-        self.valid = valid
-        self.source = source
-        self.checkpoint = checkpoint
-        self.notes = notes
-        self.progress = progress
-        self.history: list[dict[str, Any]] = []
-        self.freeze_checks: dict[str, FreezeCheck] = {}
-        self.frozen_part: FrozenPart | None = None
+    prepared: Prepared
+    settings: TrainingSettings
+    train: LabeledImages
+    valid: LabeledImages | None
+    source: Mapping[str, Any]
+    checkpoint: Checkpointer
+    notes: list[str]
+    progress: ProgressCallback
+    history: list[dict[str, Any]] = field(default_factory=list, init=False)
+    freeze_checks: dict[str, FreezeCheck] = field(default_factory=dict, init=False)
+    frozen_part: FrozenPart | None = field(default=None, init=False)
 
     def run(self, stages: Sequence[Stage]) -> None:
         """Train all stages, except those that a checkpoint has finished.
@@ -251,7 +240,7 @@ def _fit_stage(
         stage=stage.name,
         n_epochs=stage.n_epochs,
         groups=stage.plan.groups(staged.network),
-        criterion=nn.CrossEntropyLoss(settings.loss_weights),
+        criterion=nn.CrossEntropyLoss(settings.class_weights),
         checkpoint=checkpoint,
         progress=progress,
         mix=None if mix is None else mix.forward,  # skorch would train a module.
@@ -280,5 +269,6 @@ def _trains_batch_norm(stage: Stage, network: nn.Module) -> bool:
     return any(path in training and isinstance(module, _BatchNorm) for path, module in modules)
 
 
-def _per_channel(values: tuple[float, ...]) -> Tensor:
+def per_channel(values: tuple[float, ...]) -> Tensor:
+    """Means or standard deviations, shape (n_channels, 1, 1)."""
     return torch.tensor(values)[:, None, None]

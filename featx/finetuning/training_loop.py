@@ -60,8 +60,8 @@ class TrainingSettings:
     random_state : int, default=0
     n_classes : int, optional
         None if the targets are not classes.
-    class_weights : tuple of float, optional
-        Weight of each class in the loss.
+    class_weights : Tensor of shape (n_classes,), optional
+        Weights of the classes in the loss.
     augmentation : Augmentation, optional
         By default none.
     """
@@ -76,15 +76,8 @@ class TrainingSettings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     random_state: int = 0
     n_classes: int | None = None
-    class_weights: tuple[float, ...] | None = None
+    class_weights: Tensor | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-    @property
-    def loss_weights(self) -> Tensor | None:
-        """Class weights as a tensor on the device."""
-        if self.class_weights is None:
-            return None
-        return torch.tensor(self.class_weights, device=self.device)
 
 
 @phase("train network")

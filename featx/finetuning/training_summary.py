@@ -11,6 +11,8 @@ from torch import nn
 from featx.finetuning.freezing import TrainingPlan
 from featx.finetuning.heads import Prepared
 
+_COLUMNS = ("layer", "node", "kind", "shape", "parameters", "state", "lr")
+
 
 @dataclass(frozen=True)
 class StageSummary:
@@ -45,7 +47,7 @@ def summarize(prepared: Prepared, plan: TrainingPlan) -> list[dict[str, Any]]:
     trainable = sum(n for name, n in counts.items() if name in plan.rates)
     total = sum(counts.values())
     for name, n in (("total", total), ("trainable", trainable), ("frozen", total - trainable)):
-        rows.append(_row(name, "", "", (), n, "", None))
+        rows.append(dict(zip(_COLUMNS, (name, "", "", (), n, "", None), strict=True)))
     return rows
 
 
@@ -87,24 +89,5 @@ def _describe(
     state = "" if not own else "frozen" if not rates else "trainable"
     if rates and len(rates) < len(own):
         state = "partly"
-    return _row(alias, node, kind, shape, sum(own.values()), state, max(rates, default=None))
-
-
-def _row(
-    layer: str,
-    node: str,
-    kind: str,
-    shape: tuple[int, ...],
-    parameters: int,
-    state: str,
-    lr: float | None,
-) -> dict[str, Any]:
-    return {
-        "layer": layer,
-        "node": node,
-        "kind": kind,
-        "shape": shape,
-        "parameters": parameters,
-        "state": state,
-        "lr": lr,
-    }
+    values = alias, node, kind, shape, sum(own.values()), state, max(rates, default=None)
+    return dict(zip(_COLUMNS, values, strict=True))

@@ -26,10 +26,9 @@ def augment_command(
         int | None, typer.Option(help="Number of random views per row. Default: 8.", min=1)
     ] = None,
 ) -> None:
-    """Draw an image as augmentation changes it.
+    """Draw random augmentations of images.
 
-    The image itself is the first row; the others are one for each --augment, by default for each
-    preset.
+    Each --augment, by default each preset, is a row: the unchanged image, then random views.
 
     \b
     featx augment cat.jpg -o grid.png
@@ -41,11 +40,11 @@ def augment_command(
     from featx._files import atomic_write
     from featx.finetuning.augmentation import PRESETS, preview_augmentations
 
-    chosen = augmentation.augment or list(PRESETS)
+    presets = augmentation.augment or list(PRESETS)
     views: dict[str, Any] = {} if n_views is None else {"n_views": n_views}
     grid = preview_augmentations(
         images,
-        chosen,
+        presets,
         flip=not augmentation.no_flip,
         **network.to_parameters(),
         **rules.to_parameters(),
@@ -58,4 +57,4 @@ def augment_command(
             Image.fromarray(grid).save(temporary, _FORMATS[file.suffix.lower()])
     except OSError as error:
         raise ResultFileError(f"Cannot write {output}: {error.strerror}.") from error
-    print(f"{output}: rows {', '.join(chosen)}; the image itself first")
+    print(f"{output}: rows {', '.join(presets)}; each starts with the unchanged image")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FineTuneOptions(options.OptionGroup):
-    """What is trained of the network, and how."""
+    """What is trained, and how."""
 
     load: Annotated[
         str | None, typer.Option(help="Load only the weights whose names match, such as 'conv*'.")
@@ -92,7 +92,7 @@ class FineTuneOptions(options.OptionGroup):
     ] = None
 
     def to_parameters(self) -> dict[str, Any]:
-        """Options that were given, under the names of `FineTunedClassifier`."""
+        """Options of the user under the names of `FineTunedClassifier`."""
         values = super().to_parameters()
         if "train_from" in values:
             values["train"] = values.pop("train_from")
@@ -146,7 +146,7 @@ def finetune_command(
     ],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="DIR", help="Save the network there."),
+        typer.Option("-o", "--output", metavar="DIR", help="Folder to save the network in."),
     ] = None,
     force: options.Force = False,
     summary: Annotated[
@@ -165,7 +165,7 @@ def finetune_command(
     featx finetune photos/ --compare scratch,frozen,head,full --seeds 3 --report report/
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     if tuning.train and tuning.train_from:
-        raise typer.BadParameter("--train and --train-from say the same; give one.")
+        raise typer.BadParameter("--train and --train-from exclude each other; use one of them.")
     options.take_single("--train-per-class", rules.train_per_class)
     parameters = network.to_parameters() | tuning.to_parameters() | training.to_parameters()
     if preset := options.take_single("--augment", augmentation.augment):
@@ -175,8 +175,8 @@ def finetune_command(
     if summary:
         from featx.finetuning.experiment import summarize_training
 
-        known = run.to_parameters()
-        parameters |= {key: known[key] for key in ("domains", "splits") if key in known}
+        chosen = run.to_parameters()
+        parameters |= {key: chosen[key] for key in ("domains", "splits") if key in chosen}
         stages = summarize_training(data, compare=comparison.compare, **parameters)
         _print_stages(stages, as_json=printed.as_json)
         return
@@ -199,7 +199,7 @@ def finetune_command(
 
 
 def _print_stages(stages: Sequence[StageSummary], *, as_json: bool) -> None:
-    """A table of layers for each stage."""
+    """Print a table of layers per stage."""
     for stage in stages:
         if as_json:
             print_json("finetune", stage.rows, stage=stage.name, n_epochs=stage.n_epochs)

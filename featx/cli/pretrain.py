@@ -15,7 +15,7 @@ app = typer.Typer(help="Train a network's layers on images without labels.", no_
 
 @dataclass(frozen=True)
 class _AutoencoderOptions(options.OptionGroup):
-    """What is trained, on what."""
+    """Options of the autoencoder."""
 
     encoder: Annotated[
         str | None,
@@ -80,8 +80,8 @@ def _autoencoder_command(
 
     with reporting(quiet=printed.quiet) as reporter:
         if not images:
-            reporter.note("No images named: MNIST.")
-        encoder = pretrain(
+            reporter.note("No images were named; using torchvision:MNIST.")
+        pretrained = pretrain(
             images or "torchvision:MNIST",
             output=output,
             progress=reporter,
@@ -93,8 +93,8 @@ def _autoencoder_command(
         )
     file, image = files_of(output)
     if printed.as_json:
-        print_json("pretrain", encoder.history, weights=str(file), image=str(image))
+        print_json("pretrain", pretrained.history, weights=str(file), image=str(image))
         return
-    last = encoder.history[-1]
-    print(f"{file}: loss {last['train_loss']:.4f}, on images left out {last['valid_loss']:.4f}")
-    print(f"{image}: held-out images (top) and their reconstructions (bottom)")
+    last = pretrained.history[-1]
+    print(f"{file}: loss {last['train_loss']:.4f}, on held-out images {last['valid_loss']:.4f}")
+    print(f"{image}: held-out images, above their reconstructions")

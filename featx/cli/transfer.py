@@ -77,7 +77,7 @@ def transfer_command(
 
 
 def _readable(result: Result, *, has_pairs: bool) -> Result:
-    """Print the averages, and the pairs with --pairs or if there are few."""
+    """The averages, and each pair if requested or if there are only two domains."""
     is_short = len(result.protocol["domains"]) < 3
     rows = [row for row in result.rows if has_pairs or is_short or row["source"] == "mean"]
     return replace(result, rows=rows)

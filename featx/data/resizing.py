@@ -23,7 +23,7 @@ from featx._imports import compiled, load_opencv
 from featx.data.images import Pixels
 
 _PRECISION_BITS = 32 - 8 - 2
-HALF = 1 << (_PRECISION_BITS - 1)
+_HALF = 1 << (_PRECISION_BITS - 1)
 _HAS_REVERSE_ORDER = int(PIL.__version__.partition(".")[0]) >= 13
 _Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
@@ -161,7 +161,7 @@ def _filter_columns(
     out = np.empty((n_out, width), np.uint8)
     sums = np.empty(width, np.int32)
     for y in range(n_out):
-        sums[:] = HALF
+        sums[:] = _HALF
         for k in range(min(n_taps, height - starts[y])):
             row = rows[starts[y] + k]
             for x in range(width):

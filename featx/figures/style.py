@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 7.0
 """Inches: the text of a page, or two columns of one."""
 
-SETTINGS: Any = {
+_SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -62,7 +62,7 @@ def house_style() -> Iterator[None]:
         # A class name in a script that the font lacks is drawn as boxes, and no reason to stop.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Random changes to images while training: presets, every part of which can be switched."""
+"""Random augmentation of training images: presets, each part of which can be changed."""
 
 from __future__ import annotations
 
@@ -50,31 +50,33 @@ PRESETS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much images change at random while a network trains; zero leaves a part out.
+    """Random changes to training images; zero disables a part.
 
     Parameters
     ----------
     flip : float, default=0
-        Share of images mirrored left to right.
+        Fraction of images mirrored left to right.
     rotation : float, default=0
-        Most degrees either way.
+        Maximum rotation in degrees, in either direction.
     zoom : float, default=0
-        Most that an image grows or shrinks, as a share of its size.
+        Maximum change of scale, as a fraction of the size.
     shear : float, default=0
-        Most degrees either way, along both axes.
+        Maximum shear in degrees, in either direction along both axes.
     shift : float, default=0
-        Most that an image moves along either axis, as a share of its size; what the
-        preprocessing crops is then a window at random instead of the middle.
+        Maximum translation along either axis, as a fraction of the size. Images are then cropped
+        at a random position instead of the center.
     brightness : float, default=0
+        Maximum relative change of brightness.
     jitter : float, default=0
-        Most that contrast and saturation change, as a share; a quarter of it turns the hue.
+        Maximum relative change of contrast and saturation; the hue changes by up to a quarter of
+        it.
     channel_shift : float, default=0
-        Most that is added to each colour channel, as a share of its range.
+        Maximum that is added to each color channel, as a fraction of its range.
     erasing : float, default=0
-        Share of images of which a rectangle is blanked out (CutOut [1]_).
+        Fraction of images in which a rectangle is blanked out (CutOut [1]_).
     mixup, cutmix : float, default=0
-        Parameter of the Beta distribution from which the share of the other image is drawn,
-        labels mixed alike ([2]_, [3]_). Where both are above zero, each batch takes one.
+        Parameter of the Beta distribution of the fraction of the other image; labels are mixed in
+        the same proportion ([2]_, [3]_). If both are above zero, each batch uses one of them.
 
     References
     ----------
@@ -109,13 +111,13 @@ class Augmentation:
         text : str
             ``none``, ``light``, ``standard`` or ``strong``, then changes to it.
         flip : bool, default=True
-            Without it no image is mirrored: for text, digits, and all where left and right
-            matter.
+            False disables mirroring: for text, digits and other images in which left and right
+            differ.
 
         Raises
         ------
         SpecError
-            If a preset or part is not known, or a number cannot be read.
+            If a preset or part does not exist, or a number is invalid.
         """
         if isinstance(text, Augmentation):
             return text if flip else replace(text, flip=0.0)
@@ -123,16 +125,16 @@ class Augmentation:
         if preset not in PRESETS:
             raise SpecError(f"Augmentation {preset!r} is not one of {', '.join(PRESETS)}.")
         parts = PRESETS[preset] | dict(_read_change(change) for change in changes)
-        made = cls(**(parts if flip else parts | {"flip": 0.0}))
-        for name, value in asdict(made).items():
+        augmentation = cls(**(parts if flip else parts | {"flip": 0.0}))
+        for name, value in asdict(augmentation).items():
             if not 0 <= value < math.inf:
-                raise SpecError(f"Augmentation {text!r} is wrong: {name} is a number of 0 or more.")
+                raise SpecError(f"Augmentation {text!r} is invalid: {name} must be 0 or more.")
         try:
-            made.pixels((8, 8))
-            made.batches(2)
-        except (TypeError, ValueError) as error:  # Of torchvision, which knows no names of ours.
-            raise SpecError(f"Augmentation {text!r} is wrong: {error}") from error
-        return made
+            augmentation.pixels((8, 8))
+            augmentation.batches(2)
+        except (TypeError, ValueError) as error:  # torchvision's own checks.
+            raise SpecError(f"Augmentation {text!r} is invalid: {error}") from error
+        return augmentation
 
     @property
     def is_none(self) -> bool:
@@ -140,13 +142,13 @@ class Augmentation:
         return not any(asdict(self).values())
 
     def pixels(self, crop: tuple[int, int], *, is_deep: bool = False) -> v2.Transform:
-        """What each image goes through: tensors to tensors of the crop's size.
+        """Transform of one image to a tensor of the crop's size.
 
         Parameters
         ----------
         crop : tuple of int
         is_deep : bool, default=False
-            Whether they are float32 from 0 to 1, torchvision's range of floats, rather than uint8.
+            Whether images are float32 in 0 to 1, torchvision's range of floats, rather than uint8.
         """
         gray = 127 / 255 if is_deep else 127
         steps: list[v2.Transform] = []
@@ -174,17 +176,17 @@ class Augmentation:
         return v2.Compose(steps)
 
     def batches(self, n_classes: int) -> v2.Transform | None:
-        """What mixes the images of a batch and their labels; None where nothing does."""
-        kinds: list[v2.Transform] = []
+        """Transform that mixes the images and labels of a batch; None if none does."""
+        mixes: list[v2.Transform] = []
         if self.mixup:
-            kinds.append(v2.MixUp(alpha=self.mixup, num_classes=n_classes))
+            mixes.append(v2.MixUp(alpha=self.mixup, num_classes=n_classes))
         if self.cutmix:
-            kinds.append(v2.CutMix(alpha=self.cutmix, num_classes=n_classes))
-        return v2.RandomChoice(kinds) if kinds else None
+            mixes.append(v2.CutMix(alpha=self.cutmix, num_classes=n_classes))
+        return v2.RandomChoice(mixes) if mixes else None
 
 
 def prepare_whole(pixels: Pixels, preprocessing: Preprocessing) -> Tensor:
-    """One image resized as the weights expect and not cropped yet.
+    """One image resized as the weights expect, before cropping.
 
     Returns
     -------
@@ -208,7 +210,7 @@ def preview_augmentations(
     trust: Trust = None,
     **reading: Any,
 ) -> Pixels:
-    """Grid of images as a network would see them in training: a row for each augmentation.
+    """Grid of images as a network sees them in training, with a row per augmentation.
 
     Parameters
     ----------
@@ -236,7 +238,7 @@ def preview_augmentations(
     Raises
     ------
     SpecError
-        If an augmentation is not known.
+        If an augmentation does not exist.
     """
     decoded = Images(images, **reading)
     if decoded.reading.percentiles is not None:
@@ -258,21 +260,7 @@ def _draw_grid(
     n_views: int = 8,
     random_state: int = 0,
 ) -> Pixels:
-    """Grid of images: a row for each augmentation, the image as it is first.
-
-    Parameters
-    ----------
-    images : sequence of ndarray of shape (h, w, 3), uint8
-        Shown in turn along a row; MixUp and CutMix mix them with one another.
-    augmentations : sequence of Augmentation
-    preprocessing : Preprocessing
-    n_views : int, default=8
-    random_state : int, default=0
-
-    Returns
-    -------
-    ndarray of shape (n_augmentations * h, (1 + n_views) * w, 3), uint8
-    """
+    """Rows of views per augmentation: the unchanged image, then images in turn, (h, w, 3) uint8."""
     wholes = [prepare_whole(pixels, preprocessing) for pixels in images]
     plain = Augmentation().pixels(preprocessing.crop)(wholes[0])
     rows = []
@@ -291,16 +279,16 @@ def _draw_grid(
 
 
 class _ChannelShift(v2.Transform):
-    """Adds a number at random to each colour channel."""
+    """Adds a random number to each color channel."""
 
-    def __init__(self, most: float, white: float) -> None:
+    def __init__(self, maximum: float, white: float) -> None:
         super().__init__()
-        self.most = most
+        self.maximum = maximum
         self.white = white
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """The three numbers, on the scale of black to white."""
-        return {"shift": (torch.rand(3, 1, 1) * 2 - 1) * self.most * self.white}
+        """A number per channel, on the scale of black to white."""
+        return {"shift": (torch.rand(3, 1, 1) * 2 - 1) * self.maximum * self.white}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """Shift one image."""
@@ -310,12 +298,12 @@ class _ChannelShift(v2.Transform):
 
 def _read_change(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
-    known = [field.name for field in fields(Augmentation)]
+    parts = [field.name for field in fields(Augmentation)]
     try:
-        if name.strip() in known:
+        if name.strip() in parts:
             return name.strip(), float(number)
     except ValueError:
         pass
     raise SpecError(
-        f"Augmentation {text!r} is wrong; expected one of {', '.join(known)} = a number."
+        f"Augmentation {text!r} is invalid; expected PART=NUMBER with one of {', '.join(parts)}."
     )

@@ -1,4 +1,4 @@
-"""A network fine-tuned on one's own classes, as a scikit-learn classifier."""
+"""Fine-tuning of a network on images and their classes, as a scikit-learn classifier."""
 
 from __future__ import annotations
 
@@ -17,19 +17,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from featx._fingerprints import fingerprint
 from featx._lists import parse_names
 from featx.data.datasets import train_test_indices
 from featx.data.images import MAX_PIXELS, Images
 from featx.data.percentiles import measure_range
 from featx.data.reading import N_RGB, Reading
 from featx.errors import DatasetError, SpecError, TrainingError, one_line
-from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.augmentation import Augmentation
 from featx.finetuning.checkpoints import Checkpointer
-from featx.finetuning.freeze_check import Checksums, FreezeCheck
 from featx.finetuning.freezing import Policy, plan_training
 from featx.finetuning.heads import (
     Head,
@@ -37,34 +34,27 @@ from featx.finetuning.heads import (
     parse_sizes,
     prepare_network,
 )
-from featx.finetuning.split_network import find_tail
-from featx.finetuning.trainer import (
-    OPTIMIZERS,
-    SCHEDULES,
-    LoopSettings,
-    Stage,
-    StagedNetwork,
-    run_stage,
-)
-from featx.finetuning.training_images import FeatureRows, TrainingImages
-from featx.networks.completeness import needed_tensors
+from featx.finetuning.split_network import FrozenPart
+from featx.finetuning.trainer import Stage, StagedNetwork, Trainer, make_inputs
+from featx.finetuning.training_images import LabeledImages
+from featx.finetuning.training_loop import OPTIMIZERS, SCHEDULES, TrainingSettings
 from featx.networks.configs import find_config
 from featx.networks.devices import check_precision, find_device
-from featx.networks.layers import Layer
-from featx.networks.module_state import state_digest
 from featx.networks.sources.base import RANDOM
 from featx.networks.sources.finding import find_source
 from featx.networks.sources.local import ModuleSource
-from featx.process.memory import require_memory
 from featx.process.phases import phase
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
 Indices = npt.NDArray[np.intp]
-_CACHED_BYTES = 2 << 30
-"""Most that cached features may take; beyond it the network runs live."""
-
 _TUNE_LR, SCRATCH_LR = 1e-4, 1e-3
+
+_SOURCE = ("model", "weights", "load", "store", "trust")
+"""Parameters that the extractor of a frozen part has too."""
+
+_RUN_ONLY = {"checkpoint", "store", "device", "model", "trust"}
+"""Parameters that a checkpoint does not depend on; the model is identified by its layers."""
 
 
 class FineTunedClassifier(ClassifierMixin, BaseEstimator):
@@ -154,7 +144,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
     replacements_ : list of dict
         Modules of the original network that were replaced, and by what.
     report_ : LoadReport
-        Which tensors of the weights were loaded, renamed, skipped or newly initialised.
+        Which tensors of the weights were loaded, renamed, skipped or newly initialized.
     prepared_ : Prepared
         The network with its layers and its source; not pickled.
     history_ : list of dict
@@ -328,33 +318,38 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         groups : array of str, shape (n_images,), optional
             Images of one group, such as a patient's, are held out together.
         keep_checkpoint : bool, default=False
-            Leave the checkpoint when all is done: the same call then ends at once.
+            Whether to keep the checkpoint after training: the same call then ends at once.
         progress : ProgressCallback, optional
-            Told what the run decides, and each epoch.
+            Receives decisions and the losses of each epoch.
         """
         started = time.perf_counter()
         self._validate_params()
         check_precision(self.precision, self.device)
-        images, targets = self._read(X, y)
         progress = progress or ProgressCallback()
+        data = self._read(X, y)
         self.notes_: list[str] = []
         self.prepared_ = self.prepare(len(self.classes_))
-        self.preprocessing_ = self.prepared_.plan.preprocessing
+        self.preprocessing_ = self.prepared_.config.preprocessing
         self.replacements_, self.report_ = self.prepared_.replacements, self.prepared_.report
-        train, valid = self._divide(images, targets, held_out, groups)
-        checkpoint = self._checkpointer([*train, *(valid or ())])
-        seconds_before = 0.0 if checkpoint is None else checkpoint.seconds
-        self._note(progress, f"weights {self.prepared_.plan.weights.name}: {self.report_}")
-        self.history_: list[dict[str, Any]] = []
-        self.freeze_checks_: dict[str, FreezeCheck] = {}
-        self._cut: tuple[Layer, torch.nn.Module] | None = None
-        stages = self.stages(self.prepared_)
-        for stage in stages:
-            self._require_memory(stage)
-        for stage in stages:
-            self._run(stage, train, valid, checkpoint, progress)
-        if checkpoint is not None and not keep_checkpoint:
+        train, valid = self._divide(data, held_out, groups)
+        checkpoint = self._open_checkpoint(train, valid)
+        trainer = Trainer(
+            self.prepared_,
+            self._training_settings(train.targets),
+            train,
+            valid,
+            source={name: getattr(self, name) for name in _SOURCE},
+            checkpoint=checkpoint,
+            notes=self.notes_,
+            progress=progress,
+        )
+        trainer.note(f"weights {self.prepared_.config.weights.name}: {self.report_}")
+        seconds_before = checkpoint.seconds
+        trainer.run(self.stages(self.prepared_))
+        if not keep_checkpoint:
             checkpoint.remove()
+        self.history_, self.freeze_checks_ = trainer.history, trainer.freeze_checks
+        self._frozen_part: FrozenPart | None = trainer.frozen_part
         self.seconds_ = seconds_before + time.perf_counter() - started
         self.network_ = self.prepared_.network.to("cpu").eval().requires_grad_(False)
         return self
@@ -364,19 +359,20 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         """Probability of each class, shape (n_images, n_classes)."""
         check_is_fitted(self, "network_")
         images = self._images(X)
-        device = find_device(self.device)
-        layer, tail = self._cut or (None, None)
-        network = (
-            StagedNetwork(self.network_, None, self.preprocessing_, tail).to(device).train(False)
+        data = LabeledImages(images, np.zeros(len(images), np.int64))
+        device, part = find_device(self.device), self._frozen_part
+        network = StagedNetwork(
+            self.network_, None, self.preprocessing_, None if part is None else part.tail
         )
-        data = self._data((images, np.zeros(len(images), np.int64)), layer, None)
+        network.to(device).train(False)
+        inputs = make_inputs(data, self.preprocessing_, part)
         with torch.inference_mode():
-            shares = [
+            probabilities = [
                 network(batch.to(device)).softmax(1).double().cpu()
-                for batch, _ in DataLoader(data, batch_size=self.batch_size)
+                for batch, _ in DataLoader(inputs, batch_size=self.batch_size)
             ]
         self.network_.to("cpu")
-        return torch.cat(shares).numpy()
+        return torch.cat(probabilities).numpy()
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Class of each image."""
@@ -389,11 +385,11 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         ----------
         n_classes : int
         with_values : bool, default=True
-            Without them whole weights are not read, only taken as loaded: enough for a summary.
+            If False, weights are not read but treated as loaded, which suffices for a summary.
         """
-        has_own = isinstance(find_source(self.model, trust=self.trust), ModuleSource)
-        is_read = with_values or has_own or self.load is not None
-        plan = find_config(
+        is_module = isinstance(find_source(self.model, trust=self.trust), ModuleSource)
+        is_read = with_values or is_module or self.load is not None
+        config = find_config(
             self.model,
             weights=self.weights if is_read else RANDOM,
             load=self.load,
@@ -402,18 +398,22 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             device=self.device,
             trust=self.trust,
         )
-        hidden = parse_sizes(self.hidden)
-        is_normed = bool(self.head_norm)
-        head = Head(self.head_layer, hidden, float(self.dropout), is_normed, self.pooling)
-        prepared = prepare_network(plan, n_classes, head, random_state=int(self.random_state))
+        head = Head(
+            self.head_layer,
+            parse_sizes(self.hidden),
+            float(self.dropout),
+            bool(self.head_norm),
+            self.pooling,
+        )
+        prepared = prepare_network(config, n_classes, head, random_state=int(self.random_state))
         if not is_read and self.weights != RANDOM:
             prepared.take_as_loaded()
         return prepared
 
     def stages(self, prepared: Prepared) -> list[Stage]:
-        """The head first, then what else is to train; from random weights all at once."""
+        """Stages of training: the head, then further layers; a single stage for random weights."""
         freeze = tuple(parse_names(self.freeze))
-        train = what_trains(self.weights) if self.train is None else self.train
+        train = default_train(self.weights) if self.train is None else self.train
         is_head_only = train == "head"
         first = Policy("head", freeze, self.head_lr, batch_norm=self.batch_norm)
         lr = self.lr or (SCRATCH_LR if prepared.is_random else _TUNE_LR)
@@ -431,13 +431,13 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
         if self.epochs and not is_head_only:
             stages.append(Stage("tune", plan_training(prepared, second), self.epochs))
         if not stages:
-            raise TrainingError("No epochs to train; give head_epochs or epochs above zero.")
+            raise TrainingError("No epochs to train; set head_epochs or epochs above zero.")
         return stages
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the network's source, which is code."""
-        left_out = {"prepared_": None, "_cut": None}
-        return {k: left_out.get(k, v) for k, v in super().__getstate__().items()}
+        """State without the network's source, which is code."""
+        dropped = {"prepared_": None, "_frozen_part": None}
+        return {k: dropped.get(k, v) for k, v in super().__getstate__().items()}
 
     def _images(self, X: Any, *, reset: bool = False) -> Images:
         if not isinstance(X, Images):
@@ -457,195 +457,48 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             self.value_range_ = measure_range(X).limits
         return X.read_as(replace(X.reading, value_range=self.value_range_))
 
-    def _read(self, X: Any, y: Any) -> tuple[Images, npt.NDArray[np.int64]]:
-        images, labels = self._images(X, reset=True), _checked_labels(y)
+    def _read(self, X: Any, y: Any) -> LabeledImages:
+        images, labels = self._images(X, reset=True), _check_labels(y)
         if len(images) != len(labels):
             raise DatasetError(f"Got {len(images)} images but {len(labels)} labels.")
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise DatasetError(f"One class only ({self.classes_}); expected two or more.")
-        return images, targets.astype(np.int64)
+            raise DatasetError(f"Expected two classes or more; got only {self.classes_}.")
+        return LabeledImages(images, targets.astype(np.int64))
 
     def _divide(
-        self, images: Images, targets: npt.NDArray[np.int64], held_out: Any, groups: Any
-    ) -> tuple[_Part, _Part | None]:
+        self, data: LabeledImages, held_out: Any, groups: Any
+    ) -> tuple[LabeledImages, LabeledImages | None]:
         """Images to train on, and those held out for early stopping."""
-        train, valid = hold_out(targets, self.validation, self.random_state, held_out, groups)
+        train, valid = hold_out(data.targets, self.validation, self.random_state, held_out, groups)
         if not len(valid):
             if self.validation:
-                self.notes_.append("one image of each class: none is held out for early stopping")
-            return (images, targets), None
-        missing = self.classes_[np.setdiff1d(targets, targets[train])]
+                self.notes_.append("one image per class: none is held out for early stopping")
+            return data, None
+        missing = self.classes_[np.setdiff1d(data.targets, data.targets[train])]
         if len(missing):
             raise DatasetError(
                 f"All training images of {', '.join(map(str, missing))} are held out for early "
-                "stopping; add some to train on, or remove these classes."
+                "stopping; add training images, or remove these classes."
             )
-        return (
-            (images.take(train.tolist()), targets[train]),
-            (images.take(valid.tolist()), targets[valid]),
-        )
+        return data.take(train), data.take(valid)
 
-    def _checkpointer(self, parts: Sequence[Any]) -> Checkpointer | None:
-        """The checkpoint of exactly this run; None where none is kept."""
-        if self.checkpoint is None:
-            return None
-        free = {"checkpoint", "store", "device", "model", "trust"}
-        settings = {k: str(v) for k, v in self.get_params(deep=False).items() if k not in free}
+    def _open_checkpoint(self, train: LabeledImages, valid: LabeledImages | None) -> Checkpointer:
+        """The checkpoint of exactly this run."""
+        parts = [train] if valid is None else [train, valid]
         prepared = self.prepared_
-        network = state_digest(prepared.network)  # Its weights and its new head.
         nodes = [(node.name, node.kind, node.source) for node in prepared.table.recording.nodes]
-        structure = [prepared.plan.source.identity, nodes, asdict(prepared.plan.preprocessing)]
-        images = [part for part in parts if isinstance(part, Images)]
-        digests: list[Any] = [part.digest(i) for part in images for i in range(len(part))]
-        digests += [part.reading.settings() for part in images]
-        targets = [part.tolist() for part in parts if not isinstance(part, Images)]
-        return Checkpointer(
-            self.checkpoint, fingerprint([settings, network, structure, digests, targets])
-        )
+        parameters = self.get_params(deep=False)
+        settings = [
+            {name: str(value) for name, value in parameters.items() if name not in _RUN_ONLY},
+            [prepared.config.source.identity, nodes, asdict(prepared.config.preprocessing)],
+            [part.targets.tolist() for part in parts],
+        ]
+        images = [part.images for part in parts]
+        return Checkpointer.of_run(self.checkpoint, prepared.network, images, settings)
 
-    def _note(self, progress: ProgressCallback, text: str) -> None:
-        self.notes_.append(text)
-        progress.note(text)
-
-    def _run(
-        self,
-        stage: Stage,
-        train: _Part,
-        valid: _Part | None,
-        checkpoint: Checkpointer | None,
-        progress: ProgressCallback,
-    ) -> None:
-        """One stage, unless a checkpoint says that it is behind, and the proof of it."""
-        network = self.prepared_.network
-        done = None if checkpoint is None else checkpoint.finished(stage.name)
-        if checkpoint is not None and done is not None:
-            network.load_state_dict(checkpoint.state["network"])
-            self._cut = self._find_cut(stage, self._augmentation(), train, valid, progress)
-            rows, freeze_check = done["rows"], FreezeCheck(**done["proof"])
-        else:
-            checksums = Checksums.of(network, moving=stage.plan.moving)
-            if checkpoint is not None:
-                checksums = checkpoint.checksums(stage.name, checksums)
-            rows = self._train(stage, train, valid, checkpoint, progress)
-            freeze_check = checksums.prove(network)
-            if checkpoint is not None:
-                checkpoint.finish(
-                    stage.name, network, {"rows": rows, "proof": asdict(freeze_check)}
-                )
-        freeze_check.check()
-        self.history_ += [{"stage": stage.name, **row} for row in rows]
-        self.freeze_checks_[stage.name] = freeze_check
-        self._note(progress, f"{stage.name}: {freeze_check}")
-
-    def _train(
-        self,
-        stage: Stage,
-        train: _Part,
-        valid: _Part | None,
-        checkpoint: Checkpointer | None,
-        progress: ProgressCallback,
-    ) -> list[dict[str, Any]]:
-        augmentation = self._augmentation()
-        cut = self._find_cut(stage, augmentation, train, valid, progress)
-        self._cut = cut
-        tail = None if cut is None else cut[1]
-        staged = StagedNetwork(self.prepared_.network, stage.plan, self.preprocessing_, tail)
-        layer = None if cut is None else cut[0]
-        return run_stage(
-            stage,
-            staged,
-            self._data(train, layer, augmentation),
-            None if valid is None else self._data(valid, layer, None),
-            self._loop_settings(train[1]),
-            mix=augmentation.batches(len(self.classes_)),
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-
-    def _require_memory(self, stage: Stage) -> None:
-        """Refuse a stage that would not fit into memory; a device's own says so by itself."""
-        if find_device(self.device).type == "cpu":
-            require_memory(
-                stage.plan.estimate_bytes(self.prepared_, self.batch_size),
-                f"Training {self.prepared_.table.model} with batches of {self.batch_size} images",
-                "Lower --batch-size or --size",
-            )
-
-    def _augmentation(self) -> Augmentation:
-        return Augmentation.parse(self.augment, flip=self.flip)
-
-    def _find_cut(
-        self,
-        stage: Stage,
-        augmentation: Augmentation,
-        train: _Part,
-        valid: _Part | None,
-        progress: ProgressCallback,
-    ) -> tuple[Layer, torch.nn.Module] | None:
-        """Where the fixed part ends, if its features can be kept; the run says which."""
-        found = None
-        if not augmentation.is_none:
-            why = "images change in every epoch"
-        elif (found := find_tail(self.prepared_, stage.plan.boundary)) is None:
-            why = "nothing before the first layer that trains is fixed, or it cannot be cut off"
-        else:
-            n_images = len(train[1]) + (0 if valid is None else len(valid[1]))
-            n_bytes = 4 * n_images * found[0].n_features
-            if n_bytes > _CACHED_BYTES:
-                found, why = None, f"features of the fixed part would take {n_bytes:,} bytes"
-        if found is None:
-            self._note(progress, f"{stage.name}: the network runs live ({why})")
-            return None
-        name = found[0].alias or found[0].node
-        text = f"features of {name} ({found[0].n_features:,}) are extracted once and kept"
-        self._note(progress, f"{stage.name}: {text}")
-        return found
-
-    def _data(
-        self, part: _Part, layer: Layer | None, augmentation: Augmentation | None
-    ) -> Dataset[Any]:
-        images, targets = part
-        if layer is None:
-            return TrainingImages(images, targets, self.preprocessing_, augmentation)
-        extractor = self._extractor(layer)
-        return FeatureRows(extractor.fit_transform(images), targets, layer.shape)
-
-    def _extractor(self, layer: Layer) -> CNNFeatures:
-        """What gives the features of a fixed layer, from the store where all of it is loaded."""
-        plan = self.prepared_.plan
-        how = self.preprocessing_
-        common: dict[str, Any] = {
-            "layer": layer.node,
-            "pooling": "flatten",
-            "size": how.resize,
-            "crop": how.crop,
-            "interpolation": how.interpolation,
-            "mean": how.mean,
-            "std": how.std,
-            "device": self.device,
-            "image_shape": self.image_shape,
-            "value_range": self.value_range,
-            "max_pixels": self.max_pixels,
-        }
-        needed = needed_tensors(
-            self.prepared_.network, self.prepared_.table.recording.entered, layer.index
-        )
-        if plan.weights.name == RANDOM or not self.prepared_.new_tensors.isdisjoint(needed):
-            self.prepared_.network.preprocessing = how  # type: ignore[assignment]
-            return CNNFeatures(self.prepared_.network, **common)
-        common["layer"] = self.prepared_.original(layer)
-        return CNNFeatures(
-            self.model,
-            weights=self.weights,
-            load=self.load,
-            store=self.store,
-            trust=self.trust,
-            **common,
-        )
-
-    def _loop_settings(self, targets: npt.NDArray[np.int64]) -> LoopSettings:
-        return LoopSettings(
+    def _training_settings(self, targets: npt.NDArray[np.int64]) -> TrainingSettings:
+        return TrainingSettings(
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
@@ -657,13 +510,15 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):
             random_state=int(self.random_state),
             n_classes=len(self.classes_),
             class_weights=self._class_weights(targets),
+            augmentation=Augmentation.parse(self.augment, flip=self.flip),
         )
 
-    def _class_weights(self, targets: npt.NDArray[np.int64]) -> tuple[float, ...] | None:
+    def _class_weights(self, targets: npt.NDArray[np.int64]) -> torch.Tensor | None:
         if self.class_weight is None:
             return None
-        names = np.arange(len(self.classes_))
-        return tuple(compute_class_weight(self.class_weight, classes=names, y=targets).tolist())
+        classes = np.arange(len(self.classes_))
+        weights = compute_class_weight(self.class_weight, classes=classes, y=targets)
+        return torch.tensor(weights, dtype=torch.float32)
 
 
 def check_bands(reading: Reading) -> None:
@@ -674,38 +529,40 @@ def check_bands(reading: Reading) -> None:
     SpecError
     """
     if reading.n_bands != N_RGB or reading.is_each:
-        raise SpecError("Training takes gray or RGB: one band or three (--bands 4,3,2).")
+        raise SpecError(
+            "Training needs gray or RGB images: select one band or three (--bands 4,3,2)."
+        )
 
 
-def _checked_labels(y: Any) -> npt.NDArray[Any]:
-    """Labels as one column of classes, as scikit-learn's classifiers take them."""
+def _check_labels(y: Any) -> npt.NDArray[Any]:
+    """Labels as one column of classes, as scikit-learn's classifiers accept them."""
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise DatasetError(
-            f"Expected one label for each image; got an array of shape {labels.shape}. Of classes "
-            "that are one-hot, give y.argmax(axis=1)."
+            f"Expected one label per image; got an array of shape {labels.shape}. Convert one-hot "
+            "labels by y.argmax(axis=1)."
         )
     is_missing = np.array([value is None or value != value for value in labels.tolist()], bool)
     if is_missing.any():
         raise DatasetError(
             f"{is_missing.sum():,} of {len(labels):,} labels are missing or NaN, the first at "
-            f"index {is_missing.argmax()}; leave these images out."
+            f"index {is_missing.argmax()}; remove these images."
         )
     try:
         check_classification_targets(labels)
     except ValueError as error:
-        raise DatasetError(f"Labels are no classes: {one_line(error)}") from error
+        raise DatasetError(f"Labels must be classes: {one_line(error)}") from error
     return labels
 
 
-def what_trains(weights: Any) -> str:
-    """What trains where nothing is said: all layers where none has learned yet.
+def default_train(weights: Any) -> str:
+    """Default of ``train``: all layers if the weights are random, else the head.
 
     Examples
     --------
-    >>> what_trains("default"), what_trains("random")
+    >>> default_train("default"), default_train("random")
     ('head', 'all')
     """
     return "all" if weights == RANDOM else "head"
@@ -720,10 +577,10 @@ def hold_out(
     ----------
     labels : array of shape (n_images,)
     fraction : float
-        Of each class, held out at random.
+        Fraction of each class held out at random.
     random_state : int
     held_out : array of bool, shape (n_images,), optional
-        Those to hold out, in place of random ones.
+        Images to hold out instead of random ones.
     groups : array of str, shape (n_images,), optional
         Images of one group are held out together.
     """
@@ -732,10 +589,7 @@ def hold_out(
         return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     if not fraction:
         return np.arange(len(labels)), np.empty(0, np.intp)
-    numbers = np.unique(labels, return_inverse=True)[1]
+    targets = np.unique(labels, return_inverse=True)[1]
     return train_test_indices(
-        numbers, train_size=1 - fraction, random_state=random_state, groups=groups
+        targets, train_size=1 - fraction, random_state=random_state, groups=groups
     )
-
-
-_Part = tuple[Images, npt.NDArray[np.int64]]

@@ -1,4 +1,4 @@
-"""What ``featx finetune`` does: strategies on images, measured on the splits of a protocol."""
+"""``featx finetune``: strategies of fine-tuning, measured on the splits of a protocol."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from featx.finetuning.classifier import (
     SCRATCH_LR,
     FineTunedClassifier,
     check_bands,
-    what_trains,
+    default_train,
 )
 from featx.finetuning.experiment_results import make_result
-from featx.finetuning.heads import parse_sizes
+from featx.finetuning.heads import WEIGHTED, parse_sizes
 from featx.finetuning.model_folder import check_folder, find_root, save_folder
 from featx.finetuning.strategy_runs import StrategyRun, Study, gather_images
 from featx.finetuning.training_summary import StageSummary, summarize
@@ -32,14 +32,14 @@ from featx.networks.sources.finding import find_source
 from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust, is_callable_name
 
-_LATER = ("epochs", "lr", "rates", "layer_decay")
-"""Parameters of the stage after the head's."""
+_TUNE_PARAMETERS = ("epochs", "lr", "rates", "layer_decay")
+"""Parameters of the second stage."""
 
-_EARLIER = ("head_epochs", "head_lr")
-"""Parameters of the head's stage, which random weights have not."""
+_HEAD_PARAMETERS = ("head_epochs", "head_lr")
+"""Parameters of the first stage, which is omitted for random weights."""
 
-_UNHINDERED: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
-"""Parameters of fine-tuning that would hold back training from scratch beside it."""
+_SCRATCH_PARAMETERS: dict[str, Any] = {"lr": None, "freeze": (), "rates": None, "layer_decay": 1.0}
+"""Values that training from scratch uses instead of those for fine-tuning."""
 
 _STRATEGIES = ("scratch", "frozen", "head", "partial", "full")
 
@@ -69,7 +69,7 @@ def finetune(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Fine-tune a network on images, and measure it as features are measured.
+    """Fine-tune a network on images and measure it by the protocol of `featx.probe`.
 
     Parameters
     ----------
@@ -78,47 +78,47 @@ def finetune(
     model : str, path or torch.nn.Module, default="featxnet"
     domains : bool or list of str, optional
     compare : sequence of str, optional
-        Strategies side by side: ``scratch`` (all layers from random weights, at the rate of
-        such, for the epochs of both stages), ``frozen`` (the protocol's classifier on the
-        features before the classes), ``head``, ``partial`` (see `partial`), ``full`` (all
-        layers). By default the one that the parameters say: the head, or all layers of random
-        weights.
+        Strategies to compare: ``scratch`` (all layers from random weights, for the epochs of
+        both stages), ``frozen`` (a linear probe on the features before the classifier),
+        ``head``, ``partial`` (see `partial`), ``full`` (all layers). By default one strategy, as
+        the other parameters define it.
     partial : str, optional
-        Layer from which ``partial`` trains; by default the last third of the layers with
-        weights.
+        First layer that ``partial`` trains; by default the last third of the layers with weights
+        is trained.
     labels : sequence of int, default=()
-        Numbers of training images per class for a learning curve, besides all.
+        Numbers of training images per class for a learning curve, in addition to all.
     protocol, metric, train_per_class, n_splits, class_weight, splits, groups
         As in `featx.compare`: every strategy trains a network on the training images of each
-        split, and is tested on the others. Images held out for early stopping are training images:
-        those in ``val/`` where there is a ``test/``, else a random fraction of each class.
+        split and is tested on the others. Images held out for early stopping are training images:
+        those in ``val/`` if there is a ``test/``, else a random fraction of each class.
     seeds : int, default=1
-        Repetitions on the same splits with other heads, orders and held-out images; where
-        `train_per_class` takes few images of a folder, with others.
+        Repetitions on the same splits with other heads, orders and held-out images; if
+        `train_per_class` draws few images from a folder, with other images too.
     random_state : int, default=0
-        Of the splits, and the first seed.
+        Seed of the splits, and the first of the seeds.
     output : path, optional
-        Folder for the network of the best strategy, as the first split and seed trained it.
+        Folder to save the network of the best strategy in, trained on the first split and seed.
     force : bool, default=False
+        Whether to write into any folder.
     checkpoint : path, optional
-        Folder with the state of each run; the same call goes on after a kill. It takes as much
-        as the weights for each run, until all have ended.
+        Folder for the checkpoints of all runs; after a kill the same call resumes there. It takes
+        a few times the size of the weights per run, until all runs have ended.
     store, n_jobs, progress
         As in `featx.extract`.
     **parameters
-        Of `featx.finetuning.classifier.FineTunedClassifier`.
+        Parameters of `featx.finetuning.classifier.FineTunedClassifier`.
 
     Returns
     -------
     Result
-        A row for each strategy, with the columns and paired tests of `featx.compare`, and the
-        same ``protocol`` as `featx.probe` has of these images. ``details`` hold ``curves``,
+        A row per strategy, with the columns and paired tests of `featx.compare`, and the
+        ``protocol`` that `featx.probe` uses for these images. ``details`` holds ``curves``,
         ``label_curves``, ``gains``, ``confusion``, ``per_class`` and ``mistakes``.
 
     Raises
     ------
     SpecError
-        If a strategy, parameter or protocol is not known.
+        If a strategy, parameter or protocol does not exist.
     DatasetError
         If there are no labels, or too few images.
     """
@@ -135,12 +135,12 @@ def finetune(
     )
     check_bands(dataset.images.reading)
     base |= {"store": cache, **dataset.images.reading.settings()}
-    chosen = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
-    settings = {strategy: _settings(base, strategy, partial, compare) for strategy in chosen}
+    strategies = list(dict.fromkeys(compare)) if compare else [_strategy_of(base)]
+    settings = {strategy: _settings(base, strategy, partial, compare) for strategy in strategies}
     if output is not None:
-        _check_output(output, model, chosen, force=force, trust=base.get("trust"))
-    notes = _say_of_scratch(parameters) if compare else _say_what_trains(base, parameters)
-    for note in notes if not compare or "scratch" in chosen else ():
+        _check_output(output, model, strategies, force=force, trust=base.get("trust"))
+    notes = _scratch_notes(parameters) if compare else _unused_notes(base, parameters)
+    for note in notes if not compare or "scratch" in strategies else ():
         progress.note(note)
     rules = find_protocol(
         protocol,
@@ -152,18 +152,18 @@ def finetune(
         random_state=random_state,
         class_weight=class_weight,
     )
-    gathered = gather_images(dataset, rules, settings.get("frozen"), cache, n_jobs, progress)
-    _check_labels(labels, gathered, rules)
-    if len(chosen) > 1:
-        _check_layers(gathered, settings)
-    progress.note(_describe_splits(gathered, rules, seeds))
-    study = Study(gathered, rules, settings, checkpoint, progress)
+    candidates = gather_images(dataset, rules, settings.get("frozen"), cache, n_jobs, progress)
+    _check_labels(labels, candidates, rules)
+    if len(strategies) > 1:
+        _check_layers(candidates, settings)
+    progress.note(_describe_splits(candidates, rules, seeds))
+    study = Study(candidates, rules, settings, checkpoint, progress)
     all_seeds = range(random_state, random_state + seeds)
-    runs = [study.run(strategy, all_seeds, labels) for strategy in chosen]
-    result = make_result(runs, gathered, rules)
+    runs = [study.run(strategy, all_seeds, labels) for strategy in strategies]
+    result = make_result(runs, candidates, rules)
     if output is not None:
         _save_best(runs, result, output, force=force)
-        result.sentences += _say_of_trust(model, output)
+        result.sentences += _trust_notes(model, output)
     remove_checkpoints(study.checkpoints)
     return result
 
@@ -177,9 +177,9 @@ def summarize_training(
     compare: Sequence[str] | None = None,
     **parameters: Any,
 ) -> list[StageSummary]:
-    """Layers of a network with a head for the classes of some images, for each training stage.
+    """Layers of a network with a head for the classes of some images, per training stage.
 
-    Nothing is trained, and no weights are loaded.
+    Trains nothing and loads no weights.
 
     Parameters
     ----------
@@ -188,9 +188,9 @@ def summarize_training(
     domains : bool or list of str, optional
     splits : {"auto", "none"}, default="auto"
     compare : sequence of str, optional
-        As in `finetune`, where each strategy says what it trains.
+        As in `finetune`.
     **parameters
-        Of `featx.finetuning.classifier.FineTunedClassifier`.
+        Parameters of `featx.finetuning.classifier.FineTunedClassifier`.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def summarize_training(
     Raises
     ------
     SpecError
-        If a parameter is not known.
+        If a parameter does not exist.
 
     Examples
     --------
@@ -220,21 +220,21 @@ def summarize_training(
 def parse_networks(
     texts: Sequence[str], random_state: int = 0, **parameters: Any
 ) -> dict[str, FineTunedClassifier]:
-    """Networks that `featx.compare` is to fine-tune, by the names of their rows.
+    """Networks for `featx.compare` to fine-tune, by the names of their rows.
 
     Parameters
     ----------
     texts : sequence of str
-        ``MODEL[:STRATEGY][,key=value…]``, read as a SPEC is: a strategy of `finetune`, and
+        ``MODEL[:STRATEGY][,key=value…]``, in the syntax of a SPEC: a strategy of `finetune` and
         parameters of `featx.finetuning.classifier.FineTunedClassifier`.
     random_state : int, default=0
     **parameters
-        Of all networks, such as ``device`` and ``trust``.
+        Parameters of all networks, such as ``device`` and ``trust``.
 
     Raises
     ------
     SpecError
-        If a strategy or parameter is not known.
+        If a strategy or parameter does not exist.
 
     Examples
     --------
@@ -245,14 +245,14 @@ def parse_networks(
     defaults = FineTunedClassifier().get_params(deep=False)
     for text in texts:
         model, strategies, named = parse_spec(text)
-        given = {key: parse_value(value, defaults.get(key)) for key, value in named.items()}
-        base = _check_parameters(model, {**parameters, **given}, is_alone=not strategies)
+        values = {key: parse_value(value, defaults.get(key)) for key, value in named.items()}
+        base = _check_parameters(model, {**parameters, **values}, is_alone=not strategies)
         strategy = ":".join(strategies) or _strategy_of(base)
         if strategy == "frozen":
-            raise SpecError(f"{text!r} trains no network; ask for its features: -e cnn:{model}.")
+            raise SpecError(f"{text!r} trains no network; compare its features: -e cnn:{model}.")
         settings = _settings(base, strategy, None, strategies)
-        words = [f"{key}={value}" for key, value in named.items() if key != "train"]
-        name = ",".join([f"{model} {strategy}", *words])
+        options = [f"{key}={value}" for key, value in named.items() if key != "train"]
+        name = ",".join([f"{model} {strategy}", *options])
         networks[name] = FineTunedClassifier(**{**settings, "random_state": random_state})
     return networks
 
@@ -260,82 +260,66 @@ def parse_networks(
 def _check_parameters(
     model: Any, parameters: Mapping[str, Any], *, is_alone: bool = True
 ) -> dict[str, Any]:
-    """Parameters of the classifier, checked; all layers train where none has learned yet.
+    """Valid parameters of the classifier; with random weights all layers are trained.
 
-    Parameters
-    ----------
-    model : str, path or torch.nn.Module
-    parameters : mapping
-        Of `featx.finetuning.classifier.FineTunedClassifier`.
-    is_alone : bool, default=True
-        Whether no strategies are compared, each of which says what trains.
+    `is_alone` says that no strategies are compared, which define themselves what is trained.
 
     Raises
     ------
     SpecError
-        If one is not known or has no value that it may have.
+        If a parameter does not exist or its value is invalid.
     ModelError
-        If the sizes of a dense head are none.
+        If the sizes of dense layers are invalid.
     """
-    known = FineTunedClassifier().get_params(deep=False)
+    names = FineTunedClassifier().get_params(deep=False)
     for name in parameters:
-        if name not in known:
+        if name not in names:
             raise SpecError(f"finetune has no parameter {name!r}; see FineTunedClassifier.")
     base = {"model": model, **parameters}
     if is_alone and base.get("train") is None:
-        base["train"] = what_trains(base.get("weights"))
-    made = FineTunedClassifier(**base)
+        base["train"] = default_train(base.get("weights"))
+    classifier = FineTunedClassifier(**base)
     try:
-        made._validate_params()
-    except ValueError as error:  # Of scikit-learn.
+        classifier._validate_params()
+    except ValueError as error:
         raise SpecError(one_line(error)) from error
-    Augmentation.parse(made.augment, flip=made.flip)
-    parse_sizes(made.hidden)
+    Augmentation.parse(classifier.augment, flip=classifier.flip)
+    parse_sizes(classifier.hidden)
     return base
 
 
-def _say_what_trains(base: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """What a user may not expect of what was given.
-
-    Parameters
-    ----------
-    base : mapping
-        What `_check_parameters` gave.
-    given : mapping
-        What it was given.
-    """
+def _unused_notes(base: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Notes on parameters of the user that have no effect, and on random weights."""
     is_head = base.get("train", "head") == "head"
     is_random = base.get("weights") == "random"
-    if is_random and "train" not in given:
-        yield "Weights are random: all layers train. --train head trains the new classes alone."
-    idle = [name for name in _LATER if is_head and name in given]
-    if idle:
+    if is_random and "train" not in parameters:
+        yield "Weights are random: all layers are trained. --train head trains only the new head."
+    unused = [name for name in _TUNE_PARAMETERS if is_head and name in parameters]
+    if unused:
         yield (
-            f"note: {', '.join(idle)} concern what trains after the head, and only the head does; "
-            "add --train all or --train-from LAYER."
+            f"note: {', '.join(unused)} have no effect: only the head is trained. Add --train all "
+            "or --train-from LAYER."
         )
-    idle = [name for name in _EARLIER if is_random and not is_head and name in given]
-    if idle:
+    unused = [name for name in _HEAD_PARAMETERS if is_random and not is_head and name in parameters]
+    if unused:
         yield (
-            f"note: {', '.join(idle)} concern a head alone, and random weights train all at once; "
-            "give epochs and lr."
+            f"note: {', '.join(unused)} have no effect: random weights are trained in one stage. "
+            "Set epochs and lr."
         )
 
 
-def _say_of_scratch(given: Mapping[str, Any]) -> Iterator[str]:
-    """What of the parameters does not concern training from scratch beside the others.
-
-    Parameters
-    ----------
-    given : mapping
-    """
-    idle = [name for name in _UNHINDERED if name in given]
-    if idle:
-        yield f"note: {', '.join(idle)}: for the others; scratch trains all at {SCRATCH_LR:g}."
+def _scratch_notes(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Note on parameters that have no effect on training from scratch."""
+    unused = [name for name in _SCRATCH_PARAMETERS if name in parameters]
+    if unused:
+        yield (
+            f"note: {', '.join(unused)} have no effect on scratch, which trains all layers at a "
+            f"learning rate of {SCRATCH_LR:g}."
+        )
 
 
 def _strategy_of(base: Mapping[str, Any]) -> str:
-    """What a run without a comparison is called."""
+    """Name of the strategy that parameters define."""
     if base.get("weights") == "random" and base.get("train") == "all":
         return "scratch"
     train = str(base.get("train", "head"))
@@ -351,10 +335,10 @@ def _settings(
     if strategy not in _STRATEGIES:
         raise SpecError(f"Strategy {strategy!r} is not one of {', '.join(_STRATEGIES)}.")
     if strategy == "scratch":
-        made = FineTunedClassifier(**base)  # As many epochs as two stages have together.
-        n_epochs = made.head_epochs + made.epochs
+        classifier = FineTunedClassifier(**base)
+        n_epochs = classifier.head_epochs + classifier.epochs  # As many as both stages have.
         whole = {"weights": "random", "load": None, "train": "all", "epochs": n_epochs}
-        return {**base, **whole, **_UNHINDERED}
+        return {**base, **whole, **_SCRATCH_PARAMETERS}
     if strategy == "partial":
         return {**base, "train": partial or _last_third(base)}
     return {**base, "train": "all" if strategy == "full" else "head"}
@@ -362,10 +346,8 @@ def _settings(
 
 def _last_third(base: Mapping[str, Any]) -> str:
     """Name of the layer where the last third of the layers with weights begins."""
-    from featx.finetuning.heads import WEIGHTED
-
-    how = {name: base.get(name) for name in ("size", "crop", "trust")}
-    weighted = [layer for layer in list_layers(base["model"], **how) if layer.kind in WEIGHTED]
+    options = {name: base.get(name) for name in ("size", "crop", "trust")}
+    weighted = [layer for layer in list_layers(base["model"], **options) if layer.kind in WEIGHTED]
     layer = weighted[2 * len(weighted) // 3]
     return layer.alias or layer.node
 
@@ -378,10 +360,10 @@ def _check_output(
     force: bool,
     trust: Trust = None,
 ) -> None:
-    """Refuse before any training what could not be kept after it."""
+    """Refuse an output that could not be written after training."""
     check_folder(output, force=force)
     if set(strategies) == {"frozen"}:
-        raise SpecError("frozen trains no network to keep; leave output out, or compare head too.")
+        raise SpecError("frozen trains no network to save; omit output, or compare head too.")
     find_root(find_source(model, trust=trust))
 
 
@@ -392,56 +374,56 @@ def _save_best(
     *,
     force: bool,
 ) -> None:
-    """Write the network of the best strategy that has one, as the first split trained it."""
+    """Save the network of the best strategy that has one, trained on the first split."""
     by_spec = {run.kind.spec: run for run in runs if run.classifier is not None}
     row = next(row for row in result.rows if row["spec"] in by_spec)
     run = by_spec[row["spec"]]
     assert run.classifier is not None
-    known = {**result.provenance, "protocol": result.protocol, "result": row}
-    save_folder(run.classifier, output, provenance=known, force=force)
-    which = f"{run.strategy}, of the first split" if len(row["accuracies"]) > 1 else run.strategy
-    result.sentences.append(f"The network ({which}) is in {output}.")
+    provenance = {**result.provenance, "protocol": result.protocol, "result": row}
+    save_folder(run.classifier, output, provenance=provenance, force=force)
+    name = f"{run.strategy}, first split" if len(row["accuracies"]) > 1 else run.strategy
+    result.sentences.append(f"The network ({name}) was saved to {output}.")
 
 
-def _describe_splits(gathered: Candidates, rules: Protocol, seeds: int) -> str:
-    """What a strategy is trained and tested on, and how often."""
-    (train, test), n_runs = gathered.folds[0], len(gathered.folds) * seeds
+def _describe_splits(candidates: Candidates, rules: Protocol, seeds: int) -> str:
+    """Sizes and number of the splits."""
+    (train, test), n_runs = candidates.folds[0], len(candidates.folds) * seeds
     text = f"{len(train):,} images to train on, {len(test):,} to test on ({rules.name})"
     if n_runs == 1:
         return text
-    cure = "; --protocol random --n-splits 1 trains one" if len(gathered.folds) > 1 else ""
-    return f"{text}; {n_runs} networks per strategy{cure}"
+    hint = "; --protocol random --n-splits 1 trains one" if len(candidates.folds) > 1 else ""
+    return f"{text}; {n_runs} networks per strategy{hint}"
 
 
-def _say_of_trust(model: Any, output: str | os.PathLike[str]) -> Iterator[str]:
-    """How a folder is read whose network is the user's own code."""
+def _trust_notes(model: Any, output: str | os.PathLike[str]) -> Iterator[str]:
+    """How to load a folder whose network is the user's own code."""
     if is_callable_name(model):
-        yield f"It names {model}, your own code: read it with --trust {output}."
+        yield f"It names {model}, your own code: load it with --trust {output}."
 
 
-def _check_layers(gathered: Candidates, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Find every layer that a strategy names before the first of them trains for hours."""
-    known: Any = gathered.dataset.labels
-    n_classes = len(np.unique(known[gathered.folds[0][0]]))
+def _check_layers(candidates: Candidates, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check the layers of all strategies before the first is trained."""
+    targets: Any = candidates.dataset.labels
+    n_classes = len(np.unique(targets[candidates.folds[0][0]]))
     for strategy, parameters in settings.items():
         if strategy != "frozen":
             classifier = FineTunedClassifier(**parameters)
             classifier.stages(classifier.prepare(n_classes, with_values=False))
 
 
-def _check_labels(labels: Sequence[int], gathered: Candidates, rules: Protocol) -> None:
-    """Refuse points of a learning curve that no split has the training images for."""
+def _check_labels(labels: Sequence[int], candidates: Candidates, rules: Protocol) -> None:
+    """Refuse points of a learning curve for which a split has too few training images."""
     if not labels:
         return
-    known: Any = gathered.dataset.labels
-    names, counts = np.unique(known[gathered.folds[0][0]], return_counts=True)
+    targets: Any = candidates.dataset.labels
+    names, counts = np.unique(targets[candidates.folds[0][0]], return_counts=True)
     smallest = int(counts.argmin())
-    given = ", ".join(map(str, sorted(labels)))
-    n_most = rules.train_per_class
-    if n_most is not None and max(labels) > n_most:
-        raise DatasetError(f"labels {given} are more than train_per_class={n_most}; give fewer.")
+    points = ", ".join(map(str, sorted(labels)))
+    limit = rules.train_per_class
+    if limit is not None and max(labels) > limit:
+        raise DatasetError(f"labels {points} exceed train_per_class={limit}; name smaller numbers.")
     if not 1 <= min(labels) <= max(labels) <= counts[smallest]:
         raise DatasetError(
-            f"Expected {given} training images per class; {names[smallest]} has "
-            f"{counts[smallest]}, so give 1 to {counts[smallest]}."
+            f"labels must be 1 to {counts[smallest]}, the number of training images of "
+            f"{names[smallest]}; got {points}."
         )

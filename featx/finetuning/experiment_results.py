@@ -1,4 +1,4 @@
-"""What fine-tuning found: runs of strategies -> the rows, sentences and details of a result."""
+"""Runs of strategies -> the rows, sentences and details of a result."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from featx.evaluation.recommendations import list_warnings
 from featx.features.results import Result
 from featx.finetuning.classifier import FineTunedClassifier
 from featx.finetuning.strategy_runs import StrategyRun
-from featx.finetuning.transfer_gains import measure_gains, say_gains
+from featx.finetuning.transfer_gains import describe_gains, measure_gains
 
 _N_NAMED = 6
 _NOT_REPORTED = ("store", "checkpoint", "random_state", "trust")
 
 
-def make_result(runs: Sequence[StrategyRun], gathered: Candidates, rules: Protocol) -> Result:
+def make_result(runs: Sequence[StrategyRun], candidates: Candidates, rules: Protocol) -> Result:
     """The result of all runs, best strategy first.
 
     Parameters
     ----------
     runs : sequence of StrategyRun
-    gathered : Candidates
+    candidates : Candidates
         The images and their splits.
     rules : Protocol
     """
     measured = [Measured(run.kind, run.scores) for run in runs]
-    gathered = replace(gathered, kinds=[run.kind for run in runs])
+    candidates = replace(candidates, kinds=[run.kind for run in runs])
     by_spec = {run.kind.spec: run for run in runs}
     rows = [{**row, **_training(by_spec[row["spec"]])} for row in make_rows(measured, rules.metric)]
     curves = [curve for run in runs for curve in run.curves]
@@ -51,37 +51,37 @@ def make_result(runs: Sequence[StrategyRun], gathered: Candidates, rules: Protoc
         "gains": gains,
         "notes": classifiers[0].notes_ if classifiers else [],
         "tensors": asdict(classifiers[0].report_) if classifiers else {},
-        **describe_predictions(measured, gathered),
+        **describe_predictions(measured, candidates),
     }
     sentences = [
         *_sentences(rows, by_spec, rules),
-        *list_warnings(gathered, rows, rules),
+        *list_warnings(candidates, rows, rules),
         *_tensor_sentences(classifiers),
         *_freeze_sentences(runs),
-        *say_gains(gains),
+        *describe_gains(gains),
     ]
     if len(runs) > 1 and any(run.strategy == "scratch" for run in runs) and not gains:
         sentences.append(
             "No gains over scratch by epoch: no images were held out for early stopping."
         )
     provenance = {
-        **provenance_of([], gathered.dataset, None),
+        **provenance_of([], candidates.dataset, None),
         "extractors": list(map(_settings, runs)),
     }
     return Result(
         "finetune",
-        gathered.dataset.source,
+        candidates.dataset.source,
         rows,
-        describe_protocol(rules, gathered),
+        describe_protocol(rules, candidates),
         sentences,
-        gathered.failures,
+        candidates.failures,
         details,
         provenance,
     )
 
 
 def _training(run: StrategyRun) -> dict[str, Any]:
-    """Columns of a row that features do not have."""
+    """Columns of fine-tuning that features do not have."""
     return {
         "n_trainable": run.n_trainable,
         "n_seeds": len(run.seeds),
@@ -90,7 +90,7 @@ def _training(run: StrategyRun) -> dict[str, Any]:
 
 
 def _settings(run: StrategyRun) -> dict[str, Any]:
-    """What a strategy trained with, as an extractor's settings stand in a result."""
+    """Settings of a strategy, in the form of an extractor's settings."""
     classifier = run.kind.extractor
     plain = {
         name: str(value) if name in ("model", "weights") else value
@@ -103,28 +103,28 @@ def _settings(run: StrategyRun) -> dict[str, Any]:
 def _sentences(
     rows: list[dict[str, Any]], runs: dict[str, StrategyRun], rules: Protocol
 ) -> list[str]:
-    """The best, and those behind it."""
+    """The best strategy and its differences from the others."""
     best, *others = rows
     scores = runs[best["spec"]].scores
     n_tested = len(np.unique(np.concatenate([part.indices for part in scores.predictions])))
     low, high = ("low", "high") if rules.metric == "accuracy" else ("balanced_low", "balanced_high")
     counts = [(len(scores.accuracies), "split"), (scores.n_seeds, "seed")]
     of = ", ".join(f"{n} {unit}{'s' * (n > 1)}" for n, unit in counts)
-    said = [
+    sentences = [
         f"{best['spec']}: {best[rules.metric]:.1%} [{best[low]:.1%}, {best[high]:.1%}] of "
         f"{n_tested:,} held-out images, {of}."
     ]
     for row in others:
-        word = "no different from it" if row["is_tied"] else "behind it"
-        said.append(
-            f"{row['spec']}: {row[rules.metric]:.1%}, {word} ({0 - row['difference']:+.1%}, "
+        relation = "no different from it" if row["is_tied"] else "behind it"
+        sentences.append(
+            f"{row['spec']}: {row[rules.metric]:.1%}, {relation} ({0 - row['difference']:+.1%}, "
             f"p = {row['p_value']:.2g} by the paired test)."
         )
-    return said
+    return sentences
 
 
 def _freeze_sentences(runs: Sequence[StrategyRun]) -> list[str]:
-    """What stayed frozen, bit for bit, in the first run of each strategy."""
+    """Freeze checks of the first run of each strategy."""
     return [
         f"{run.strategy}, stage {stage}: {freeze_check}."
         for run in runs
@@ -135,25 +135,25 @@ def _freeze_sentences(runs: Sequence[StrategyRun]) -> list[str]:
 
 
 def _tensor_sentences(classifiers: Sequence[FineTunedClassifier]) -> list[str]:
-    """What became of the weights, by name where only a part was asked for."""
-    loading = next((made for made in classifiers if made.report_.loaded), None)
-    if loading is None:
+    """Which tensors were loaded, by name if `load` selects a part."""
+    classifier = next((model for model in classifiers if model.report_.loaded), None)
+    if classifier is None:
         return []
-    report = loading.report_
+    report = classifier.report_
     lists = {
         "loaded": report.loaded,
         "renamed": [f"{old} -> {new}" for old, new in report.renamed.items()],
-        "left out": report.skipped,
+        "skipped": report.skipped,
         "new": list(report.new),
     }
-    if loading.load is None:
-        told = [_told(word, names) for word, names in lists.items() if names]
-        return [f"Tensors of the weights: {'; '.join(told)}."]
-    return [f"Tensors {word}: {', '.join(names) or 'none'}." for word, names in lists.items()]
+    if classifier.load is None:
+        counts = [_count_tensors(kind, names) for kind, names in lists.items() if names]
+        return [f"Tensors of the weights: {'; '.join(counts)}."]
+    return [f"Tensors {kind}: {', '.join(names) or 'none'}." for kind, names in lists.items()]
 
 
-def _told(word: str, names: list[str]) -> str:
-    """How many, and the first few by name but where all is as it should be."""
+def _count_tensors(kind: str, names: list[str]) -> str:
+    """Number of tensors, and the names of the first unless they were simply loaded."""
     more = " …" if len(names) > _N_NAMED else ""
-    which = "" if word == "loaded" else f" ({', '.join(names[:_N_NAMED])}{more})"
-    return f"{len(names)} {word}{which}"
+    listed = "" if kind == "loaded" else f" ({', '.join(names[:_N_NAMED])}{more})"
+    return f"{len(names)} {kind}{listed}"

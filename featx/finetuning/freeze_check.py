@@ -1,4 +1,4 @@
-"""Proof that what was frozen is bit for bit what it was."""
+"""Freeze check: frozen parameters and buffers are unchanged, bit for bit."""
 
 from __future__ import annotations
 
@@ -24,44 +24,45 @@ class FreezeCheck:
         Tensors compared.
     n_values : int
         Numbers in them.
-    moved : list of str
-        Those that are not what they were.
+    changed : list of str
+        Names of the tensors that changed.
     """
 
     n_parameters: int
     n_buffers: int
     n_values: int
-    moved: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        what = f"{self.n_parameters:,} frozen parameters and {self.n_buffers:,} frozen buffers"
-        if self.moved:
-            more = " …" if len(self.moved) > _N_LISTED else ""
-            return f"{len(self.moved)} of {what} moved: {', '.join(self.moved[:_N_LISTED])}{more}"
-        return f"{what} ({self.n_values:,} values) are bit for bit what they were"
+        tensors = f"{self.n_parameters:,} frozen parameters and {self.n_buffers:,} frozen buffers"
+        if self.changed:
+            more = " …" if len(self.changed) > _N_LISTED else ""
+            names = ", ".join(self.changed[:_N_LISTED])
+            return f"{len(self.changed)} of {tensors} changed: {names}{more}"
+        return f"{tensors} ({self.n_values:,} values) are unchanged, bit for bit"
 
     def check(self) -> None:
-        """Raise if something moved.
+        """Raise an error if a tensor changed.
 
         Raises
         ------
         TrainingError
-            With the names of what moved.
+            With the names of the tensors.
         """
-        if self.moved:
-            raise TrainingError(f"{self}; nothing of this run can be trusted to be frozen.")
+        if self.changed:
+            raise TrainingError(f"{self}; do not use the results of this run.")
 
 
 @dataclass(frozen=True)
 class Checksums:
-    """Digests of tensors that must not move, taken before a run.
+    """Digests of the tensors that training must not change.
 
     Examples
     --------
     >>> network = nn.Linear(2, 1)
-    >>> checksums = Checksums.of(network, moving=["bias"])
-    >>> str(checksums.prove(network))
-    '1 frozen parameters and 0 frozen buffers (2 values) are bit for bit what they were'
+    >>> checksums = Checksums.of(network, updated=["bias"])
+    >>> str(checksums.compare(network))
+    '1 frozen parameters and 0 frozen buffers (2 values) are unchanged, bit for bit'
     """
 
     digests: dict[str, str]
@@ -69,9 +70,9 @@ class Checksums:
     n_parameters: int
 
     @classmethod
-    def of(cls, network: nn.Module, *, moving: Iterable[str]) -> Checksums:
-        """Digests of every parameter and buffer of a network but those that may move."""
-        fixed = {name: t for name, t in _tensors(network).items() if name not in set(moving)}
+    def of(cls, network: nn.Module, *, updated: Iterable[str]) -> Checksums:
+        """Digests of all parameters and buffers except those that training updates."""
+        fixed = {name: t for name, t in _tensors(network).items() if name not in set(updated)}
         parameters = {name for name, _ in network.named_parameters()}
         return cls(
             {name: _tensor_digest(tensor) for name, tensor in fixed.items()},
@@ -79,16 +80,16 @@ class Checksums:
             len(parameters & fixed.keys()),
         )
 
-    def prove(self, network: nn.Module) -> FreezeCheck:
-        """Compare with the same tensors now."""
-        now = _tensors(network)
-        moved = [
+    def compare(self, network: nn.Module) -> FreezeCheck:
+        """Compare the digests with those of the same tensors now."""
+        tensors = _tensors(network)
+        changed = [
             name
             for name, digest in self.digests.items()
-            if name not in now or _tensor_digest(now[name]) != digest
+            if name not in tensors or _tensor_digest(tensors[name]) != digest
         ]
         n_buffers = len(self.digests) - self.n_parameters
-        return FreezeCheck(self.n_parameters, n_buffers, self.n_values, moved)
+        return FreezeCheck(self.n_parameters, n_buffers, self.n_values, changed)
 
 
 def _tensor_digest(tensor: torch.Tensor) -> str:
@@ -99,5 +100,5 @@ def _tensor_digest(tensor: torch.Tensor) -> str:
 
 
 def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name, buffers that no file holds among them."""
+    """Parameters and buffers by name, including buffers that are not saved to files."""
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}

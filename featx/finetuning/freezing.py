@@ -1,4 +1,4 @@
-"""Which layers train and how fast, said in featx's own layer names."""
+"""Which layers are trained and at which learning rates, by featx's layer names."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _BATCH_NORMS = ("frozen", "adapt")
 
 @dataclass(frozen=True)
 class Policy:
-    """Which layers train, at which rate, and what batch norm does meanwhile.
+    """Which layers are trained, at which learning rates, and how batch norm behaves.
 
     Parameters
     ----------
     train : str, default="head"
-        ``head`` (and whatever else no weights gave), ``all``, or the name of a layer: that one
-        and all deeper.
+        ``head`` (and layers that the weights do not provide), ``all``, or a layer: this one and
+        all deeper ones.
     freeze : tuple of str, default=()
-        Layers that do not train in any case.
+        Layers that are never trained.
     lr : float, default=1e-3
         Learning rate.
     head_lr : float, optional
-        That of the head, if another.
+        Learning rate of the head, if different.
     rates : mapping of str to float, default={}
-        Rates of layers by name; zero means frozen.
+        Learning rates of layers; zero freezes a layer.
     layer_decay : float, default=1.0
-        Factor on the rate from each layer with weights to the one before it.
+        Factor between the learning rates of a layer with weights and the one before it.
     batch_norm : {"frozen", "adapt"}, default="frozen"
-        Whether batch norm that came with the weights keeps statistics, scale and shift, or all
-        three follow the new data, also in layers that are frozen otherwise, unless `freeze`
-        names them. Batch norm that no weights gave trains with its layer.
+        Whether the statistics, scale and shift of pre-trained batch norm stay as they are or
+        adapt to the new data, in frozen layers too, unless `freeze` names them. Batch norm
+        without pre-trained weights is trained with its layer.
     """
 
     train: str = "head"
@@ -53,32 +53,32 @@ class Policy:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What moves in a stage of training, and what does not.
+    """Which tensors a stage of training updates, and how.
 
     Parameters
     ----------
     rates : dict of str to float
-        Learning rate of each parameter that trains.
-    live : set of str
-        Paths of modules in training mode; the others run as in inference.
-    moving : set of str
-        Names of tensors that training may change: parameters with a rate, and statistics of
-        batch norm that adapts.
+        Learning rate of each trained parameter.
+    training_modules : set of str
+        Paths of the modules in training mode; the others are in evaluation mode.
+    updated : set of str
+        Names of the tensors that training updates: parameters with a learning rate, and
+        statistics of batch norm that adapts.
     boundary : int
-        Place in the order of execution of the first module that trains: all before it is fixed.
+        Index, in order of execution, of the first module that is trained.
     """
 
     rates: dict[str, float]
-    live: set[str]
-    moving: set[str]
+    training_modules: set[str]
+    updated: set[str]
     boundary: int
 
     def estimate_bytes(self, prepared: Prepared, batch_size: int) -> int:
-        """Memory that training takes at its peak, images aside.
+        """Peak memory of training, without the images.
 
-        Weights and the best ones so far; of each weight that trains its gradient and the two
-        moments of Adam; the activations of all layers from the first that trains, which the
-        backward pass needs, and the gradients of the two largest.
+        The weights and their best values so far; the gradient and the two moments of Adam of
+        each trained weight; the activations from the first trained layer on, which the backward
+        pass needs; and the gradients of the two largest.
         """
         weights = {name: t.numel() for name, t in prepared.network.named_parameters()}
         n_values = 2 * sum(weights.values()) + 3 * sum(weights[name] for name in self.rates)
@@ -87,18 +87,18 @@ class TrainingPlan:
         return 4 * (n_values + batch_size * activations)
 
     def apply(self, network: nn.Module) -> None:
-        """Let only what has a rate have gradients, and set the mode of every module."""
+        """Require gradients of trained parameters only, and set the mode of every module."""
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in self.rates)
         self.set_mode(network)
 
     def set_mode(self, network: nn.Module) -> None:
-        """Put modules that train in training mode and all others in eval mode."""
+        """Put trained modules in training mode and all others in evaluation mode."""
         for path, module in network.named_modules():
-            module.training = path in self.live
+            module.training = path in self.training_modules
 
     def groups(self, network: nn.Module) -> list[dict[str, Any]]:
-        """Parameters by learning rate, as an optimiser takes them."""
+        """Parameters by learning rate, as an optimizer takes them."""
         named = dict(network.named_parameters())
         groups: dict[float, list[nn.Parameter]] = {}
         for name, rate in self.rates.items():
@@ -107,29 +107,31 @@ class TrainingPlan:
 
 
 def plan_training(prepared: Prepared, policy: Policy) -> TrainingPlan:
-    """What a policy comes to in a network.
+    """The plan of a policy for a network.
 
     Raises
     ------
     LayerError
         If a layer is not in the network.
     ModelError
-        If nothing is left to train, or batch norm is to do what it cannot.
+        If nothing is left to train, or `batch_norm` is invalid.
     """
     if policy.batch_norm not in _BATCH_NORMS:
         raise ModelError(f"batch_norm must be frozen or adapt; got {policy.batch_norm!r}.")
     scope = _Scope(prepared)
-    fixed = scope.covered(policy.freeze)
-    trained = scope.trained(policy.train) - fixed
+    frozen = scope.covered(policy.freeze)
+    trained = scope.trained(policy.train) - frozen
     norms = _norm_paths(prepared.network)
     adapts = policy.batch_norm == "adapt"
-    live = {p for p in norms if (p in trained if scope.is_new(p) else adapts and p not in fixed)}
-    rates = _rates(prepared, policy, scope, (trained - norms) | live)
-    return _settle(prepared, scope, rates, live)
+    live_norms = {
+        p for p in norms if (p in trained if scope.is_new(p) else adapts and p not in frozen)
+    }
+    rates = _learning_rates(prepared, policy, scope, (trained - norms) | live_norms)
+    return _make_plan(prepared, scope, rates, live_norms)
 
 
 def _module_of(table: LayerTable, name: str) -> str:
-    """Path of the module that a layer name means: of ``fire9`` the whole of it.
+    """Path of the module that a layer name means; ``fire9`` means the whole container.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def _module_of(table: LayerTable, name: str) -> str:
 
 
 class _Scope:
-    """Modules of a network by the layer names that mean them."""
+    """Finds the modules of a network that layer names mean."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -154,7 +156,7 @@ class _Scope:
         self.owners += sorted(_norm_paths(prepared.network) - set(self.owners))
 
     def index(self, path: str) -> int:
-        """Order in which a module is first called; what is never called counts by its parent."""
+        """Index of the first call of a module; that of its parent if it is never called."""
         while path:
             if path in self.entered:
                 return int(self.entered[path])
@@ -163,30 +165,30 @@ class _Scope:
 
     def covered(self, layers: Iterable[str]) -> set[str]:
         """Paths of the modules with parameters inside layers, and of the norms after them."""
-        found: set[str] = set()
+        paths: set[str] = set()
         for layer in layers:
             path = _module_of(self.table, layer)
             inside = {p for p in self.owners if p == path or p.startswith(f"{path}.")}
             if not inside:
                 raise ModelError(
-                    f"Layer {layer!r} of {self.table.model} has no weights; name one that has."
+                    f"Layer {layer!r} of {self.table.model} has no weights; name another."
                 )
-            found |= inside | {norm for p in inside for norm in self._norms_after(p)}
-        return found
+            paths |= inside | {norm for p in inside for norm in self._norms_after(p)}
+        return paths
 
     def trained(self, train: str) -> set[str]:
-        """Paths of the modules with parameters that ``train`` asks for."""
+        """Paths of the modules with parameters that ``train`` means."""
         new = {p for p in self.owners if self.prepared.is_head(p)}
         if train == "all":
             return set(self.owners)
         if train == "head":
-            more = () if self.prepared.is_random else self.owners
-            return new | {p for p in more if self.is_new(p)}
+            others = () if self.prepared.is_random else self.owners
+            return new | {p for p in others if self.is_new(p)}
         start = self.index(_module_of(self.table, train))
         return new | {p for p in self.owners if self.index(p) >= start}
 
     def is_new(self, path: str) -> bool:
-        """Whether no weights gave any tensor of a module."""
+        """Whether the weights provided no tensor of a module."""
         new = self.prepared.new_tensors
         prefix = f"{path}." if path else ""
         own = self.prepared.network.get_submodule(path).state_dict(prefix=prefix)
@@ -201,8 +203,10 @@ def _norm_paths(network: nn.Module) -> set[str]:
     return {path for path, module in network.named_modules() if isinstance(module, _NormBase)}
 
 
-def _rates(prepared: Prepared, policy: Policy, scope: _Scope, paths: set[str]) -> dict[str, float]:
-    """Learning rate of every parameter that trains; zero leaves it out."""
+def _learning_rates(
+    prepared: Prepared, policy: Policy, scope: _Scope, paths: set[str]
+) -> dict[str, float]:
+    """Learning rate of every trained parameter; zero excludes a parameter."""
     named: dict[str, float] = {}
     for layer, rate in policy.rates.items():
         named |= dict.fromkeys(scope.covered([layer]), float(rate))
@@ -219,8 +223,8 @@ def _rates(prepared: Prepared, policy: Policy, scope: _Scope, paths: set[str]) -
             rates[name] = rate
     if not rates:
         raise ModelError(
-            f"Nothing of {prepared.table.model} is left to train; freeze less, or give a rate "
-            "above zero."
+            f"Nothing of {prepared.table.model} is left to train; freeze less, or set a learning "
+            "rate above zero."
         )
     return rates
 
@@ -232,14 +236,16 @@ def _depths(prepared: Prepared, scope: _Scope) -> dict[str, int]:
     return {path: sum(index <= scope.index(path) for index in weighted) for path in scope.owners}
 
 
-def _settle(
-    prepared: Prepared, scope: _Scope, rates: dict[str, float], live: set[str]
+def _make_plan(
+    prepared: Prepared, scope: _Scope, rates: dict[str, float], live_norms: set[str]
 ) -> TrainingPlan:
-    """Modes and moving tensors that rates and live batch norms lead to."""
+    """The plan that follows from learning rates and from batch norms in training mode."""
     network = prepared.network
     active = {name.rpartition(".")[0] for name in rates}
     owners = {name.rpartition(".")[0] for name, _ in network.named_parameters()}
-    norms = {p for p in live if p in active or p not in owners}  # A rate of zero holds all of it.
+    norms = {
+        p for p in live_norms if p in active or p not in owners
+    }  # A rate of zero freezes statistics too.
     boundary = min(map(scope.index, active | norms))
     others = {
         path
@@ -255,7 +261,7 @@ def _settle(
 
 
 def parse_rates(texts: Sequence[str]) -> dict[str, float]:
-    """Rates of layers written ``conv5=1e-4``.
+    """Learning rates of layers written as ``conv5=1e-4``.
 
     Raises
     ------
@@ -276,7 +282,7 @@ def parse_rates(texts: Sequence[str]) -> dict[str, float]:
             rate = math.nan
         if not 0 <= rate < math.inf:
             raise ModelError(
-                f"Rate {text!r} cannot be taken; expected LAYER=NUMBER of 0 or more, such as "
+                f"Learning rate {text!r} is invalid; expected LAYER=NUMBER of 0 or more, such as "
                 "conv5=1e-4."
             )
         rates[layer.strip()] = rate

@@ -1,4 +1,4 @@
-"""A network with a head of one's own: built, its weights in, its classifier replaced."""
+"""Head replacement: a network with its weights and a new head for other classes."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ WEIGHTED = CONVOLUTIONS | LINEARS
 
 @dataclass(frozen=True)
 class Head:
-    """What takes the place of a network's classifier.
+    """The new head, which replaces a network's classifier.
 
     Parameters
     ----------
     layer : str, optional
-        The layer that it takes its features from. Without it: where nothing else is said, what
-        the old classifier took; else the last maps, averaged over all places.
+        Input of the head. By default the input of the old classifier, or, for a dense head, the
+        last feature maps, averaged over their positions.
     hidden : tuple of int, default=()
-        Sizes of dense layers with a rectifier before the classes.
+        Sizes of dense layers with a rectifier before the logits.
     dropout : float, default=0.0
-        Before each dense layer.
+        Dropout rate before each dense layer.
     batch_norm : bool, default=False
-        Before each dense layer.
+        Whether to add batch norm before each dense layer.
     pooling : str, default="auto"
-        Of what the network gives before it pools, as in `featx.extractors.cnn.CNNFeatures`;
-        ``auto`` leaves pooling to the network where it does any.
+        Pooling of the network's feature maps or tokens, as in
+        `featx.extractors.cnn.CNNFeatures`; ``auto`` leaves it to the network.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class Head:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the classifier is only replaced by one for other classes."""
+        """Whether the classifier is merely replaced by one for other classes."""
         return self == Head()
 
     def dense(self, n_features: int, n_classes: int) -> list[list[Any]]:
@@ -89,40 +89,40 @@ class Prepared:
     Parameters
     ----------
     network : torch.nn.Module
-        In eval mode, float32, its head new.
+        In evaluation mode, float32, with the new head.
     table : LayerTable
-        Its layers, the new ones too.
-    plan : Plan
-        Where it comes from.
+        Its layers, including the new ones.
+    config : NetworkConfig
+        Source, weights and preprocessing.
     report : LoadReport
-        What became of each tensor of the weights; the head's are new.
+        Which tensors of the weights were loaded, renamed, skipped or newly initialized.
     replacements : list of Replacement
-        What was done to the original network.
+        Modules of the original network that were replaced.
     heads : list of str
-        Paths of the new head, and of others like it.
+        Paths of the new head, and of further heads like it.
     body : str
-        Path of the original network where the head follows it; else empty.
+        Path of the original network if the head follows it; else empty.
     """
 
     network: nn.Module
     table: LayerTable
-    plan: NetworkConfig
+    config: NetworkConfig
     report: LoadReport
     replacements: list[Replacement] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     body: str = ""
 
     def original(self, layer: Layer) -> str:
-        """Name that a layer has in the original network; empty where it is new."""
+        """Name of a layer in the original network; empty if it is new."""
         prefix = f"{self.body}." if self.body else ""
-        known = {name for node in self.plan.table.recording.nodes for name in node.names}
+        originals = {name for node in self.config.table.recording.nodes for name in node.names}
         names = self.table.recording.nodes[layer.index].names
-        own = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
-        return next((name for name in own if name in known), "")
+        unprefixed = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        return next((name for name in unprefixed if name in originals), "")
 
     @property
     def head(self) -> str:
-        """Path of the new head; of several the first."""
+        """Path of the new head, or of the first of several."""
         return self.heads[0]
 
     def is_head(self, path: str) -> bool:
@@ -131,8 +131,8 @@ class Prepared:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of its images."""
-        return self.plan.preprocessing.crop
+        """Height and width of its input."""
+        return self.config.preprocessing.crop
 
     @property
     def is_random(self) -> bool:
@@ -141,82 +141,86 @@ class Prepared:
 
     @property
     def new_tensors(self) -> set[str]:
-        """Names of the tensors that no weights gave, the head's among them."""
+        """Names of the tensors that the weights did not provide, including the head's."""
         return set(self.report.new)
 
     def take_as_loaded(self) -> None:
-        """Treat every tensor but the head's as if weights had given it."""
+        """Treat every tensor except the head's as loaded."""
         self.report.loaded = [n for n in self.network.state_dict() if not self.is_head(n)]
         self.report.new = {n: why for n, why in self.report.new.items() if self.is_head(n)}
 
     def trace(self) -> Traced:
-        """Its graph."""
+        """Graph of the network."""
         return Traced(self.network, self.size)
 
 
 def prepare_network(
-    plan: NetworkConfig, n_classes: int, head: Head | None = None, *, random_state: int = 0
+    config: NetworkConfig, n_classes: int, head: Head | None = None, *, random_state: int = 0
 ) -> Prepared:
     """Build a network, load its weights, and give it a new head.
 
     Parameters
     ----------
-    plan : Plan
+    config : NetworkConfig
     n_classes : int
     head : Head, optional
         By default the classifier for other classes.
     random_state : int, default=0
-        Of everything that no weights give.
+        Seed of all tensors that the weights do not provide.
 
     Raises
     ------
     WeightsError
-        If the weights lack a tensor before the head, and ``load`` did not ask for a part.
+        If the weights lack a tensor before the head and `load` does not select a part.
     LayerError
         If the head's layer is not in the network.
     """
     head = head or Head()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
-        network, report = build_network(plan)
-        replacement = _design_head(network, plan.table, head, n_classes, plan.preprocessing.crop)
-        _check_weights(plan, network, report, replacement["at"])
+        network, report = build_network(config)
+        replacement = _design_head(
+            network, config.table, head, n_classes, config.preprocessing.crop
+        )
+        _check_weights(config, network, report, replacement["at"])
         network = replace_modules(network, [replacement])
-        places = [replacement["at"] or "head", *replacement.get("also_at", ())]
-        for place in places:
-            _start_small(network.get_submodule(place))
+        paths = [replacement["at"] or "head", *replacement.get("also_at", ())]
+        for path in paths:
+            _init_small(network.get_submodule(path))
     network = network.eval().float()
-    own = network.state_dict()
+    state = network.state_dict()
     body = "" if replacement["at"] else "body.network" if replacement.get("features") else "body"
     report = report.within(body) if body else report
-    heads = tuple(f"{place}." for place in places)
-    lost = *heads, *(f"{body}.{path}.".lstrip(".") for path in replacement["removed"])
-    report.loaded = [name for name in report.loaded if not name.startswith(lost)]
-    report.renamed = {old: new for old, new in report.renamed.items() if not new.startswith(lost)}
-    report.new = {name: why for name, why in report.new.items() if name in own}
-    report.new |= {name: "the new head" for name in own if name.startswith(heads)}
-    table = record_layers(plan.source.name, network, plan.preprocessing.crop)
-    replacements = [*_earlier_replacements(plan), replacement]
-    prepared = Prepared(network, table, plan, report, replacements, places, body)
+    heads = tuple(f"{path}." for path in paths)
+    replaced = *heads, *(f"{body}.{path}.".lstrip(".") for path in replacement["removed"])
+    report.loaded = [name for name in report.loaded if not name.startswith(replaced)]
+    report.renamed = {
+        old: new for old, new in report.renamed.items() if not new.startswith(replaced)
+    }
+    report.new = {name: why for name, why in report.new.items() if name in state}
+    report.new |= {name: "the new head" for name in state if name.startswith(heads)}
+    table = record_layers(config.source.name, network, config.preprocessing.crop)
+    replacements = [*_earlier_replacements(config), replacement]
+    prepared = Prepared(network, table, config, report, replacements, paths, body)
     _check_output(prepared, n_classes)
     return prepared
 
 
-def _start_small(head: nn.Module) -> None:
-    """Begin with logits near zero: features of a network may be large."""
+def _init_small(head: nn.Module) -> None:
+    """Initialize logits near zero: features of a network may be large."""
     last = [m for m in head.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     nn.init.normal_(last.weight, std=0.01)
     if last.bias is not None:
         nn.init.zeros_(last.bias)
 
 
-def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
-    """The network of a plan with its weights, and what became of each of their tensors."""
-    source, weights = plan.source, plan.weights
+def build_network(config: NetworkConfig) -> tuple[nn.Module, LoadReport]:
+    """The network of a config with its weights, and which of their tensors were loaded."""
+    source, weights = config.source, config.weights
     with name_network(source.name, "cannot be built"):
         network = source.build(weights)
     if weights.read is not None:
-        report = fit_state(network, weights.read(), load=plan.load)
+        report = fit_state(network, weights.read(), load=config.load)
     elif weights.name == RANDOM:
         report = LoadReport(new=dict.fromkeys(network.state_dict(), "random weights"))
     else:
@@ -228,16 +232,7 @@ def build_network(plan: NetworkConfig) -> tuple[nn.Module, LoadReport]:
 def _design_head(
     network: nn.Module, table: LayerTable, head: Head, n_classes: int, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """Replacement that gives a network its new head.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    table : LayerTable
-    head : Head
-    n_classes : int
-    size : tuple of int
-        Height and width of images.
+    """Replacement that adds the new head to a network.
 
     Raises
     ------
@@ -253,7 +248,7 @@ def _design_head(
         return _follow_features(network, table, head, n_classes, size)
     if head.is_plain:
         last = classifier[-1].name
-        settings = _same_kind(network.get_submodule(last), n_classes)
+        settings = _layer_like(network.get_submodule(last), n_classes)
         replacement = {"at": last, "layers": [["logits", *settings]]}
         further = _further_classifiers(network, last)
         return replacement | {
@@ -276,9 +271,9 @@ def _design_head(
 
 
 def _further_classifiers(network: nn.Module, head: str) -> list[str]:
-    """Further classifiers, whose logits are averaged with the first: distilled networks have two.
+    """Further classifiers whose logits are averaged with the first: distilled networks have two.
 
-    They are linear layers for as many classes in another module that is called a head.
+    These are linear layers with as many outputs in another module whose name contains "head".
     """
     last = network.get_submodule(head)
     if not isinstance(last, nn.Linear):
@@ -294,11 +289,10 @@ def _further_classifiers(network: nn.Module, head: str) -> list[str]:
 
 
 def _follow_output(output: Layer, head: Head, n_classes: int) -> dict[str, Any]:
-    """A head after a network that has no classifier, as self-supervised ones have none."""
+    """A head after a network without a classifier, such as a self-supervised one."""
     has_class_token = output.axes == "tc" and output.has_class_token
-    usual = "cls" if has_class_token else "flatten" if output.axes == "?" else "gap"
-    asked = usual if head.pooling == "auto" else head.pooling
-    pooling = choose_pooling(asked, output)
+    default = "cls" if has_class_token else "flatten" if output.axes == "?" else "gap"
+    pooling = choose_pooling(default if head.pooling == "auto" else head.pooling, output)
     is_flat = len(output.shape) == 1
     layers = [] if is_flat else [["pool", "pool", pooling, output.axes, output.n_prefix]]
     n_features = pooled_width(pooling, output)
@@ -308,18 +302,18 @@ def _follow_output(output: Layer, head: Head, n_classes: int) -> dict[str, Any]:
 def _follow_features(
     network: nn.Module, table: LayerTable, head: Head, n_classes: int, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """A head after what the network would pool in its own way, pooled as asked.
+    """A head after the features that the network would pool itself, with the head's pooling.
 
     Raises
     ------
     ModelError
-        If the network does not say what that is.
+        If the network does not return these features.
     """
     if head.layer or not hasattr(network, "forward_features"):
-        where = f"layer {head.layer!r}" if head.layer else "its own vector"
+        layer = f"layer {head.layer!r}" if head.layer else "its pooled vector"
         raise ModelError(
-            f"pooling={head.pooling!r} needs a network of timm, whose features can be had before "
-            f"they are pooled; the head of {table.model} takes {where}."
+            f"pooling={head.pooling!r} needs a network of timm, which returns features before "
+            f"pooling; the head of {table.model} takes {layer}."
         )
     features = record_layers(table.model, FeaturesOf(network), size).find("output")
     last = [node.name for node in _weighted_after(table, table.find("penultimate").index)][-1:]
@@ -328,63 +322,63 @@ def _follow_features(
     return {**replacement, "features": True, "removed": removed}
 
 
-def _check_weights(plan: NetworkConfig, network: nn.Module, report: LoadReport, at: str) -> None:
-    """Everything before the head has to be there, unless a part was asked for."""
-    if plan.weights.read is None or plan.load:
+def _check_weights(config: NetworkConfig, network: nn.Module, report: LoadReport, at: str) -> None:
+    """Require all weights before the head, unless `load` selects a part."""
+    if config.weights.read is None or config.load:
         return
-    entered = plan.table.recording.entered
-    before = plan.table[entered[at] - 1] if at else plan.table.find("penultimate")
+    entered = config.table.recording.entered
+    before = config.table[entered[at] - 1] if at else config.table.find("penultimate")
     check_complete(
         report,
         network,
         entered,
         before.index,
-        weights=plan.weights.name,
-        model=plan.source.name,
+        weights=config.weights.name,
+        model=config.source.name,
         layer=before.alias or before.node,
     )
 
 
-def _earlier_replacements(plan: NetworkConfig) -> list[Replacement]:
-    """What was done to the network of a folder before."""
-    return list(plan.source.replacements) if isinstance(plan.source, FolderSource) else []
+def _earlier_replacements(config: NetworkConfig) -> list[Replacement]:
+    """Replacements in the network of a saved folder."""
+    return list(config.source.replacements) if isinstance(config.source, FolderSource) else []
 
 
 def _check_output(prepared: Prepared, n_classes: int) -> None:
-    """The head's classes are what the network returns, whatever the code around it does."""
+    """Require that the network returns the logits of the head."""
     logits = prepared.table.find("logits")
     if logits.shape != (n_classes,):
         raise ModelError(
             f"{prepared.table.model} with a new head at {prepared.head!r} returns {logits.shape}; "
-            f"wanted ({n_classes},). Name the layer that the head takes, or a plain head."
+            f"expected ({n_classes},). Name the head's layer, or use a plain head."
         )
 
 
 def _weighted_after(table: LayerTable, index: int) -> list[Node]:
-    """Convolutions and linear layers after a place, those that are modules."""
+    """Convolutions and linear layers after an index that are modules."""
     leaves = set(_leaves(table))
     nodes = table.recording.nodes[index + 1 :]
     return [node for node in nodes if node.kind in WEIGHTED and node.name in leaves]
 
 
 def _leaves(table: LayerTable) -> list[str]:
-    """Paths of modules without others inside."""
+    """Paths of modules that contain no others."""
     holders = {container.name for container in table.recording.containers}
     return [path for path in table.recording.entered if path and path not in holders]
 
 
 def _rectifiers(table: LayerTable, path: str) -> list[str]:
-    """Rectifiers after the classifier, as SqueezeNet has one: new logits could die under it."""
+    """Rectifiers after the classifier, as in SqueezeNet: with them new logits could stay zero."""
     leaves, index = set(_leaves(table)), table.find(path).index
     later = table.recording.nodes[index + 1 :]
     return [node.name for node in later if node.kind in RECTIFIERS and node.name in leaves]
 
 
-def _same_kind(last: nn.Module, n_classes: int) -> list[Any]:
-    """Kind and settings of a layer like the last one, for other classes."""
+def _layer_like(last: nn.Module, n_classes: int) -> list[Any]:
+    """Type and settings of a layer like the last one, for other classes."""
     if isinstance(last, nn.Conv2d):
-        is_word = isinstance(last.padding, str)  # "same" or "valid", which Conv2d takes as it is.
-        padding = last.padding if is_word else list(map(int, last.padding))
+        is_name = isinstance(last.padding, str)  # "same" or "valid".
+        padding = last.padding if is_name else list(map(int, last.padding))
         geometry = [list(last.kernel_size), list(last.stride), padding]
         return ["conv", last.in_channels, n_classes, *geometry]
     if isinstance(last, nn.Linear):
@@ -397,19 +391,19 @@ def _shape_before(table: LayerTable, node: Node) -> tuple[int, ...]:
 
 
 def last_maps(table: LayerTable) -> Layer:
-    """The last maps before the classifier; what the classifier took where there are tokens."""
+    """The last feature maps before the classifier, or its input if that is tokens."""
     last = table.find("penultimate")
     spatial = [layer for layer in table if layer.index <= last.index and len(layer.shape) > 1]
     return spatial[-1] if spatial and spatial[-1].axes == "chw" else last
 
 
 def parse_sizes(text: str | Sequence[int]) -> tuple[int, ...]:
-    """Sizes of dense layers: ``256,64`` or the numbers themselves.
+    """Sizes of dense layers from ``256,64`` or from numbers.
 
     Raises
     ------
     ModelError
-        If one is no whole number above zero.
+        If one is not a whole number above zero.
 
     Examples
     --------

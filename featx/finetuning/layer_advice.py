@@ -1,4 +1,4 @@
-"""Which kind of transfer suits some images, told by measurement: `advise`."""
+"""Measured advice on the kind of transfer learning for some images: `advise`."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ from featx.streaming.progress import ProgressCallback
 from featx.trust.callables import Trust
 
 _FEW = 100
-"""Training images of each class below which they count as few."""
+"""Training images per class below which they count as few."""
 
 _ENOUGH = 0.98
-"""Accuracy of a linear head from which on nothing more is worth its cost."""
+"""Accuracy of a linear head above which fine-tuning is not worth its cost."""
 
 CONTROLS = ("color", "pixels,image_size=16")
 _N_DEPTHS = 5
 
 
 @dataclass
-class _Evidence:
-    """What was measured of images and a network.
+class _Measurements:
+    """Measurements of images and a network.
 
     Parameters
     ----------
     n_per_class : float
-        Training images of each class, in the mean.
+        Mean number of training images per class.
     distance : SourceDistance
     layers : list of str
         In order of execution.
     scores : list of SplitScores
-        One a layer.
+        One per layer.
     controls : dict of str to SplitScores
-        Shuffled labels, colours, pixels, and the best layer under random weights.
+        Shuffled labels, colors, pixels, and the best layer with random weights.
     """
 
     n_per_class: float
@@ -62,7 +62,7 @@ class _Evidence:
 
     @property
     def best(self) -> int:
-        """Place of the layer with the highest accuracy; the deepest among those tied with it."""
+        """Index of the layer with the highest accuracy; the deepest of those tied with it."""
         top = int(np.argmax([score.accuracy for score in self.scores]))
         tied = [
             i
@@ -73,7 +73,7 @@ class _Evidence:
 
     @property
     def has_early_peak(self) -> bool:
-        """Whether the deepest layer does worse than one before it, and not by chance."""
+        """Whether the deepest layer is significantly worse than an earlier one."""
         return self.best < len(self.layers) - 1
 
     @property
@@ -83,13 +83,13 @@ class _Evidence:
 
     @property
     def is_like(self) -> bool:
-        """Whether the images are like the source's; where unknown, by the depth curve."""
-        known = self.distance.is_like
-        return not self.has_early_peak if known is None else known
+        """Whether the images are like the source's; if unknown, by the depth curve."""
+        is_like = self.distance.is_like
+        return not self.has_early_peak if is_like is None else is_like
 
     @property
     def unbeaten(self) -> list[str]:
-        """Controls that no frozen features do better than, but by chance."""
+        """Controls that no frozen features beat significantly."""
         best = self.scores[self.best]
         tests = {name: best.compared_to(control) for name, control in self.controls.items()}
         return [name for name, test in tests.items() if test.difference <= 0 or test.is_tied]
@@ -110,7 +110,7 @@ def advise(
     trust: Trust = None,
     **parameters: Any,
 ) -> Result:
-    """How to use a network for some images: as it is, in part, trained on, or not at all.
+    """How to use a network for some images: frozen, in part, fine-tuned, or not at all.
 
     Parameters
     ----------
@@ -126,13 +126,13 @@ def advise(
     store, progress
         As in `featx.extract`.
     **parameters
-        Of the extractors: ``n_jobs`` and the like.
+        Parameters of the extractors, such as ``n_jobs``.
 
     Returns
     -------
     Result
-        A row for each depth and control. The sentences say the case, the advice with its
-        reasons, and the command.
+        A row per layer and control. The sentences describe the case, the advice with its
+        reasons, and the command to run.
 
     Raises
     ------
@@ -142,44 +142,51 @@ def advise(
     Notes
     -----
     The four cases (few or many images, like or unlike the source) are those of Yosinski et
-    al., "How transferable are features in deep neural networks?", NIPS 2014, as course notes
-    tell them; both axes are measured here. What counts as few or unlike stands in `_FEW` and
-    `featx.finetuning.domain_shift.FAR`.
+    al., "How transferable are features in deep neural networks?", NIPS 2014, as summarized in
+    course notes; both axes are measured here. `_FEW` and `featx.finetuning.domain_shift.FAR`
+    define what counts as few and as unlike.
     """
     dataset, cache, progress, parameters = open_session(
         data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
     layers = _choose_depths(list_layers(model, size=size, trust=trust))
     rules = find_protocol(None, dataset.splits, dataset.labels, random_state=random_state)
-    how = {"pooling": "gap", "weights": weights, "size": size, "device": device, "trust": trust}
-    network = CNNFeatures(model, layers, **how)
-    others = [] if weights == RANDOM else [CNNFeatures(model, layers, **how | {"weights": RANDOM})]
-    gathered = gather_candidates(
+    network_options = {
+        "pooling": "gap",
+        "weights": weights,
+        "size": size,
+        "device": device,
+        "trust": trust,
+    }
+    network = CNNFeatures(model, layers, **network_options)
+    random_network = CNNFeatures(model, layers, **network_options | {"weights": RANDOM})
+    others = [] if weights == RANDOM else [random_network]
+    candidates = gather_candidates(
         dataset, [network, *others, *CONTROLS], rules, store=cache, has_controls=False,
         progress=progress, **parameters,
     )  # fmt: skip
     progress.note("distance from the network's source")
     distance = measure_distance(
-        gathered.dataset.images, model, weights=weights, size=size, device=device, trust=trust
+        candidates.dataset.images, model, weights=weights, size=size, device=device, trust=trust
     )
-    evidence = _measure(gathered, rules, layers, distance)
-    rows = _rows(evidence)
-    asked = [_data_words(data, dataset, domains), *dataset.images.reading.to_options()]
-    words = _advice(evidence, " ".join(asked), model, weights, size)
+    measurements = _measure(candidates, rules, layers, distance)
+    rows = _rows(measurements)
+    arguments = [_data_arguments(data, dataset, domains), *dataset.images.reading.to_options()]
+    sentences = _advice(measurements, " ".join(arguments), model, weights, size)
     return Result(
         "advise",
         dataset.source,
         rows,
-        describe_protocol(rules, gathered),
-        [*list_warnings(gathered, rows, rules), *words],
-        gathered.failures,
+        describe_protocol(rules, candidates),
+        [*list_warnings(candidates, rows, rules), *sentences],
+        candidates.failures,
         {"distance": {"way": distance.way, "value": distance.value, "words": distance.words}},
-        gathered.provenance,
+        candidates.provenance,
     )
 
 
 def _choose_depths(table: LayerTable) -> list[str]:
-    """Some layers with names, evenly from the first to the last before the classes.
+    """Some named layers, evenly spaced from the first to the last before the classifier.
 
     Examples
     --------
@@ -199,29 +206,29 @@ def _choose_depths(table: LayerTable) -> list[str]:
 
 
 def _measure(
-    gathered: Candidates, rules: Protocol, layers: Sequence[str], distance: SourceDistance
-) -> _Evidence:
-    """Scores of the layers, then those of the controls, the random one at the best layer."""
+    candidates: Candidates, rules: Protocol, layers: Sequence[str], distance: SourceDistance
+) -> _Measurements:
+    """Scores of the layers and of the controls, that of random weights at the best layer."""
     n_layers, n_others = len(layers), len(CONTROLS)
-    kinds = gathered.kinds[:n_layers]
-    scores = [score_candidate(kind, gathered, rules) for kind in kinds]
-    train, labels = gathered.folds[0][0], gathered.dataset.labels
+    kinds = candidates.kinds[:n_layers]
+    scores = [score_candidate(kind, candidates, rules) for kind in kinds]
+    train, labels = candidates.folds[0][0], candidates.dataset.labels
     n_per_class = len(train) / len(np.unique(labels[train]))  # type: ignore[index]
-    evidence = _Evidence(n_per_class, distance, list(layers), scores, {})
-    controls = dict(zip(CONTROLS, gathered.kinds[-n_others:], strict=True))
-    if random_weights := gathered.kinds[n_layers:-n_others]:
-        controls["random weights"] = random_weights[evidence.best]
-    shuffled = score_shuffled(kinds[evidence.best], gathered, rules)
-    evidence.controls = {"shuffled labels": shuffled} | {
-        name: score_candidate(kind, gathered, rules) for name, kind in controls.items()
+    measurements = _Measurements(n_per_class, distance, list(layers), scores, {})
+    controls = dict(zip(CONTROLS, candidates.kinds[-n_others:], strict=True))
+    if random_weights := candidates.kinds[n_layers:-n_others]:
+        controls["random weights"] = random_weights[measurements.best]
+    shuffled = score_shuffled(kinds[measurements.best], candidates, rules)
+    measurements.controls = {"shuffled labels": shuffled} | {
+        name: score_candidate(kind, candidates, rules) for name, kind in controls.items()
     }
-    return evidence
+    return measurements
 
 
-def _rows(evidence: _Evidence) -> list[dict[str, Any]]:
-    names = [(layer, False) for layer in evidence.layers]
-    names += [(name, True) for name in evidence.controls]
-    everything = [*evidence.scores, *evidence.controls.values()]
+def _rows(measurements: _Measurements) -> list[dict[str, Any]]:
+    names = [(layer, False) for layer in measurements.layers]
+    names += [(name, True) for name in measurements.controls]
+    everything = [*measurements.scores, *measurements.controls.values()]
     return [
         {
             "spec": name,
@@ -233,86 +240,89 @@ def _rows(evidence: _Evidence) -> list[dict[str, Any]]:
     ]
 
 
-def _data_words(data: Any, dataset: ImageDataset, domains: Any) -> str:
-    """The images as a command names them."""
-    given = data if isinstance(data, list | tuple) else [data]
-    is_named = all(isinstance(item, str | os.PathLike) for item in given)
-    words = shlex.join(map(str, given)) if is_named else shlex.quote(dataset.source)
+def _data_arguments(data: Any, dataset: ImageDataset, domains: Any) -> str:
+    """The images as arguments of a command."""
+    items = data if isinstance(data, list | tuple) else [data]
+    is_named = all(isinstance(item, str | os.PathLike) for item in items)
+    arguments = shlex.join(map(str, items)) if is_named else shlex.quote(dataset.source)
     if not domains or isinstance(data, ImageDataset):
-        return words
+        return arguments
     names = [domains] if isinstance(domains, str) else domains
-    return f"{words} --domains {'all' if names is True else shlex.quote(','.join(names))}"
+    return f"{arguments} --domains {'all' if names is True else shlex.quote(','.join(names))}"
 
 
-def _advice(evidence: _Evidence, data: str, model: Any, weights: Any, size: Any) -> list[str]:
-    """The case, what was seen, what to do, and the command."""
-    best, layer = evidence.scores[evidence.best], evidence.layers[evidence.best]
-    amount = "few" if evidence.is_few else "many"
-    likeness = "like" if evidence.is_like else "unlike"
-    known = evidence.distance.is_like is not None
-    peak = "earlier than the last layer" if evidence.has_early_peak else "at the last layer"
-    words = [
-        f"Images: {evidence.n_per_class:.0f} training images per class, which is {amount} "
+def _advice(
+    measurements: _Measurements, data: str, model: Any, weights: Any, size: Any
+) -> list[str]:
+    """The case, the measurements, the advice, and the command."""
+    best, layer = measurements.scores[measurements.best], measurements.layers[measurements.best]
+    amount = "few" if measurements.is_few else "many"
+    likeness = "like" if measurements.is_like else "unlike"
+    is_measured = measurements.distance.is_like is not None
+    peak = "earlier than the last layer" if measurements.has_early_peak else "at the last layer"
+    case = [
+        f"Images: {measurements.n_per_class:.0f} training images per class, which is {amount} "
         f"(fewer than {_FEW} count as few).",
-        f"Source: {evidence.distance.words}"
-        + (f"; they are {likeness} it." if known else "; decided by the depth curve."),
+        f"Source: {measurements.distance.words}"
+        + (f"; they are {likeness} it." if is_measured else "; decided by the depth curve."),
         f"Depth: no layer is significantly better than {layer}, {peak} ({best.accuracy:.1%} "
         f"[{best.low:.1%}, {best.high:.1%}]). Controls: "
-        + ", ".join(f"{name} {s.accuracy:.1%}" for name, s in evidence.controls.items())
+        + ", ".join(f"{name} {s.accuracy:.1%}" for name, s in measurements.controls.items())
         + ".",
         f"Case: {amount} images, {likeness} the source.",
     ]
-    advice, options = _choose(evidence, layer)
-    command = f"{options[0]} {data} --model {shlex.quote(str(model))}"
-    if weights != "default" and "--weights" not in options[1]:
+    advice, name, options = _choose(measurements, layer)
+    command = f"{name} {data} --model {shlex.quote(str(model))}"
+    if weights != "default" and "--weights" not in options:
         command += f" --weights {shlex.quote(str(weights))}"
-    if isinstance(size, int) and options[0] == "featx finetune":
+    if isinstance(size, int) and name == "featx finetune":
         command += f" --size {size}"
-    told = [*words, f"Advice: {advice}.", f"Run: {command} {options[1]}"]
-    if size is not None and options[0] == "featx probe":
+    run = f"Run: {command} {options}"
+    if size is not None and name == "featx probe":
         extractor = CNNFeatures(model, layer, pooling="gap", size=size, weights=weights)
         spec = shlex.quote(spec_of(extractor))
-        told[-1] = f"Run: featx probe {data} -e {spec} --save probe.skops"
-    return told
+        run = f"Run: featx probe {data} -e {spec} --save probe.skops"
+    return [*case, f"Advice: {advice}.", run]
 
 
-def _choose(evidence: _Evidence, layer: str) -> tuple[str, tuple[str, str]]:
-    """What to do and why, and the command with its options."""
+def _choose(measurements: _Measurements, layer: str) -> tuple[str, str, str]:
+    """Advice with its reason, the command, and its options."""
     probe = ("featx probe", f"--layer {layer} --pooling gap --save probe.skops")
-    best = evidence.scores[evidence.best].accuracy
-    if evidence.unbeaten and not evidence.is_few:
+    best = measurements.scores[measurements.best].accuracy
+    if measurements.unbeaten and not measurements.is_few:
         options = "--weights random --train all --epochs 60 --augment standard -o mine/"
         why = "no frozen features are better than the controls, and there are many images"
-        return f"train from scratch: {why}", ("featx finetune", options)
-    if evidence.unbeaten:
+        return f"train from scratch: {why}", "featx finetune", options
+    if measurements.unbeaten:
         why = (
-            f"they are no better than {' and '.join(evidence.unbeaten)}, and there are too few "
+            f"they are no better than {' and '.join(measurements.unbeaten)}, and there are too few "
             "images to train more; collect images, or try another network with --model"
         )
         return (
             f"frozen features of {layer} and a linear head, for lack of a better option: {why}",
-            probe,
+            *probe,
         )
     if best >= _ENOUGH:
         why = f"they already reach {best:.1%}"
-        return f"frozen features of {layer} and a linear head: {why}", probe
-    if evidence.is_few and not evidence.has_early_peak:
+        return f"frozen features of {layer} and a linear head: {why}", *probe
+    if measurements.is_few and not measurements.has_early_peak:
         why = "the deepest features are best, and with so few images fine-tuning may overfit"
-        why = why if evidence.is_like else f"although the images are unlike the source, {why}"
-        return f"frozen features of {layer} and a linear head: {why}", probe
-    if evidence.is_few:
+        why = why if measurements.is_like else f"although the images are unlike the source, {why}"
+        return f"frozen features of {layer} and a linear head: {why}", *probe
+    if measurements.is_few:
         why = "later layers are specific to the source's classes, with too few images to retrain"
-        return f"features of an earlier layer, {layer}, and a linear head: {why}", probe
-    if evidence.is_like:
-        later = evidence.layers[max(1, len(evidence.layers) // 2)]
+        return f"features of an earlier layer, {layer}, and a linear head: {why}", *probe
+    if measurements.is_like:
+        later = measurements.layers[max(1, len(measurements.layers) // 2)]
         why = "many images like the source's, which early layers already fit"
         options = f"--train-from {later} -o mine/"
         if later.startswith("pool"):
-            options = f"--train all --freeze {evidence.layers[0]} --layer-decay 0.7 -o mine/"
-        return f"freeze the layers before {later} and train the rest: {why}", (
+            options = f"--train all --freeze {measurements.layers[0]} --layer-decay 0.7 -o mine/"
+        return (
+            f"freeze the layers before {later} and train the rest: {why}",
             "featx finetune",
             options,
         )
     why = "many images, unlike the source's"
     options = "--train all --layer-decay 0.8 -o mine/"
-    return f"fine-tune all layers: {why}", ("featx finetune", options)
+    return f"fine-tune all layers: {why}", "featx finetune", options

@@ -1,4 +1,4 @@
-"""A fine-tuned network as a folder: weights, settings, class names, where it comes from."""
+"""Saving of a fine-tuned network to a folder: weights, settings, class names, provenance."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import featx
 from featx._files import is_empty, to_plain, write_together
 from featx.errors import ModelError, TrainingError
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.heads import build_network
-from featx.networks.configs import find_config
 from featx.networks.sources.base import Source
 from featx.networks.sources.local import ModuleSource
 from featx.networks.sources.saved_folder import (
     DIGEST_KEY,
     FOLDER_FILES,
     FolderSource,
-    check_unchanged,
     is_saved_folder,
-    read_card,
 )
 from featx.networks.weights import file_digest
 from featx.process.phases import phase
-from featx.trust.callables import Trust
 
 
 @phase("write files")
@@ -39,24 +32,24 @@ def save_folder(
     provenance: dict[str, Any] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write a fitted classifier so that it is a model of its own.
+    """Save a fitted classifier as a model that featx can load.
 
     Parameters
     ----------
     classifier : FineTunedClassifier
     folder : path
-        Gets ``model.json`` and ``weights.safetensors``. What `save_folder` wrote there before is
+        Folder for ``model.json`` and ``weights.safetensors``. An earlier model of featx in it is
         replaced; any other folder that is not empty is refused.
     provenance : dict, optional
     force : bool, default=False
-        Write into any folder.
+        Whether to write into any folder.
 
     Raises
     ------
     TrainingError
-        If the folder must not be written to, or cannot be.
+        If the folder is refused or cannot be written.
     ModelError
-        If the network cannot be built again from a name.
+        If the network cannot be rebuilt from a name.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -71,18 +64,18 @@ def save_folder(
     try:
         path.mkdir(parents=True, exist_ok=True)
         card_file, weights_file = (path / name for name in FOLDER_FILES)
-        # The card says whose it is, so that the weights are the first of the two.
-        with write_together(weights_file, card_file) as (weights, described):
+        # The weights are written first: the card holds their digest.
+        with write_together(weights_file, card_file) as (weights, description):
             save_file(tensors, weights)
             plain = to_plain(card | {DIGEST_KEY: file_digest(weights)}, allow_nan=False)
-            described.write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
+            description.write_text(json.dumps(plain, indent=1, ensure_ascii=False), "utf-8")
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"Cannot write {path}: {error}.") from error
     return path
 
 
 def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Refuse a folder that holds anything but a model of featx.
+    """Refuse a folder that is neither empty nor a model of featx.
 
     Raises
     ------
@@ -93,24 +86,24 @@ def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> None
         return
     if not is_saved_folder(path):
         raise TrainingError(
-            f"{path} is not a model of featx and not empty; name another folder, or --force."
+            f"{path} is neither empty nor a model of featx; name another folder, or use --force."
         )
 
 
 def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
-    """What ``model.json`` says.
+    """Content of ``model.json``.
 
     Raises
     ------
     ModelError
-        If the network cannot be built again from a name.
+        If the network cannot be rebuilt from a name.
     """
-    free = ("model", "store", "checkpoint", "trust")
-    weights = classifier.prepared_.plan.weights
-    settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in free}
+    omitted = ("model", "store", "checkpoint", "trust")
+    weights = classifier.prepared_.config.weights
+    settings = {k: v for k, v in classifier.get_params(deep=False).items() if k not in omitted}
     return {
         "featx": featx.__version__,
-        "model": find_root(classifier.prepared_.plan.source),
+        "model": find_root(classifier.prepared_.config.source),
         "weights": {"name": weights.name, "digest": weights.digest},
         "replacements": classifier.replacements_,
         "n_classes": len(classifier.classes_),
@@ -122,29 +115,8 @@ def _make_card(classifier: FineTunedClassifier) -> dict[str, Any]:
     }
 
 
-def _load_folder(folder: str | os.PathLike[str], *, trust: Trust = None) -> FineTunedClassifier:
-    """Read a classifier that `save_folder` wrote: it predicts, and its network can be taken.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or it names code that is not trusted.
-    """
-    card = read_card(folder)
-    plan = find_config(os.fspath(folder), trust=trust)
-    network, report = build_network(plan)
-    check_unchanged(folder, card)
-    made = FineTunedClassifier(os.fspath(folder), trust=trust)
-    made.classes_ = np.array(card["classes"])
-    made.network_ = network.eval().requires_grad_(False)
-    made.preprocessing_, made.report_ = plan.preprocessing, report
-    made.replacements_, made.notes_ = card["replacements"], card["notes"]
-    made.history_, made.freeze_checks_, made._cut = card["history"], {}, None
-    return made
-
-
 def find_root(source: Source) -> str:
-    """Name that the network is built from, before any replacement.
+    """Name of the original network, before any replacement.
 
     Raises
     ------
@@ -155,7 +127,7 @@ def find_root(source: Source) -> str:
         return str(source.card["model"])
     if type(source) is ModuleSource:
         raise ModelError(
-            f"A module object ({source.name}) cannot be built again from a folder; give the model "
-            "as package.module:callable."
+            f"A module object ({source.name}) cannot be rebuilt from a folder; name the model as "
+            "package.module:callable."
         )
     return source.name

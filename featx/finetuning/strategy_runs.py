@@ -37,17 +37,17 @@ class StrategyRun:
     ----------
     strategy : str
     kind : Candidate
-        What it trains, and its name in the table.
+        The estimator and its name in the table.
     seeds : list of int
     scores : SplitScores
-        Of all seeds; set when all have run.
+        Scores of all seeds; set after the last run.
     n_trainable : int
     curves : list of dict
-        Accuracy by epoch of each run, as `curve_of` gives them.
+        Accuracy by epoch of each run, as `curve_of` returns them.
     label_curves : list of dict
         ``name``, ``seed``, ``n_labels``, ``accuracy`` of each seed.
     classifier : FineTunedClassifier or None
-        That of the first split and seed; None for a linear classifier on frozen features.
+        The classifier of the first split and seed; None for a linear probe on frozen features.
     """
 
     strategy: str
@@ -59,8 +59,8 @@ class StrategyRun:
     label_curves: list[dict[str, Any]] = field(default_factory=list)
     classifier: FineTunedClassifier | None = None
 
-    def watch(self, parts: Iterator[FittedSplit], seed: int) -> Iterator[FittedSplit]:
-        """The same parts, of which the run keeps what it tells; networks but the first go."""
+    def record(self, parts: Iterator[FittedSplit], seed: int) -> Iterator[FittedSplit]:
+        """Yield the fitted splits and record their curves; only the first network is held."""
         for number, part in enumerate(parts):
             model = part.model
             if isinstance(model, FineTunedClassifier):
@@ -75,48 +75,41 @@ class StrategyRun:
             self.n_trainable = count_parameters(prepared, plan)["trainable"]
 
 
+@dataclass
 class Study:
-    """What all strategies share, and the checkpoints that they leave.
+    """Runs all strategies on the same images and splits.
 
     Parameters
     ----------
-    gathered : Candidates
-        Images and their splits; for ``frozen`` the features as well.
+    candidates : Candidates
+        Images and their splits; for ``frozen`` their features too.
     rules : Protocol
     settings : mapping
         Parameters of `featx.finetuning.classifier.FineTunedClassifier`, by strategy.
     checkpoint : path or None
-        Folder for the checkpoints, one folder for each run.
+        Folder for the checkpoints, with a folder per run.
     progress : ProgressCallback
     """
 
-    def __init__(
-        self,
-        gathered: Candidates,
-        rules: Protocol,
-        settings: Mapping[str, Mapping[str, Any]],
-        checkpoint: str | os.PathLike[str] | None,
-        progress: ProgressCallback,
-    ) -> None:
-        self.gathered = gathered
-        self.rules = rules
-        self.settings = settings
-        self.checkpoint = checkpoint
-        self.progress = progress
-        self.checkpoints: list[str] = []
+    candidates: Candidates
+    rules: Protocol
+    settings: Mapping[str, Mapping[str, Any]]
+    checkpoint: str | os.PathLike[str] | None
+    progress: ProgressCallback
+    checkpoints: list[str] = field(default_factory=list, init=False)
 
     def run(self, strategy: str, seeds: Sequence[int], labels: Sequence[int]) -> StrategyRun:
-        """A strategy on every split, with every seed."""
-        own = self.settings[strategy]
-        spec = f"{own['model']} {strategy}"
+        """Run a strategy on every split, with every seed."""
+        settings = self.settings[strategy]
+        spec = f"{settings['model']} {strategy}"
         is_control = strategy == "scratch"
-        kind = Candidate(spec, "", FineTunedClassifier(**own), is_control, None, None)
+        kind = Candidate(spec, "", FineTunedClassifier(**settings), is_control, None, None)
         if strategy == "frozen":
-            kind = replace(self.gathered.kinds[0], spec=spec)
+            kind = replace(self.candidates.kinds[0], spec=spec)
         run, scores = StrategyRun(strategy, kind, list(seeds)), []
         for seed in seeds:
             folds = self._folds(seed)
-            parts = run.watch(self._parts(strategy, seed, folds, self.progress), seed)
+            parts = run.record(self._fit_splits(strategy, seed, folds, self.progress), seed)
             scores.append(SplitScores.of(parts, folds))
             if strategy == "frozen":
                 run.curves += self._levels(seed, folds)
@@ -126,14 +119,14 @@ class Study:
         return run
 
     def _folds(self, seed: int, n_labels: int | None = None) -> list[Split]:
-        """Splits of one seed: the same for all but where few of a folder's images are drawn."""
+        """Splits of one seed: the same for all seeds, unless few images of a folder are drawn."""
         rules = self.rules if n_labels is None else replace(self.rules, train_per_class=n_labels)
         if rules.splits == "folders":
             rules = replace(rules, random_state=seed)
-        dataset = self.gathered.dataset
+        dataset = self.candidates.dataset
         return rules.split(dataset.labels, dataset.splits, dataset.groups)
 
-    def _parts(
+    def _fit_splits(
         self,
         strategy: str,
         seed: int,
@@ -141,17 +134,17 @@ class Study:
         progress: ProgressCallback,
         suffix: str = "",
     ) -> Iterator[FittedSplit]:
-        """What is fitted to each split, one after the other."""
-        dataset = self.gathered.dataset
+        """Fit the strategy to each split in turn."""
+        dataset = self.candidates.dataset
         for number, fold in enumerate(folds, 1):
             fitting: dict[str, Any] = {}
             if strategy == "frozen":
-                X, model = self.gathered.kinds[0].features, self._probe(seed)
+                X, model = self.candidates.kinds[0].features, self._probe(seed)
             else:
                 X, model = dataset.images, self._classifier(strategy, seed, f"{number}{suffix}")
                 progress.note(f"{strategy}, seed {seed}, split {number} of {len(folds)}")
-                told = progress if number == 1 else BarOnly(progress)
-                fitting = {"keep_checkpoint": True, "progress": told}
+                reporter = progress if number == 1 else BarOnly(progress)
+                fitting = {"keep_checkpoint": True, "progress": reporter}
             yield fit_split(
                 model, X, dataset.labels, fold, splits=dataset.splits, groups=dataset.groups,
                 **fitting,
@@ -165,40 +158,44 @@ class Study:
         if self.checkpoint is not None:
             folder = os.path.join(self.checkpoint, f"{strategy}-seed{seed}-split{split}")
             self.checkpoints.append(folder)
-        own = {"random_state": seed, "checkpoint": folder}
-        return FineTunedClassifier(**{**self.settings[strategy], **own})
+        parameters = {"random_state": seed, "checkpoint": folder}
+        return FineTunedClassifier(**{**self.settings[strategy], **parameters})
 
     def _label_curve(
         self, strategy: str, seed: int, labels: Sequence[int], full: SplitScores
     ) -> dict[str, Any]:
-        """Accuracy by number of training images per class; the last point is that of all."""
+        """Accuracy by number of training images per class; the last point is for all images."""
         train, _ = self._folds(seed)[0]
-        n_classes = len(np.unique(self.gathered.dataset.labels[train]))  # type: ignore[index]
+        n_classes = len(np.unique(self.candidates.dataset.labels[train]))  # type: ignore[index]
         points = [(round(len(train) / n_classes), full.accuracy)]
         for n in set(labels):
             folds = self._folds(seed, n)
             if len(folds[0][0]) < len(train):
-                parts = self._parts(strategy, seed, folds, BarOnly(self.progress), f"-{n}")
+                parts = self._fit_splits(strategy, seed, folds, BarOnly(self.progress), f"-{n}")
                 points.append((n, SplitScores.of(parts, folds).accuracy))
         n_labels, accuracies = zip(*sorted(points), strict=True)
-        named = {"name": strategy, "seed": seed}
-        return {**named, "n_labels": list(n_labels), "accuracy": list(accuracies)}
+        return {
+            "name": strategy,
+            "seed": seed,
+            "n_labels": list(n_labels),
+            "accuracy": list(accuracies),
+        }
 
     def _levels(self, seed: int, folds: Sequence[Split]) -> list[dict[str, Any]]:
-        """Accuracy of frozen features on the images by which networks with this seed stop."""
-        dataset = self.gathered.dataset
+        """Accuracy of frozen features on the images held out for early stopping with a seed."""
+        dataset = self.candidates.dataset
         labels: Any = dataset.labels
         fraction = FineTunedClassifier(**self.settings["frozen"]).validation
         held_out = []
         for train, _ in folds:
             mask = validation_mask(dataset.splits, train)
             groups = None if dataset.groups is None else dataset.groups[train]
-            kept, valid = hold_out(labels[train], fraction, seed, mask, groups)
-            held_out.append((train[kept], train[valid]))
+            fitted, valid = hold_out(labels[train], fraction, seed, mask, groups)
+            held_out.append((train[fitted], train[valid]))
         if not all(len(valid) for _, valid in held_out):
             return []
         scores = score_splits(
-            self.gathered.kinds[0].features, labels, held_out, self._probe(seed),
+            self.candidates.kinds[0].features, labels, held_out, self._probe(seed),
             groups=dataset.groups,
         )  # fmt: skip
         return [
@@ -215,26 +212,26 @@ def gather_images(
     n_jobs: int | None,
     progress: ProgressCallback,
 ) -> Candidates:
-    """Images that can be read, their splits, and the features of a frozen network where asked.
+    """Readable images, their splits, and the features of a frozen network if compared.
 
     Parameters
     ----------
     dataset : ImageDataset
     rules : Protocol
     frozen : mapping or None
-        Parameters of the network whose features before the classes are wanted.
+        Parameters of the network whose features before the classifier are compared.
     store, n_jobs, progress
         As in `featx.extract`.
     """
-    known: dict[str, Any] = {"store": store, "has_controls": False, "n_jobs": n_jobs}
+    common: dict[str, Any] = {"store": store, "has_controls": False, "n_jobs": n_jobs}
     if frozen is None:
-        # Quick features, only to learn which images can be read.
-        return gather_candidates(dataset, "mean_color", rules, progress=BarOnly(progress), **known)
+        # Cheap features, only to find out which images can be read.
+        return gather_candidates(dataset, "mean_color", rules, progress=BarOnly(progress), **common)
     names = ("weights", "load", "size", "crop", "device", "trust")
-    how = {name: frozen[name] for name in names if frozen.get(name) is not None}
+    options = {name: frozen[name] for name in names if frozen.get(name) is not None}
     layers = list_layers(
-        frozen["model"], **{name: how[name] for name in ("size", "trust") if name in how}
+        frozen["model"], **{name: options[name] for name in ("size", "trust") if name in options}
     )
     pooling = "gap" if len(layers.find("-1").shape) == 3 else "auto"
-    extractor = CNNFeatures(frozen["model"], "-1", pooling=pooling, **how)
-    return gather_candidates(dataset, extractor, rules, progress=progress, **known)
+    extractor = CNNFeatures(frozen["model"], "-1", pooling=pooling, **options)
+    return gather_candidates(dataset, extractor, rules, progress=progress, **common)

@@ -1,4 +1,4 @@
-"""A network layer by layer: shape, parameters, what trains."""
+"""Layers of a network with their shapes, parameters and what is trained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from torch import nn
 from featx.finetuning.freezing import TrainingPlan
 from featx.finetuning.heads import Prepared
 
+_COLUMNS = ("layer", "node", "kind", "shape", "parameters", "state", "lr")
+
 
 @dataclass(frozen=True)
 class StageSummary:
-    """A network as one stage trains it, layer by layer.
+    """The layers of a network in one stage of training.
 
     Attributes
     ----------
@@ -22,7 +24,7 @@ class StageSummary:
         ``head`` or ``tune``.
     n_epochs : int
     rows : list of dict
-        As `summarize` gives them.
+        As `summarize` returns them.
     """
 
     name: str
@@ -31,7 +33,7 @@ class StageSummary:
 
 
 def summarize(prepared: Prepared, plan: TrainingPlan) -> list[dict[str, Any]]:
-    """Rows of a table, one a layer in order of execution, and their totals.
+    """Rows of a table: one per layer in order of execution, then totals.
 
     Returns
     -------
@@ -45,17 +47,17 @@ def summarize(prepared: Prepared, plan: TrainingPlan) -> list[dict[str, Any]]:
     trainable = sum(n for name, n in counts.items() if name in plan.rates)
     total = sum(counts.values())
     for name, n in (("total", total), ("trainable", trainable), ("frozen", total - trainable)):
-        rows.append(_row(name, "", "", (), n, "", None))
+        rows.append(dict(zip(_COLUMNS, (name, "", "", (), n, "", None), strict=True)))
     return rows
 
 
 def count_parameters(prepared: Prepared, plan: TrainingPlan) -> dict[str, int]:
-    """Parameters in all, that train, and that are frozen."""
+    """Numbers of all, trainable and frozen parameters."""
     return {row["layer"]: row["parameters"] for row in summarize(prepared, plan)[-3:]}
 
 
 def _layer_rows(prepared: Prepared, plan: TrainingPlan) -> Iterator[dict[str, Any]]:
-    """Layers of the run, then modules with parameters that are no layer of it."""
+    """Executed layers, then modules with parameters that are not executed."""
     seen: set[str] = set()
     modules = dict(prepared.network.named_modules())
     for layer in prepared.table:
@@ -63,11 +65,11 @@ def _layer_rows(prepared: Prepared, plan: TrainingPlan) -> Iterator[dict[str, An
         is_first = module is not None and layer.node not in seen
         own = _own_parameters(module, layer.node) if module is not None and is_first else {}
         seen.add(layer.node)
-        yield _described(layer.alias, layer.node, layer.kind, layer.shape, own, plan)
+        yield _describe(layer.alias, layer.node, layer.kind, layer.shape, own, plan)
     for path, module in modules.items():
         own = _own_parameters(module, path)
         if own and path not in seen:
-            yield _described("", path or "(own)", type(module).__name__, (), own, plan)
+            yield _describe("", path or "(own)", type(module).__name__, (), own, plan)
 
 
 def _own_parameters(module: nn.Module, path: str) -> dict[str, int]:
@@ -75,7 +77,7 @@ def _own_parameters(module: nn.Module, path: str) -> dict[str, int]:
     return {name: parameter.numel() for name, parameter in own}
 
 
-def _described(
+def _describe(
     alias: str,
     node: str,
     kind: str,
@@ -87,24 +89,5 @@ def _described(
     state = "" if not own else "frozen" if not rates else "trainable"
     if rates and len(rates) < len(own):
         state = "partly"
-    return _row(alias, node, kind, shape, sum(own.values()), state, max(rates, default=None))
-
-
-def _row(
-    layer: str,
-    node: str,
-    kind: str,
-    shape: tuple[int, ...],
-    parameters: int,
-    state: str,
-    lr: float | None,
-) -> dict[str, Any]:
-    return {
-        "layer": layer,
-        "node": node,
-        "kind": kind,
-        "shape": shape,
-        "parameters": parameters,
-        "state": state,
-        "lr": lr,
-    }
+    values = alias, node, kind, shape, sum(own.values()), state, max(rates, default=None)
+    return dict(zip(_COLUMNS, values, strict=True))

@@ -1,4 +1,4 @@
-"""Learning curves side by side, and what transfer gains over training from scratch."""
+"""Learning curves, and the gains of transfer over training from scratch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def curve_of(
 ) -> dict[str, Any]:
     """One training run as a curve for a report; stages follow one another.
 
-    A level is the accuracy of features that do not train, which has no epochs.
+    A level is the accuracy of features that are not trained, which has no epochs.
 
     Examples
     --------
@@ -44,20 +44,20 @@ def curve_of(
 def measure_gains(
     curves: Sequence[Mapping[str, Any]], *, reference: str = "scratch"
 ) -> list[dict[str, Any]]:
-    """Higher start, slope and asymptote of each curve than the reference's, over runs.
+    """Gains in start, slope and asymptote of each curve over the reference.
 
     Parameters
     ----------
     curves : sequence of dict
-        As `curve_of` gives them; those of the same split and seed are compared.
+        As `curve_of` returns them; curves of the same split and seed are compared.
     reference : str, default="scratch"
 
     Returns
     -------
     list of dict
-        ``name``, ``gain`` (``start``: after the first epoch; ``slope``: accuracy gained an
+        ``name``, ``gain`` (``start``: after the first epoch; ``slope``: accuracy gained per
         epoch until nine tenths of the rise; ``asymptote``: mean of the last epochs), ``mean``,
-        ``low``, ``high``. A run of one epoch has no slope, and a level neither.
+        ``low``, ``high``, ``n_runs``. Runs of one epoch and levels have no slope.
 
     Notes
     -----
@@ -77,11 +77,11 @@ def measure_gains(
     for name, runs in by_name.items():
         shared = sorted(base.keys() & runs.keys())
         for gain in ("start", "slope", "asymptote"):
-            has_it = gain != "slope" or min(lengths[name], lengths.get(reference, 0)) > 1
-            if name == reference or not shared or not has_it:
+            is_defined = gain != "slope" or min(lengths[name], lengths.get(reference, 0)) > 1
+            if name == reference or not shared or not is_defined:
                 continue
-            found = interval([runs[run][gain] - base[run][gain] for run in shared])
-            rows.append({"name": name, "gain": gain, **found._asdict(), "n_runs": len(shared)})
+            mean = interval([runs[run][gain] - base[run][gain] for run in shared])
+            rows.append({"name": name, "gain": gain, **mean._asdict(), "n_runs": len(shared)})
     return rows
 
 
@@ -90,9 +90,8 @@ def _read_curve(values: Sequence[float]) -> dict[str, float]:
 
     Examples
     --------
-    >>> found = _read_curve([0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
-    >>> found["start"], found["slope"], found["asymptote"]
-    (0.5, 0.25, 1.0)
+    >>> _read_curve([0.5, 0.75, 1.0, 1.0, 1.0, 1.0])
+    {'start': 0.5, 'slope': 0.25, 'asymptote': 1.0}
     """
     start = float(values[0])
     asymptote = float(np.mean(values[-_N_LAST:]))
@@ -103,8 +102,8 @@ def _read_curve(values: Sequence[float]) -> dict[str, float]:
     return {"start": start, "slope": slope, "asymptote": asymptote}
 
 
-def say_gains(rows: Sequence[Mapping[str, Any]], reference: str = "scratch") -> list[str]:
-    """Gains in words, one sentence for each curve."""
+def describe_gains(rows: Sequence[Mapping[str, Any]], reference: str = "scratch") -> list[str]:
+    """Gains as sentences, one per curve."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     return [
         f"{name} against {reference}: "

@@ -19,7 +19,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.slow
-def test_finetune_prints_a_table_its_proof_and_leaves_a_model(
+def test_finetune_prints_a_table_and_the_freeze_check_and_saves_a_model(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     folder = str(tmp_path / "mine")
@@ -49,7 +49,7 @@ def test_summary_prints_layers_and_totals_of_each_stage(
     assert lines[0] == "head: 30 epochs"
 
 
-def test_one_of_two_words_for_the_same_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_and_train_from_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("--train", "all", "--train-from", "conv5")
 
     assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 2

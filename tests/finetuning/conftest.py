@@ -33,7 +33,7 @@ class Normed(nn.Sequential):
 
 
 def prepare(model: Any = "squeezenet1_0", n_classes: int = 2, **head: Any) -> Prepared:
-    """A network as if weights had given all of it but the new head."""
+    """A network whose tensors count as loaded, except those of the new head."""
     config = find_config(model, weights="random", size=64)
     prepared = prepare_network(config, n_classes, Head(**head))
     prepared.take_as_loaded()

@@ -66,9 +66,9 @@ def test_mixed_labels_are_shares(image: torch.Tensor) -> None:
     assert mix is not None
     batch = torch.stack([image, image.flip(2)]).float()
 
-    _, shares = mix(batch, torch.tensor([0, 2]))
+    _, targets = mix(batch, torch.tensor([0, 2]))
 
-    torch.testing.assert_close(shares.sum(1), torch.ones(2))
+    torch.testing.assert_close(targets.sum(1), torch.ones(2))
 
 
 def test_grid_has_a_row_for_each_augmentation(photos: list[str]) -> None:

@@ -24,12 +24,12 @@ def digits() -> ImageDataset:
 
 @pytest.mark.slow
 def test_reconstructions_come_closer_than_the_mean_image(digits: ImageDataset) -> None:
-    found = pretrain(digits, **{**SMALL, "epochs": 20})
+    pretrained = pretrain(digits, **{**SMALL, "epochs": 20})
 
-    above, below = found.grid[:28].astype(float), found.grid[28:].astype(float)
+    above, below = pretrained.grid[:28].astype(float), pretrained.grid[28:].astype(float)
     mean = np.mean([digits.images.pixels(i).mean() for i in range(120)])
     assert ((above - below) ** 2).mean() < 0.8 * ((above - mean) ** 2).mean()
-    assert found.history[-1]["valid_loss"] < found.history[0]["valid_loss"]
+    assert pretrained.history[-1]["valid_loss"] < pretrained.history[0]["valid_loss"]
 
 
 def test_a_seed_repeats_the_weights(digits: ImageDataset) -> None:
@@ -39,7 +39,7 @@ def test_a_seed_repeats_the_weights(digits: ImageDataset) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_labels_and_test_images_are_not_looked_at(digits: ImageDataset) -> None:
+def test_labels_and_test_images_are_ignored(digits: ImageDataset) -> None:
     from dataclasses import replace
 
     splits = np.array(["train"] * 80 + ["test"] * 40)
@@ -61,8 +61,8 @@ def test_only_the_convolutions_are_taken_from_the_file(
     tuned.fit(digits.images, digits.labels)
 
     assert image.is_file()
-    state, kept = tuned.network_.state_dict(), load_file(file)
-    assert torch.equal(state["conv2.weight"], kept["conv2.weight"])
+    state, saved = tuned.network_.state_dict(), load_file(file)
+    assert torch.equal(state["conv2.weight"], saved["conv2.weight"])
     assert set(tuned.report_.loaded) == {f"conv{i}.{n}" for i in (1, 2) for n in ("weight", "bias")}
     assert set(tuned.report_.new) == {f"fc{i}.{n}" for i in (1, 2) for n in ("weight", "bias")}
     assert tuned.freeze_checks_["head"].n_parameters == 4
@@ -71,35 +71,35 @@ def test_only_the_convolutions_are_taken_from_the_file(
 
 @pytest.mark.slow
 def test_bundled_network_can_be_the_encoder(photos: list[str]) -> None:
-    found = pretrain(photos, encoder="featxnet", size=64, epochs=1, n_shown=2, batch_size=4)
+    pretrained = pretrain(photos, encoder="featxnet", size=64, epochs=1, n_shown=2, batch_size=4)
 
-    assert found.grid.shape == (128, 128, 3)
-    assert "res5.body.spatial.weight" in found.state
+    assert pretrained.grid.shape == (128, 128, 3)
+    assert "res5.body.spatial.weight" in pretrained.state
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("parameters", "message"),
     [
         ({"output": "weights.pt"}, "weights are saved as .safetensors"),
         ({"output": "."}, "saved as .safetensors"),
-        ({"precision": "fp16"}, "precision is fp32 or bf16"),
+        ({"precision": "fp16"}, "precision must be fp32 or bf16"),
         ({"epochs": 0}, "epochs must be 1 or more; got 0"),
     ],
 )
-def test_wrong_wishes_are_refused_before_training(
-    digits: ImageDataset, wish: Any, message: str
+def test_invalid_parameters_are_refused_before_training(
+    digits: ImageDataset, parameters: Any, message: str
 ) -> None:
     with pytest.raises(TrainingError, match=message):
-        pretrain(digits, **{**SMALL, "epochs": 1000, **wish})
+        pretrain(digits, **{**SMALL, "epochs": 1000, **parameters})
 
 
-def test_images_that_are_all_left_out_to_draw_are_too_few(digits: ImageDataset) -> None:
-    with pytest.raises(DatasetError, match="4 images, of which 4 are left out to draw"):
+def test_images_that_are_all_held_out_are_too_few(digits: ImageDataset) -> None:
+    with pytest.raises(DatasetError, match="4 images, of which 4 are held out to draw"):
         pretrain(digits.take(range(4)), **SMALL)
 
 
 @pytest.mark.usefixtures("bf16")
-def test_half_precision_is_near_whole(digits: ImageDataset) -> None:
+def test_bf16_is_near_fp32(digits: ImageDataset) -> None:
     whole, half = (pretrain(digits, precision=p, **SMALL) for p in ("fp32", "bf16"))
 
     assert {tensor.dtype for tensor in half.state.values()} == {torch.float32}

@@ -59,30 +59,30 @@ def tuned(photos: list[str], **parameters: Any) -> FineTunedClassifier:
 
 
 def test_probabilities_of_every_class_and_names_of_the_labels(photos: list[str]) -> None:
-    made = tuned(photos)
+    classifier = tuned(photos)
 
-    shares = made.predict_proba(photos)
+    probabilities = classifier.predict_proba(photos)
 
-    np.testing.assert_allclose(shares.sum(1), 1)
-    assert set(made.predict(photos)) <= {"ant", "bee"}
-    assert [row["stage"] for row in made.history_] == ["head", "head"]
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    assert set(classifier.predict(photos)) <= {"ant", "bee"}
+    assert [row["stage"] for row in classifier.history_] == ["head", "head"]
 
 
 def test_a_head_learns_what_it_has_seen(photos: list[str]) -> None:
-    made = tuned(photos, size=None, head_epochs=20, validation=0)
+    classifier = tuned(photos, size=None, head_epochs=20, validation=0)
 
-    assert made.score(photos, LABELS) >= 0.9
+    assert classifier.score(photos, LABELS) >= 0.9
 
 
 def test_cached_features_train_the_same_head_as_the_live_network(
     photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = tuned(photos)
-    monkeypatch.setattr("featx.finetuning.classifier._CACHED_BYTES", 0)
+    monkeypatch.setattr("featx.finetuning.trainer._CACHED_BYTES", 0)
     live = tuned(photos)
 
-    assert "kept" in cached.notes_[1]
-    assert "live" in live.notes_[1]
+    assert "extracted once and cached" in cached.notes_[1]
+    assert "all layers run in every epoch" in live.notes_[1]
     np.testing.assert_allclose(cached.predict_proba(photos), live.predict_proba(photos), atol=1e-3)
 
 
@@ -110,15 +110,15 @@ def test_a_seed_repeats_a_run_bit_for_bit(photos: list[str], parameters: Any) ->
 
 
 @pytest.mark.usefixtures("bf16")
-def test_half_precision_is_near_whole(photos: list[str]) -> None:
+def test_bf16_is_near_fp32(photos: list[str]) -> None:
     parameters: dict[str, Any] = {"train": "conv5", "augment": "light", "size": 64}
     whole, half = (tuned(photos, **parameters, precision=p) for p in ("fp32", "bf16"))
 
     assert {tensor.dtype for tensor in half.network_.parameters()} == {torch.float32}
     assert state_digest(half.network_) != state_digest(whole.network_)
-    losses = [[row["train_loss"] for row in made.history_] for made in (whole, half)]
+    losses = [[row["train_loss"] for row in classifier.history_] for classifier in (whole, half)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
-    assert not any(freeze_check.moved for freeze_check in half.freeze_checks_.values())
+    assert not any(freeze_check.changed for freeze_check in half.freeze_checks_.values())
 
 
 def test_half_precision_that_is_only_emulated_is_refused(
@@ -130,8 +130,8 @@ def test_half_precision_that_is_only_emulated_is_refused(
         tuned(photos, precision="bf16")
 
 
-class Wanderer(nn.Module):
-    """A network with a buffer that moves whenever it runs."""
+class Drifting(nn.Module):
+    """A network with a buffer that every forward pass changes."""
 
     drift: torch.Tensor
 
@@ -148,9 +148,9 @@ class Wanderer(nn.Module):
 
 
 @pytest.mark.parametrize("train", ["head", "fc"])
-def test_a_buffer_that_moves_is_caught_by_the_run(photos: list[str], train: str) -> None:
-    with pytest.raises(TrainingError, match=r"1 of .* moved: drift; nothing of this run"):
-        tuned(photos, model=Wanderer(), train=train, augment="light")
+def test_changed_buffer_fails_the_freeze_check(photos: list[str], train: str) -> None:
+    with pytest.raises(TrainingError, match=r"1 of .* changed: drift; do not use"):
+        tuned(photos, model=Drifting(), train=train, augment="light")
 
 
 def test_another_seed_gives_another_head(photos: list[str]) -> None:
@@ -159,34 +159,34 @@ def test_another_seed_gives_another_head(photos: list[str]) -> None:
     assert len(digests) == 2
 
 
-def test_two_stages_move_what_they_should(photos: list[str]) -> None:
-    made = tuned(photos, train="conv5")
+def test_second_stage_trains_more_than_the_first(photos: list[str]) -> None:
+    classifier = tuned(photos, train="conv5")
 
-    assert list(made.freeze_checks_) == ["head", "tune"]
-    assert made.freeze_checks_["tune"].n_parameters < made.freeze_checks_["head"].n_parameters
-    assert not any(freeze_check.moved for freeze_check in made.freeze_checks_.values())
+    assert list(classifier.freeze_checks_) == ["head", "tune"]
+    assert (
+        classifier.freeze_checks_["tune"].n_parameters
+        < classifier.freeze_checks_["head"].n_parameters
+    )
+    assert not any(freeze_check.changed for freeze_check in classifier.freeze_checks_.values())
 
 
-def test_best_weights_are_those_that_stay(photos: list[str]) -> None:
-    made = tuned(photos, head_epochs=6, head_lr=0.3, warmup=0)
+def test_weights_of_the_best_epoch_are_restored(photos: list[str]) -> None:
+    classifier = tuned(photos, head_epochs=6, head_lr=0.3, warmup=0)
 
-    losses = [row["valid_loss"] for row in made.history_]
+    losses = [row["valid_loss"] for row in classifier.history_]
 
     assert losses[-1] > min(losses)
-    _, valid = made._divide(made._images(photos), np.repeat([0, 1], 6), None, None)
+    _, valid = classifier._divide(classifier._read(photos, LABELS), None, None)
     assert valid is not None
-    shares = made.predict_proba(valid[0])
-    loss = -np.log(shares[np.arange(len(valid[1])), valid[1]]).mean()
+    probabilities = classifier.predict_proba(valid.images)
+    loss = -np.log(probabilities[np.arange(len(valid)), valid.targets]).mean()
     assert loss == pytest.approx(min(losses), rel=1e-3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["head 2/", "tune 2/"])
-def test_killed_run_goes_on_to_the_same_weights(
-    photos: list[str], tmp_path: Path, moment: str
-) -> None:
+def test_killed_run_resumes_to_the_same_weights(photos: list[str], tmp_path: Path) -> None:
     parameters = {**SMALL, "train": "conv5", "augment": "standard", "epochs": 3}
-    command = [sys.executable, "-c", KILLED, str(tmp_path), moment, repr(parameters), *photos]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "tune 2/", repr(parameters), *photos]
 
     killed = subprocess.run(command, check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -217,34 +217,36 @@ def test_checkpoint_of_another_run_is_refused(photos: list[str], tmp_path: Path)
         tuned(photos, checkpoint=tmp_path, random_state=1)
 
 
-def test_random_weights_train_whole_by_default(photos: list[str]) -> None:
-    made = tuned(photos, weights="random", epochs=1)
+def test_all_layers_of_random_weights_are_trained_by_default(photos: list[str]) -> None:
+    classifier = tuned(photos, weights="random", epochs=1)
 
-    assert list(made.freeze_checks_) == ["tune"]
-    assert made.freeze_checks_["tune"].n_parameters == 0
-    assert made.seconds_ > 0
-    assert clone(made).train is None
+    assert list(classifier.freeze_checks_) == ["tune"]
+    assert classifier.freeze_checks_["tune"].n_parameters == 0
+    assert classifier.seconds_ > 0
+    assert clone(classifier).train is None
 
 
 def test_clone_keeps_every_parameter(photos: list[str]) -> None:
-    made = FineTunedClassifier("alexnet", train="conv5", hidden=(8,), rates={"conv1": 0.0})
+    classifier = FineTunedClassifier("alexnet", train="conv5", hidden=(8,), rates={"conv1": 0.0})
 
-    assert clone(made).get_params() == made.get_params()
+    assert clone(classifier).get_params() == classifier.get_params()
 
 
 def test_pickled_classifier_predicts_the_same(photos: list[str]) -> None:
-    made = tuned(photos)
+    classifier = tuned(photos)
 
-    again = pickle.loads(pickle.dumps(made))
+    again = pickle.loads(pickle.dumps(classifier))
 
-    np.testing.assert_allclose(again.predict_proba(photos), made.predict_proba(photos), atol=1e-5)
+    np.testing.assert_allclose(
+        again.predict_proba(photos), classifier.predict_proba(photos), atol=1e-5
+    )
 
 
-def test_part_of_a_strangers_checkpoint_trains_the_rest(
+def test_layers_without_loaded_weights_are_trained(
     photos: list[str], shared: Callable[[str], Path]
 ) -> None:
     class Mine(nn.Module):
-        """A user's own module, with the stranger's first layers."""
+        """A user's own module whose first layers are those of the weights."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -259,17 +261,17 @@ def test_part_of_a_strangers_checkpoint_trains_the_rest(
             return logits
 
     file = shared("weights/cifar10-resnet20-12fca82f.th")
-    made = tuned(photos, model=Mine(), weights=file, load="conv1.*,bn1.*")
+    classifier = tuned(photos, model=Mine(), weights=file, load="conv1.*,bn1.*")
 
-    report = made.prepared_.report
+    report = classifier.prepared_.report
     assert report.renamed["module.conv1.weight"] == "conv1.weight"
     assert set(report.new) - {"bn1.num_batches_tracked"} == {"own.weight", "own.bias"} | {
         "fc.weight",
         "fc.bias",
     }
     assert "module.linear.weight" in report.skipped
-    assert made.freeze_checks_["head"].n_parameters == 3
-    assert made.freeze_checks_["head"].n_buffers == 3
+    assert classifier.freeze_checks_["head"].n_parameters == 3
+    assert classifier.freeze_checks_["head"].n_buffers == 3
 
 
 def test_weights_of_another_network_are_refused(
@@ -279,27 +281,27 @@ def test_weights_of_another_network_are_refused(
         tuned(photos, weights=shared("weights/squeezenet1_0-imagenet.pth"))
 
 
-def test_classes_to_stop_by_are_among_those_to_learn(photos: list[str]) -> None:
-    made = FineTunedClassifier(**SMALL)
+def test_classes_with_all_images_held_out_are_refused(photos: list[str]) -> None:
+    classifier = FineTunedClassifier(**SMALL)
 
     with pytest.raises(DatasetError, match="All training images of bee are held out"):
-        made.fit(photos, LABELS, held_out=LABELS == "bee")
+        classifier.fit(photos, LABELS, held_out=LABELS == "bee")
 
 
 def test_groups_are_held_out_whole() -> None:
     groups = np.repeat([f"patient {i}" for i in range(10)], 4)
 
-    kept, held_out = hold_out(np.arange(40) // 2 % 2, 0.25, 0, groups=groups)
+    train, held_out = hold_out(np.arange(40) // 2 % 2, 0.25, 0, groups=groups)
 
     assert len(held_out) in (8, 12)
-    assert not set(groups[kept]) & set(groups[held_out])
+    assert not set(groups[train]) & set(groups[held_out])
 
 
-def test_balanced_classes_weigh_the_same_in_the_loss(photos: list[str]) -> None:
+def test_balanced_classes_have_equal_weight_in_the_loss(photos: list[str]) -> None:
     few, labels = photos[:8], LABELS[:8]
-    known = {**SMALL, "head_epochs": 1, "head_lr": 1e-9, "validation": 0, "batch_size": 16}
+    parameters = {**SMALL, "head_epochs": 1, "head_lr": 1e-9, "validation": 0, "batch_size": 16}
     plain, balanced = (
-        FineTunedClassifier(**known, class_weight=class_weight).fit(few, labels)
+        FineTunedClassifier(**parameters, class_weight=class_weight).fit(few, labels)
         for class_weight in (None, "balanced")
     )
 
@@ -313,7 +315,7 @@ def test_balanced_classes_weigh_the_same_in_the_loss(photos: list[str]) -> None:
 
 
 def test_one_class_is_not_enough(photos: list[str]) -> None:
-    with pytest.raises(DatasetError, match="One class only"):
+    with pytest.raises(DatasetError, match="two classes or more"):
         FineTunedClassifier(**SMALL).fit(photos, ["ant"] * 12)
 
 
@@ -329,8 +331,8 @@ def test_batches_larger_than_memory_are_refused_before_training(
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.eye(2)[[0, 1] * 6], r"one label for each image; got an array of shape \(12, 2\)"),
-        ([0.5, *range(11)], "Labels are no classes: .*continuous"),
+        (np.eye(2)[[0, 1] * 6], r"one label per image; got an array of shape \(12, 2\)"),
+        ([0.5, *range(11)], "Labels must be classes: .*continuous"),
         (
             [np.nan, *[0.0] * 5, *[1.0] * 6],
             "1 of 12 labels .* NaN, the first at index 0",
@@ -339,7 +341,7 @@ def test_batches_larger_than_memory_are_refused_before_training(
     ],
     ids=["one-hot", "continuous", "NaN", "None"],
 )
-def test_labels_that_are_no_classes_are_refused(photos: list[str], y: Any, message: str) -> None:
+def test_labels_that_are_not_classes_are_refused(photos: list[str], y: Any, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         FineTunedClassifier().fit(photos, y)
 
@@ -349,11 +351,11 @@ def test_features_of_a_network_that_the_head_follows_are_extracted_once(photos: 
     notes = Notes()
     classifier = FineTunedClassifier(network, train="head", **{**SMALL, "epochs": 0})
     classifier.fit(photos, LABELS, progress=notes)
-    assert any("are extracted once and kept" in text for text in notes.texts)
+    assert any("are extracted once and cached" in text for text in notes.texts)
     assert classifier.predict(photos).shape == (12,)
 
 
-def test_batches_of_one_image_under_batch_norm_are_one_line(photos: list[str]) -> None:
+def test_batch_norm_on_batches_of_one_image_is_an_error_in_one_line(photos: list[str]) -> None:
     parameters = {**SMALL, "batch_size": 1, "hidden": (4,), "head_norm": True}
     with pytest.raises(ModelError, match=r"BatchNorm1d\): ValueError: Expected more than 1 value"):
         FineTunedClassifier(train="head", **parameters).fit(photos, LABELS)

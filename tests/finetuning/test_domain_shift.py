@@ -76,22 +76,22 @@ def test_no_more_than_two_hundred_images_are_looked_at() -> None:
 
 
 def test_without_statistics_the_networks_own_classes_tell() -> None:
-    undecided = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 100))
-    nn.init.zeros_(undecided[2].weight)
-    nn.init.zeros_(undecided[2].bias)
+    uniform = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 100))
+    nn.init.zeros_(uniform[2].weight)
+    nn.init.zeros_(uniform[2].bias)
 
-    found = measure_distance(shaded(0, 0), undecided, size=8)
+    distance = measure_distance(shaded(0, 0), uniform, size=8)
 
-    assert found.way == "entropy"
-    assert found.value == pytest.approx(1)
+    assert distance.way == "entropy"
+    assert distance.value == pytest.approx(1)
 
 
 def test_where_nothing_can_be_said_it_says_so() -> None:
     few: Any = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
 
-    found = measure_distance(shaded(0, 0), few, size=8)
+    distance = measure_distance(shaded(0, 0), few, size=8)
 
-    assert (found.way, found.value, found.is_like) == ("none", None, None)
+    assert (distance.way, distance.value, distance.is_like) == ("none", None, None)
     assert measure_distance(Images([]), "alexnet", weights="random").way == "none"
 
 

@@ -23,9 +23,9 @@ from featx.evaluation.prediction import predict
 from featx.finetuning.classifier import FineTunedClassifier, hold_out
 from featx.finetuning.experiment import (
     _check_parameters,
-    _say_of_scratch,
-    _say_what_trains,
+    _scratch_notes,
     _settings,
+    _unused_notes,
     finetune,
     parse_networks,
     summarize_training,
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {"size": 32, "head_epochs": 3, "epochs": 2, "batch_size"
 
 
 @pytest.mark.slow
-def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
+def test_strategies_are_compared_in_one_table(ants_bees: Path) -> None:
     result = finetune(
         ants_bees, compare=["scratch", "frozen", "head", "full"], seeds=2, labels=[4], **SMALL
     )
@@ -60,7 +60,7 @@ def test_strategies_stand_in_one_table(ants_bees: Path) -> None:
     assert matrix.sum() == 2 * 16
 
 
-def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> None:
+def test_network_is_saved_and_its_freeze_check_reported(ants_bees: Path, tmp_path: Path) -> None:
     result = finetune(ants_bees, output=tmp_path / "mine", train="fc7", **SMALL)
 
     card = json.loads((tmp_path / "mine" / "model.json").read_text())
@@ -74,15 +74,16 @@ def test_network_is_kept_and_its_proof_told(ants_bees: Path, tmp_path: Path) -> 
     }
 
 
-def test_source_model_of_ones_own_is_fine_tuned_on_the_target(
+def test_own_source_network_is_fine_tuned_on_the_target(
     shared: Callable[[str], Path], tmp_path: Path
 ) -> None:
     data = load_dataset(shared("data/pacs_mini"), domains=True)
     assert data.labels is not None
     assert data.domains is not None
-    kept = np.isin(data.labels, ["dog", "house"])
+    is_chosen = np.isin(data.labels, ["dog", "house"])
     photo, cartoon = (
-        data.take(np.flatnonzero(kept & (data.domains == name))) for name in ("photo", "cartoon")
+        data.take(np.flatnonzero(is_chosen & (data.domains == name)))
+        for name in ("photo", "cartoon")
     )
     source = {**SMALL, "weights": "random", "train": "all"}
     finetune(photo, output=tmp_path / "photo", **source)
@@ -93,7 +94,7 @@ def test_source_model_of_ones_own_is_fine_tuned_on_the_target(
     assert (tmp_path / "cartoon" / "weights.safetensors").is_file()
 
 
-def test_unknown_words_are_refused(ants_bees: Path) -> None:
+def test_unknown_parameters_and_strategies_are_refused(ants_bees: Path) -> None:
     with pytest.raises(SpecError, match="no parameter 'epoch'"):
         finetune(ants_bees, epoch=1, store=None)
     with pytest.raises(SpecError, match="Strategy 'none'"):
@@ -118,9 +119,9 @@ def test_summary_refuses_wrong_parameters_before_any_image_is_read() -> None:
         ({"optimizer": "foo"}, "'optimizer' parameter of FineTunedClassifier must be"),
         ({"schedule": "cosin"}, "'schedule' parameter"),
         ({"validation": 2}, "'validation' parameter"),
-        ({"augment": "none,flip=2"}, "Augmentation 'none,flip=2' is wrong: `p` should be"),
-        ({"augment": "none,mixup=-1"}, "mixup is a number of 0 or more"),
-        ({"augment": "none,rotation=nan"}, "rotation is a number of 0 or more"),
+        ({"augment": "none,flip=2"}, "Augmentation 'none,flip=2' is invalid: `p` should be"),
+        ({"augment": "none,mixup=-1"}, "mixup must be 0 or more"),
+        ({"augment": "none,rotation=nan"}, "rotation must be 0 or more"),
         ({"hidden": "abc"}, "sizes of dense layers"),
         ({"augment": "nono"}, "'nono' is not one of none"),
     ],
@@ -133,7 +134,7 @@ def test_wrong_parameters_are_one_line_before_any_image_is_read(
     assert "\n" not in str(error.value)
 
 
-def test_without_images_to_stop_by_there_are_no_gains_and_that_is_said(ants_bees: Path) -> None:
+def test_without_early_stopping_there_are_no_gains_by_epoch(ants_bees: Path) -> None:
     how = {**SMALL, "head_epochs": 1, "epochs": 1, "validation": 0}
     result = finetune(ants_bees, compare=["scratch", "frozen"], **how)
 
@@ -159,9 +160,9 @@ def test_network_trained_in_a_comparison_is_that_of_finetune(tmp_path: Path) -> 
 
 def test_groups_and_class_weights_reach_every_strategy(tmp_path: Path) -> None:
     for index in range(24):
-        made = tmp_path / ("cat" if index % 3 else "dog") / f"p{index // 4}_{index}.png"
-        made.parent.mkdir(exist_ok=True)
-        Image.new("RGB", (16, 16), (10 * index, 0, 90)).save(made)
+        path = tmp_path / ("cat" if index % 3 else "dog") / f"p{index // 4}_{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (10 * index, 0, 90)).save(path)
 
     result = finetune(
         tmp_path, "lenet", compare=["frozen", "scratch"], groups=r"re:p\d_", n_splits=2,
@@ -174,7 +175,7 @@ def test_groups_and_class_weights_reach_every_strategy(tmp_path: Path) -> None:
     assert trained["lenet scratch"]["class_weight"] == "balanced"
 
 
-def test_networks_to_compare_are_read_as_specs_are() -> None:
+def test_networks_to_compare_have_the_syntax_of_specs() -> None:
     texts = ["lenet", "lenet:scratch,epochs=2", "lenet,train=fc1"]
     networks = parse_networks(texts, 7)
 
@@ -188,7 +189,7 @@ def test_networks_to_compare_are_read_as_specs_are() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lenet:frozen", "ask for its features: -e cnn:lenet"),
+        ("lenet:frozen", "compare its features: -e cnn:lenet"),
         ("lenet:all", "Strategy 'all' is not one of"),
         ("lenet,epoch=2", "no parameter 'epoch'"),
         ("lenet,epochs=-2", "'epochs' parameter"),
@@ -200,43 +201,43 @@ def test_networks_that_cannot_be_trained_are_refused(text: str, message: str) ->
 
 
 def test_more_images_than_there_are_are_refused(ants_bees: Path) -> None:
-    with pytest.raises(DatasetError, match="ants has 12, so give 1 to 12"):
+    with pytest.raises(DatasetError, match="1 to 12, the number of training images of ants"):
         finetune(ants_bees, compare=["head"], labels=[4, 13], **SMALL)
 
 
 def test_more_labels_than_are_trained_on_are_refused(ants_bees: Path) -> None:
-    with pytest.raises(DatasetError, match=r"labels 2, 6 are more than train_per_class=4"):
+    with pytest.raises(DatasetError, match=r"labels 2, 6 exceed train_per_class=4"):
         finetune(ants_bees, labels=[2, 6], train_per_class=4, **SMALL)
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("parameters", "message"),
     [
         ({"compare": ["head", "foo"]}, "'foo' is not one of"),
         ({"compare": ["head", "partial"], "partial": "conv99"}, "conv99"),
-        ({"compare": ["frozen"], "output": "there"}, "frozen trains no network to keep"),
-        ({"model": nn.Linear(3, 2), "output": "there"}, "cannot be built again"),
+        ({"compare": ["frozen"], "output": "there"}, "frozen trains no network to save"),
+        ({"model": nn.Linear(3, 2), "output": "there"}, "cannot be rebuilt"),
     ],
 )
-def test_mistakes_are_found_before_anything_trains(
-    ants_bees: Path, tmp_path: Path, wish: Any, message: str
+def test_mistakes_are_reported_before_training(
+    ants_bees: Path, tmp_path: Path, parameters: Any, message: str
 ) -> None:
-    class Told(ProgressCallback):
+    class Notes(ProgressCallback):
         def note(self, text: str) -> None:
             assert "train loss" not in text
 
-    if "output" in wish:
-        wish = {**wish, "output": tmp_path / wish["output"]}
+    if "output" in parameters:
+        parameters = {**parameters, "output": tmp_path / parameters["output"]}
     with pytest.raises(FeatxError, match=message):
-        finetune(ants_bees, progress=Told(), **wish, **SMALL)
+        finetune(ants_bees, progress=Notes(), **parameters, **SMALL)
 
 
-def test_scratch_is_held_back_by_nothing() -> None:
+def test_scratch_trains_all_layers_at_one_learning_rate() -> None:
     base = {"freeze": ("conv1",), "layer_decay": 0.5, "rates": {"conv2": 0.0}, "lr": 1e-6}
 
     settings = _settings({"model": "featxnet", **base}, "scratch", None, ["scratch"])
 
-    assert "lr, freeze, rates, layer_decay: for the others" in next(_say_of_scratch(base))
+    assert "lr, freeze, rates, layer_decay have no effect on scratch" in next(_scratch_notes(base))
     classifier = FineTunedClassifier(**settings)
     prepared = classifier.prepare(3)
     (stage,) = classifier.stages(prepared)
@@ -260,20 +261,19 @@ def test_a_part_is_the_last_third_unless_it_is_named(
     assert settings["train"] == expected
 
 
-def test_networks_and_frozen_features_are_stopped_and_measured_by_the_same_images() -> None:
+def test_networks_and_frozen_features_hold_out_the_same_images() -> None:
     names = np.repeat([f"class {i}" for i in range(12)], 8)
-    made = FineTunedClassifier(random_state=3)
-    images = made._images(np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4))
-    _, targets = made._read(images, names)
-    train, valid = made._divide(images, targets, None, None)
+    classifier = FineTunedClassifier(random_state=3)
+    images = np.arange(96, dtype=np.uint8).repeat(16).reshape(96, 4, 4)
+    train, valid = classifier._divide(classifier._read(images, names), None, None)
 
-    indices = hold_out(names, made.validation, 3)
+    indices = hold_out(names, classifier.validation, 3)
 
     assert valid is not None
     for part, index in zip((train, valid), indices, strict=True):
-        np.testing.assert_array_equal(made.classes_[part[1]], names[index])
-        found = [int(part[0].pixels(i)[0, 0, 0]) for i in range(len(part[1]))]
-        assert found == index.tolist()
+        np.testing.assert_array_equal(classifier.classes_[part.targets], names[index])
+        values = [int(part.images.pixels(i)[0, 0, 0]) for i in range(len(part))]
+        assert values == index.tolist()
 
 
 def test_scratch_has_the_epochs_of_both_stages() -> None:
@@ -282,25 +282,24 @@ def test_scratch_has_the_epochs_of_both_stages() -> None:
     assert _settings(base, "full", None, ["full"])["epochs"] == 4
 
 
-def test_random_weights_train_whole_unless_the_head_is_asked_for() -> None:
-    """A head on a network that has learned nothing is no source for anything."""
+def test_all_layers_of_random_weights_are_trained_by_default() -> None:
     random = {"weights": "random", "head_lr": 0.1}
     assert _check_parameters("lenet", random)["train"] == "all"
     assert _check_parameters("lenet", random | {"train": "head"})["train"] == "head"
     assert "train" not in _check_parameters("lenet", random, is_alone=False)
-    note, idle = _say_what_trains(_check_parameters("lenet", random), random)
-    assert "all layers train" in note
-    assert idle.startswith("note: head_lr concern a head alone")
+    note, unused = _unused_notes(_check_parameters("lenet", random), random)
+    assert "all layers are trained" in note
+    assert unused.startswith("note: head_lr have no effect")
 
 
-def test_a_rate_that_concerns_no_stage_is_noted() -> None:
-    given = {"lr": 0.1, "rates": {"conv1": 0.0}}
-    (note,) = _say_what_trains(given, given)
-    assert "lr, rates concern what trains after the head" in note
-    assert not list(_say_what_trains({**given, "train": "all"}, {**given, "train": "all"}))
+def test_learning_rates_without_effect_are_noted() -> None:
+    parameters = {"lr": 0.1, "rates": {"conv1": 0.0}}
+    (note,) = _unused_notes(parameters, parameters)
+    assert "lr, rates have no effect: only the head is trained" in note
+    assert not list(_unused_notes(*[{**parameters, "train": "all"}] * 2))
 
 
-def test_a_fine_tuned_network_reads_new_images_as_it_learned(tmp_path: Path) -> None:
+def test_new_images_are_read_with_the_value_range_of_training(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 2000, (12, 32, 32)).astype(np.uint16)
     values[1::2] += 2000
     images = Images(values, value_range=(0, 4095))
@@ -309,9 +308,9 @@ def test_a_fine_tuned_network_reads_new_images_as_it_learned(tmp_path: Path) -> 
     how = {"size": 32, "head_epochs": 1, "n_splits": 2, "store": None}
     finetune(dataset, output=tmp_path / "net", **how)
 
-    found = predict(tmp_path / "net", Images(values), store=None)
+    result = predict(tmp_path / "net", Images(values), store=None)
 
-    assert found.provenance["reading"] == {"value_range": [0, 4095]}
+    assert result.provenance["reading"] == {"value_range": [0, 4095]}
 
 
 @pytest.mark.parametrize("bands", ["each", (1, 2)])

@@ -14,7 +14,7 @@ from featx.evaluation.protocols import Protocol
 from featx.evaluation.split_scores import FittedSplit, SplitScores, fit_split
 from featx.features.results import Result
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.experiment_results import _told, make_result
+from featx.finetuning.experiment_results import _count_tensors, make_result
 from featx.finetuning.freeze_check import FreezeCheck
 from featx.finetuning.strategy_runs import StrategyRun
 from featx.finetuning.transfer_gains import curve_of
@@ -92,12 +92,12 @@ def test_measures_are_those_of_scikit_learn_averaged_over_seeds(result: Result) 
     for row in result.rows:
         name = row["spec"].split()[1]
         own = [Guesser(name, seed, skills[name]).probabilities for seed in (0, 1)]
-        predicted = [CLASSES[found.argmax(1)] for found in own]
+        predicted = [CLASSES[probabilities.argmax(1)] for probabilities in own]
         expected = {
-            "accuracy": [np.mean(said == TRUTH) for said in predicted],
-            "balanced_accuracy": [balanced_accuracy_score(TRUTH, said) for said in predicted],
-            "macro_f1": [f1_score(TRUTH, said, average="macro") for said in predicted],
-            "log_loss": [log_loss(TRUTH, found) for found in own],
+            "accuracy": [np.mean(labels == TRUTH) for labels in predicted],
+            "balanced_accuracy": [balanced_accuracy_score(TRUTH, labels) for labels in predicted],
+            "macro_f1": [f1_score(TRUTH, labels, average="macro") for labels in predicted],
+            "log_loss": [log_loss(TRUTH, probabilities) for probabilities in own],
         }
         for measure, values in expected.items():
             assert row[measure] == pytest.approx(np.mean(values)), measure
@@ -129,13 +129,13 @@ def test_sentences_tell_ties_from_differences() -> None:
     full = make_run("full", 2.0)
     full.scores = head.scores
 
-    said = make_result([head, scratch, full], gathered(), RULES).sentences
+    sentences = make_result([head, scratch, full], gathered(), RULES).sentences
 
-    assert f"of {N_TEST} held-out images, 1 split, 2 seeds." in said[0]
-    assert "no different from it (+0.0%, p = 1 by the paired test)" in said[1]
-    assert "lenet scratch" in said[2]
-    assert "behind it (-" in said[2]
-    assert said[-1].startswith("No gains over scratch by epoch")
+    assert f"of {N_TEST} held-out images, 1 split, 2 seeds." in sentences[0]
+    assert "no different from it (+0.0%, p = 1 by the paired test)" in sentences[1]
+    assert "lenet scratch" in sentences[2]
+    assert "behind it (-" in sentences[2]
+    assert sentences[-1].startswith("No gains over scratch by epoch")
 
 
 def test_level_of_a_linear_classifier_has_a_start_and_no_slope() -> None:
@@ -161,6 +161,6 @@ def test_level_of_a_linear_classifier_has_a_start_and_no_slope() -> None:
 def test_six_tensors_are_named_and_more_are_hinted_at() -> None:
     names = list("abcdefg")
 
-    assert _told("new", names[:6]) == "6 new (a, b, c, d, e, f)"
-    assert _told("new", names) == "7 new (a, b, c, d, e, f …)"
-    assert _told("loaded", names) == "7 loaded"
+    assert _count_tensors("new", names[:6]) == "6 new (a, b, c, d, e, f)"
+    assert _count_tensors("new", names) == "7 new (a, b, c, d, e, f …)"
+    assert _count_tensors("loaded", names) == "7 loaded"

@@ -14,27 +14,27 @@ from tests.finetuning.conftest import Normed, prepare
 
 
 def changed(change: Callable[[nn.Linear], object]) -> list[str]:
-    """What of a linear layer counts as moved after a change."""
+    """Names of the tensors of a linear layer that a change changes."""
     network = nn.Linear(2, 2)
     nn.init.zeros_(network.weight)
-    checksums = Checksums.of(network, moving=["bias"])
+    checksums = Checksums.of(network, updated=["bias"])
     with torch.no_grad():
         change(network)
-    return checksums.prove(network).moved
+    return checksums.compare(network).changed
 
 
-def test_moving_buffer_is_caught() -> None:
-    made = prepare(Normed())
-    plan = plan_training(made, Policy())
-    plan.apply(made.network)
-    checksums = Checksums.of(made.network, moving=plan.moving)
-    made.network[1].train()  # type: ignore[index]
+def test_changed_buffer_is_caught() -> None:
+    prepared = prepare(Normed())
+    plan = plan_training(prepared, Policy())
+    plan.apply(prepared.network)
+    checksums = Checksums.of(prepared.network, updated=plan.updated)
+    prepared.network[1].train()  # type: ignore[index]
 
-    made.network(torch.rand(4, 3, 16, 16))
-    freeze_check = checksums.prove(made.network)
+    prepared.network(torch.rand(4, 3, 16, 16))
+    freeze_check = checksums.compare(prepared.network)
 
-    assert set(freeze_check.moved) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
-    with pytest.raises(TrainingError, match=r"moved: 1\.running"):
+    assert set(freeze_check.changed) == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    with pytest.raises(TrainingError, match=r"changed: 1\.running"):
         freeze_check.check()
 
 
@@ -49,7 +49,7 @@ def test_moving_buffer_is_caught() -> None:
     ],
     ids=["smallest", "sign", "shape", "type", "gone"],
 )
-def test_any_other_bit_shape_or_type_has_moved(change: Callable[[nn.Linear], object]) -> None:
+def test_every_bit_shape_and_type_counts(change: Callable[[nn.Linear], object]) -> None:
     assert changed(change) == ["weight"]
 
 
@@ -60,27 +60,27 @@ def test_any_other_bit_shape_or_type_has_moved(change: Callable[[nn.Linear], obj
         lambda layer: layer.weight.set_(layer.weight.clone()),
         lambda layer: layer.to(memory_format=torch.channels_last) and layer.eval(),
     ],
-    ids=["moving", "copied", "mode"],
+    ids=["updated", "copied", "mode"],
 )
-def test_what_may_move_and_where_bytes_lie_do_not_count(
+def test_updated_tensors_and_memory_layout_do_not_count(
     change: Callable[[nn.Linear], object],
 ) -> None:
     assert changed(change) == []
 
 
-def test_buffers_that_no_file_holds_are_watched() -> None:
+def test_buffers_that_are_not_saved_are_checked() -> None:
     network = nn.Linear(2, 1)
     network.register_buffer("step", torch.tensor(float("nan")), persistent=False)
-    checksums = Checksums.of(network, moving=[])
-    assert checksums.prove(network) == FreezeCheck(2, 1, 4)  # NaN is bit for bit NaN.
+    checksums = Checksums.of(network, updated=[])
+    assert checksums.compare(network) == FreezeCheck(2, 1, 4)  # NaN is bit for bit NaN.
 
     network.step.zero_()  # type: ignore[union-attr, operator]
 
-    assert checksums.prove(network).moved == ["step"]
+    assert checksums.compare(network).changed == ["step"]
 
 
-def test_message_names_the_first_five_that_moved() -> None:
-    check = FreezeCheck(7, 0, 70, moved=[f"w{i}" for i in range(5)])
+def test_message_names_the_first_five_changed_tensors() -> None:
+    check = FreezeCheck(7, 0, 70, changed=[f"w{i}" for i in range(5)])
 
-    assert str(check) == "5 of 7 frozen parameters and 0 frozen buffers moved: w0, w1, w2, w3, w4"
-    assert str(replace(check, moved=[*check.moved, "w5"])).endswith("w4 …")
+    assert str(check) == "5 of 7 frozen parameters and 0 frozen buffers changed: w0, w1, w2, w3, w4"
+    assert str(replace(check, changed=[*check.changed, "w5"])).endswith("w4 …")

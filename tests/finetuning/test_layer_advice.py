@@ -12,8 +12,8 @@ from featx.finetuning.domain_shift import SourceDistance
 from featx.finetuning.layer_advice import (
     _advice,
     _choose,
-    _data_words,
-    _Evidence,
+    _data_arguments,
+    _Measurements,
     advise,
 )
 
@@ -23,63 +23,66 @@ SAMPLES = "data/samples/photo"
 def scores(accuracy: float) -> SplitScores:
     """Scores of 1,000 test images."""
     truth = np.array(["a"] * 1000)
-    said = np.where(np.arange(1000) < 1000 * accuracy, "a", "b")
+    predicted = np.where(np.arange(1000) < 1000 * accuracy, "a", "b")
     return SplitScores(
-        [Predictions(np.arange(1000), truth, said, np.ones(1000), 0.1)], 1, [1], 0, True
+        [Predictions(np.arange(1000), truth, predicted, np.ones(1000), 0.1)], 1, [1], 0, True
     )
 
 
-def evidence(
+def measured(
     n: int, value: float | None, accuracies: list[float], control: float = 0.3
-) -> _Evidence:
+) -> _Measurements:
     way = "none" if value is None else "model card"
     layers = [f"conv{i}" for i, _ in enumerate(accuracies, 1)]
-    made = [scores(accuracy) for accuracy in accuracies]
-    return _Evidence(
-        n, SourceDistance(way, value, "told"), layers, made, {"color": scores(control)}
+    return _Measurements(
+        n,
+        SourceDistance(way, value, "words"),
+        layers,
+        [*map(scores, accuracies)],
+        {"color": scores(control)},
     )
 
 
 @pytest.mark.parametrize(
-    ("found", "advice", "command"),
+    ("measurements", "advice", "command"),
     [
-        (evidence(20, 0.1, [0.5, 0.7, 0.8]), "frozen features of conv3", "--layer conv3"),
-        (evidence(20, 0.9, [0.5, 0.8, 0.6]), "an earlier layer, conv2", "--layer conv2"),
-        (evidence(20, 0.9, [0.5, 0.7, 0.8]), "unlike the source, the deep", "conv3"),
-        (evidence(20, 0.1, [0.5, 0.99], 0.99), "they are no better than color", "--layer conv2"),
-        (evidence(20, 0.1, [0.3, 0.3, 0.3]), "they are no better than color", "--layer conv3"),
-        (evidence(500, 0.1, [0.5, 0.7, 0.8]), "freeze the layers before conv2", "--train-from"),
-        (evidence(500, 0.9, [0.5, 0.7, 0.8]), "fine-tune all", "--train all"),
-        (evidence(500, 0.9, [0.2, 0.2, 0.2]), "train from scratch", "--weights random"),
-        (evidence(500, 0.1, [0.5, 0.7, 0.99]), "a linear head", "featx probe"),
-        (evidence(500, None, [0.5, 0.8, 0.6]), "fine-tune all", "--train all"),
-        (evidence(500, None, [0.5, 0.7, 0.8]), "freeze the layers", "--train-from"),
+        (measured(20, 0.1, [0.5, 0.7, 0.8]), "frozen features of conv3", "--layer conv3"),
+        (measured(20, 0.9, [0.5, 0.8, 0.6]), "an earlier layer, conv2", "--layer conv2"),
+        (measured(20, 0.9, [0.5, 0.7, 0.8]), "unlike the source, the deep", "conv3"),
+        (measured(20, 0.1, [0.5, 0.99], 0.99), "they are no better than color", "--layer conv2"),
+        (measured(20, 0.1, [0.3, 0.3, 0.3]), "they are no better than color", "--layer conv3"),
+        (measured(500, 0.1, [0.5, 0.7, 0.8]), "freeze the layers before conv2", "--train-from"),
+        (measured(500, 0.9, [0.5, 0.7, 0.8]), "fine-tune all", "--train all"),
+        (measured(500, 0.9, [0.2, 0.2, 0.2]), "train from scratch", "--weights random"),
+        (measured(500, 0.1, [0.5, 0.7, 0.99]), "a linear head", "featx probe"),
+        (measured(500, None, [0.5, 0.8, 0.6]), "fine-tune all", "--train all"),
+        (measured(500, None, [0.5, 0.7, 0.8]), "freeze the layers", "--train-from"),
     ],
 )
-def test_each_case_has_its_advice(found: _Evidence, advice: str, command: str) -> None:
-    said, words = _choose(found, found.layers[found.best])
+def test_each_case_has_its_advice(measurements: _Measurements, advice: str, command: str) -> None:
+    text, name, options = _choose(measurements, measurements.layers[measurements.best])
 
-    assert advice in said
-    assert command in " ".join(words)
+    assert advice in text
+    assert command in f"{name} {options}"
 
 
 @pytest.mark.parametrize(
-    ("found", "size", "command"),
+    ("measurements", "size", "command"),
     [
-        (evidence(20, 0.1, [0.5, 0.8]), None, "featx probe 'a b' c --domains all --model lenet"),
+        (measured(20, 0.1, [0.5, 0.8]), None, "featx probe 'a b' c --domains all --model lenet"),
         (
-            evidence(20, 0.1, [0.5, 0.8]),
+            measured(20, 0.1, [0.5, 0.8]),
             32,
             "featx probe 'a b' c --domains all -e cnn:lenet:conv2,pooling=gap,size=32",
         ),
-        (evidence(500, 0.9, [0.5, 0.8]), 32, "--model lenet --size 32 --train all"),
+        (measured(500, 0.9, [0.5, 0.8]), 32, "--model lenet --size 32 --train all"),
     ],
 )
-def test_command_is_of_the_same_images_and_size(
-    found: _Evidence, size: int | None, command: str
+def test_command_names_the_same_images_and_size(
+    measurements: _Measurements, size: int | None, command: str
 ) -> None:
-    data = _data_words(["a b", "c"], None, True)  # type: ignore[arg-type]
-    assert command in _advice(found, data, "lenet", "default", size)[-1]
+    data = _data_arguments(["a b", "c"], None, True)  # type: ignore[arg-type]
+    assert command in _advice(measurements, data, "lenet", "default", size)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def result(store: Path) -> Result:
     return advise(SAMPLES, store=store)
 
 
-def test_advice_tells_what_was_measured_and_what_to_run(result: Result) -> None:
+def test_advice_reports_measurements_and_a_command(result: Result) -> None:
     controls = [row["spec"] for row in result.rows if row["is_control"]]
     assert controls == ["shuffled labels", "color", "pixels,image_size=16", "random weights"]
     accuracies = {row["spec"]: row["accuracy"] for row in result.rows}

@@ -14,7 +14,9 @@ from featx.errors import ModelError, TrainingError
 from featx.evaluation.prediction import _predict_folder, predict
 from featx.extractors.cnn import CNNFeatures
 from featx.finetuning.classifier import FineTunedClassifier
-from featx.finetuning.model_folder import _load_folder, save_folder
+from featx.finetuning.heads import build_network
+from featx.finetuning.model_folder import save_folder
+from featx.networks.configs import find_config
 from featx.networks.module_state import state_digest
 
 LABELS = np.array(["ant"] * 6 + ["bee"] * 6)
@@ -27,6 +29,12 @@ def tuned(photos: list[str]) -> FineTunedClassifier:
 
 
 @pytest.fixture(scope="module")
+def other(photos: list[str]) -> FineTunedClassifier:
+    """A network with other weights and other names of classes."""
+    return FineTunedClassifier(train="head", **SMALL).fit(photos, LABELS == "ant")
+
+
+@pytest.fixture(scope="module")
 def folder(tuned: FineTunedClassifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_folder(tuned, tmp_path_factory.mktemp("saved") / "mine")
 
@@ -34,11 +42,12 @@ def folder(tuned: FineTunedClassifier, tmp_path_factory: pytest.TempPathFactory)
 def test_saved_network_predicts_the_same(
     tuned: FineTunedClassifier, folder: Path, photos: list[str]
 ) -> None:
-    again = _load_folder(folder)
+    network, _ = build_network(find_config(str(folder)))
+    rows = _predict_folder(folder, photos, store=None).rows
 
-    assert state_digest(again.network_) == state_digest(tuned.network_)
-    np.testing.assert_allclose(again.predict_proba(photos), tuned.predict_proba(photos), atol=1e-5)
-    assert list(again.predict(photos)) == list(tuned.predict(photos))
+    assert state_digest(network) == state_digest(tuned.network_)
+    probabilities = [list(row["probabilities"].values()) for row in rows]
+    np.testing.assert_allclose(probabilities, tuned.predict_proba(photos), atol=1e-5)
 
 
 def test_folder_predicts_images_and_names_classes(
@@ -72,9 +81,9 @@ def test_folder_is_fine_tuned_again_and_stands_alone(
     folder: Path, photos: list[str], tmp_path: Path
 ) -> None:
     labels = np.array(["a", "b", "c"] * 4)
-    made = FineTunedClassifier(str(folder), hidden=(4,), **SMALL).fit(photos, labels)
+    classifier = FineTunedClassifier(str(folder), hidden=(4,), **SMALL).fit(photos, labels)
 
-    second = save_folder(made, tmp_path / "second")
+    second = save_folder(classifier, tmp_path / "second")
 
     card = json.loads((second / "model.json").read_text("utf-8"))
     assert card["model"] == "featxnet"
@@ -85,31 +94,31 @@ def test_folder_is_fine_tuned_again_and_stands_alone(
 def test_module_object_cannot_be_saved(photos: list[str], tmp_path: Path) -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     module.append(nn.Linear(4, 10))
-    made = FineTunedClassifier(module, **SMALL).fit(photos, LABELS)
+    classifier = FineTunedClassifier(module, **SMALL).fit(photos, LABELS)
 
     with pytest.raises(ModelError, match=r"package\.module:callable"):
-        save_folder(made, tmp_path / "mine")
+        save_folder(classifier, tmp_path / "mine")
 
 
-def test_somebody_elses_folder_is_left_alone(tuned: FineTunedClassifier, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused(tuned: FineTunedClassifier, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
 
-    with pytest.raises(TrainingError, match="not empty"):
+    with pytest.raises(TrainingError, match="neither empty nor a model of featx"):
         save_folder(tuned, tmp_path)
     assert save_folder(tuned, tmp_path, force=True) == tmp_path
 
 
 @pytest.mark.parametrize("rename", [0, 1])
 @pytest.mark.parametrize("is_first", [False, True])
-def test_killed_writer_leaves_a_network_with_its_own_card(
+def test_killed_writer_leaves_weights_with_their_own_card(
     tuned: FineTunedClassifier,
+    other: FineTunedClassifier,
     photos: list[str],
     tmp_path: Path,
     rename: int,
     is_first: bool,
     killed_at_rename: Any,
 ) -> None:
-    other = FineTunedClassifier(train="head", **SMALL).fit(photos, LABELS == "ant")
     path = tmp_path / "mine"
     if not is_first:
         save_folder(tuned, path)
@@ -118,49 +127,50 @@ def test_killed_writer_leaves_a_network_with_its_own_card(
     if is_first and rename == 0:
         save_folder(tuned, path, force=True)
     expected = other if rename else tuned
-    assert list(_load_folder(path).predict(photos)) == list(expected.predict(photos))
-    rows = _predict_folder(path, photos, store=None).rows
-    assert rows[0]["predicted"] == str(expected.predict(photos[:1])[0])
-    save_folder(tuned, path)  # What is there is a model of featx.
+    (row,) = _predict_folder(path, photos[:1], store=None).rows
+    assert row["predicted"] == str(expected.predict(photos[:1])[0])
+    save_folder(tuned, path)  # The folder is still a model of featx.
 
 
 @pytest.mark.parametrize("changed", ["model.json", "weights.safetensors"])
 def test_card_of_another_network_is_refused(
-    tuned: FineTunedClassifier, photos: list[str], tmp_path: Path, changed: str
+    tuned: FineTunedClassifier,
+    other: FineTunedClassifier,
+    photos: list[str],
+    tmp_path: Path,
+    changed: str,
 ) -> None:
-    other = FineTunedClassifier(train="head", **SMALL).fit(photos, LABELS)
     save_folder(other, tmp_path / "other")
     path = save_folder(tuned, tmp_path / "mine")
     (tmp_path / "other" / changed).replace(path / changed)
 
     with pytest.raises(ModelError, match=r"were not written together, or one was changed since"):
-        _load_folder(path)
-    with pytest.raises(ModelError, match=r"were not written together, or one was changed since"):
         predict(path, photos, store=None)
 
 
-def test_folder_written_anew_while_it_predicts_is_refused(
+def test_folder_rewritten_while_it_is_read_is_refused(
     folder: Path, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = Path(shutil.copytree(folder, tmp_path / "mine"))
 
     def extract_late(*args: Any, **parameters: Any) -> Any:
-        found = extract(*args, **parameters)
+        features = extract(*args, **parameters)
         card = json.loads((path / "model.json").read_text("utf-8"))
         (path / "model.json").write_text(json.dumps(card | {"classes": ["x", "y"]}), "utf-8")
-        return found
+        return features
 
     monkeypatch.setattr("featx.evaluation.prediction.extract", extract_late)
     with pytest.raises(ModelError, match="was overwritten while it was read; run again"):
         _predict_folder(path, photos, store=None)
 
 
-def test_a_network_tuned_at_another_size_is_read_again(photos: list[str], tmp_path: Path) -> None:
+def test_network_fine_tuned_at_another_size_is_loaded(photos: list[str], tmp_path: Path) -> None:
     pytest.importorskip("timm")
     parameters = {**SMALL, "size": 64, "weights": "random", "train": "head", "pooling": "mean"}
     tuned = FineTunedClassifier("timm/vit_tiny_patch16_224", **parameters).fit(photos, LABELS)
     folder = save_folder(tuned, tmp_path / "mine")
-    again = _load_folder(folder)
-    np.testing.assert_allclose(again.predict_proba(photos), tuned.predict_proba(photos), atol=1e-5)
+    (row,) = _predict_folder(folder, photos[:1], store=None).rows
+    probabilities = list(row["probabilities"].values())
+    np.testing.assert_allclose(probabilities, tuned.predict_proba(photos[:1])[0], atol=1e-5)
     features = CNNFeatures(str(folder), "-1", size=96).fit_transform(photos[:1])
     assert features.shape == (1, 192)

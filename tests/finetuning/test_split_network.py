@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from featx.finetuning.heads import Head, prepare_network
-from featx.finetuning.split_network import find_tail
+from featx.finetuning.split_network import split_off_frozen_part
 from featx.networks.configs import find_config
 from featx.networks.hooks import HookedNetwork
 from featx.networks.pooling import Tap
@@ -23,22 +23,23 @@ from featx.networks.pooling import Tap
         ("resnet18", "layer4.1.conv2", "layer4.0"),
     ],
 )
-def test_body_and_tail_give_what_the_network_gives(model: str, boundary: str, layer: str) -> None:
-    made = prepare_network(find_config(model, weights="random", size=64), 3, Head())
+def test_frozen_part_and_tail_compute_the_output(model: str, boundary: str, layer: str) -> None:
+    prepared = prepare_network(find_config(model, weights="random", size=64), 3, Head())
     batch = torch.rand(2, 3, 64, 64)
-    found = find_tail(made, made.table.recording.entered[boundary])
-    assert found is not None
-    index, tail = found
-    kept: list[torch.Tensor] = []
+    part = split_off_frozen_part(prepared, prepared.table.recording.entered[boundary], {})
+    assert part is not None
+    outputs: list[torch.Tensor] = []
 
     if layer == "flatten":
-        made.network.fc.register_forward_pre_hook(lambda _, args: kept.append(args[0]))  # type: ignore[union-attr]
+        prepared.network.fc.register_forward_pre_hook(lambda _, args: outputs.append(args[0]))  # type: ignore[union-attr]
     else:
-        made.network.get_submodule(layer).register_forward_hook(lambda *args: kept.append(args[2]))
-    logits = made.network(batch)
+        prepared.network.get_submodule(layer).register_forward_hook(
+            lambda *args: outputs.append(args[2])
+        )
+    logits = prepared.network(batch)
 
-    assert layer in made.table.recording.nodes[index.index].names
-    torch.testing.assert_close(tail(kept[0]), logits)
+    assert layer in prepared.table.recording.nodes[part.layer.index].names
+    torch.testing.assert_close(part.tail(outputs[0]), logits)
 
 
 @pytest.mark.parametrize(
@@ -48,23 +49,23 @@ def test_body_and_tail_give_what_the_network_gives(model: str, boundary: str, la
         ("vit_small_patch14_dinov2", {}, "body", "getitem_2"),
     ],
 )
-def test_what_a_head_follows_is_cut_off_under_its_own_name(
+def test_part_before_a_following_head_has_its_original_name(
     model: str, head: dict[str, Any], node: str, original: str
 ) -> None:
     pytest.importorskip("timm")
     plan = find_config(f"timm/{model}", weights="random", size=224)
-    made = prepare_network(plan, 3, Head(**head))
+    prepared = prepare_network(plan, 3, Head(**head))
     batch = torch.rand(2, 3, 224, 224)
-    found = find_tail(made, made.table.recording.entered["head"])
-    assert found is not None
-    assert (found[0].node, made.original(found[0])) == (node, original)
+    part = split_off_frozen_part(prepared, prepared.table.recording.entered["head"], {})
+    assert part is not None
+    assert (part.layer.node, prepared.original(part.layer)) == (node, original)
     with torch.no_grad():
-        (rows,) = HookedNetwork(made.network, [Tap(found[0], "flatten", (node,))])(batch)
-        logits = found[1](rows.reshape(-1, *found[0].shape))
-        torch.testing.assert_close(logits, made.network(batch))
+        (rows,) = HookedNetwork(prepared.network, [Tap(part.layer, "flatten", (node,))])(batch)
+        logits = part.tail(rows.reshape(-1, *part.layer.shape))
+        torch.testing.assert_close(logits, prepared.network(batch))
 
 
-def test_network_that_cannot_be_traced_has_no_tail() -> None:
+def test_network_that_cannot_be_traced_is_not_split() -> None:
     class Branching(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -77,12 +78,12 @@ def test_network_that_cannot_be_traced_has_no_tail() -> None:
                 maps = -maps
             return self.fc(maps.mean((2, 3)))
 
-    made = prepare_network(find_config(Branching(), weights="random", size=16), 3)
+    prepared = prepare_network(find_config(Branching(), weights="random", size=16), 3)
 
-    assert find_tail(made, made.table.recording.entered["fc"]) is None
+    assert split_off_frozen_part(prepared, prepared.table.recording.entered["fc"], {}) is None
 
 
-def test_network_whose_graph_goes_another_way_has_no_tail() -> None:
+def test_network_whose_graph_takes_another_branch_is_not_split() -> None:
     class Deviating(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -95,6 +96,6 @@ def test_network_whose_graph_goes_another_way_has_no_tail() -> None:
                 vectors = vectors / 10
             return self.fc(vectors)
 
-    made = prepare_network(find_config(Deviating(), weights="random", size=16), 3)
+    prepared = prepare_network(find_config(Deviating(), weights="random", size=16), 3)
 
-    assert find_tail(made, made.table.recording.entered["fc"]) is None
+    assert split_off_frozen_part(prepared, prepared.table.recording.entered["fc"], {}) is None

@@ -75,11 +75,11 @@ def test_images_held_out_for_early_stopping_are_training_images(
     monkeypatch.setattr(FineTunedClassifier, "_divide", spy)
     finetune(data, **SMALL)
 
-    [((train, _), (valid, _))] = parts
+    [(train, valid)] = [[part.images.names for part in pair] for pair in parts]
     names = np.array(data.names)
-    assert sorted([*train.names, *valid.names]) == sorted(names[splits != "test"])
+    assert sorted([*train, *valid]) == sorted(names[splits != "test"])
     if has_val:
-        assert sorted(valid.names) == sorted(names[splits == "val"])
+        assert sorted(valid) == sorted(names[splits == "val"])
 
 
 def test_frozen_features_are_those_of_a_probe(tmp_path: Path) -> None:

@@ -9,17 +9,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from featx.errors import TrainingError
+from featx.finetuning.checkpoints import Checkpointer
 from featx.finetuning.freezing import Policy, plan_training
 from featx.finetuning.heads import Prepared
-from featx.finetuning.trainer import (
-    OPTIMIZERS,
-    LoopSettings,
-    Stage,
-    StagedNetwork,
-    _rate_factor,
-    run_stage,
-)
+from featx.finetuning.trainer import Stage, StagedNetwork, _fit_stage
 from featx.finetuning.training_images import FeatureRows
+from featx.finetuning.training_loop import OPTIMIZERS, TrainingSettings
 from featx.networks.preprocessing import Preprocessing
 from featx.streaming.progress import ProgressCallback
 from tests.finetuning.conftest import Normed, prepare
@@ -29,7 +24,7 @@ UNCHANGED = Preprocessing(mean=(0, 0, 0), std=(1 / 255,) * 3)
 
 
 class Notes(ProgressCallback):
-    """Keeps what it is told."""
+    """Collects notes and counts the images left."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -67,49 +62,37 @@ def run(
 ) -> list[dict[str, Any]]:
     plan = plan_training(prepared, policy or Policy())
     staged = StagedNetwork(prepared.network, plan, UNCHANGED)
-    stage = Stage("head", plan, n_epochs)
-    return run_stage(stage, staged, train, valid, LoopSettings(**settings), progress=progress)
+    return _fit_stage(
+        Stage("head", plan, n_epochs),
+        staged,
+        train,
+        valid,
+        TrainingSettings(n_classes=2, **settings),
+        checkpoint=Checkpointer(None, prepared.network),
+        progress=progress or ProgressCallback(),
+    )
 
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_loop_is_that_of_plain_pytorch(optimizer: str) -> None:
-    made, twin, data = small(), small(), rows()
+    prepared, reference, data = small(), small(), rows()
     X, y = torch.stack([x for x, _ in data]), torch.tensor(data.targets)  # type: ignore[misc]
     how = {"weight_decay": 0.01, "schedule": "constant", "warmup": 0}
 
-    run(made, data, policy=Policy(lr=0.1), optimizer=optimizer, **how)
+    run(prepared, data, policy=Policy(lr=0.1), optimizer=optimizer, **how)
 
-    hand = OPTIMIZERS[optimizer](list(twin.network.parameters()), lr=0.1, weight_decay=0.01)
+    hand = OPTIMIZERS[optimizer](list(reference.network.parameters()), lr=0.1, weight_decay=0.01)
     for _ in range(3):
         hand.zero_grad()
-        nn.functional.cross_entropy(twin.network(X), y).backward()
+        nn.functional.cross_entropy(reference.network(X), y).backward()
         hand.step()
-    torch.testing.assert_close(made.network.state_dict(), twin.network.state_dict())
-
-
-def test_rates_without_warm_up_are_pytorchs_cosine() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
-    expected = []
-    for _ in range(20):
-        expected.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        cosine.step()
-
-    assert [_rate_factor(i, 20, 0, "cosine") for i in range(20)] == pytest.approx(expected)
-
-
-def test_rate_never_exceeds_its_peak_and_warms_up_in_equal_steps() -> None:
-    factors = [_rate_factor(i, 12, 4, "constant") for i in range(12)]
-
-    assert factors == [0.25, 0.5, 0.75, *[1.0] * 9]
-    assert max(_rate_factor(i, 12, 3.5, "cosine") for i in range(12)) == 1
+    torch.testing.assert_close(prepared.network.state_dict(), reference.network.state_dict())
 
 
 def test_only_what_trains_is_in_training_mode() -> None:
-    made = prepare(Normed())
-    plan = plan_training(made, Policy(train="all"))
-    staged = StagedNetwork(made.network, plan, UNCHANGED)
+    prepared = prepare(Normed())
+    plan = plan_training(prepared, Policy(train="all"))
+    staged = StagedNetwork(prepared.network, plan, UNCHANGED)
 
     assert not staged.train().network[1].training  # type: ignore[index]
     assert staged.network[3].training  # type: ignore[index]
@@ -128,34 +111,36 @@ def test_pixels_are_normalized_as_the_preprocessing_says() -> None:
 
 def test_last_image_alone_in_its_batch_does_not_break_batch_norm() -> None:
     head = {"hidden": (4,), "batch_norm": True}
-    made = prepare(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5)), **head)
+    prepared = prepare(
+        nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5)), **head
+    )
     notes = Notes()
 
-    history = run(made, rows(9), batch_size=4, progress=notes)
+    history = run(prepared, rows(9), batch_size=4, progress=notes)
 
     assert len(history) == 3
     assert notes.n_left == 0
 
 
 def test_last_image_alone_in_its_batch_is_trained_on_without_batch_norm() -> None:
-    made, fewer = small(), small()
+    prepared, fewer = small(), small()
 
-    run(made, rows(9), batch_size=8)
+    run(prepared, rows(9), batch_size=8)
     run(fewer, rows(8), batch_size=8)
 
-    assert not torch.equal(made.network[2].weight, fewer.network[2].weight)  # type: ignore[index]
+    assert not torch.equal(prepared.network[2].weight, fewer.network[2].weight)  # type: ignore[index]
 
 
 def test_weights_of_the_best_epoch_stay_and_progress_comes_to_its_end() -> None:
-    made, valid, notes = small(), rows(6), Notes()
+    prepared, valid, notes = small(), rows(6), Notes()
     valid.targets = [1 - target for target in valid.targets]  # The more it learns, the worse.
 
     history = run(
-        made, rows(), valid, n_epochs=30, policy=Policy(lr=0.1), patience=2, progress=notes
+        prepared, rows(), valid, n_epochs=30, policy=Policy(lr=0.1), patience=2, progress=notes
     )
 
     X, y = torch.stack([x for x, _ in valid]), torch.tensor(valid.targets)  # type: ignore[misc]
-    loss = nn.functional.cross_entropy(made.network(X), y).item()
+    loss = nn.functional.cross_entropy(prepared.network(X), y).item()
     assert loss == pytest.approx(min(row["valid_loss"] for row in history), rel=1e-5)
     assert len(history) < 30
     assert notes.n_left == 0
@@ -175,5 +160,5 @@ def test_loss_that_is_not_finite_says_what_to_try() -> None:
     infinite = rows()
     infinite.rows[0] = np.inf
 
-    with pytest.raises(TrainingError, match=r"not finite in epoch 1 .*: try a rate of 0\.01,"):
+    with pytest.raises(TrainingError, match=r"in epoch 1 .*: try a learning rate of 0\.01,"):
         run(small(), infinite, policy=Policy(lr=0.1), warmup=0)

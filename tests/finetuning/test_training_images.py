@@ -54,10 +54,10 @@ def test_images_are_decoded_once_for_all_epochs(
     assert images.n_decoded == [1, 1, 1]
 
 
-def test_images_beyond_the_memory_limit_are_decoded_anew(
+def test_images_beyond_the_memory_limit_are_decoded_in_each_epoch(
     images: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.finetuning.training_images._KEPT_BYTES", 2 * 3 * 16 * 16)
+    monkeypatch.setattr("featx.finetuning.training_images._CACHED_BYTES", 2 * 3 * 16 * 16)
     data = TrainingImages(images, TARGETS, HOW)
 
     epochs = [[data[i][0] for i in range(3)] for _ in range(2)]
@@ -66,7 +66,7 @@ def test_images_beyond_the_memory_limit_are_decoded_anew(
     assert all(map(torch.equal, *epochs))
 
 
-def test_augmentation_changes_each_epoch_but_never_what_is_kept(images: Counted) -> None:
+def test_augmentation_changes_each_epoch_but_never_the_cached_images(images: Counted) -> None:
     mirrored = TrainingImages(images, TARGETS, HOW, Augmentation(flip=1))
     plain = TrainingImages(images, TARGETS, HOW, Augmentation())
 

@@ -27,17 +27,17 @@ class Scaled(nn.Module):
 
 
 def test_convolutions_of_vgg16_are_counted_as_keras_counts_them() -> None:
-    made = prepare("vgg16", hidden=(256,))
+    prepared = prepare("vgg16", hidden=(256,))
 
-    counts = count_parameters(made, plan_training(made, Policy()))
+    counts = count_parameters(prepared, plan_training(prepared, Policy()))
 
     assert counts["frozen"] == VGG16_CONVOLUTIONS
     assert counts["trainable"] == 512 * 256 + 256 + 256 * 2 + 2
 
 
 def test_summary_adds_up() -> None:
-    made = prepare("resnet18")
-    rows = summarize(made, plan_training(made, Policy()))
+    prepared = prepare("resnet18")
+    rows = summarize(prepared, plan_training(prepared, Policy()))
 
     *layers, total, trainable, frozen = (row["parameters"] for row in rows)
 
@@ -46,19 +46,19 @@ def test_summary_adds_up() -> None:
 
 
 def test_parameters_of_no_layer_and_of_a_layer_run_twice_are_counted_once() -> None:
-    made = prepare(Scaled())
+    prepared = prepare(Scaled())
 
-    *layers, total, _, _ = summarize(made, plan_training(made, Policy(train="all")))
+    *layers, total, _, _ = summarize(prepared, plan_training(prepared, Policy(train="all")))
 
     assert sum(row["parameters"] for row in layers) == total["parameters"]
     assert [row["node"] for row in layers if row["parameters"]] == ["conv", "fc", "(own)"]
 
 
 def test_rows_say_what_trains_and_how_fast() -> None:
-    made = prepare(Normed())
+    prepared = prepare(Normed())
     policy = Policy(train="all", lr=1e-2, head_lr=1e-1, rates={"conv1": 0.0})
 
-    rows = {row["node"]: row for row in summarize(made, plan_training(made, policy))}
+    rows = {row["node"]: row for row in summarize(prepared, plan_training(prepared, policy))}
 
     states = {node: (row["state"], row["lr"]) for node, row in rows.items() if row["state"]}
     held = ("frozen", None)  # Batch norm, too, keeps what came with the weights.
@@ -71,10 +71,10 @@ def test_rows_say_what_trains_and_how_fast() -> None:
 
 
 def test_layer_of_which_a_part_trains_says_so() -> None:
-    made = prepare(Normed())
-    plan = plan_training(made, Policy())
+    prepared = prepare(Normed())
+    plan = plan_training(prepared, Policy())
     plan.rates.pop("8.bias")
 
-    (row,) = (row for row in summarize(made, plan) if row["node"] == "8")
+    (row,) = (row for row in summarize(prepared, plan) if row["node"] == "8")
 
     assert (row["state"], row["parameters"]) == ("partly", 10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from featx.finetuning.transfer_gains import _read_curve, curve_of, measure_gains, say_gains
+from featx.finetuning.transfer_gains import _read_curve, curve_of, describe_gains, measure_gains
 
 
 def curve(name: str, *accuracies: float | None, seed: int = 0) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def test_slope_is_measured_until_nine_tenths_of_the_rise() -> None:
 
 
 def test_sentence_says_every_gain_of_a_curve_with_its_sign() -> None:
-    sentences = say_gains(measure_gains([curve("scratch", 0.5), curve("head", 0.25)]))
+    sentences = describe_gains(measure_gains([curve("scratch", 0.5), curve("head", 0.25)]))
 
     (sentence,) = sentences
     assert sentence.startswith("head against scratch: start -0.250 [-0.250, -0.250], asymptote")

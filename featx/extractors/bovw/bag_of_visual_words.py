@@ -120,9 +120,10 @@ class BagOfVisualWords(Extractor):
     BT.601), which the papers' programs use; `HOG` and `RawPixels` have scikit-image's, BT.709.
     Deeper images are rounded to 8 bits last, after `value_range`.
 
-    The same `random_state` gives the same bytes for any number of jobs. Where words are
-    weighted by ``"tfidf"``, document frequencies are those of a sample of whole images that
-    together have `n_descriptors` descriptors.
+    The same `random_state` gives the same bytes for any number of jobs and cores. (Other kinds of
+    processors may round scikit-learn's k-means differently.) Where words are weighted by
+    ``"tfidf"``, document frequencies are those of a sample of whole images that together have
+    `n_descriptors` descriptors.
 
     References
     ----------
@@ -152,6 +153,7 @@ class BagOfVisualWords(Extractor):
     """
 
     spec_name: ClassVar[str] = "bovw"
+    feature_version: ClassVar[int] = 2
     positional: ClassVar[tuple[str, ...]] = ("detector",)
     batch_length: ClassVar[int] = 16
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

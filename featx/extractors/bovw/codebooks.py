@@ -1,16 +1,19 @@
-"""Learn visual words from a sample of descriptors: k-means, k-majority on bits, mixtures, PCA.
+"""Learn visual words from a sample of descriptors: k-means, k-majority on bits, PCA.
 
-All of it gives the same bytes for the same seed whatever the number of threads: rows are
-worked on in blocks of fixed length, and what the blocks give is added in their order.
+k-means is scikit-learn's. k-majority, which scikit-learn does not have, alternates assignment
+and update like k-means, with Hamming distances. The same seed gives the same bytes for any
+number of threads: scikit-learn and LAPACK run in one thread, whose rounding does not vary, and
+k-majority counts in integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from featx._linalg import map_blocks, reproducible_axes
 from featx.extractors.bovw.exact_products import hamming, product, sum_by_label
@@ -19,34 +22,28 @@ Labels: TypeAlias = npt.NDArray[np.intp]
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Bits: TypeAlias = npt.NDArray[np.uint8]
-Nearest: TypeAlias = tuple[Labels, npt.NDArray[Any]]
 
 _SEEDING_ROWS_PER_WORD = 10
 _MIN_SEEDING_ROWS = 2000
-MIN_GAIN = 1e-4
-"""Learning stops when a round lowers the mean distance by less than this share."""
+_MIN_GAIN = 1e-4
+"""k-majority stops when an iteration lowers the mean distance by less than this fraction."""
 
 
-def learn_words(X: Floats, n_words: int, seed: Any = None, n_rounds: int = 40) -> Floats:
-    """Words by k-means [1]_, seeded by k-means++ [2]_ on a part of the sample.
+def learn_words(X: Floats, n_words: int, seed: Any = None, max_iter: int = 25) -> Floats:
+    """Words by k-means [1]_, seeded by k-means++ [2]_ on a subsample.
 
     Parameters
     ----------
     X : ndarray of shape (n, d), float32
         Descriptors; at least `n_words` of them.
     n_words : int
-    seed : int or sequence of int, optional
-    n_rounds : int, default=40
-        Most rounds of assignment and update.
+    seed : int or SeedSequence, optional
+    max_iter : int, default=25
+        Maximum number of iterations; more of them lower the inertia by less than 1 %.
 
     Returns
     -------
     ndarray of shape (n_words, d), float32
-
-    Notes
-    -----
-    Departs from [1]_: a word that no descriptor chooses moves to the descriptor farthest from
-    its own word.
 
     References
     ----------
@@ -61,24 +58,31 @@ def learn_words(X: Floats, n_words: int, seed: Any = None, n_rounds: int = 40) -
     >>> np.sort(learn_words(X, 2, seed=0), axis=0).round(1)
     array([[0.1], [9.1]], dtype=float32)
     """
-    # Seeding costs rows x words, like a round, but does not run in blocks: a part is enough.
-    rng = np.random.default_rng(seed)
-    part = X[rng.permutation(len(X))[: max(_SEEDING_ROWS_PER_WORD * n_words, _MIN_SEEDING_ROWS)]]
-    words = _seed_words(part, n_words, rng)
-    return _refine(X, words, nearest_words, _mean_words, n_rounds)
+    from sklearn.cluster import KMeans, kmeans_plusplus
+    from sklearn.exceptions import ConvergenceWarning
+
+    random = np.random.RandomState(np.random.MT19937(seed))
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Fewer distinct descriptors than words: some words coincide, which does no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # Seeding costs as much as eight iterations on all rows; a subsample is enough.
+        subsample = X[random.permutation(len(X))[: _n_seeding_rows(n_words)]]
+        words, _ = kmeans_plusplus(subsample, n_words, random_state=random)
+        model = KMeans(n_words, init=words, n_init=1, max_iter=max_iter, random_state=random)
+        return np.asarray(model.fit(X).cluster_centers_, np.float32)
 
 
-def learn_binary_words(X: Bits, n_words: int, seed: Any = None, n_rounds: int = 40) -> Bits:
-    """Words of bits by k-majority [1]_: Hamming distances, and each bit by majority.
+def learn_binary_words(X: Bits, n_words: int, seed: Any = None, max_iter: int = 40) -> Bits:
+    """Binary words by k-majority [1]_: Hamming distances, and each bit by majority vote.
 
     Parameters
     ----------
     X : ndarray of shape (n, n_bytes), uint8
-        Packed bits; at least `n_words` rows, their number of bytes a multiple of 8.
+        Packed bits; at least `n_words` rows, `n_bytes` a multiple of 8.
     n_words : int
-    seed : int or sequence of int, optional
-    n_rounds : int, default=40
-        Most rounds of assignment and update.
+    seed : int or SeedSequence, optional
+    max_iter : int, default=40
+        Maximum number of iterations.
 
     Returns
     -------
@@ -86,9 +90,8 @@ def learn_binary_words(X: Bits, n_words: int, seed: Any = None, n_rounds: int = 
 
     Notes
     -----
-    Departs from [1]_: seeded as k-means++ does; a bit that is set in exactly half of a word's
-    descriptors is set; a word that no descriptor chooses moves to the one farthest from its
-    own.
+    Departs from [1]_: seeds are those of k-means++; a bit that is set in exactly half of a word's
+    descriptors is set; a word without descriptors moves to the descriptor farthest from its word.
 
     References
     ----------
@@ -104,12 +107,26 @@ def learn_binary_words(X: Bits, n_words: int, seed: Any = None, n_rounds: int = 
     array([  0, 255], dtype=uint8)
     """
     rng = np.random.default_rng(seed)
-    part = X[rng.permutation(len(X))[: max(_SEEDING_ROWS_PER_WORD * n_words, _MIN_SEEDING_ROWS)]]
-    words = _seed_words(part, n_words, rng)
-    return _refine(X, words, _nearest_binary_words, _majority_words, n_rounds)
+    words = _seed_binary_words(X[rng.permutation(len(X))[: _n_seeding_rows(n_words)]], n_words, rng)
+    previous = np.inf
+    for _ in range(max_iter):
+        # Assign each descriptor to its nearest word; stop when that hardly improves.
+        labels, distances = _assign_bits(X, words)
+        mean = float(distances.mean(dtype=np.float64))
+        if mean >= previous * (1 - _MIN_GAIN):
+            break
+        previous = mean
+        # Update: each bit of a word is the majority among the word's descriptors.
+        counts = np.bincount(labels, minlength=n_words)
+        n_set = sum_by_label(np.unpackbits(X, axis=1), labels, n_words)
+        words = np.packbits(2 * n_set >= np.maximum(counts, 1)[:, None], axis=1)
+        # Words without descriptors move to the descriptors farthest from their words.
+        is_empty = counts == 0
+        words[is_empty] = X[np.argsort(-distances, kind="stable")[: is_empty.sum()]]
+    return words
 
 
-def nearest_words(X: npt.NDArray[Any], words: npt.NDArray[Any]) -> Nearest:
+def nearest_words(X: npt.NDArray[Any], words: npt.NDArray[Any]) -> tuple[Labels, npt.NDArray[Any]]:
     """Index of the nearest word of each row, and the squared distance to it.
 
     Parameters
@@ -124,24 +141,6 @@ def nearest_words(X: npt.NDArray[Any], words: npt.NDArray[Any]) -> Nearest:
         Squared.
     """
     distances = squared_distances(X, words)
-    labels = distances.argmin(axis=1)
-    return labels, distances[np.arange(len(X)), labels]
-
-
-def _nearest_binary_words(X: Bits, words: Bits) -> Nearest:
-    """Index of the nearest word of each row, and the number of bits in which they differ.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, n_bytes), uint8
-    words : ndarray of shape (n_words, n_bytes), uint8
-
-    Returns
-    -------
-    labels : ndarray of shape (n,)
-    distances : ndarray of shape (n,), int32
-    """
-    distances = hamming(X, words)
     labels = distances.argmin(axis=1)
     return labels, distances[np.arange(len(X)), labels]
 
@@ -184,66 +183,34 @@ def _scatter(block: Doubles) -> Doubles:
     return product(block.T, block)
 
 
-def _seed_words(X: Any, n_words: int, rng: np.random.Generator) -> Any:
-    """Words by k-means++: each the best of a few, drawn by their distance to those before."""
-    find_distances = hamming if X.dtype == np.uint8 else squared_distances
-    # Greedy k-means++: the first word at random, then in turn the best of a few tries, each drawn
-    # with a probability proportional to its squared distance to the nearest word so far.
-    chosen = [int(rng.integers(len(X)))]
-    nearest = find_distances(X, X[chosen])[:, 0]
-    n_tries = 2 + int(np.log(n_words))
-    for draws in rng.random((n_words - 1, n_tries)):
+def _n_seeding_rows(n_words: int) -> int:
+    return max(_SEEDING_ROWS_PER_WORD * n_words, _MIN_SEEDING_ROWS)
+
+
+def _seed_binary_words(X: Bits, n_words: int, rng: np.random.Generator) -> Bits:
+    """Greedy k-means++ with Hamming distances: each seed is the best of a few random ones."""
+    indices = [int(rng.integers(len(X)))]
+    nearest = hamming(X, X[indices])[:, 0]
+    n_candidates = 2 + int(np.log(n_words))
+    for draws in rng.random((n_words - 1, n_candidates)):
+        # Draw candidates with a probability proportional to the distance to the nearest seed,
+        # by inverse transform sampling; rounding could point past the last row.
         sums = np.cumsum(nearest, dtype=np.float64)
-        # Inverse transform sampling; rounding could point past the last row.
-        tries = np.searchsorted(sums, draws * sums[-1], side="right").clip(max=len(X) - 1)
-        lowered = np.minimum(find_distances(X, X[tries]), nearest[:, None])
-        best = int(lowered.sum(axis=0, dtype=np.float64).argmin())
-        chosen.append(int(tries[best]))
-        nearest = lowered[:, best]
-    return X[chosen]
+        candidates = np.searchsorted(sums, draws * sums[-1], side="right").clip(max=len(X) - 1)
+        # Keep the candidate that lowers the sum of distances most.
+        distances = np.minimum(hamming(X, X[candidates]), nearest[:, None])
+        best = int(distances.sum(axis=0, dtype=np.float64).argmin())
+        indices.append(int(candidates[best]))
+        nearest = distances[:, best]
+    return X[indices]
 
 
-def _refine(
-    X: Any,
-    words: Any,
-    find_nearest: Callable[..., Nearest],
-    update: Callable[..., Any],
-    n_rounds: int,
-) -> Any:
-    """Assign and update in turn, until the mean distance hardly falls."""
-    previous = np.inf
-    for _ in range(n_rounds):
-        labels, distances = _assign(X, words, find_nearest)
-        # Lloyd's rounds: assign, then update, until a round gains next to nothing.
-        mean = float(distances.mean(dtype=np.float64))
-        if mean >= previous * (1 - MIN_GAIN):
-            return words
-        previous = mean
-        words = update(X, labels, len(words))
-        _fill_empty(words, X, labels, distances)
-    return words
+def _assign_bits(X: Bits, words: Bits) -> tuple[Labels, npt.NDArray[np.int32]]:
+    """Index of the nearest word of each row, and the number of bits in which they differ."""
 
+    def assign(block: Bits) -> tuple[Labels, npt.NDArray[np.int32]]:
+        distances = hamming(block, words)
+        return distances.argmin(axis=1), distances.min(axis=1)
 
-def _assign(X: Any, words: Any, find_nearest: Callable[..., Nearest]) -> Nearest:
-    # Blocks of fixed length, joined in order: equal bytes whatever the number of threads.
-    labels, distances = zip(*map_blocks(lambda block: find_nearest(block, words), X))
+    labels, distances = zip(*map_blocks(assign, X))
     return np.concatenate(labels), np.concatenate(distances)
-
-
-def _mean_words(X: Floats, labels: Labels, n_words: int) -> Floats:
-    counts = np.bincount(labels, minlength=n_words)
-    return (sum_by_label(X, labels, n_words) / np.maximum(counts, 1)[:, None]).astype(np.float32)
-
-
-def _majority_words(X: Bits, labels: Labels, n_words: int) -> Bits:
-    counts = np.bincount(labels, minlength=n_words)
-    # A bit of a word is the majority among its descriptors.
-    n_set = sum_by_label(np.unpackbits(X, axis=1), labels, n_words)
-    return np.packbits(2 * n_set >= np.maximum(counts, 1)[:, None], axis=1)
-
-
-def _fill_empty(words: Any, X: Any, labels: Labels, distances: npt.NDArray[Any]) -> None:
-    """Move words that nothing chose to the rows farthest from their own words."""
-    empty = np.flatnonzero(np.bincount(labels, minlength=len(words)) == 0)
-    farthest = np.argsort(-distances, kind="stable")[: len(empty)]
-    words[empty] = X[farthest]

@@ -1,4 +1,4 @@
-"""Descriptors of one image and visual words -> one row: histograms, VLAD, Fisher vectors.
+"""Encode the descriptors of one image as one row: histogram, VLAD or Fisher vector.
 
 Everything is float64 until the end, and each image is encoded alone.
 """
@@ -22,21 +22,21 @@ NORMS = ("l1", "l2", "power", "hellinger", "intra")
 
 
 def soften(distances: npt.NDArray[Any], scale: float) -> tuple[Labels, Doubles]:
-    """The nearest words of each descriptor, and its shares in them, which sum to 1.
+    """Nearest words of each descriptor and its weights for them, which sum to 1.
 
     Parameters
     ----------
     distances : ndarray of shape (k, n_words)
         Squared distances to the words (bits in which they differ, for bits).
     scale : float
-        Mean squared distance of descriptors to their word; a word twice as far from that as
-        the nearest has a share smaller by a factor of e.
+        Mean squared distance of descriptors to their words: a word whose squared distance is
+        larger by `scale` than the nearest one's has a weight smaller by a factor of e.
 
     Returns
     -------
     labels : ndarray of shape (k, r)
         The ``r = min(5, n_words)`` nearest words, nearest first.
-    shares : ndarray of shape (k, r), float64
+    weights : ndarray of shape (k, r), float64
 
     Notes
     -----
@@ -49,43 +49,43 @@ def soften(distances: npt.NDArray[Any], scale: float) -> tuple[Labels, Doubles]:
 
     Examples
     --------
-    >>> labels, shares = soften(np.array([[4.0, 0.0, 1.0]]), scale=1.0)
-    >>> labels, shares.round(2)
+    >>> labels, weights = soften(np.array([[4.0, 0.0, 1.0]]), scale=1.0)
+    >>> labels, weights.round(2)
     (array([[1, 2, 0]]), array([[0.72, 0.27, 0.01]]))
     """
-    # Only the few nearest words share a descriptor, as in the paper.
+    # A descriptor is distributed over the few nearest words only, as in the paper.
     labels = _nearest(distances, min(_N_SOFT, distances.shape[1]))
     near = np.take_along_axis(distances, labels, axis=1).astype(np.float64)
     # Relative to the nearest word, so that the exponential never underflows for all of them.
-    shares = np.exp((near[:, :1] - near) / max(scale, np.finfo(np.float64).tiny))
-    return labels, shares / shares.sum(axis=1, keepdims=True)
+    weights = np.exp((near[:, :1] - near) / max(scale, np.finfo(np.float64).tiny))
+    return labels, weights / weights.sum(axis=1, keepdims=True)
 
 
 def _nearest(distances: npt.NDArray[Any], n: int) -> Labels:
-    """Columns of the smallest values of each row, smallest first, the first of equal ones."""
+    """Column indices of the smallest values of each row, ascending; ties in order of columns."""
     labels = np.empty((len(distances), n), np.intp)
-    # The minimum a few times in turn: a partial sort would not keep the order of equal words.
-    left = distances.astype(np.float64)
+    # Take the minimum n times: a partial sort would not keep the order of equal words.
+    remaining = distances.astype(np.float64)
     for column in range(n):
-        labels[:, column] = left.argmin(axis=1)
-        left[np.arange(len(left)), labels[:, column]] = np.inf
+        labels[:, column] = remaining.argmin(axis=1)
+        remaining[np.arange(len(remaining)), labels[:, column]] = np.inf
     return labels
 
 
 def vlad(values: Doubles, labels: Labels, words: Doubles) -> Doubles:
-    """Sums of differences between descriptors and their word, word after word.
+    """Vector of locally aggregated descriptors [1]_: sums of differences to each word.
 
     Parameters
     ----------
     values : ndarray of shape (k, d), float64
     labels : ndarray of shape (k,)
-        Each descriptor's word.
+        Index of each descriptor's word.
     words : ndarray of shape (n_words, d), float64
 
     Returns
     -------
     ndarray of shape (n_words * d,), float64
-        Not normalised.
+        Not normalized.
 
     References
     ----------
@@ -97,30 +97,30 @@ def vlad(values: Doubles, labels: Labels, words: Doubles) -> Doubles:
     >>> vlad(np.array([[1.0], [3.0]]), np.array([1, 1]), np.array([[0.0], [1.5]]))
     array([0., 1.])
     """
-    # The sum over (x - word) is the sum over x, less the word as often as it was chosen.
+    # The sum of x - word over the descriptors of a word is the sum of x minus count * word.
     counts = np.bincount(labels, minlength=len(words))
     return (sum_by_label(values, labels, len(words)) - counts[:, None] * words).ravel()
 
 
-def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles) -> Doubles:
-    """Gradient of the likelihood of descriptors by the mixture's means and deviations.
+def fisher(values: Doubles, posteriors: Doubles, means: Doubles, variances: Doubles) -> Doubles:
+    """Fisher vector [1]_: gradient of the log-likelihood by means and standard deviations.
 
     Parameters
     ----------
     values : ndarray of shape (k, d), float64
-    shares : ndarray of shape (k, n_words), float64
-        Posterior probability of each component, divided by the root of its weight.
+    posteriors : ndarray of shape (k, n_words), float64
+        Posterior probability of each component, divided by the square root of its weight.
     means, variances : ndarray of shape (n_words, d), float64
 
     Returns
     -------
     ndarray of shape (2 * n_words * d,), float64
-        All gradients by means, then all by standard deviations; divided by k, not normalised
-        further.
+        All gradients by means, then all by standard deviations; divided by k, otherwise not
+        normalized.
 
     Notes
     -----
-    Departs from [1]_: no gradient by the weights, which adds little there too.
+    Departs from [1]_: no gradient by the weights, which the paper found to add little.
 
     References
     ----------
@@ -129,12 +129,12 @@ def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles)
     """
     if not len(values):
         return np.zeros(2 * means.size)
-    # Statistics of order 0, 1 and 2 per component; both gradients follow from these sums.
-    counts = shares.sum(axis=0)[:, None]
-    sums = product(shares.T, values)
-    squares = product(shares.T, values * values)
+    # Statistics of order 0, 1 and 2 per component: both gradients follow from these sums.
+    counts = posteriors.sum(axis=0)[:, None]
+    sums = product(posteriors.T, values)
+    squares = product(posteriors.T, values * values)
     by_mean = (sums - counts * means) / np.sqrt(variances)
-    # Expanded squares: no array of descriptors x words x dimensions is ever made.
+    # With the square expanded, no array of descriptors x words x dimensions is needed.
     by_deviation = (squares - 2 * means * sums + counts * (means**2 - variances)) / variances
     return np.concatenate([by_mean.ravel(), by_deviation.ravel() / np.sqrt(2)]) / len(values)
 
@@ -142,20 +142,20 @@ def fisher(values: Doubles, shares: Doubles, means: Doubles, variances: Doubles)
 def pyramid_cells(
     positions: Positions, n_levels: int
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-    """Which descriptors lie in each cell of a spatial pyramid, the whole image first.
+    """Masks of the descriptors in each cell of a spatial pyramid [1]_, the whole image first.
 
     Parameters
     ----------
     positions : ndarray of shape (k, 2), uint16
-        x and y, in 65,536ths of the image.
+        x and y, in 65,536ths of the image's width and height.
     n_levels : int
-        Levels above the whole image; level l has 2^l x 2^l cells.
+        Levels besides the whole image; level l has 2^l x 2^l cells.
 
     Yields
     ------
     level : int
     members : ndarray of shape (k,), bool
-        Row by row from the top, each from left to right.
+        Cells come row by row from the top, each row from left to right.
 
     References
     ----------
@@ -164,7 +164,7 @@ def pyramid_cells(
     """
     for level in range(n_levels + 1):
         columns, rows = (
-            # The leading bits of a position are the cell it lies in.
+            # The leading bits of a position are the index of its cell.
             (positions >> (16 - level)).T if level else np.zeros((2, len(positions)), int)
         )
         for row in range(2**level):
@@ -173,7 +173,7 @@ def pyramid_cells(
 
 
 def _pyramid_weight(level: int, n_levels: int) -> float:
-    """Weight of a level's cells in a pyramid of counts: 1/2 at the finest but one, and so on.
+    """Weight of a level in the pyramid match kernel: 1/2 at the finest level, halved per level.
 
     Examples
     --------
@@ -184,12 +184,12 @@ def _pyramid_weight(level: int, n_levels: int) -> float:
 
 
 def weigh_cells(cells: Iterable[tuple[int, Doubles]], n_levels: int) -> Doubles:
-    """Counts of all cells side by side, each weighted by its level."""
+    """Counts of all cells, weighted by level and concatenated."""
     return np.concatenate([_pyramid_weight(level, n_levels) * counts for level, counts in cells])
 
 
 def n_cells(n_levels: int) -> int:
-    """Cells of a pyramid, all levels together.
+    """Number of cells of a pyramid, all levels together.
 
     Examples
     --------
@@ -200,16 +200,16 @@ def n_cells(n_levels: int) -> int:
 
 
 def normalize(row: Doubles, norm: str | None, n_words: int = 1) -> Doubles:
-    """Row brought to unit length; a row of zeros stays as it is.
+    """Normalized row; a row of zeros remains unchanged.
 
     Parameters
     ----------
     row : ndarray of shape (d,), float64
     norm : {"l1", "l2", "power", "hellinger", "intra"} or None
         ``"power"``: signed square root, then l2. ``"hellinger"``: l1, then signed square root.
-        ``"intra"`` [1]_: each word's part by l2, then the whole.
+        ``"intra"`` [1]_: l2 for each word's part, then for the whole row.
     n_words : int, default=1
-        Parts of the row, for ``"intra"``.
+        Number of equal parts of the row, for ``"intra"``.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""Compiled inner loops whose sums have one fixed order.
+"""Compiled matrix products, Hamming distances and sums with a fixed order of addition.
 
-A matrix product of BLAS may round differently with other numbers of threads or on another
-processor, and where a word is chosen by it, the choice may flip. These loops add in the order
-of the columns, without fused operations, so that their bytes depend on nothing but the input.
-They release the GIL and are compiled once and kept on disk.
+BLAS may round a product differently with another number of threads or rows or on another
+processor, and a descriptor may then be assigned to another word. These loops add in the order
+of the columns, without fused operations, so that their bytes depend only on the input. They
+release the GIL; the compiled code is cached on disk.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _hamming(A: Array, B: Array, out: Array) -> None:
 
 @compiled()
 def _count_bits(x: Any) -> Any:
-    """Bits set in 64, by summing halves, quarters and eighths of bytes side by side."""
+    """Number of bits set in 64: sums of pairs of bits, then of 4 bits, bytes, and all bytes."""
     x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
     fours = np.uint64(0x3333333333333333)
     x = (x & fours) + ((x >> np.uint64(2)) & fours)

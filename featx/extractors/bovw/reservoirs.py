@@ -11,14 +11,14 @@ import numpy.typing as npt
 class RowSample:
     """Random rows of a stream of 2-D arrays, without replacement.
 
-    Every row gets a random key, and the rows with the smallest keys are kept.
+    Every row gets a random key; the sample is the rows with the smallest keys.
 
     Parameters
     ----------
     n_rows : int
-        How many rows to keep.
-    seed : int or sequence of int, optional
-        Of the keys.
+        Size of the sample.
+    seed : int or SeedSequence, optional
+        Seed of the keys.
 
     Examples
     --------
@@ -35,11 +35,11 @@ class RowSample:
         self._rng = np.random.default_rng(seed)
         self._keys: list[npt.NDArray[np.float64]] = []
         self._rows: list[npt.NDArray[Any]] = []
-        self._n_kept = 0
+        self._n_held = 0
         self._limit = 1.0
 
     def add(self, rows: npt.NDArray[Any]) -> None:
-        """Take one array of the stream; it is not kept itself."""
+        """Add one array of the stream."""
         keys = self._rng.random(len(rows))
         self.n_seen += len(rows)
         chosen = np.flatnonzero(keys < self._limit)
@@ -47,10 +47,10 @@ class RowSample:
             return
         self._keys.append(keys[chosen])
         self._rows.append(rows[chosen])
-        self._n_kept += len(chosen)
-        # Cut seldom: a cut looks at everything kept.
-        if self._n_kept > 2 * self.n_rows + 1024:
-            self._cut()
+        self._n_held += len(chosen)
+        # Truncate rarely: it sorts all keys.
+        if self._n_held > 2 * self.n_rows + 1024:
+            self._truncate()
 
     def rows(self) -> npt.NDArray[Any]:
         """The sample, in random order.
@@ -61,30 +61,30 @@ class RowSample:
             If nothing was added.
         """
         if not self._rows:
-            raise ValueError("A sample of nothing has no rows; add arrays first.")
-        self._cut()
+            raise ValueError("The sample is empty: expected at least one array; call add first.")
+        self._truncate()
         return self._rows[0]
 
-    def _cut(self) -> None:
+    def _truncate(self) -> None:
         keys = np.concatenate(self._keys)
         order = np.argsort(keys)[: self.n_rows]
         self._rows = [np.concatenate(self._rows)[order]]
         self._keys = [keys[order]]
-        self._n_kept = len(order)
-        if self._n_kept == self.n_rows:
+        self._n_held = len(order)
+        if self._n_held == self.n_rows:
             self._limit = float(self._keys[0][-1])
 
 
 class BagSample:
-    """Random arrays of a stream, whole, as many as hold a given number of rows.
+    """Random whole arrays of a stream, with a given number of rows in total.
 
     Parameters
     ----------
     n_rows : int
-        How many rows to keep at most, all arrays together, an empty array counting as one; at
-        least one array is kept.
-    seed : int or sequence of int, optional
-        Of the random keys.
+        Maximum number of rows of all arrays together, an empty array counting as one; the
+        sample has at least one array.
+    seed : int or SeedSequence, optional
+        Seed of the random keys.
 
     Examples
     --------
@@ -99,34 +99,34 @@ class BagSample:
         self.n_rows = n_rows
         self._rng = np.random.default_rng(seed)
         self._bags: list[tuple[float, npt.NDArray[Any]]] = []
-        self._n_kept = 0
+        self._n_held = 0
         self._limit = 1.0
 
     def add(self, rows: npt.NDArray[Any]) -> None:
-        """Take one array of the stream."""
+        """Add one array of the stream."""
         key = float(self._rng.random())
         if key >= self._limit:
             return
         self._bags.append((key, np.array(rows)))
-        self._n_kept += _cost(rows)
-        if self._n_kept > 2 * self.n_rows:
-            self._cut()
+        self._n_held += _cost(rows)
+        if self._n_held > 2 * self.n_rows:
+            self._truncate()
 
     def bags(self) -> list[npt.NDArray[Any]]:
-        """The arrays kept, in random order."""
-        self._cut()
+        """The sampled arrays, in random order."""
+        self._truncate()
         return [rows for _, rows in self._bags]
 
-    def _cut(self) -> None:
+    def _truncate(self) -> None:
         self._bags.sort(key=lambda bag: bag[0])
         ends = np.cumsum([_cost(rows) for _, rows in self._bags])
         n_bags = max(1, int(np.searchsorted(ends, self.n_rows, side="right")))
         if n_bags < len(self._bags):
             self._limit = self._bags[n_bags][0]
         self._bags = self._bags[:n_bags]
-        self._n_kept = sum(_cost(rows) for _, rows in self._bags)
+        self._n_held = sum(_cost(rows) for _, rows in self._bags)
 
 
 def _cost(rows: npt.NDArray[Any]) -> int:
-    """Rows of an array; an empty one counts too, or a stream of them would fill the memory."""
+    """Number of rows, at least 1: a stream of empty arrays would fill the memory otherwise."""
     return max(1, len(rows))

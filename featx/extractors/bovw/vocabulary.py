@@ -1,4 +1,4 @@
-"""What a bag of words learns, and how it sums up one image's descriptors by it."""
+"""Vocabulary of a bag of words: codebook, projection and weights, and encoding by them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _Pool: TypeAlias = Callable[[npt.NDArray[np.bool_]], Doubles]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Visual words and what belongs to them.
+    """Visual words with the projection, mixture and weights that belong to them.
 
     Parameters
     ----------
     codebook : ndarray of shape (n_words, d)
-        Words: float32, packed bits (uint8), or a mixture's means (float64).
+        Words: float32; packed bits (uint8); or a mixture's means (float64).
     weights, variances : ndarray of shape (n_words,) and (n_words, d), float64, optional
-        Of a mixture; with them descriptors become Fisher vectors.
+        Weights and variances of the mixture, for Fisher vectors.
     mean, components : ndarray of shape (d_in,) and (d_in, d), float64, optional
-        Of the reduction of descriptors.
+        Mean and principal axes of the descriptors, if they are reduced.
     scale : float, optional
-        Mean squared distance to the words; with it descriptors are shared among words.
+        Mean squared distance to the words, for soft assignment.
     idf : ndarray of shape (n_words,), float64, optional
-        Weights of the words.
+        Inverse document frequency of each word, for tf-idf.
     """
 
     codebook: Values
@@ -52,16 +52,16 @@ class Vocabulary:
         return bool(self.codebook.dtype == np.uint8)
 
     def n_columns(self, encoding: str, pyramid_levels: int) -> int:
-        """Columns of a row."""
+        """Number of columns of a row."""
         n_words, width = self.codebook.shape
         width = 8 * width if self.is_binary else width
         per_word = {"bow": 1, "vlad": width, "fisher": 2 * width}[encoding]
         return int(encodings.n_cells(pyramid_levels) * n_words * per_word)
 
     def weigh(self, bags: Iterable[tuple[Any, Values]]) -> Vocabulary:
-        """The same words with weights, from the places and values of some images.
+        """Vocabulary with inverse document frequencies, from positions and values per image.
 
-        Smoothed as in scikit-learn: ln((1 + n) / (1 + n with the word)) + 1.
+        Smoothed as in scikit-learn: ln((1 + n_images) / (1 + n_images_with_word)) + 1.
         """
         n_bags, n_with_word = 0, np.zeros(len(self.codebook))
         for _, values in bags:
@@ -83,12 +83,12 @@ class Vocabulary:
         Parameters
         ----------
         positions : ndarray of shape (k, 2), uint16
-            x and y, in 65,536ths of the image.
+            x and y, in 65,536ths of the image's width and height.
         values : ndarray of shape (k, d)
         encoding : {"bow", "vlad", "fisher"}
         pyramid_levels : int
         norm : str or None
-            Of the whole row of counts, or of each cell of the others.
+            Applied to the whole row for ``"bow"``, to each cell for the others.
 
         Returns
         -------
@@ -108,32 +108,32 @@ class Vocabulary:
         return np.concatenate(list(rows))
 
     def counter(self, values: Values) -> _Pool:
-        """What counts the words of chosen descriptors of an image."""
+        """Function from a mask of descriptors to their counts of words."""
         n_words = len(self.codebook)
         reduced = self._reduce(values)
         if self.scale is None:
             labels = self._nearest(reduced)
             return lambda members: _count(labels[members], n_words)
-        labels, shares = encodings.soften(self._distances(reduced), self.scale)
-        return lambda members: _count(labels[members], n_words, shares[members])
+        labels, weights = encodings.soften(self._distances(reduced), self.scale)
+        return lambda members: _count(labels[members], n_words, weights[members])
 
     def differencer(self, values: Values) -> _Pool:
-        """What sums the differences to the words of chosen descriptors of an image."""
+        """Function from a mask of descriptors to their VLAD."""
         reduced = self._reduce(values)
         labels = self._nearest(reduced)
-        numbers, words = _unpacked(reduced), _unpacked(self.codebook)
-        return lambda members: encodings.vlad(numbers[members], labels[members], words)
+        unpacked, words = _unpacked(reduced), _unpacked(self.codebook)
+        return lambda members: encodings.vlad(unpacked[members], labels[members], words)
 
     def deriver(self, values: Values) -> _Pool:
-        """What takes the Fisher vector of chosen descriptors of an image."""
+        """Function from a mask of descriptors to their Fisher vector."""
         reduced = self._reduce(_unpacked(values))
         mixture = Mixture(self.weights, self.codebook, self.variances)
-        shares = posteriors(reduced, mixture)[0] / np.sqrt(mixture.weights)
-        take = partial(encodings.fisher, means=mixture.means, variances=mixture.variances)
-        return lambda members: take(reduced[members], shares[members])
+        scaled = posteriors(reduced, mixture)[0] / np.sqrt(mixture.weights)
+        encode = partial(encodings.fisher, means=mixture.means, variances=mixture.variances)
+        return lambda members: encode(reduced[members], scaled[members])
 
     def words_of(self, values: Values) -> npt.NDArray[np.intp]:
-        """Words that an image has, each once, in order."""
+        """Indices of the words that occur in an image, ascending, each once."""
         return np.unique(self._nearest(self._reduce(values)))
 
     def _reduce(self, values: Values) -> Values:
@@ -153,7 +153,7 @@ class Vocabulary:
 def learn_vocabulary(
     values: Values, n_words: int, n_components: int | None = None, *, is_soft: bool, seed: Any
 ) -> Vocabulary:
-    """Words by k-means, or by k-majority for packed bits.
+    """Vocabulary learned by k-means, or by k-majority for packed bits.
 
     Parameters
     ----------
@@ -161,9 +161,9 @@ def learn_vocabulary(
         Sample of descriptors, at least `n_words` of them; packed bits if uint8.
     n_words : int
     n_components : int, optional
-        Principal components to reduce descriptors to; never of bits.
+        Number of principal components of descriptors; not for packed bits.
     is_soft : bool
-        Whether to measure the distance to the words, by which descriptors are shared.
+        Whether to measure the mean squared distance to the words, for soft assignment.
     seed : SeedSequence
 
     Returns
@@ -188,7 +188,7 @@ def learn_vocabulary(
 def learn_fisher_vocabulary(
     values: Values, n_words: int, n_components: int, seed: Any
 ) -> Vocabulary:
-    """Mixture of Gaussians over reduced descriptors.
+    """Vocabulary of a mixture of Gaussians, learned on reduced descriptors.
 
     Parameters
     ----------
@@ -196,31 +196,31 @@ def learn_fisher_vocabulary(
         Sample of descriptors, at least `n_words` of them; packed bits if uint8.
     n_words : int
     n_components : int
-        Principal components to reduce descriptors to; at most their width.
+        Number of principal components of descriptors; at most their width.
     seed : SeedSequence
 
     Returns
     -------
     Vocabulary
     """
-    numbers = _unpacked(values)
-    mean, components = codebooks.learn_projection(numbers, n_components)
-    mixture = learn_mixture(reduce(numbers, mean, components), n_words, seed)
+    unpacked = _unpacked(values)
+    mean, components = codebooks.learn_projection(unpacked, n_components)
+    mixture = learn_mixture(reduce(unpacked, mean, components), n_words, seed)
     return Vocabulary(mixture.means, mixture.weights, mixture.variances, mean, components)
 
 
 def reduce(values: Values, mean: Doubles, components: Doubles) -> Doubles:
-    """Descriptors in the axes of their principal components: (k, n_components)."""
+    """Descriptors projected onto their principal components: (k, n_components)."""
     return product(values.astype(np.float64) - mean, components)
 
 
 def _unpacked(values: Values) -> Values:
-    """Bits as numbers 0 and 1, anything else as float64."""
+    """Values as float64, packed bits as 0 and 1."""
     if values.dtype == np.uint8:
         values = np.unpackbits(values, axis=1)
     return values.astype(np.float64)
 
 
-def _count(labels: npt.NDArray[np.intp], n_words: int, shares: Doubles | None = None) -> Doubles:
-    weights = None if shares is None else shares.ravel()
-    return np.bincount(labels.ravel(), weights, minlength=n_words).astype(np.float64)
+def _count(labels: npt.NDArray[np.intp], n_words: int, weights: Doubles | None = None) -> Doubles:
+    flat = None if weights is None else weights.ravel()
+    return np.bincount(labels.ravel(), flat, minlength=n_words).astype(np.float64)

@@ -278,7 +278,7 @@ def flowers_store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     ],
     ids=["surf", "sift", "orb", "fisher"],
 )
-def test_flowers_are_told_apart_as_well_as_by_plain_code(
+def test_flowers_are_classified_as_well_as_by_plain_code(
     spec: dict[str, Any],
     least: float,
     shared: Callable[[str], Path],

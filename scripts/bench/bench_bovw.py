@@ -1,11 +1,16 @@
-"""Bags of words of featx against the usual loop, from files to histograms, in turn.
+"""Bags of words of featx against the usual loop, and its codebooks against scikit-learn's.
 
     python scripts/bench/bench_bovw.py FOLDER [--detector surf] [--images 200] [--pairs 5]
+    taskset -c 0 python scripts/bench/bench_bovw.py FOLDER --codebooks [--images 400] [--pairs 3]
 
-The usual loop reads each image with OpenCV, finds the same kind of key points with the same
-settings, asks scikit-learn's `KMeans.predict` and counts. Both use the same words, which featx
-has learned. Prints images a second of both, the median of the pairs' ratios, and where the
-time of featx goes.
+The usual loop reads each image with OpenCV, detects the same kind of key points with the same
+settings, calls scikit-learn's `KMeans.predict` and counts. Both use the codebook that featx
+learned. Prints images per second of both, the median of the pairs' ratios, and the time that
+each step of featx takes.
+
+``--codebooks`` compares the learning instead: words with those of `KMeans` and `MiniBatchKMeans`,
+mixtures with `GaussianMixture` from the same start. It prints the processor's time, which other
+processes hardly change, and the mean squared distance or log-likelihood that each side reaches.
 """
 
 from __future__ import annotations
@@ -16,22 +21,33 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from mahotas.features import surf
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from featx.data.images import Images, decode
 from featx.errors import EmptyRowsWarning, ImageError
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
+from featx.extractors.bovw.codebooks import learn_projection, learn_words, nearest_words
+from featx.extractors.bovw.mixtures import Mixture, learn_mixture, posteriors
+from featx.extractors.bovw.vocabulary import reduce
+
+N_DESCRIPTORS, N_COMPONENTS = 30_000, 64
 
 
 def main() -> None:
     arguments = parse_arguments()
-    paths = find(arguments.folder, arguments.images)
+    paths = find_images(arguments.folder, arguments.images)
+    if arguments.codebooks:
+        compare_codebooks(paths, arguments)
+        return
     bag = BagOfVisualWords(arguments.detector, n_words=arguments.words, n_jobs=arguments.jobs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmptyRowsWarning)
@@ -56,10 +72,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=None)
+    parser.add_argument("--codebooks", action="store_true", help="compare the learning instead")
     return parser.parse_args()
 
 
-def find(folder: Path, n_images: int) -> list[str]:
+def find_images(folder: Path, n_images: int) -> list[str]:
     """Readable images under a folder, in order."""
     paths = []
     for path in sorted(path for path in folder.rglob("*.*") if path.is_file()):
@@ -110,6 +127,91 @@ def by_orb(gray: Any) -> Any:
 
 
 LOOP = {"surf": by_surf, "sift": by_sift, "orb": by_orb}
+
+
+def compare_codebooks(paths: list[str], arguments: argparse.Namespace) -> None:
+    """Print times of learning and what it reached, for words and for mixtures."""
+    X, n_words = sample_descriptors(arguments.detector, paths), arguments.words
+    print(f"{len(X):,} {arguments.detector} descriptors of {X.shape[1]} values")
+    options = {"n_init": 1, "random_state": 0}
+    models = [
+        KMeans(n_words, max_iter=25, **options),
+        MiniBatchKMeans(n_words, max_iter=16, batch_size=4096, max_no_improvement=None, **options),
+    ]
+    for model in models:
+        name = f"{n_words} words, {type(model).__name__}"
+        learn = partial(fit_words, model, X)
+        measured = partial(distance, X)
+        compare(name, partial(learn_words, X, n_words, 0), learn, measured, arguments.pairs)
+    Z = reduce(X, *learn_projection(X, min(N_COMPONENTS, X.shape[1])))
+    ours = partial(learn_mixture, Z, N_COMPONENTS, 0)
+    name = f"{N_COMPONENTS} components, GaussianMixture"
+    compare(name, ours, partial(fit_mixture, Z), partial(likelihood, Z), arguments.pairs)
+
+
+def sample_descriptors(detector: str, paths: list[str]) -> Any:
+    """Descriptors of the images in random order: (n, d), float32."""
+    bag, images = BagOfVisualWords(detector), Images(paths)
+    descriptors = bag._base()
+    rows = [
+        descriptors._describe(descriptors._prepare(images.pixels(i))) for i in range(len(paths))
+    ]
+    X = bag._compare(np.concatenate(rows))[1]
+    return X[np.random.default_rng(0).permutation(len(X))[:N_DESCRIPTORS]]
+
+
+def fit_words(model: Any, X: Any) -> Any:
+    return model.fit(X).cluster_centers_
+
+
+def fit_mixture(Z: Any) -> Mixture:
+    """Scikit-learn's mixture with our start, stopping rule and number of iterations."""
+    start = learn_mixture(Z, N_COMPONENTS, 0, max_iter=0)
+    model = GaussianMixture(
+        N_COMPONENTS,
+        covariance_type="diag",
+        tol=1e-3,
+        max_iter=50,
+        weights_init=start.weights,
+        means_init=start.means,
+        precisions_init=1 / start.variances,
+    ).fit(Z)
+    return Mixture(model.weights_, model.means_, model.covariances_)
+
+
+def distance(X: Any, words: Any) -> float:
+    """Mean squared distance of descriptors to their words."""
+    return float(nearest_words(X, words)[1].mean(dtype=np.float64))
+
+
+def likelihood(Z: Any, mixture: Mixture) -> float:
+    """Mean log-likelihood of descriptors."""
+    return float(posteriors(Z, mixture)[1].mean())
+
+
+def compare(
+    name: str,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    measure: Callable[[Any], float],
+    n_pairs: int,
+) -> None:
+    """Print the processor's time of both sides, the median ratio, and what each reached."""
+    pairs = [(timed(ours), timed(theirs)) for _ in range(n_pairs)]
+    ratio = statistics.median(their[0] / our[0] for our, their in pairs)
+    print(f"{name}: ratio {ratio:.2f}")
+    for side, results in zip(("featx", "scikit-learn"), zip(*pairs, strict=True), strict=True):
+        seconds = statistics.median(seconds for seconds, _ in results)
+        print(f"    {side:12s} {seconds:6.2f} s, reaches {measure(results[0][1]):.5g}", flush=True)
+
+
+def timed(learn: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of the processor in one thread of BLAS and OpenMP, and the result."""
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.process_time()
+        result = learn()
+        return time.process_time() - start, result
 
 
 def split_time(bag: BagOfVisualWords, paths: list[str]) -> dict[str, float]:

@@ -30,8 +30,8 @@ from featx.process.phases import phase
 
 _Codes: TypeAlias = npt.NDArray[np.intp]
 _EXACT_BYTES = 2**28
-_ROUGH = 10
-"""How much further from the minimum C is chosen: a thousandth of a logit turns no ranking."""
+_SEARCH_TOL_FACTOR = 10
+"""Factor of the tolerance while C is chosen: 0.001 of a logit hardly changes the scores."""
 
 
 class LinearProbe(ClassifierMixin, BaseEstimator):
@@ -193,7 +193,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: Any) -> Floats:
-        """Score of each class, (n_samples, n_classes); of two that of the second, (n_samples,)."""
+        """Score of each class: (n_samples, n_classes), or (n_samples,) for two classes."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float32, np.float64])
         scores = _products(X, self.coef_, is_unit=self.scale == "l2") + self.intercept_
@@ -203,20 +203,20 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         """Class of each row."""
         scores = self.decision_function(X)
         indices = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
-        found: npt.NDArray[Any] = self.classes_[indices]
-        return found
+        classes: npt.NDArray[Any] = self.classes_[indices]
+        return classes
 
     def predict_proba(self, X: Any) -> Floats:
         """Probability of each class: (n_samples, n_classes).
 
-        Of a support vector machine and of ridge, whose scores are no probabilities, the softmax
-        of the scores: it ranks, and is not calibrated.
+        For the support vector machine and ridge it is the softmax of the scores, which is not
+        calibrated.
         """
         scores = self.decision_function(X)
         if scores.ndim == 1:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
-        shares: Floats = softmax(scores, axis=1)
-        return shares
+        probabilities: Floats = softmax(scores, axis=1)
+        return probabilities
 
     def _fit_ridge(self, space: RowSpace, codes: _Codes, groups: Any) -> Floats:
         weights = self._sample_weights(codes, np.ones((len(codes), 1)))[:, 0]
@@ -227,7 +227,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             selection = self._selection(space, codes, held_out[None])
             for index, C in enumerate(selection.grid if held_out.any() else ()):
                 selection.add(index, [path.held_out_scores(C, groups)[held_out]])
-            self._take(selection)
+            self._set_strength(selection)
         else:
             self.C_ = float(self.C)
         return path.weights(self.C_)
@@ -242,12 +242,12 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         else:
             self.C_ = float(self.C)
         weights = self._sample_weights(codes, np.ones((len(codes), 1)))
-        found = self._minimize(space.rows, loss, weights, self.C_, start)
-        self.converged_, self.n_iter_ = bool(found.has_converged.all()), found.n_iter
-        return found.weights[:, 0]
+        solution = self._minimize(space.rows, loss, weights, self.C_, start)
+        self.converged_, self.n_iter_ = bool(solution.has_converged.all()), solution.n_iter
+        return solution.weights[:, 0]
 
     def _choose(self, space: RowSpace, loss: Loss, codes: _Codes, held_out: Any) -> Floats | None:
-        """Set C to the best on the folds; return the mean of their weights there, a good start."""
+        """Set C to the best on the folds; return the mean of their weights there, as a start."""
         held_out = np.atleast_2d(np.asarray(held_out, bool))
         selection = self._selection(space, codes, held_out)
         if not held_out.any():
@@ -257,8 +257,10 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
         weights = self._sample_weights(codes, (~held_out).T)
         start, starts = None, []
         for index, C in enumerate(selection.grid):
-            found = self._minimize(single, loss, weights, C, start, tol=_ROUGH * self.tol)
-            start = found.weights
+            solution = self._minimize(
+                single, loss, weights, C, start, tol=_SEARCH_TOL_FACTOR * self.tol
+            )
+            start = solution.weights
             starts.append(start.mean(1, keepdims=True))
             scores = [
                 space.rows[mask] @ start[:-1, fold] + start[-1, fold]
@@ -267,7 +269,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             selection.add(index, scores)
             if selection.is_settled(index):
                 break
-        self._take(selection)
+        self._set_strength(selection)
         return starts[selection.best]
 
     def _selection(self, space: RowSpace, codes: _Codes, held_out: Any) -> StrengthSelection:
@@ -285,7 +287,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
             sample_weight=[weights[mask] for mask in held_out],
         )
 
-    def _take(self, selection: StrengthSelection) -> None:
+    def _set_strength(self, selection: StrengthSelection) -> None:
         self.scores_ = selection.scores
         self.C_ = float(selection.grid[selection.best])
 
@@ -323,18 +325,18 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     def _checked_grid(self) -> Floats:
         grid = np.unique(np.asarray(self.grid, float))
         if not len(grid) or not (np.isfinite(grid).all() and grid[0] > 0):
-            raise ValueError(f"grid must be of positive numbers; got {list(self.grid)}.")
+            raise ValueError(f"grid: expected positive numbers, got {list(self.grid)}.")
         return grid
 
 
 def _products(X: npt.NDArray[Any], coef: Floats, *, is_unit: bool) -> Floats:
-    """Rows times coefficients, a few rows at a time, so that float64 copies stay small."""
-    found = np.empty((len(X), len(coef)))
+    """Rows times coefficients, in blocks of rows, so that float64 copies stay small."""
+    scores = np.empty((len(X), len(coef)))
     n_rows = max(1, _EXACT_BYTES // (8 * max(1, X.shape[1])))
     for rows in slices(len(X), n_rows):
         part = np.asarray(X[rows], np.float64)
         if is_unit:
-            lengths = np.linalg.norm(part, axis=1, keepdims=True)
-            part = part / np.where(lengths > 0, lengths, 1.0)
-        found[rows] = part @ coef.T
-    return found
+            norms = np.linalg.norm(part, axis=1, keepdims=True)
+            part = part / np.where(norms > 0, norms, 1.0)
+        scores[rows] = part @ coef.T
+    return scores

@@ -1,4 +1,4 @@
-"""Losses of linear classifiers, for many problems at once."""
+"""Losses of linear classifiers, for several training sets at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 class Loss(Protocol):
-    """A convex loss of the scores that a linear model gives.
+    """Convex loss of a linear model's scores.
 
-    Scores have the shape (n_samples, n_problems, n_outputs), weights of the samples
+    Scores have the shape (n_samples, n_problems, n_outputs), sample weights the shape
     (n_samples, n_problems, 1).
     """
 
@@ -21,7 +21,7 @@ class Loss(Protocol):
     penalizes_intercept: bool
 
     def value(self, scores: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-        """Loss (n_problems,), slopes as the scores, mean curvature (n_problems,)."""
+        """Loss (n_problems,), gradient by the scores, mean curvature (n_problems,)."""
         ...
 
 
@@ -43,22 +43,26 @@ class Multinomial:
         self._truth = np.eye(n_classes)[codes][:, None, :]  # (n, 1, k)
 
     def value(self, scores: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-        """Loss, slopes, mean curvature."""
+        """Loss, gradient by the scores, and mean curvature."""
+        # Softmax, relative to the highest score so that nothing overflows.
         highest = scores.max(2, keepdims=True)
-        shares = np.exp(scores - highest)
-        total = shares.sum(2, keepdims=True)
-        shares /= total
-        own = np.einsum("npk,nok->np", scores, self._truth)[..., None]
-        loss = ((highest + np.log(total) - own) * weights).sum((0, 2))
-        curvature = (weights * (1 - (shares**2).sum(2, keepdims=True))).sum((0, 2))
+        probabilities = np.exp(scores - highest)
+        total = probabilities.sum(2, keepdims=True)
+        probabilities /= total
+        # Cross-entropy: log of the sum of exponentials, minus the true class's score.
+        true_scores = np.einsum("npk,nok->np", scores, self._truth)[..., None]
+        loss = ((highest + np.log(total) - true_scores) * weights).sum((0, 2))
+        # The Hessian's trace is the sum of p (1 - p) over classes.
+        curvature = (weights * (1 - (probabilities**2).sum(2, keepdims=True))).sum((0, 2))
         mean_curvature = curvature / (self.n_outputs * weights.sum((0, 2)))
-        shares -= self._truth
-        shares *= weights
-        return loss, shares, mean_curvature
+        # Gradient: probabilities minus one-hot labels.
+        probabilities -= self._truth
+        probabilities *= weights
+        return loss, probabilities, mean_curvature
 
 
 class Binomial:
-    """Logistic loss of two classes with one score, that of the second.
+    """Logistic loss of two classes, with one score, for the second class.
 
     Parameters
     ----------
@@ -73,11 +77,11 @@ class Binomial:
         self._truth = codes.astype(np.float64)[:, None, None]  # (n, 1, 1)
 
     def value(self, scores: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-        """Loss, slopes, mean curvature."""
+        """Loss, gradient by the scores, and mean curvature."""
         loss = ((np.logaddexp(0, scores) - self._truth * scores) * weights).sum((0, 2))
-        share = 0.5 * (1 + np.tanh(0.5 * scores))
-        curvature = (weights * share * (1 - share)).sum((0, 2)) / weights.sum((0, 2))
-        return loss, (share - self._truth) * weights, curvature
+        probability = 0.5 * (1 + np.tanh(0.5 * scores))  # The logistic function without overflow.
+        curvature = (weights * probability * (1 - probability)).sum((0, 2)) / weights.sum((0, 2))
+        return loss, (probability - self._truth) * weights, curvature
 
 
 class SquaredHinge:
@@ -87,7 +91,7 @@ class SquaredHinge:
     ----------
     codes : ndarray of int, shape (n_samples,)
     n_classes : int
-        Of two, one score serves both.
+        With two, there is one score, for the second class.
     """
 
     penalizes_intercept = True
@@ -98,9 +102,10 @@ class SquaredHinge:
         self._signs = (signs if n_classes > 2 else signs[:, 1:])[:, None, :]  # (n, 1, k)
 
     def value(self, scores: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-        """Loss, slopes, mean curvature."""
-        missing = np.maximum(0, 1 - self._signs * scores)
-        loss = (missing**2 * weights).sum((0, 2))
-        is_active = (missing > 0) * weights
+        """Loss, gradient by the scores, and mean curvature."""
+        # Distance by which a score falls short of the margin; zero beyond it.
+        shortfall = np.maximum(0, 1 - self._signs * scores)
+        loss = (shortfall**2 * weights).sum((0, 2))
+        is_active = (shortfall > 0) * weights
         curvature = 2 * is_active.sum((0, 2)) / (self.n_outputs * weights.sum((0, 2)))
-        return loss, -2 * self._signs * missing * weights, curvature
+        return loss, -2 * self._signs * shortfall * weights, curvature

@@ -1,11 +1,11 @@
-"""How strongly a probe is regularized: C chosen on held-out training rows, near 1 when in doubt.
+"""Choice of C on held-out training rows, with a prior towards 1.
 
-Accuracy on a few held-out rows is full of ties, and says nothing about how a tie should end. Here
-strengths are ranked by a proper score, the log loss of rows that were held out, after one common
-temperature has been fitted to their scores (Guo et al., "On calibration of modern neural
-networks", ICML 2017). Without the temperature the log loss mostly measures how confident a model
-is, which is what C changes first and what no ranking of classes depends on. A prior on log10(C)
-pulls towards 1; the log loss is summed over rows, so that the prior fades as images grow.
+Accuracy on a few held-out rows has many ties. Strengths are therefore ranked by a proper score:
+the log loss of held-out rows, after one common temperature has been fitted to their scores (Guo
+et al., "On calibration of modern neural networks", ICML 2017). Without the temperature the log
+loss mostly measures how confident a model is, which C changes first and which does not affect the
+ranking of classes. A prior on log10(C) favors 1; the log loss is summed over rows, so that the
+influence of the prior falls with the number of images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOG_TEMPERATURES = (-6.0, 4.0)
 
 
 class StrengthSelection:
-    """Held-out scores of each strength C, and the strength they speak for.
+    """Scores of each strength C on held-out rows, and the best strength.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ class StrengthSelection:
     n_samples : int
         Training rows; repeated folds hold a row out several times and count it once.
     center : float
-        Strength that the prior favors.
+        Strength favored by the prior.
     sample_weight : sequence of ndarray, optional
         Weight of each held-out row's log loss, by default 1.
 
     Attributes
     ----------
     scores : ndarray of shape (n_folds, n_grid)
-        Greater is better; of the log loss its negative. NaN where a strength was not tried.
+        Higher is better: negative log loss, or the accuracy. NaN for strengths not tried.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class StrengthSelection:
         self._losses = np.full(len(grid), np.inf)
 
     def add(self, index: int, scores: Sequence[Floats]) -> None:
-        """Rate one strength by the decision scores of each fold's rows.
+        """Add the decision scores of each fold's held-out rows with one strength.
 
         Parameters
         ----------
         index : int
-            Of the strength in the grid.
+            Index of the strength in the grid.
         scores : sequence of ndarray of shape (n_rows, n_outputs)
-            As decision functions give them; of two classes one column, that of the second.
+            Values of the decision function; with two classes one column, for the second class.
         """
         if self.metric == "log_loss":
             weights = np.concatenate(self._weights)
@@ -90,8 +90,8 @@ class StrengthSelection:
                 np.concatenate(scores), np.concatenate(self.truths), weights
             )
             ends = np.cumsum([len(truth) for truth in self.truths])[:-1]
-            parts = zip(np.split(losses, ends), self._weights)
-            self.scores[:, index] = [-np.average(part, weights=own) for part, own in parts]
+            folds = zip(np.split(losses, ends), self._weights)
+            self.scores[:, index] = [-np.average(fold, weights=weight) for fold, weight in folds]
             evidence = self.n_samples * np.average(losses, weights=weights)
             self._losses[index] = evidence + (self._decades[index] / _PRIOR_DECADES) ** 2 / 2
             return
@@ -102,9 +102,10 @@ class StrengthSelection:
         self._losses[index] = -self.scores[:, index].mean().round(12)
 
     def is_settled(self, index: int) -> bool:
-        """Whether stronger fits need not be tried.
+        """Whether larger strengths need not be tried.
 
-        The last two, not below the center, were worse; or the prior alone makes the next one worse.
+        Either the last two, not below the center, were worse than the best, or the prior alone
+        makes the next one worse.
         """
         if self.metric != "log_loss" or index < 1 or index + 1 == len(self.grid):
             return False
@@ -117,14 +118,14 @@ class StrengthSelection:
 
     @property
     def best(self) -> int:
-        """Index of the strength to take."""
+        """Index of the best strength; ties go to the one closest to the center."""
         return int(np.lexsort((np.abs(self._decades), self._losses))[0])
 
 
 def _calibrated_log_losses(
     scores: Floats, codes: Codes, sample_weight: Floats | None = None
 ) -> Floats:
-    """Log loss of each row at the one temperature of all scores at which their mean is smallest.
+    """Log loss of each row at the common temperature that minimizes the mean log loss.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def _calibrated_log_losses(
     codes : ndarray of int, shape (n_rows,)
         Class of each row.
     sample_weight : ndarray of shape (n_rows,), optional
-        Of each row in the mean.
+        Weight of each row in the mean.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def _calibrated_log_losses(
     logits = np.asarray(scores, np.float64)
     if logits.shape[1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    # Relative to the true class: the loss is the logarithm of one plus what the others add.
+    # Relative to the true class, the loss is the log of the sum of exponentials.
     logits = logits - logits[np.arange(len(codes)), codes][:, None]
     spread = logits.std()
     if not spread > 0:
@@ -161,8 +162,8 @@ def _calibrated_log_losses(
     def losses(log_temperature: float) -> Floats:
         scaled = logits * np.exp(-log_temperature)
         highest = scaled.max(1)
-        found: Floats = highest + np.log(np.exp(scaled - highest[:, None]).sum(1))
-        return found
+        result: Floats = highest + np.log(np.exp(scaled - highest[:, None]).sum(1))
+        return result
 
     best = minimize_scalar(
         lambda log_temperature: np.average(losses(log_temperature), weights=sample_weight),
@@ -179,7 +180,7 @@ def inner_folds(
     random_state: int | None,
     groups: Any = None,
 ) -> Mask:
-    """Which rows each fold holds out for validation, drawn within each class.
+    """Masks of the rows that each fold holds out for validation, stratified by class.
 
     Parameters
     ----------
@@ -187,22 +188,22 @@ def inner_folds(
         Class of each row. A class with a single row is never held out.
     validation : "auto", float or int
         Fraction of each class that one fold holds out, or the number of folds. ``auto``: five
-        folds; of fewer than 200 rows three times, with other draws; of 1,000 rows on three folds.
+        folds; five folds three times below 200 rows; three folds from 1,000 rows.
     random_state : int or None
     groups : array of str, shape (n_samples,), optional
-        Groups are held out whole; one that holds all rows of a class never is.
+        Groups are held out as a whole; one with all rows of a class is never held out.
 
     Returns
     -------
     ndarray of bool, shape (n_folds, n_samples)
-        Fewer folds where there are too few rows or groups; none where nothing can be held out.
+        Fewer folds if there are too few rows or groups; none if nothing can be held out.
 
     Examples
     --------
     >>> inner_folds(np.array([0, 0, 1, 1]), 2, 0).sum(0)
     array([1, 1, 1, 1])
     """
-    numbers = None if groups is None else group_codes(groups)
+    group_indices = None if groups is None else group_codes(groups)
     if isinstance(validation, float):
         parts = train_test_indices(
             codes, train_size=1 - validation, random_state=random_state, groups=groups
@@ -213,21 +214,21 @@ def inner_folds(
         n_repeats = _N_REPEATS if len(codes) < _FEW_ROWS else 1
         if validation != "auto":
             n_folds, n_repeats = int(validation), 1
-        if numbers is not None:
-            n_folds = min(n_folds, int(numbers.max()) + 1, int(np.bincount(codes).max()))
+        if group_indices is not None:
+            n_folds = min(n_folds, int(group_indices.max()) + 1, int(np.bincount(codes).max()))
         rng = np.random.default_rng(random_state)
         seeds: list[Any] = [random_state, *rng.integers(2**31, size=n_repeats - 1).tolist()]
         draws = [fold_numbers(codes, n_folds, random_state=seed, groups=groups) for seed in seeds]
         held_out = np.array([draw == fold for draw in draws for fold in range(n_folds)])
-    if numbers is not None:
+    if group_indices is not None:
         for rows in held_out:
             is_lost = ~np.isin(codes, codes[~rows])
-            rows &= ~np.isin(numbers, numbers[is_lost])
+            rows &= ~np.isin(group_indices, group_indices[is_lost])
     return held_out[held_out.any(1)]
 
 
 def can_be_held_out(codes: Codes, groups: Any = None) -> Mask:
-    """Whether other rows of a row's class remain without it, or without its group.
+    """Mask of the rows whose class keeps other rows when they or their groups are held out.
 
     Parameters
     ----------
@@ -238,7 +239,7 @@ def can_be_held_out(codes: Codes, groups: Any = None) -> Mask:
     Returns
     -------
     ndarray of bool, shape (n_samples,)
-        All, where no groups are given: a class of one row costs all strengths the same.
+        All rows without `groups`: a class of one row costs all strengths the same.
 
     Examples
     --------
@@ -247,10 +248,10 @@ def can_be_held_out(codes: Codes, groups: Any = None) -> Mask:
     """
     if groups is None:
         return np.ones(len(codes), bool)
-    own, parts = np.unique(np.stack([codes, group_codes(groups)]), axis=1, return_inverse=True)
-    is_alone = np.bincount(own[0])[own[0]] == 1  # The only group of its class.
-    is_lost = np.isin(own[1], own[1][is_alone])
-    return ~is_lost[parts]
+    pairs, indices = np.unique(np.stack([codes, group_codes(groups)]), axis=1, return_inverse=True)
+    is_only = np.bincount(pairs[0])[pairs[0]] == 1  # The only group of its class.
+    is_lost = np.isin(pairs[1], pairs[1][is_only])
+    return ~is_lost[indices]
 
 
 def _accuracy(scores: Floats, truth: Codes, is_balanced: bool) -> float:

@@ -1,4 +1,4 @@
-"""LinearProbe: scikit-learn's linear models, found faster."""
+"""LinearProbe against scikit-learn's linear models."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_folds_choose_what_fits_one_by_one_choose() -> None:
     assert means[grid.index(probe.C_)] == means.max()
 
 
-def test_given_rows_are_those_that_c_is_chosen_on() -> None:
+def test_c_is_chosen_on_the_held_out_rows() -> None:
     X, y = blobs(60, 100, 2)
     held_out = np.arange(60) % 4 == 0
 

@@ -55,13 +55,13 @@ def test_slopes_are_differences_of_the_loss(loss: Loss) -> None:
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_curvature_is_the_mean_difference_of_the_slopes(loss: Loss) -> None:
     scores, step = scores_for(loss), 1e-6
-    found = np.zeros(2)
+    actual = np.zeros(2)
     for output in range(loss.n_outputs):
         moved = np.zeros_like(scores)
         moved[..., output] = step
         above, below = (loss.value(scores + sign * moved, WEIGHTS)[1] for sign in (1, -1))
-        found += (above - below)[..., output].sum(0) / (2 * step)
-    expected = found / (loss.n_outputs * WEIGHTS.sum((0, 2)))
+        actual += (above - below)[..., output].sum(0) / (2 * step)
+    expected = actual / (loss.n_outputs * WEIGHTS.sum((0, 2)))
     np.testing.assert_allclose(loss.value(scores, WEIGHTS)[2], expected, rtol=1e-6)
 
 

@@ -47,9 +47,9 @@ def test_held_out_scores_of_weighted_rows_are_those_of_fits_without_their_group(
         model = Ridge(alpha=5.0).fit(rows[rest], targets[rest], sample_weight[rest])
         expected[~rest] = model.predict(rows[~rest])
 
-    found = RidgePath(rows, CODES, 3, sample_weight).held_out_scores(0.1, groups)
+    scores = RidgePath(rows, CODES, 3, sample_weight).held_out_scores(0.1, groups)
 
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(scores, expected)
 
 
 @pytest.mark.parametrize("rows", [ROWS, WIDE], ids=["narrow", "wide"])

@@ -31,7 +31,7 @@ def test_mapped_back_weights_give_the_same_scores(X: np.ndarray, scale: str) -> 
 
     coefficients = space.coefficients(X, weights)
 
-    unit = X / space.scaler.lengths(X)
+    unit = X / space.scaler.norms(X)
     expected = space.rows @ weights
     np.testing.assert_allclose((unit - space.scaler.shift) @ coefficients, expected, atol=1e-9)
 

@@ -20,8 +20,8 @@ LOSSES = {
 }
 
 
-def solve(loss: Loss, sample_weight: Any = ALL, **how: Any) -> Solution:
-    return minimize(ROWS, loss, sample_weight, 0.7, tol=1e-9, **how)
+def solve(loss: Loss, sample_weight: Any = ALL, **options: Any) -> Solution:
+    return minimize(ROWS, loss, sample_weight, 0.7, tol=1e-9, **options)
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -51,8 +51,8 @@ def test_weights_of_samples_are_how_often_they_occur() -> None:
     repeated = np.repeat(np.arange(40), counts)
     loss = Multinomial(CODES[repeated], 3)
     expected = minimize(ROWS[repeated], loss, np.ones((len(repeated), 1)), 0.7, tol=1e-9)
-    found = solve(LOSSES["multinomial"], counts[:, None].astype(float))
-    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-7)
+    actual = solve(LOSSES["multinomial"], counts[:, None].astype(float))
+    np.testing.assert_allclose(actual.weights, expected.weights, atol=1e-7)
 
 
 def test_a_start_at_the_minimum_stays_there() -> None:

@@ -1,4 +1,4 @@
-"""Bags of visual words: local descriptors of an image, summed up by a learned codebook."""
+"""Bags of visual words: local descriptors of an image, encoded by a learned codebook."""
 
 from __future__ import annotations
 
@@ -249,7 +249,9 @@ class BagOfVisualWords(Extractor):
                 f"got encoding={self.encoding!r}."
             )
         if self.detector == "orb" and self.encoding != "fisher" and self.n_components:
-            raise ValueError("n_components does not go with detector='orb': its words are bits.")
+            raise ValueError(
+                "n_components is not available for detector='orb', whose words are bits."
+            )
         if (self.n_components or 0) > width:
             raise ValueError(
                 f"n_components={self.n_components} is more than the {width} values of a "
@@ -261,7 +263,7 @@ class BagOfVisualWords(Extractor):
             )
         if not self.patch_px or min(self.patch_px) < _MIN_PATCH_PX:
             raise ValueError(
-                f"patch_px wants sides of at least {_MIN_PATCH_PX} px; got {self.patch_px}."
+                f"patch_px: expected sides of at least {_MIN_PATCH_PX} px, got {self.patch_px}."
             )
 
     @property
@@ -285,7 +287,7 @@ class BagOfVisualWords(Extractor):
         vocabulary = self._learn_vocabulary(sample, seeds[2])
         if self.weighting == "tfidf":
             vocabulary = vocabulary.weigh(map(self._compare, bags.bags()))
-        self._keep(vocabulary)
+        self._set_vocabulary(vocabulary)
 
     def _learn_vocabulary(self, sample: RowSample, seed: Any) -> Vocabulary:
         if sample.n_seen < self._n_words:
@@ -302,8 +304,8 @@ class BagOfVisualWords(Extractor):
         is_soft = self.assignment == "soft"
         return learn_vocabulary(values, self._n_words, n_components, is_soft=is_soft, seed=seed)
 
-    def _keep(self, vocabulary: Vocabulary) -> None:
-        """Plain attributes for what was learned; none is left of an earlier `fit`."""
+    def _set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Set the learned attributes and remove those of an earlier `fit`."""
         for name, value in vars(vocabulary).items():
             self.__dict__.pop(f"{name}_", None)
             if value is not None:
@@ -315,7 +317,7 @@ class BagOfVisualWords(Extractor):
         return Vocabulary(**known)
 
     def _compare(self, rows: Rows) -> tuple[Any, Any]:
-        """Places of packed descriptors, and their values in the form that is compared."""
+        """Positions of packed descriptors, and their values in the form that is compared."""
         return self._base().compare(rows, is_rooted=self.root_sift)
 
     def _extract(self, batch: Sequence[Rows]) -> Matrix:

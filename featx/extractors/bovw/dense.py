@@ -1,4 +1,4 @@
-"""Images -> local descriptors on a dense grid: SIFT and SURF at several scales."""
+"""Local descriptors on a dense grid: SIFT and SURF at several scales."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from featx.extractors.bovw.patches import (
 Maps: TypeAlias = npt.NDArray[np.float32]
 
 _MIN_CONTRAST = 0.25
-"""Patches are left out whose mean gradient, in grey levels over two pixels, is lower."""
+"""Least mean gradient of a patch, in gray levels over two pixels; flatter ones are omitted."""
 
 _SURF_WINDOW = 20
-"""Side of the square that SURF describes, in scales."""
+"""Side of the square that a SURF descriptor covers, in scales."""
 
 
 class _GridDescriptors(LocalDescriptors):
-    """Base of descriptors on a grid of points, each in patches of several sizes.
+    """Base class of descriptors of patches of several sizes at the points of a grid.
 
     Parameters
     ----------
     image_size : int, default=320
-        Longest side in pixels to which every image is brought, upwards too.
+        Longest side in pixels to which images are resized; smaller ones are enlarged.
     n_jobs : int, optional
-        Jobs for joblib, as the extractor's.
+        Number of joblib jobs.
     step_px : int, default=8
-        Distance of the grid's points.
+        Distance between the grid's points in pixels.
     patch_px : sequence of int, default=(16, 24, 32)
-        Sides of the squares described at each point.
+        Side lengths in pixels of the patches at each point.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class _GridDescriptors(LocalDescriptors):
         return super()._parameters() | grid
 
     def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        found = [self._find_at(gray, patch_px) for patch_px in self.patch_px]
-        points, values = zip(*found)
+        scales = [self._find_at(gray, patch_px) for patch_px in self.patch_px]
+        points, values = zip(*scales)
         return np.concatenate(points), np.concatenate(values)
 
     def _find_at(self, gray: Gray, patch_px: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -73,15 +73,15 @@ class _GridDescriptors(LocalDescriptors):
         return points[has_contrast], self._finish(sums[has_contrast])
 
     def _map(self, gray: Gray, patch_px: float) -> Maps:
-        """Maps ``(h, w, m)`` whose sums in the bins of a patch describe it."""
+        """Maps ``(h, w, m)`` that are summed in the bins of patches."""
         raise NotImplementedError
 
     def _finish(self, sums: Maps) -> npt.NDArray[Any]:
-        """Descriptors ``(k, n_values)`` from sums, none of which are all zero."""
+        """Descriptors ``(k, n_values)`` from the sums of patches, no patch all zero."""
         raise NotImplementedError
 
     def _strength(self, sums: Maps) -> Maps:
-        """Contrast of each patch, in grey levels times its pixels: (k,)."""
+        """Contrast of each patch, in gray levels times pixels: (k,)."""
         raise NotImplementedError
 
 
@@ -90,10 +90,10 @@ class DenseSiftDescriptors(_GridDescriptors):
 
     Notes
     -----
-    Departs from [1]_: points are those of the grid, patches are not turned, and ones with
-    hardly any contrast are left out. The image is blurred to each patch's scale (a bin is 3
+    Departs from [1]_: points are those of the grid, patches are not rotated, and patches
+    with hardly any contrast are omitted. The image is blurred to each patch's scale (a bin is 3
     standard deviations wide). The Gaussian window and the interpolation are products of functions
-    of x and y, so that histograms of whole columns serve all patches of a column.
+    of x and y, so that sums along x serve all patches of a column.
 
     References
     ----------
@@ -127,9 +127,9 @@ class DenseSurfDescriptors(_GridDescriptors):
 
     Notes
     -----
-    Departs from [1]_: points are those of the grid, patches are not turned, ones with hardly
-    any contrast are left out, wavelets have a whole number of pixels, and a pixel is shared
-    between neighbouring subregions, as in SIFT.
+    Departs from [1]_: points are those of the grid, patches are not rotated, patches with
+    hardly any contrast are omitted, wavelets have a whole number of pixels, and a pixel
+    contributes to neighboring subregions by interpolation, as in SIFT.
 
     References
     ----------
@@ -158,26 +158,26 @@ class DenseSurfDescriptors(_GridDescriptors):
 
 
 def _grid_points(shape: tuple[int, ...], step_px: int, patch_px: float) -> npt.NDArray[np.float64]:
-    """Centres ``(k, 2)``, as x and y, of the patches of a grid that lie within the image.
+    """Centers ``(k, 2)``, as x and y, of the patches of a grid within the image.
 
     Examples
     --------
     >>> _grid_points((20, 32), step_px=8, patch_px=16).tolist()
     [[8.0, 10.0], [16.0, 10.0], [24.0, 10.0]]
     """
-    axes = [_centres(side, step_px, patch_px) for side in shape]
+    axes = [_centers(side, step_px, patch_px) for side in shape]
     y, x = np.meshgrid(*axes, indexing="ij")
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
 
 
-def _centres(side: int, step_px: int, patch_px: float) -> npt.NDArray[np.intp]:
-    """As many as fit, with the same margin at both ends."""
+def _centers(side: int, step_px: int, patch_px: float) -> npt.NDArray[np.intp]:
+    """Centers along one side: as many as fit, with the same margin at both ends."""
     n = max(0, int((side - patch_px) // step_px) + 1)
     margin = (side - (n - 1) * step_px) // 2
     return margin + step_px * np.arange(n)
 
 
 def _blur(gray: Gray, bin_px: float) -> npt.NDArray[np.float32]:
-    """Image blurred so that a bin is three standard deviations wide; 0.5 px it has already."""
+    """Image blurred to three standard deviations per bin, given a blur of 0.5 px in the image."""
     sigma = np.sqrt(max((bin_px / 3) ** 2 - 0.25, 0.01))
     return np.asarray(load_opencv().GaussianBlur(gray.astype(np.float32), (0, 0), float(sigma)))

@@ -1,7 +1,7 @@
-"""Images -> local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
+"""Local descriptors of key points (SURF, SIFT, ORB), packed in rows of bytes.
 
-A row is the point's place, relative to the image, followed by the descriptor's values in the
-smallest type that holds them. `_unpack` takes it apart.
+A row is the point's position, relative to the image, followed by the descriptor's values in
+their smallest type; see `_unpack`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ Rows: TypeAlias = npt.NDArray[np.uint8]
 Positions: TypeAlias = npt.NDArray[np.uint16]
 Gray: TypeAlias = npt.NDArray[np.uint8]
 
-_PLACE_BYTES = 4
+_POSITION_BYTES = 4
 _THRESHOLD, MAX_POINTS = 0.1, 1024
 _MIN_SIDE_PX = 16
-"""Images with a shorter side have no key points: the detectors refuse or find noise."""
+"""Images with a shorter side get no key points: the detectors fail or detect noise."""
 
 
 class LocalDescriptors(Producer):
-    """Ragged rows: descriptors of the points of images brought to size and to grey.
+    """Local descriptors of resized gray images, a varying number per image.
 
     Parameters
     ----------
     image_size : int, default=320
-        Longest side in pixels to which every image is brought, upwards too.
+        Longest side in pixels to which images are resized; smaller ones are enlarged.
     n_jobs : int, optional
-        Jobs for joblib, as the extractor's.
+        Number of joblib jobs.
     """
 
     rows_name: ClassVar[str] = "local descriptors"
@@ -53,7 +53,7 @@ class LocalDescriptors(Producer):
         self.n_jobs = n_jobs
 
     def settings(self, layer: str = "") -> dict[str, Any]:
-        """Everything that decides the descriptors, as plain values."""
+        """Everything that determines the descriptors, as plain values."""
         return {
             "extractor": f"{self.name} descriptors",
             "feature_version": self.feature_version,
@@ -62,26 +62,26 @@ class LocalDescriptors(Producer):
         }
 
     def n_features(self, layer: str = "") -> int:
-        """Values of an image, about."""
+        """Approximate number of values per image."""
         return 200 * self.n_values
 
     @property
     def width(self) -> int:
-        """Numbers in a descriptor: bits one by one, for packed ones."""
+        """Number of values of a descriptor; for packed ones, of bits."""
         return self.n_values * (8 if self.is_binary else 1)
 
     def unpack(self, rows: Rows) -> tuple[Positions, npt.NDArray[Any]]:
-        """Places ``(k, 2)`` and values ``(k, n_values)`` of rows; see `_unpack`."""
+        """Positions ``(k, 2)`` and values ``(k, n_values)`` of rows; see `_unpack`."""
         return _unpack(rows, self.dtype)
 
     def compare(self, rows: Rows, *, is_rooted: bool) -> tuple[Positions, npt.NDArray[Any]]:
-        """Places and values of rows, values as they are compared: float32, or packed bits.
+        """Positions and values of rows, in the form that is compared: float32, or packed bits.
 
         Parameters
         ----------
         rows : ndarray of shape (k, w), uint8
         is_rooted : bool
-            Whether histograms of gradients are compared by their roots; see `_take_root`.
+            Whether histograms of gradients are compared by their square roots; see `_take_root`.
 
         Returns
         -------
@@ -123,14 +123,14 @@ class LocalDescriptors(Producer):
 
 
 class SurfDescriptors(LocalDescriptors):
-    """SURF [1]_: 64 values a point, stored in half precision.
+    """SURF [1]_: 64 values per point, stored in half precision.
 
     Notes
     -----
     Departs from [1]_: the sign of the Laplacian is not part of the descriptor, and the
     threshold is low, so that ordinary photographs have hundreds of points. The Hessian is
-    that of mahotas, and so are the descriptors of points given the angle and wavelets of even
-    width; see `featx.extractors.bovw.surf_points` for where the points differ.
+    that of mahotas, and so are the descriptors of points with the same angle and wavelets of
+    even width; see `featx.extractors.bovw.surf_points` for where the points differ.
 
     References
     ----------
@@ -154,12 +154,12 @@ class SurfDescriptors(LocalDescriptors):
 
 
 class SiftDescriptors(LocalDescriptors):
-    """SIFT [1]_: 128 integers from 0 to 255 a point.
+    """SIFT [1]_: 128 integers from 0 to 255 per point.
 
     Notes
     -----
     Points and values are those of OpenCV's ``SIFT_create().detectAndCompute``, in its order.
-    It runs in one thread: images are shared among the jobs instead.
+    It runs in one thread: images are distributed over jobs instead.
 
     References
     ----------
@@ -184,7 +184,7 @@ class SiftDescriptors(LocalDescriptors):
 
 
 class OrbDescriptors(LocalDescriptors):
-    """ORB [1]_ by OpenCV: 256 bits a point, packed in 32 bytes.
+    """ORB [1]_ by OpenCV: 256 bits per point, packed in 32 bytes.
 
     Notes
     -----
@@ -216,9 +216,9 @@ class OrbDescriptors(LocalDescriptors):
 def _detect_and_compute(
     detector: Any, gray: Gray, n_values: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Points ``(k, 2)`` and descriptors ``(k, n_values)`` of one of OpenCV's detectors.
+    """Points ``(k, 2)`` and descriptors ``(k, n_values)`` by one of OpenCV's detectors.
 
-    The detector is made for each image: OpenCV's objects do not pickle.
+    Detectors are created per image: OpenCV's objects cannot be pickled.
     """
     points, values = detector.detectAndCompute(gray, None)
     if values is None:
@@ -234,7 +234,7 @@ def _pack(positions: npt.NDArray[Any], values: npt.NDArray[Any]) -> Rows:
     positions : ndarray of shape (k, 2)
         x and y of each point, 0 to 1, relative to the image's width and height.
     values : ndarray of shape (k, n)
-        Of any type with a fixed size.
+        Of any type of fixed size.
 
     Returns
     -------
@@ -257,7 +257,7 @@ def _unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
     Returns
     -------
     positions : ndarray of shape (k, 2), uint16
-        x and y of each point, 65,536ths of the image's width and height.
+        x and y of each point, in 65,536ths of the image's width and height.
     values : ndarray of shape (k, n)
 
     Examples
@@ -266,17 +266,17 @@ def _unpack(rows: Rows, dtype: str) -> tuple[Positions, npt.NDArray[Any]]:
     >>> _unpack(rows, "u1")
     (array([[    0, 32768]], dtype=uint16), array([[7, 8]], dtype=uint8))
     """
-    positions = np.ascontiguousarray(rows[:, :_PLACE_BYTES]).view("<u2")
-    return positions, np.ascontiguousarray(rows[:, _PLACE_BYTES:]).view(dtype)
+    positions = np.ascontiguousarray(rows[:, :_POSITION_BYTES]).view("<u2")
+    return positions, np.ascontiguousarray(rows[:, _POSITION_BYTES:]).view(dtype)
 
 
 def _take_root(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """RootSIFT [1]_: the square root of each descriptor's share in its sum; of unit length.
+    """RootSIFT [1]_: square roots of descriptors divided by their sums; of unit length.
 
     Parameters
     ----------
     values : ndarray of shape (k, d), float32
-        Not negative.
+        Nonnegative.
 
     Returns
     -------

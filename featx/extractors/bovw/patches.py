@@ -1,4 +1,4 @@
-"""SIFT's histograms and SURF's sums for all patches of a grid, from one gradient pass."""
+"""SIFT's histograms and SURF's sums for all patches of a grid, from one pass over gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLIP = 0.2
 
 
 def orientation_maps(image: Floats) -> Floats:
-    """Gradient strength of each pixel, shared between the two nearest of eight directions.
+    """Gradient magnitude of each pixel, interpolated between the two nearest of eight directions.
 
     Parameters
     ----------
@@ -29,16 +29,16 @@ def orientation_maps(image: Floats) -> Floats:
     Returns
     -------
     ndarray of shape (h, w, 8), float32
-        Differences over two pixels; zero on the outermost pixels. Direction 0 is to the
-        right, and they go round by way of the top.
+        Differences over two pixels; zero on the outermost pixels. Direction 0 is to the right;
+        the others follow counterclockwise.
     """
     maps = np.zeros((*image.shape, _N_ORIENTATIONS), np.float32)
-    _share_gradients(np.ascontiguousarray(image, np.float32), maps)
+    _interpolate_orientations(np.ascontiguousarray(image, np.float32), maps)
     return maps
 
 
 def haar_maps(gray: npt.NDArray[np.uint8], side_px: int) -> Floats:
-    """Haar wavelet responses of each pixel: to the right and upwards, and their sizes.
+    """Haar wavelet responses of each pixel, to the right and upwards, and their absolute values.
 
     Parameters
     ----------
@@ -49,19 +49,20 @@ def haar_maps(gray: npt.NDArray[np.uint8], side_px: int) -> Floats:
     Returns
     -------
     ndarray of shape (h, w, 4), float32
-        Response along x, its size, response along y, its size, in mean grey levels; zero
-        where the wavelet does not fit.
+        Response along x, its absolute value, the same along y, in mean gray levels; zero where
+        the wavelet does not fit.
     """
     half = side_px // 2
     sums = load_opencv().integral(gray)  # (h + 1, w + 1)
+    # Sums over strips of half a wavelet, then over the full side: the wavelet's two halves.
     columns = sums[:, half:] - sums[:, :-half]
     rows = sums[half:] - sums[:-half]
-    upright = columns[side_px:] - columns[:-side_px]
-    lying = rows[:, side_px:] - rows[:, :-side_px]
+    upright_boxes = columns[side_px:] - columns[:-side_px]
+    flat_boxes = rows[:, side_px:] - rows[:, :-side_px]
     maps = np.zeros((*gray.shape, 4), np.float32)
-    inner = maps[half : half + len(upright), half : half + lying.shape[1]]
-    inner[..., 0] = (upright[:, half:] - upright[:, :-half]) / (half * side_px)
-    inner[..., 2] = (lying[:-half] - lying[half:]) / (half * side_px)
+    inner = maps[half : half + len(upright_boxes), half : half + flat_boxes.shape[1]]
+    inner[..., 0] = (upright_boxes[:, half:] - upright_boxes[:, :-half]) / (half * side_px)
+    inner[..., 2] = (flat_boxes[:-half] - flat_boxes[half:]) / (half * side_px)
     inner[..., 1::2] = np.abs(inner[..., ::2])
     return maps
 
@@ -77,24 +78,24 @@ def bin_weights(bin_px: float) -> Floats:
     Returns
     -------
     ndarray of shape (4, 2 * r + 1), float32
-        For the pixels from r before the patch's centre to r after it: a triangle around the
-        bin's centre, times a Gaussian window of half the patch's width.
+        For the pixels from r before the patch's center to r after it: a triangle around the
+        bin's center, times a Gaussian window of half the patch's width.
     """
     radius = int(np.ceil(bin_px * (N_BINS + 1) / 2))
     offsets = np.arange(-radius, radius + 1) / bin_px  # in bins
-    centres = np.arange(N_BINS) - (N_BINS - 1) / 2
-    triangles = np.maximum(0, 1 - np.abs(offsets - centres[:, None]))
+    centers = np.arange(N_BINS) - (N_BINS - 1) / 2
+    triangles = np.maximum(0, 1 - np.abs(offsets - centers[:, None]))
     return (triangles * np.exp(-2 * (offsets / N_BINS) ** 2)).astype(np.float32)
 
 
 def pool_patches(maps: Floats, rows: Positions, columns: Positions, weights: Floats) -> Floats:
-    """Sums of maps in the bins of the patches around every crossing of some rows and columns.
+    """Sums of maps in the bins of the patches centered at all pairs of rows and columns.
 
     Parameters
     ----------
     maps : ndarray of shape (h, w, m), float32
     rows, columns : ndarray of shape (n_rows,) and (n_columns,)
-        Pixels at the centres of patches.
+        Pixels at the centers of patches.
     weights : ndarray of shape (4, 2 * r + 1), float32
 
     Returns
@@ -103,6 +104,7 @@ def pool_patches(maps: Floats, rows: Positions, columns: Positions, weights: Flo
         Patches row by row; values by the bin's row, its column, and map.
     """
     height, _, n_maps = maps.shape
+    # The weights are separable: sum along x for all lines of pixels first, then along y.
     lines = np.zeros((height, len(columns), N_BINS, n_maps), np.float32)
     _pool_lines(maps, columns, weights, lines)
     out = np.zeros((len(rows), len(columns), N_BINS, N_BINS * n_maps), np.float32)
@@ -111,38 +113,39 @@ def pool_patches(maps: Floats, rows: Positions, columns: Positions, weights: Flo
 
 
 def to_bytes(histograms: Floats) -> npt.NDArray[np.uint8]:
-    """Histograms at unit length, cut at 0.2, at unit length again, times 512.
+    """SIFT's normalization: unit norm, clipped at 0.2, unit norm again, times 512.
 
     Parameters
     ----------
     histograms : ndarray of shape (k, 128), float32
-        None of them all zero.
+        No histogram may be all zero.
 
     Returns
     -------
     ndarray of shape (k, 128), uint8
     """
-    lengths = np.sqrt((histograms**2).sum(axis=1, keepdims=True))
-    cut = np.minimum(histograms, CLIP * lengths)
-    lengths = np.sqrt((cut**2).sum(axis=1, keepdims=True))
-    return np.rint(cut * (512 / lengths)).clip(0, 255).astype(np.uint8)
+    norms = np.sqrt((histograms**2).sum(axis=1, keepdims=True))
+    clipped = np.minimum(histograms, CLIP * norms)
+    norms = np.sqrt((clipped**2).sum(axis=1, keepdims=True))
+    return np.rint(clipped * (512 / norms)).clip(0, 255).astype(np.uint8)
 
 
 @compiled()
-def _share_gradients(image: Any, maps: Any) -> None:
+def _interpolate_orientations(image: Any, maps: Any) -> None:
     height, width = image.shape
     per_radian = np.float32(_N_ORIENTATIONS / (2 * np.pi))
     for y in range(1, height - 1):
         for x in range(1, width - 1):
             dx = image[y, x + 1] - image[y, x - 1]
             dy = image[y - 1, x] - image[y + 1, x]
-            strength = np.sqrt(dx * dx + dy * dy)
+            # Linear interpolation between the two directions nearest to the gradient's.
+            magnitude = np.sqrt(dx * dx + dy * dy)
             position = np.arctan2(dy, dx) * per_radian
             low = np.floor(position)
-            share = strength * (position - low)
+            upper = magnitude * (position - low)
             first = int(low) % _N_ORIENTATIONS
-            maps[y, x, first] = strength - share
-            maps[y, x, (first + 1) % _N_ORIENTATIONS] = share
+            maps[y, x, first] = magnitude - upper
+            maps[y, x, (first + 1) % _N_ORIENTATIONS] = upper
 
 
 @compiled()

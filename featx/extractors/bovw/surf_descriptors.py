@@ -13,7 +13,7 @@ Doubles = npt.NDArray[np.float64]
 
 _N_VALUES = 64
 _BORDER = 31
-"""Points need half of this many scales to the border: a turned square of 20, and wavelets."""
+"""Least distance of points to the border, in half scales: a rotated square and its wavelets."""
 
 _N_SLICES = 72
 _SLICES_PER_SECTOR = 12
@@ -92,15 +92,15 @@ def _orient(sums: Any, points: Any, disc: Any, weights: Any, angles: Any) -> Non
     slices = np.empty((2, _N_SLICES))
     for i in range(len(points)):
         y, x, scale = points[i, 0], points[i, 1], points[i, 2]
-        # Wavelets of side 4 scales, at the points of a disc of radius 6 scales; nearer ones
-        # weigh more, by a Gaussian.
+        # Wavelets of side 4 scales at the points of a disc of radius 6 scales, weighted by a
+        # Gaussian around its center.
         half = int(4 * scale + 0.5) // 2
         slices[:] = 0
         for j in range(len(disc)):
             row = int(np.rint(y + scale * disc[j, 0]))
             column = int(np.rint(x + scale * disc[j, 1]))
             dy, dx = _respond(sums, row, column, half)
-            # Sums of responses per 5 degrees of their own direction.
+            # Sum the responses per slice of 5 degrees of their direction.
             turn = int((np.arctan2(dx, dy) / np.pi + 1) / 2 * _N_SLICES) % _N_SLICES
             slices[0, turn] += weights[j] * dy
             slices[1, turn] += weights[j] * dx
@@ -126,23 +126,19 @@ def _describe(sums: Any, points: Any, angles: Any, weights: Any, values: Any) ->
     for i in range(len(points)):
         y, x, scale = points[i, 0], points[i, 1], points[i, 2]
         sine, cosine = np.sin(angles[i]), np.cos(angles[i])
-        # Responses at 20 x 20 samples, one scale apart, of a square turned to the point's angle.
+        # Responses at 20 x 20 samples, one scale apart, of a square rotated to the point's angle.
         half = max(1, int(scale + 0.5))
         for v in range(20):
             for u in range(20):
-                # Samples turn with the point; wavelets stay upright, their responses are
-                # turned instead.
+                # The samples are rotated with the point; the wavelets stay upright, and their
+                # responses are rotated instead.
                 row = int(y + scale * (cosine * (v - 10) - sine * (u - 10)))
                 column = int(x + scale * (sine * (v - 10) + cosine * (u - 10)))
                 dy, dx = _respond(sums, row, column, half)
                 weight = weights[v] * weights[u]
                 along = weight * (cosine * dy + sine * dx)
                 across = weight * (cosine * dx - sine * dy)
-                # Four sums for each of 4 x 4 subregions of 5 x 5 samples: dy, dx,
-                # dy
-                # ,
-                # dx
-                # .
+                # Four sums for each of 4 x 4 subregions of 5 x 5 samples: dy, dx, |dy|, |dx|.
                 first = 16 * (v // 5) + 4 * (u // 5)
                 values[i, first] += along
                 values[i, first + 1] += across
@@ -152,8 +148,8 @@ def _describe(sums: Any, points: Any, angles: Any, weights: Any, values: Any) ->
 
 @compiled()
 def _respond(sums: Any, y: int, x: int, half: int) -> Any:
-    """Haar wavelets of side ``2 * half`` at a pixel: upper less lower, left less right."""
-    # Boxes are cut at the border: the summed-area table has no entries outside.
+    """Haar wavelets of side ``2 * half`` at a pixel: upper minus lower, left minus right."""
+    # Boxes are clipped at the border: the summed-area table has no entries outside.
     top, bottom = max(y - half, 0), min(y + half, sums.shape[0] - 1)
     left, right = max(x - half, 0), min(x + half, sums.shape[1] - 1)
     upper = (sums[y, right] - sums[y, left]) - (sums[top, right] - sums[top, left])

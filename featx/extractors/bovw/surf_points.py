@@ -1,4 +1,4 @@
-"""SURF's key points: maxima, in place and scale, of a Hessian that is made of boxes.
+"""SURF's key points: maxima, over position and scale, of a Hessian approximated by boxes.
 
 Why not a library: OpenCV's SURF is in none of its published wheels, and mahotas' computes octaves
 beyond the first over a needlessly small part of the image and refines maxima with a wrong sign and
@@ -58,11 +58,11 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     >>> find_points(np.zeros((64, 64), np.uint8), threshold=0.1, max_points=10).shape
     (0, 4)
     """
-    found = [np.empty((0, 4))]
+    octaves = [np.empty((0, 4))]
     for octave in range(_N_OCTAVES):
         margin = _octave_margin(octave)
-        # Each octave doubles the steps between samples and between filter sizes; the image stays
-        # as it is, for a box of any size costs the same.
+        # Each octave doubles the steps between samples and between filter sizes, on the same
+        # image: a box of any size costs the same.
         maps = _hessian_maps(gray, octave)
         if min(maps.shape[1:]) < 3:
             break
@@ -70,9 +70,9 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
         # From samples of the octave to pixels, and from filter sizes to scales in pixels.
         points[:, :2] = points[:, :2] * 2**octave + margin
         points[:, 2] = _SCALE_PER_LOBE * (2 ** (octave + 1) * (points[:, 2] + 1) + 1)
-        found.append(points)
-    points = np.concatenate(found)
-    # Strongest first; a stable sort keeps ties in order of octave, scale and place.
+        octaves.append(points)
+    points = np.concatenate(octaves)
+    # Strongest first; a stable sort keeps ties in order of octave, scale and position.
     return points[np.argsort(-points[:, 3], kind="stable")][:max_points]
 
 
@@ -83,7 +83,7 @@ def _hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
     ----------
     gray : ndarray of shape (h, w), uint8
     octave : int
-        From 0; pixels are looked at in steps of ``2 ** octave``.
+        From 0; pixels are sampled in steps of ``2 ** octave``.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def _hessian_maps(gray: npt.NDArray[np.uint8], octave: int) -> Doubles:
 
 
 def _octave_margin(octave: int) -> int:
-    """Pixels from the border that the largest filter of an octave needs, and one more step."""
+    """Margin in pixels that the largest filter of an octave needs, plus one step."""
     return 3 * _lobe(octave, _N_SCALES - 1) // 2 + 1 + 2**octave
 
 
@@ -108,7 +108,7 @@ def _lobe(octave: int, scale: int) -> int:
 
 
 def _phases(sums: npt.NDArray[Any], step: int) -> Doubles:
-    """Columns of a summed-area table sorted by remainder, so that steps are contiguous."""
+    """Columns of a summed-area table grouped by remainder, so that strided reads are contiguous."""
     height, width = sums.shape
     n_columns = -(-width // step)
     padded = np.zeros((height, n_columns * step))
@@ -123,12 +123,12 @@ def _fill_maps(phases: Any, step: int, margin: int, maps: Any) -> None:
     for scale in range(n_scales):
         lobe = 2 * step * (scale + 1) + 1
         long, offset = 2 * lobe - 1, lobe // 2 + 1
-        share = 1.0 / (9.0 * lobe * lobe)
+        per_area = 1.0 / (9.0 * lobe * lobe)
         for row in range(n_rows):
             y, x = margin + row * step, margin
             along_x[:], along_y[:], mixed[:] = 0, 0, 0
-            # Second derivative along x: lobes of weight 1, -2, 1, as one wide box less three times
-            # the middle one. Along y the same, turned; four boxes for the mixed derivative.
+            # Second derivative along x: lobes of weight 1, -2, 1, as one wide box minus three
+            # times the middle one; along y transposed. Mixed derivative: four boxes.
             _add_boxes(phases, y, x, long, 3 * lobe, 1.0, along_x)
             _add_boxes(phases, y, x, long, lobe, -3.0, along_x)
             _add_boxes(phases, y, x, 3 * lobe, long, 1.0, along_y)
@@ -139,8 +139,8 @@ def _fill_maps(phases: Any, step: int, margin: int, maps: Any) -> None:
             _add_boxes(phases, y - offset, x - offset, lobe, lobe, -1.0, mixed)
             for column in range(n_columns):
                 # Divided by the area of the filter, so that determinants compare across scales.
-                dxy = mixed[column] * share
-                value = (along_x[column] * share) * (along_y[column] * share)
+                dxy = mixed[column] * per_area
+                value = (along_x[column] * per_area) * (along_y[column] * per_area)
                 maps[scale, row, column] = max(value - _LOBE_WEIGHT * dxy * dxy, 0.0)
 
 
@@ -163,26 +163,26 @@ def _add_boxes(
 
 @compiled()
 def _refine_maxima(maps: Any, threshold: float) -> Any:
-    """Maxima over 26 neighbours, as (row, column, scale, value), placed between the samples."""
-    found = np.empty((maps[0].size, 4))
+    """Maxima over 26 neighbors as (row, column, scale, value), refined between the samples."""
+    points = np.empty((maps[0].size, 4))
     n = 0
     for scale in range(1, maps.shape[0] - 1):
         for row in range(1, maps.shape[1] - 1):
             for column in range(1, maps.shape[2] - 1):
                 value = maps[scale, row, column]
                 if value > threshold and _is_maximum(maps, scale, row, column):
-                    ds, dy, dx = _step_to_top(maps, scale, row, column)
-                    # A top nearer to another sample belongs to that one, or to none.
-                    if max(abs(ds), abs(dy), abs(dx)) < 0.5 and n < len(found):
-                        found[n, 0], found[n, 1] = row + dy, column + dx
-                        found[n, 2], found[n, 3] = scale + ds, value
+                    ds, dy, dx = _step_to_peak(maps, scale, row, column)
+                    # A peak nearer to another sample belongs to that one, or to none.
+                    if max(abs(ds), abs(dy), abs(dx)) < 0.5 and n < len(points):
+                        points[n, 0], points[n, 1] = row + dy, column + dx
+                        points[n, 2], points[n, 3] = scale + ds, value
                         n += 1
-    return found[:n].copy()
+    return points[:n].copy()
 
 
 @compiled()
 def _is_maximum(maps: Any, scale: int, row: int, column: int) -> bool:
-    """Whether no neighbour is larger, and none before it as large."""
+    """Whether no neighbor is larger and no earlier neighbor equal."""
     value = maps[scale, row, column]
     is_before = True
     for s in range(scale - 1, scale + 2):
@@ -196,10 +196,10 @@ def _is_maximum(maps: Any, scale: int, row: int, column: int) -> bool:
 
 
 @compiled()
-def _step_to_top(maps: Any, s: int, r: int, c: int) -> Any:
-    """Step (scale, row, column) to the top of a parabola through the neighbours; 1s if none."""
+def _step_to_peak(maps: Any, s: int, r: int, c: int) -> Any:
+    """Step (scale, row, column) to the peak of a parabola through the neighbors; 1s if none."""
     m, twice = maps, 2 * maps[s, r, c]
-    # Gradient and Hessian by central differences; Newton's step leads to the top of the parabola.
+    # Gradient and Hessian by central differences; Newton's step leads to the parabola's peak.
     gs = (m[s + 1, r, c] - m[s - 1, r, c]) / 2
     gy = (m[s, r + 1, c] - m[s, r - 1, c]) / 2
     gx = (m[s, r, c + 1] - m[s, r, c - 1]) / 2

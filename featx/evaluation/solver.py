@@ -3,8 +3,9 @@
 Why not scikit-learn's solvers on the same rotated rows: for the features it is made for, AlexNet's
 first pool of 510 photographs (random weights, 3 folds, one core), `LogisticRegression` takes 3.6
 times as long at a tolerance of 1e-5, where its probabilities are within 1e-4 of ours, and
-`LinearSVC` 6.5 times at 0.01. On easier data they come closer: 1.6 times as long on HOG of these
-photographs, 0.8 (logistic) and 1.7 (SVM) on a few hundred digits. The variances of
+`LinearSVC` 6.5 times at 0.01. On easier data they come closer: `LogisticRegression` takes 2.3
+times as long on HOG of these photographs and 0.8 times on 600 digits, where large C remain far from
+the minimum; `LinearSVC` 1.7 times on 300 digits. The variances of
 rotated rows differ by orders of magnitude: here they precondition the search, and all folds share
 one product with the rows. `scripts/bench/bench_probe.py` measures logistic regression.
 """

@@ -1,8 +1,8 @@
 """Mixtures of Gaussians with diagonal covariances, for Fisher vectors.
 
 Why not scikit-learn's `GaussianMixture`: from the same start to the same likelihood it takes 1.7
-times as long on one core (``scripts/bench/bench_bovw.py --codebooks``), and it works in one piece
-where these blocks of rows use all cores, with the same bytes for any number of them.
+to 1.8 times as long on one core (``scripts/bench/bench_bovw.py --codebooks``), and it works in one
+piece where these blocks of rows use all cores, with the same bytes for any number of them.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ import joblib
 
 from featx.errors import SchedulerError, SpecError
 
-_CONNECT_S = 15.0
-"""Timeout in seconds for a scheduler to answer, and for its first worker."""
+_CONNECT_S, _WORKERS_S = 15.0, 60.0
+"""Timeouts in seconds for a scheduler to answer, and for its first worker."""
 
 _ADDRESS = re.compile(r"(dask|ray)(://[\w.-]+:\d{1,5}|://\[[0-9a-fA-F:]+\]:\d{1,5})?", re.ASCII)
 
@@ -132,9 +132,8 @@ def _dask(address: str) -> Iterator[Cluster]:
             client = stack.enter_context(
                 distributed.Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
             )
-            client.wait_for_workers(1, timeout=_CONNECT_S)
         except (OSError, TimeoutError) as error:
-            raise _unreachable("Dask", address, "dask scheduler` and `dask worker") from error
+            raise _unreachable("Dask", address, "dask scheduler") from error
         yield Cluster("Dask", partial(_configure_dask, client), _dask_errors())
 
 
@@ -148,7 +147,7 @@ def _configure_dask(client: Any) -> dict[str, Any]:
             return max(2, int(super().effective_n_jobs(n_jobs)))
 
     try:
-        client.wait_for_workers(1, timeout=_CONNECT_S)
+        client.wait_for_workers(1, timeout=_WORKERS_S)
     except (OSError, RuntimeError) as error:  # The connection failed, or is closed.
         raise _gone("Dask") from error
     return {"backend": Backend(client=client), "n_jobs": -1}
@@ -227,14 +226,13 @@ def _not_installed(name: str) -> SpecError:
 
 def _gone(name: str) -> SchedulerError:
     return SchedulerError(
-        f"The {name} cluster no longer answers, or has no worker left. Stored rows remain valid: "
-        "start it, and run again."
+        f"The {name} cluster does not answer, or has no workers. Stored rows remain valid: start the "
+        "scheduler and its workers, and run again."
     )
 
 
 def _unreachable(name: str, address: str, command: str) -> SchedulerError:
     where = f"at {address}" if address else "on this machine"
     return SchedulerError(
-        f"No {name} scheduler with a worker answers {where} within {_CONNECT_S:.0f} s; "
-        f"start one with `{command}`."
+        f"No {name} scheduler answers {where}; start one with `{command}`, or check the address."
     )

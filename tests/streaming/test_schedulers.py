@@ -29,7 +29,7 @@ def test_a_dask_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(schedulers, "_CONNECT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    expected = rf"No Dask scheduler with a worker answers at 127.0.0.1:{port} within"
+    expected = rf"No Dask scheduler answers at 127.0.0.1:{port}; start one with"
     with pytest.raises(SchedulerError, match=expected), use_scheduler(f"dask://127.0.0.1:{port}"):
         pass
 

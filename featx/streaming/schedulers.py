@@ -226,8 +226,8 @@ def _not_installed(name: str) -> SpecError:
 
 def _gone(name: str) -> SchedulerError:
     return SchedulerError(
-        f"The {name} cluster does not answer, or has no workers. Stored rows remain valid: start the "
-        "scheduler and its workers, and run again."
+        f"The {name} cluster does not answer, or has no workers. Stored rows remain valid: start "
+        "the scheduler and its workers, and run again."
     )
 
 

@@ -113,7 +113,7 @@ def _point_thumbnails(
         scatter.payload["thumbnails"] = [indices[data, path] for path in scatter.paths]
         n_bare = sum(all_uris[index] is None for index in scatter.payload["thumbnails"])
         if n_bare:
-            notes.append(f"No thumbnail of {n_bare:,} images in the maps: {_why(own)}.")
+            notes.append(f"No thumbnail of {n_bare:,} images in the embeddings: {_why(own)}.")
     return all_uris
 
 

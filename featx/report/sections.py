@@ -254,7 +254,7 @@ def _add_scatter(section: Section, result: Result) -> None:
     section.plots |= {f"map-{name}": root for name, root in scatter.roots.items()}
     if scatter.n_drawn < scatter.n_points:
         section.notes.append(
-            f"The maps show {scatter.n_drawn:,} of {scatter.n_points:,} images, each "
+            f"The embeddings show {scatter.n_drawn:,} of {scatter.n_points:,} images, each "
             "class in proportion; the numbers are of all of them."
         )
 

@@ -350,7 +350,7 @@ def test_5000_images_flow(browser: Any, large_page: Path) -> None:
 
     times_ms = sorted(browser.execute_async_script(step) for _ in range(9))
 
-    assert "The maps show 5,000 of " in browser.find_element("css selector", ".note").text
+    assert "The embeddings show 5,000 of " in browser.find_element("css selector", ".note").text
     # Drawn by the processor: 70 ms here. A graphics card is faster.
     assert times_ms[4] < 400
     assert large_page.stat().st_size <= 30_000_000

@@ -16,7 +16,7 @@ from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.readers import plug_in_suffixes
 from featx.data.splits import find_split, is_filler
 
-_SYSTEM_FOLDERS = frozenset(
+SYSTEM_FOLDERS = frozenset(
     {"@eadir", "$recycle.bin", "lost+found", "thumbnails", "__macosx", "system volume information"}
 )
 """Folders that operating systems and other programs create among images, in lower case."""
@@ -256,7 +256,7 @@ def _read_folder(
     is_report = _RESULTS in report_files and len(report_files) > 1
     for entry in entries:
         if _holds(entry.is_dir):
-            if entry.name.lower() in _SYSTEM_FOLDERS or (
+            if entry.name.lower() in SYSTEM_FOLDERS or (
                 is_report and entry.name == _REPORT_FIGURES
             ):
                 tree.skipped.append((*parts, entry.name))

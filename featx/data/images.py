@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
+from featx.data.blobs import Blob, Identity, identify
 from featx.data.decode_budget import decoding
 from featx.data.image_formats import open_image, orientation_of, strip_png_metadata
 from featx.data.jpeg import decode_jpeg, reduction
@@ -36,7 +37,7 @@ from featx.errors import FeatxWarning, ImageError, one_line
 Pixels: TypeAlias = npt.NDArray[Any]
 """Array of shape (h, w, 3), 0 to 255: uint8, or float32 for images of more than 8 bits."""
 
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]"
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Blob | Image.Image | npt.NDArray[Any]"
 
 PIXELS_VERSION = 2
 """Incremented whenever the same image would be decoded to different pixels."""
@@ -190,6 +191,10 @@ class Images(Sequence["ImageLike"]):
         """Path of an image, None if it is not a file."""
         item = self.items[index]
         return os.fspath(item) if isinstance(item, str | os.PathLike) else None
+
+    def identity(self, index: int) -> tuple[bytes, Identity] | None:
+        """Where an image's bytes are and what changes when they do; None where nothing says so."""
+        return identify(self.items[index])
 
     def pixels(self, index: int, least_px: int | None = None) -> Pixels:
         """Decode one image.
@@ -369,6 +374,8 @@ def _read_content(image: Any, name: str) -> bytes | Image.Image | npt.NDArray[An
     """
     if isinstance(image, str | os.PathLike):
         image = _file_bytes(Path(image), name)
+    elif isinstance(image, Blob):
+        image = _blob_bytes(image, name)
     if isinstance(image, bytes | bytearray | memoryview):
         if not len(image):
             raise ImageError(name, "the file is empty")
@@ -402,6 +409,13 @@ def _file_bytes(path: Path, name: str) -> bytes:
         return content
     except ImageError:
         raise
+    except (OSError, ValueError) as error:
+        raise ImageError(name, _reason(error)) from error
+
+
+def _blob_bytes(blob: Blob, name: str) -> bytes:
+    try:
+        return blob.read(_MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         raise ImageError(name, _reason(error)) from error
 

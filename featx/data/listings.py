@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from featx.data.archives.archive_listings import is_archive, list_archives
 from featx.data.folders import (
     FolderInfo,
     Parts,
@@ -92,11 +93,15 @@ def list_sources(
         If a source does not exist, or `group_column` is set and a source is not a manifest.
     """
     sources, sidecars = _without_sidecars(sources)
+    archives = [path for it in sources if is_archive(path := os.fspath(it))]
+    others = [source for source in sources if os.fspath(source) not in archives]
     # None for folders and images, which are read together, in the position of the first of them.
-    datasets = [_list_named(source, options, root) for source in sources]
-    paths = [os.fspath(it) for it, dataset in zip(sources, datasets) if dataset is None]
+    datasets = [_list_named(source, options, root) for source in others]
+    paths = [os.fspath(it) for it, dataset in zip(others, datasets) if dataset is None]
     if paths:
         datasets.insert(datasets.index(None), _list_paths(paths, options))
+    if archives:
+        datasets.insert(0, _list_archives(archives, options))
     joined = join_datasets([dataset for dataset in datasets if dataset is not None])
     return replace(joined, ignored=joined.ignored + sidecars) if sidecars else joined
 
@@ -118,10 +123,7 @@ def _list_named(
     path = os.fspath(source)
     is_manifest = os.path.splitext(path)[1].lower() in MANIFEST_SUFFIXES
     if options.group_column is not None and not is_manifest:
-        raise DatasetError(
-            f"Groups {options.group_column!r} is the column of a manifest, but {name_of(path)} is "
-            "not a manifest; give re:PATTERN, which is searched for in the images' paths."
-        )
+        raise _no_manifest(options.group_column, path)
     if source == _STDIN:
         return _list_stdin(options)
     if isinstance(source, str) and source == "digits":
@@ -133,6 +135,21 @@ def _list_named(
     if not path or not os.path.exists(path):
         raise _not_found(path)
     return _list_manifest(path, options) if is_manifest and not os.path.isdir(path) else None
+
+
+def _list_archives(archives: list[str], options: ListingOptions) -> ImageDataset:
+    """Images in archives, which have no columns to group by."""
+    if options.group_column is not None:
+        raise _no_manifest(options.group_column, archives[0])
+    dataset = list_archives(archives, has_splits=options.has_splits)
+    return dataset if options.has_domains else replace(dataset, domains=None)
+
+
+def _no_manifest(column: str, path: str) -> DatasetError:
+    return DatasetError(
+        f"Groups {column!r} is the column of a manifest, but {name_of(path)} is "
+        "not a manifest; give re:PATTERN, which is searched for in the images' paths."
+    )
 
 
 def _list_stdin(options: ListingOptions) -> ImageDataset:
@@ -361,5 +378,6 @@ def _not_found(path: str) -> DatasetError:
     suggestion = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
     return DatasetError(
         f"No file, folder or data set {name_of(path)!r}.{suggestion} Expected a folder, files, a "
-        "manifest (.csv .tsv .parquet .jsonl .json .txt), '-', 'digits' or 'torchvision:NAME'."
+        "manifest (.csv .tsv .parquet .jsonl .json .txt), archives, '-', 'digits' or "
+        "'torchvision:NAME'."
     )

@@ -23,10 +23,11 @@ import joblib
 import numpy.typing as npt
 import platformdirs
 
+from featx.data.blobs import Identity
 from featx.data.images import Images
 from featx.errors import DamagedRowWarning, ImageError, StoreError, UnstoredRowsWarning
 from featx.process.phases import phase
-from featx.store.index import INDEX_FILE, Entry, Identity
+from featx.store.index import INDEX_FILE, Entry
 from featx.store.maintenance import Maintenance, is_good
 from featx.store.private_folder import make_private, store_errors
 from featx.store.shards import SHARD_FOLDER, Shard
@@ -223,7 +224,7 @@ class FeatureStore(Maintenance):
     ) -> list[str | ImageError]:
         """Digests of a few images; those of files are remembered in the index."""
         now = time.time_ns()
-        files = {index: _path_and_identity(images.path(index)) for index in indices}
+        files = {index: images.identity(index) for index in indices}
         remembered = self._index.remembered_files(file[0] for file in files.values() if file)
         digests: dict[int, str | ImageError] = {}
         for index, file in files.items():
@@ -311,20 +312,6 @@ def find_digests(images: Images, store: FeatureStore | None) -> list[str | Image
         return store.digests(images)
     calls = (joblib.delayed(_try_digest)(images, index) for index in range(len(images)))
     return list(joblib.Parallel(joblib.cpu_count(), prefer="threads")(calls))
-
-
-def _path_and_identity(path: str | None) -> tuple[bytes, Identity] | None:
-    """Absolute path of a file, and its size, times and inode; None if there is no file."""
-    if path is None:
-        return None
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    # SQLite has no unsigned 64-bit integers, which some file systems use as inodes.
-    inode = status.st_ino & (2**63 - 1)
-    name = os.fsencode(os.path.abspath(path))
-    return name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
 
 
 def _is_settled(identity: Identity, now_ns: int) -> bool:

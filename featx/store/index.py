@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
+from featx.data.blobs import Identity
 from featx.errors import StoreError
 from featx.process.lock_holders import find_lock_holder
 from featx.store.private_folder import full_disk, make_private, store_errors
@@ -75,9 +76,6 @@ _STATEMENTS = [it for it in map(str.strip, SCHEMA.split(";")) if it]
 _LAYOUT = ", ".join(ShardLayout._fields)
 _IS_SOUND = f"is_sound(file, {_LAYOUT})"
 """Condition on a row of ``shards``; invalid rows are ignored, as a damaged index may hold any."""
-
-Identity: TypeAlias = tuple[int, int, int, int]
-"""Size, modification time (ns), inode change time (ns) and inode of a file."""
 
 
 class _ForeignIndexError(StoreError):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featx.data.blobs import file_of
 from featx.store.index import (
     INDEX_FILE,
     Entry,
@@ -257,7 +258,7 @@ class Maintenance:
         self._index.drop_shards([shard.id for shard in shards])
         self._drop_unsound()
         after = self._index.counts()
-        missing = [path for path in self._index.paths() if not os.path.exists(path)]
+        missing = [key for key in self._index.paths() if _is_gone(key)]
         self._index.forget_files(missing)
         return Pruned(
             n_rows=before["n_rows"] - after["n_rows"],
@@ -376,6 +377,12 @@ class Maintenance:
                     n_bytes += path.lstat().st_size
                     path.unlink(missing_ok=True)
         return n_bytes
+
+
+def _is_gone(key: bytes) -> bool:
+    """Whether a remembered file is not there any more; of remote ones nothing is known."""
+    path = file_of(key)
+    return path is not None and not os.path.exists(path)
 
 
 def is_good(rows: npt.NDArray[Any] | None, entry: Entry) -> bool:

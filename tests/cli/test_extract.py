@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,29 @@ def test_a_part_fills_only_the_store(
         counts.append(int(capsys.readouterr().out.split()[0]))
     assert sum(counts) == 4
     assert not Path("features.npz").exists()
+
+
+def test_tar_of_class_folders_is_extracted_and_shares_rows_with_its_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tarfile.open("images.tar", "w") as tar:
+        tar.add("images")
+    store = ("--store", str(folder / "store"))
+    assert run(monkeypatch, "extract", "images.tar", "-e", "mean_color", *store) == 0
+    assert "images.tar: 2 classes (dark, light), 4 images" in capsys.readouterr().err
+    with np.load("features.npz", allow_pickle=False) as file:
+        assert file["paths"][0] == "images.tar/images/dark/0.png"
+        assert file["labels"].tolist() == ["dark", "dark", "light", "light"]
+    arguments = ("extract", "images", "-e", "mean_color", *store, "-o", "folder.npz")
+    assert run(monkeypatch, *arguments) == 0
+    assert "4 images, 4 cached" in capsys.readouterr().err
+
+
+def test_broken_member_of_a_tar_is_a_failure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "images/dark/broken.png").write_bytes(b"?")
+    with tarfile.open("images.tar", "w") as tar:
+        tar.add("images")
+    assert run(monkeypatch, "extract", "images.tar", "-e", "mean_color", "--strict") == 3
+    assert "images.tar/images/dark/broken.png" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,16 @@ def test_each_split_of_the_folders_has_its_part(shared: Any, tmp_path: Path) -> 
 
     assert result.protocol["name"] == "holdout"
     assert (result.protocol["n_train"], result.protocol["n_test"]) == (245, 153)
+
+
+def test_tar_is_compared_and_probed_as_its_folder(tmp_path: Path) -> None:
+    lay(tmp_path, "data/cat data/dog")
+    with tarfile.open(tmp_path / "data.tar", "w") as tar:
+        tar.add(tmp_path / "data", "data")
+
+    archive, folder = (
+        compare(tmp_path / name, "color", n_splits=2, store=None) for name in ("data.tar", "data")
+    )
+
+    assert [row["accuracy"] for row in archive.rows] == [row["accuracy"] for row in folder.rows]
+    assert probe(tmp_path / "data.tar", "color", store=None).protocol["n_classes"] == 2

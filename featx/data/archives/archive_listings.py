@@ -19,6 +19,7 @@ from featx.data.archives.formats import (
     ArchiveEntry,
     archive_suffixes,
     find_archive_format,
+    find_archives_in,
 )
 from featx.data.folders import SYSTEM_FOLDERS, FolderInfo, Parts, interpret_folders
 from featx.data.image_dataset import ImageDataset, column_or_none, make_dataset, name_of
@@ -47,8 +48,10 @@ def is_archive(source: str) -> bool:
     >>> is_archive("shards/{0000..0099}.tar"), is_archive("photos"), is_archive("cat.jpg")
     (True, False, False)
     """
+    if os.path.isdir(source):
+        return bool(find_archives_in(source))
     form = find_archive_format(source)
-    if form is None or os.path.isdir(source):
+    if form is None:
         return False
     if form.accepts is None or not os.path.exists(source):
         return form.accepts is None or _is_pattern(source)
@@ -288,6 +291,9 @@ def _split_of(path: str) -> str:
 
 def _expand(source: str) -> Iterator[str]:
     """Archives that a pattern stands for; those of a glob sorted, of braces in their order."""
+    if os.path.isdir(source):
+        yield from find_archives_in(source)
+        return
     if os.path.exists(source):
         yield source
         return

@@ -72,11 +72,15 @@ class ArchiveFormat:
     accepts : callable
         Takes an `ArchiveFile` and returns whether it is an archive of images; by default any
         file of that suffix is.
+    find_files : callable
+        Takes the path of a folder and gives the archives in it that are one data set; empty
+        for a folder of other files. By default no folder is an archive.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[[ArchiveFile], ArchiveContents]
     accepts: Callable[[ArchiveFile], bool] | None = None
+    find_files: Callable[[str], list[str]] | None = None
 
 
 MAX_TEXT_BYTES = 2**16
@@ -101,6 +105,12 @@ def find_archive_format(location: str) -> ArchiveFormat | None:
 def archive_suffixes() -> list[str]:
     """Suffixes of all kinds of archives, sorted."""
     return sorted(suffix for it in _formats() for suffix in it.suffixes)
+
+
+def find_archives_in(folder: str) -> list[str]:
+    """Archives in a folder that together are one data set; empty for a folder of files."""
+    finders = [it.find_files for it in _formats() if it.find_files is not None]
+    return next((files for find in finders if (files := find(folder))), [])
 
 
 @lru_cache(maxsize=1)

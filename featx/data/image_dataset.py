@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featx.data.images import Images, printable
+from featx.data.remote.remote_files import is_url, shown_url
 
 Strings: TypeAlias = npt.NDArray[np.str_]
 
@@ -186,7 +187,8 @@ def column_or_none(values: Iterable[str]) -> Strings | None:
 
 
 def name_of(path: str) -> str:
-    """Path as the name of an image: valid Unicode with forward slashes."""
+    """Path as the name of an image: valid Unicode with forward slashes; a URL without secrets."""
+    path = shown_url(path) if is_url(path) else path
     path = path if os.sep == "/" else path.replace(os.sep, "/")
     return path if path.isascii() else printable(path)
 

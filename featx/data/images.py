@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -24,12 +25,13 @@ from PIL import Image, UnidentifiedImageError
 
 from featx._fingerprints import digest_bytes, fingerprint
 from featx._imports import load_opencv
-from featx.data.blobs import Blob, Identity, identify
+from featx.data.blobs import Blob, Identity
 from featx.data.decode_budget import decoding
 from featx.data.image_formats import open_image, orientation_of, strip_png_metadata
 from featx.data.jpeg import decode_jpeg, reduction
 from featx.data.readers import find_plug_in, find_reader, missing_package
 from featx.data.reading import Reading, make_reading
+from featx.data.remote.read_ahead import ReadAhead, identify_all, is_slow
 from featx.data.stored_image import StoredImage, split_alpha, to_pixels
 from featx.data.tiff import TooLargeError, check_size, is_tiff, join_pages, read_tiff, upright
 from featx.errors import FeatxWarning, ImageError, one_line
@@ -192,9 +194,27 @@ class Images(Sequence["ImageLike"]):
         item = self.items[index]
         return os.fspath(item) if isinstance(item, str | os.PathLike) else None
 
-    def identity(self, index: int) -> tuple[bytes, Identity] | None:
-        """Where an image's bytes are and what changes when they do; None where nothing says so."""
-        return identify(self.items[index])
+    def identities(self, indices: Sequence[int]) -> list[tuple[bytes, Identity] | None]:
+        """Where images' bytes are and what changes when they do; None where nothing says so."""
+        return identify_all([self.items[index] for index in indices])
+
+    @contextmanager
+    def reading_ahead(self, indices: Iterable[int]) -> Iterator[Images]:
+        """Context with the same images, of which slow ones are fetched before they are asked for.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            Those that will be asked for, in about that order.
+        """
+        order = [index for index in indices if is_slow(self.items[index])]
+        if not order:
+            yield self
+            return
+        with ReadAhead(self.items, order, _MAX_FILE_BYTES) as items:
+            images = copy(self)
+            images.items = items
+            yield images
 
     def pixels(self, index: int, least_px: int | None = None) -> Pixels:
         """Decode one image.

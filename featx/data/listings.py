@@ -101,7 +101,7 @@ def list_sources(
     if paths:
         datasets.insert(datasets.index(None), _list_paths(paths, options))
     if archives:
-        datasets.insert(0, _list_archives(archives, options))
+        datasets.insert(0, _list_archives(archives, options, is_alone=not others))
     joined = join_datasets([dataset for dataset in datasets if dataset is not None])
     return replace(joined, ignored=joined.ignored + sidecars) if sidecars else joined
 
@@ -137,11 +137,11 @@ def _list_named(
     return _list_manifest(path, options) if is_manifest and not os.path.isdir(path) else None
 
 
-def _list_archives(archives: list[str], options: ListingOptions) -> ImageDataset:
+def _list_archives(archives: list[str], options: ListingOptions, *, is_alone: bool) -> ImageDataset:
     """Images in archives, which have no columns to group by."""
     if options.group_column is not None:
         raise _no_manifest(options.group_column, archives[0])
-    dataset = list_archives(archives, has_splits=options.has_splits)
+    dataset = list_archives(archives, has_splits=options.has_splits, is_alone=is_alone)
     return dataset if options.has_domains else replace(dataset, domains=None)
 
 

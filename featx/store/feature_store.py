@@ -224,7 +224,7 @@ class FeatureStore(Maintenance):
     ) -> list[str | ImageError]:
         """Digests of a few images; those of files are remembered in the index."""
         now = time.time_ns()
-        files = {index: images.identity(index) for index in indices}
+        files = dict(zip(indices, images.identities(indices)))
         remembered = self._index.remembered_files(file[0] for file in files.values() if file)
         digests: dict[int, str | ImageError] = {}
         for index, file in files.items():
@@ -233,11 +233,12 @@ class FeatureStore(Maintenance):
         to_hash = [index for index in indices if index not in digests]
         length = min(_MAX_FILES_PER_TASK, max(1, len(to_hash) // (4 * joblib.cpu_count())))
         parts = [to_hash[i : i + length] for i in range(0, len(to_hash), length)]
-        hashed = pool.map(lambda part: [_try_digest(images, i) for i in part], parts)
+        with images.reading_ahead(to_hash) as ahead:
+            hashed = pool.map(lambda part: [_try_digest(ahead, i) for i in part], parts)
+            digests |= zip(to_hash, chain.from_iterable(hashed))
         new = []
-        for index, digest in zip(to_hash, chain.from_iterable(hashed)):
-            digests[index] = digest
-            file = files[index]
+        for index in to_hash:
+            file, digest = files[index], digests[index]
             if file and isinstance(digest, str) and _is_settled(file[1], now):
                 new.append((*file, digest))
         if new:

@@ -285,9 +285,12 @@ def _rows_without_store(
 
 def _prepared(extractor: Any, images: Images) -> Iterator[Any]:
     """Prepared images in order, or an ImageError for each that failed."""
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+    with (
+        ThreadPoolExecutor(joblib.cpu_count()) as pool,
+        images.reading_ahead(range(len(images))) as ahead,
+    ):
         calls = (
-            partial(try_prepare, extractor, images, i, has_digest=False) for i in range(len(images))
+            partial(try_prepare, extractor, ahead, i, has_digest=False) for i in range(len(images))
         )
         yield from (item for _, item in run_ahead(pool, calls, 64))
 

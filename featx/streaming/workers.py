@@ -107,7 +107,11 @@ def _run_chunks(
         else:
             run, length = partial(_in_parent), chunk_length(producer)
     parts = [list(indices[i : i + length]) for i in range(0, len(indices), length)]
-    return run(producer, images, parts, fingerprints, folder)
+    if run.func is _in_parallel:  # Its tasks, perhaps of other processes, read ahead themselves.
+        yield from run(producer, images, parts, fingerprints, folder)
+        return
+    with images.reading_ahead(indices) as ahead:
+        yield from run(producer, ahead, parts, fingerprints, folder)
 
 
 def _in_parallel(
@@ -261,9 +265,10 @@ def _work(
 
     If the store's folder cannot be reached, as on another machine, the rows are returned.
     """
-    prepare = partial(try_prepare, producer, images, has_digest=folder is not None)
-    decoded = map(prepare, range(len(images)))
-    chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
+    with images.reading_ahead(range(len(images))) as ahead:
+        prepare = partial(try_prepare, producer, ahead, has_digest=folder is not None)
+        decoded = map(prepare, range(len(images)))
+        chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)
     target = folder if is_reachable(folder, mark) else None
     return to_shards(producer, chunk, fingerprints, target, images.reading)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import glob
 import json
 import os
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from featx.data.archives.archive_files import open_local
 from featx.data.archives.formats import (
     TEXT_SUFFIXES,
     ArchiveContents,
     ArchiveEntry,
+    ArchiveFormat,
     archive_suffixes,
     find_archive_format,
     find_archives_in,
@@ -25,7 +28,17 @@ from featx.data.folders import SYSTEM_FOLDERS, FolderInfo, Parts, interpret_fold
 from featx.data.image_dataset import ImageDataset, column_or_none, make_dataset, name_of
 from featx.data.image_formats import IMAGE_SUFFIXES
 from featx.data.images import printable
+from featx.data.manifests import MANIFEST_SUFFIXES
 from featx.data.readers import plug_in_suffixes
+from featx.data.remote.remote_files import (
+    RemoteObject,
+    glob_remote,
+    has_stars,
+    is_url,
+    list_remote,
+    open_remote,
+    shown_url,
+)
 from featx.data.splits import find_split
 from featx.errors import DatasetError, ImageError, one_line
 
@@ -41,15 +54,15 @@ _SHARD_NUMBERS = re.compile(r"\d+(-of-\d+)?", re.IGNORECASE)
 
 
 def is_archive(source: str) -> bool:
-    """Whether a source names archives of images: a file, or a pattern of files.
+    """Whether a source names archives of images: a file, a pattern of files, or any URL.
 
     Examples
     --------
     >>> is_archive("shards/{0000..0099}.tar"), is_archive("photos"), is_archive("cat.jpg")
     (True, False, False)
     """
-    if os.path.isdir(source):
-        return bool(find_archives_in(source))
+    if is_url(source) or os.path.isdir(source):
+        return is_url(source) or bool(find_archives_in(source))
     form = find_archive_format(source)
     if form is None:
         return False
@@ -61,8 +74,10 @@ def is_archive(source: str) -> bool:
         return False
 
 
-def list_archives(sources: Sequence[str], *, has_splits: bool = True) -> ImageDataset:
-    """Images of archives and patterns of them, read as though unpacked in one folder.
+def list_archives(
+    sources: Sequence[str], *, has_splits: bool = True, is_alone: bool = True
+) -> ImageDataset:
+    """Images of archives, patterns of them, and URLs, read as though unpacked in one folder.
 
     Parameters
     ----------
@@ -70,6 +85,8 @@ def list_archives(sources: Sequence[str], *, has_splits: bool = True) -> ImageDa
         Those that `is_archive` accepts.
     has_splits : bool, default=True
         Whether folders and archives called as splits are.
+    is_alone : bool, default=True
+        Whether there are no other sources, which would go on where all of these fail.
 
     Returns
     -------
@@ -83,14 +100,14 @@ def list_archives(sources: Sequence[str], *, has_splits: bool = True) -> ImageDa
         If no archive is there, or none of them holds an image.
     """
     paths = list(dict.fromkeys(path for it in sources for path in _expand(it)))
-    if not any(map(os.path.exists, paths)):
+    if not paths or (is_alone and not any(is_url(it) or os.path.exists(it) for it in paths)):
         raise DatasetError(_nothing_there(sources, paths))
     with ThreadPoolExecutor(_N_AT_ONCE, "featx-list") as pool:
         contents = list(pool.map(_read_archive, paths))
     listing = _Listing(_splits_of(paths) if has_splits else {})
     for path, content in zip(paths, contents):
         listing.add(path, content)
-    if not listing.images:
+    if not listing.images and (is_alone or not listing.failures):
         raise DatasetError(listing.why_empty(paths))
     return listing.to_dataset(has_splits=has_splits)
 
@@ -114,16 +131,18 @@ class _Listing:
 
     def add(self, archive: str, contents: ArchiveContents) -> None:
         """Take the images of one archive."""
+        root = shown_url(archive).rstrip("/") if is_url(archive) else archive
         self.left_out += contents.left_out
         self.failures += [
-            ("/".join(filter(None, (archive, printable(name)))), reason)
+            ("/".join(filter(None, (root, printable(name)))), reason)
             for name, reason in contents.failures
         ]
         prefix = (archive,) if archive in self.splits else ()
         labels = _sidecar_labels(contents.entries)
         for entry in _images_of(contents, self.ignored, has_sidecars=bool(labels)):
-            parts = _parts_of(entry.name)
-            name = f"{archive}/{printable(entry.name)}"
+            # An image that has a URL of its own has no name below it.
+            parts = _parts_of(entry.name or posixpath.basename(urlsplit(archive).path))
+            name = "/".join(filter(None, (root, printable(entry.name))))
             if parts is None:
                 self.failures.append((name, "its name leads out of the archive"))
                 continue
@@ -179,12 +198,33 @@ class _Listing:
 def _read_archive(path: str) -> ArchiveContents:
     """Contents of an archive; where it cannot be read, the reason as its only failure."""
     form = find_archive_format(path)
-    assert form is not None
     try:
-        return form.read(open_local(path))
+        if not is_url(path):
+            return _read_local(path, form)
+        if form is not None:
+            return form.read(open_remote(path))
+        return _read_folder(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         return ArchiveContents(failures=[("", (reason or one_line(error)).lower())])
+
+
+def _read_local(path: str, form: ArchiveFormat | None) -> ArchiveContents:
+    if form is None:
+        raise ValueError(f"is no archive; expected {' '.join(archive_suffixes())}")
+    return form.read(open_local(path))
+
+
+def _read_folder(url: str) -> ArchiveContents:
+    """Objects under a URL; one that is called as an image is that image, unseen."""
+    suffix = os.path.splitext(urlsplit(url).path)[1].lower()
+    if suffix in IMAGE_SUFFIXES | plug_in_suffixes():
+        return ArchiveContents([ArchiveEntry("", RemoteObject(url))], is_table=True)
+    if suffix in MANIFEST_SUFFIXES:
+        raise ValueError("is a manifest behind a URL; download it first")
+    objects, failures = list_remote(url)
+    is_itself = [name for name, _ in objects] == [""]
+    return ArchiveContents([ArchiveEntry(*it) for it in objects], failures, is_table=is_itself)
 
 
 def _images_of(
@@ -298,10 +338,23 @@ def _expand(source: str) -> Iterator[str]:
         yield source
         return
     for name in _expand_braces(source):
-        if os.path.exists(name) or not glob.has_magic(name):
+        if is_url(name):
+            yield from _expand_url(name)
+        elif os.path.exists(name) or not glob.has_magic(name):
             yield name
         else:
             yield from sorted(glob.glob(name, recursive=True))
+
+
+def _expand_url(url: str) -> Iterator[str]:
+    """URLs that a glob stands for; a question mark in a web address is none."""
+    if not has_stars(url):
+        yield url
+        return
+    try:
+        yield from glob_remote(url)
+    except (OSError, ValueError):
+        yield url  # To be told of when it is read.
 
 
 def _expand_braces(pattern: str) -> list[str]:

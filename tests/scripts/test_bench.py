@@ -58,6 +58,10 @@ SMALL = {
         f"{SAMPLES} --side 600 --images 4 --pairs 1 --work featxnet:-1",
         r"featxnet:-1 +full +[\d.]+ images/s +scaled +[\d.]+ +[\d.]+x +rows move by",
     ),
+    "bench_remote": (
+        f"{SAMPLES} --images 20 --pairs 1 --delay-ms 5",
+        r"remote +[\d.]+ images/s.*\n.* [\d.]+ of the disk's throughput",
+    ),
     "bench_featxnet": ("--batch 1 --pairs 1", r"[\d.]+ ms"),
 }
 

@@ -54,8 +54,8 @@ def load_dataset(
         as if the folder that contains them were given. A manifest (``.csv``, ``.tsv``,
         ``.parquet`` or ``.jsonl`` with the columns ``path,label[,split][,domain][,group]``,
         ``.json``, ``.txt``). Archives (``.tar``, ``.zip``, ``.parquet`` with images) and patterns
-        of them; URLs that fsspec opens. ``-`` (names on standard input, one per line or separated by NUL),
-        ``digits``, or ``torchvision:NAME[,key=value...]``.
+        of them; URLs that fsspec opens. ``-`` (names on standard input, one per line or separated
+        by NUL), ``digits``, or ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional
         Whether the folder above the class is the domain; a list selects domains. Manifests have
         a column for it.

@@ -436,7 +436,7 @@ def _file_bytes(path: Path, name: str) -> bytes:
 def _blob_bytes(blob: Blob, name: str) -> bytes:
     try:
         return blob.read(_MAX_FILE_BYTES)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # A broken archive may raise anything inside a parser; it is data.
         raise ImageError(name, _reason(error)) from error
 
 

@@ -204,9 +204,11 @@ def _read_archive(path: str) -> ArchiveContents:
         if form is not None:
             return form.read(open_remote(path))
         return _read_folder(path)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        return ArchiveContents(failures=[("", (reason or one_line(error)).lower())])
+    except DatasetError:  # A package is missing.
+        raise
+    except Exception as error:  # A broken archive may raise anything inside a parser; it is data.
+        reason = (error.strerror if isinstance(error, OSError) else "") or one_line(error)
+        return ArchiveContents(failures=[("", reason[0].lower() + reason[1:])])
 
 
 def _read_local(path: str, form: ArchiveFormat | None) -> ArchiveContents:

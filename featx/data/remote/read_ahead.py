@@ -38,6 +38,7 @@ class ReadAhead(Sequence[Any]):
         self._max_bytes = max_bytes
         self._next = 0
         self._waiting: dict[int, Future[bytes]] = {}
+        self._passed: set[int] = set()
         self._n_bytes = 0
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_N_AT_ONCE, "featx-fetch")
@@ -67,6 +68,7 @@ class ReadAhead(Sequence[Any]):
         with self._lock:
             self._fill()
             future = self._waiting.pop(index, None)
+            self._passed.update([index] if future is None else [])
         if future is None:  # Asked for twice, or before its turn.
             content: bytes = self._items[index].read(max_bytes)
             return content
@@ -88,6 +90,8 @@ class ReadAhead(Sequence[Any]):
         ):
             index = self._order[self._next]
             self._next += 1
+            if index in self._passed:  # Nobody would come for it.
+                continue
             self._waiting[index] = self._pool.submit(self._fetch, index)
 
     def _fetch(self, index: int) -> bytes:

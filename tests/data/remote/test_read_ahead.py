@@ -59,6 +59,14 @@ def test_item_asked_for_twice_or_out_of_turn_is_read() -> None:
         assert [ahead[i].read(9)[0] for i in (0, 0, 5)] == [0, 0, 5]
 
 
+def test_what_was_read_out_of_turn_is_not_fetched_again() -> None:
+    items = [_Slow(1, 0) for _ in range(400)]
+    with ReadAhead(items, range(400), 9) as ahead:
+        for i in reversed(range(400)):
+            ahead[i].read(9)
+    assert sum(it.n_reads for it in items) == 400
+
+
 def test_no_more_is_begun_than_may_wait() -> None:
     items = [_Slow(1, 0) for _ in range(1000)]
     with ReadAhead(items, range(1000), 9) as ahead:

@@ -79,6 +79,9 @@ def _add_batch(
 ) -> None:
     """Take the rows of a batch: where the bytes of each begin and end in the file."""
     blobs, paths, labels = columns
+    # Offsets that lead out of their buffers would end the process: pyarrow believes them.
+    for name in filter(None, (layout.image, layout.label)):
+        batch.column(name).validate(full=True)
     values = _stored(batch.column(layout.image))
     content = _stored(values.field("bytes")) if layout.is_struct else values
     first = content.offset

@@ -105,14 +105,12 @@ def _read_group(file: ArchiveFile, group: int, column: str, *, is_struct: bool) 
     """Bytes of all images in a group of rows."""
     leaf = f"{column}.bytes" if is_struct else column
     with _opened(file) as table:
-        row_group = table.metadata.row_group(group)
-        sizes = [
-            row_group.column(i).total_uncompressed_size
-            for i in range(row_group.num_columns)
-            if row_group.column(i).path_in_schema == leaf
-        ]
-        check_length(sum(sizes), _MAX_GROUP_BYTES)
-        values = table.read_row_group(group, columns=[leaf]).column(0).combine_chunks()
+        # The column's own size would do, but pyarrow ends the process where a column's metadata
+        # are broken and asked for.
+        check_length(table.metadata.row_group(group).total_byte_size, _MAX_GROUP_BYTES)
+        values = table.read_row_group(group, columns=[leaf]).column(0)
+        values.validate(full=True)
+        values = values.combine_chunks()
     values = getattr(values, "storage", values)
     return _field_of(values, "bytes") if is_struct else values
 
@@ -143,7 +141,9 @@ def _read_parquet(file: ArchiveFile) -> ArchiveContents:
 
 def _column(table: Any, leaf: str, name: str) -> list[Any]:
     """All values of a column, or of a field of it."""
-    values = table.read(columns=[leaf]).column(name).combine_chunks()
+    values = table.read(columns=[leaf]).column(name)
+    values.validate(full=True)
+    values = values.combine_chunks()
     values = getattr(values, "storage", values)
     found: list[Any] = (_field_of(values, "path") if leaf != name else values).to_pylist()
     return found

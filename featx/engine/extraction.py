@@ -232,7 +232,7 @@ def _lost_classes(dataset: ImageDataset, part: ImageDataset) -> list[str]:
     """Classes without a readable image."""
     if dataset.labels is None or part.labels is None:
         return []
-    return sorted(set(dataset.labels.tolist()) - set(part.labels.tolist()))
+    return sorted(set(dataset.labels.tolist()) - set(part.labels.tolist()) - {""})
 
 
 def _columns(jobs: list[Job]) -> dict[str, tuple[int, int]]:

@@ -247,3 +247,9 @@ def test_a_part_without_images_is_empty(folder: Path) -> None:
     features = extract(folder / "test/blue", "mean_color", part="1/999", progress=listener)
     assert features.X.shape == (0, 3)
     assert "part 1/999: 0 of 3 images" in listener.notes
+
+
+def test_unlabelled_images_that_fail_are_no_lost_class(folder: Path) -> None:
+    listener = Listener()
+    extract([folder, folder / "missing.tar"], "color", store=None, progress=listener)
+    assert not [note for note in listener.notes if "of class" in note]

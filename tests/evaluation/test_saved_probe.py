@@ -79,7 +79,7 @@ def test_a_codebook_learns_from_all_images(samples: ImageDataset, tmp_path: Path
 
 
 def test_several_extractors_are_refused(samples: ImageDataset, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="one extractor; 2"):
+    with pytest.raises(SpecError, match="one extractor; got 2"):
         save_probe(samples, ["color", "pixels"], tmp_path / "a.skops", protocol=RULES)
     assert not list(tmp_path.glob("*.skops"))
 

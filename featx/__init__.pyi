@@ -14,8 +14,11 @@ from .evaluation.prediction import predict
 from .extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from .extractors.cnn import CNNFeatures
 from .extractors.color import ColorHistogram, MeanColor
+from .extractors.gist import Gist
 from .extractors.hog import HOG
+from .extractors.phog import PHOG
 from .extractors.pixels import RawPixels
+from .extractors.texture import GLCM, LBP
 from .features.feature_set import FeatureSet
 from .finetuning.classifier import FineTunedClassifier
 from .finetuning.experiment import finetune
@@ -26,13 +29,17 @@ from .store.feature_store import FeatureStore
 
 __all__ = [
     "CORAL",
+    "GLCM",
     "HOG",
+    "LBP",
+    "PHOG",
     "BagOfVisualWords",
     "CNNFeatures",
     "ColorHistogram",
     "FeatureSet",
     "FeatureStore",
     "FineTunedClassifier",
+    "Gist",
     "Images",
     "LinearProbe",
     "MeanColor",

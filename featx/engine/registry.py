@@ -52,7 +52,7 @@ def list_extractors() -> list[Entry]:
     Examples
     --------
     >>> [entry.name for entry in list_extractors() if entry.source == "featx"]
-    ['bovw', 'cnn', 'color', 'hog', 'mean_color', 'pixels']
+    ['bovw', 'cnn', 'color', 'gist', 'glcm', 'hog', 'lbp', 'mean_color', 'phog', 'pixels']
     """
     return [*_built_in().values(), *_plugins().values()]
 

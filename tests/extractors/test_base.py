@@ -28,8 +28,11 @@ from featx.extractors.base import Extractor, reading_of
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.cnn import CNNFeatures
 from featx.extractors.color import ColorHistogram, MeanColor
+from featx.extractors.gist import Gist
 from featx.extractors.hog import HOG
+from featx.extractors.phog import PHOG
 from featx.extractors.pixels import RawPixels
+from featx.extractors.texture import GLCM, LBP
 from featx.store.feature_store import FeatureStore
 
 ALL_WHITE = (
@@ -51,6 +54,10 @@ EXTRACTORS = [
     MeanColor(),
     ColorHistogram(8),
     HOG(16),
+    LBP(16),
+    GLCM(16),
+    Gist(16),
+    PHOG(16, levels=1),
     BagOfVisualWords("dense_sift", n_words=2, patch_px=(8,), value_range=(-3, 3)),
     CNNFeatures("squeezenet1_1", "pool1", weights="random", size=32, pooling="gap"),
 ]

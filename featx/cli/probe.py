@@ -23,6 +23,14 @@ def compare_command(
     data: options.Data,
     features: options.Features,
     rules: _Protocol,
+    classical: Annotated[
+        bool,
+        typer.Option(
+            "--classical",
+            help="Add a fixed set of strong hand-crafted features: HOG, PHOG, LBP, gist, color, "
+            "SURF words, and dense SIFT as a spatial pyramid of words and as Fisher vectors.",
+        ),
+    ] = False,
     finetune: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,6 +49,7 @@ def compare_command(
     featx compare photos/ -e hog -e bovw:surf -e cnn:featxnet:pool5
     featx compare photos/ --model alexnet --layer pool1,fc7 --protocol decaf
     featx compare photos/ -e hog -e cnn:squeezenet1_0 --finetune squeezenet1_0:full
+    featx compare photos/ --classical --model squeezenet1_0 --layer pool1,penultimate
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     options.take_single("--train-per-class", rules.train_per_class)
     from featx.evaluation.comparison import compare
@@ -58,6 +67,7 @@ def compare_command(
         result = compare(
             data,
             features.extractor,
+            classical=classical,
             finetune=networks,
             progress=reporter,
             **features.to_parameters(),

@@ -31,6 +31,18 @@ from featx.streaming.progress import BarOnly, ProgressCallback
 _N_MISTAKES = 24
 DEFAULT_EXTRACTORS = ("cnn:featxnet:pool1", "cnn:featxnet:pool5", "hog", "bovw:surf")
 
+CLASSICAL_EXTRACTORS = (
+    "hog",
+    "phog",
+    "lbp,grid=2",
+    "gist",
+    "color",
+    "bovw:surf",
+    "bovw:dense_sift,pyramid_levels=2",
+    "bovw:dense_sift,encoding=fisher",
+)
+"""Hand-crafted features at their best: what ``classical`` adds to a comparison."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -77,6 +89,7 @@ def compare(
     data: Any,
     extractors: Any = None,
     *,
+    classical: bool = False,
     finetune: Mapping[str, Any] | None = None,
     protocol: str | Protocol | None = None,
     classifier: str | None = None,
@@ -107,6 +120,9 @@ def compare(
         Images with classes.
     extractors : SPEC, Extractor, or list of these, optional
         Feature sets to compare; by default featxnet's pool1 and pool5, HOG and SURF words.
+    classical : bool, default=False
+        Add a fixed set of hand-crafted features: HOG, PHOG, LBP, gist, color, SURF words, and
+        dense SIFT as words with a spatial pyramid and as Fisher vectors.
     finetune : dict of str to FineTunedClassifier, optional
         Networks to train on the training images of each split, by the names of their rows.
     protocol : {"cv", "holdout", "random", "decaf", "kornblith", "razavian"}, optional
@@ -172,7 +188,9 @@ def compare(
         class_weight=class_weight,
     )
     if extractors is None and "model" not in parameters:
-        extractors = list(DEFAULT_EXTRACTORS)
+        extractors = [] if classical else list(DEFAULT_EXTRACTORS)
+    if classical:
+        extractors = _with_classical(extractors)
     gathered = gather_candidates(
         dataset, extractors, rules, store=cache, has_controls=True, progress=progress, **parameters
     )
@@ -284,6 +302,13 @@ n_splits, random_state, class_weight, **parameters
         sentences=list(dict.fromkeys(s for result in results for s in result.sentences)),
         protocol=last.protocol | {"train_per_class": train_per_class},
     )
+
+
+def _with_classical(extractors: Any) -> list[Any]:
+    """Extractors, and the hand-crafted ones that are not among them."""
+    given = extractors if isinstance(extractors, list | tuple) else [extractors]
+    given = [extractor for extractor in given if extractor is not None]
+    return [*given, *(spec for spec in CLASSICAL_EXTRACTORS if spec not in given)]
 
 
 def _measure(

@@ -56,6 +56,6 @@ def test_extractors_are_listed_with_a_line_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = printed(monkeypatch, capsys, "extractors").splitlines()
-    assert [line.split()[0] for line in lines[1:]][:6] == [
-        "bovw", "cnn", "color", "hog", "mean_color", "pixels",
+    assert [line.split()[0] for line in lines[1:]][:10] == [
+        "bovw", "cnn", "color", "gist", "glcm", "hog", "lbp", "mean_color", "phog", "pixels",
     ]  # fmt: skip

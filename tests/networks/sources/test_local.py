@@ -189,7 +189,8 @@ def test_rows_of_what_cannot_be_seen_are_never_stored(store: Any) -> None:
     network = Power(1.0)
     network.remote = Opaque()
     features = CNNFeatures(network, "output", size=32, store=store)
-    with pytest.warns(UnstoredRowsWarning, match=r"neither stored nor read.*Power.remote \(.*Opaque\)"):
+    expected = r"neither stored nor read.*Power.remote \(.*Opaque\)"
+    with pytest.warns(UnstoredRowsWarning, match=expected):
         rows = features.fit_transform(IMAGES)
     assert np.array_equal(rows, CNNFeatures(Power(1.0), "output", size=32).fit_transform(IMAGES))
     assert not store.ls()

@@ -31,7 +31,7 @@ from featx.streaming.progress import BarOnly, ProgressCallback
 _N_MISTAKES = 24
 DEFAULT_EXTRACTORS = ("cnn:featxnet:pool1", "cnn:featxnet:pool5", "hog", "bovw:surf")
 
-CLASSICAL_EXTRACTORS = (
+_CLASSICAL_EXTRACTORS = (
     "hog",
     "phog",
     "lbp,grid=2",
@@ -308,7 +308,7 @@ def _with_classical(extractors: Any) -> list[Any]:
     """Extractors, and the hand-crafted ones that are not among them."""
     given = extractors if isinstance(extractors, list | tuple) else [extractors]
     given = [extractor for extractor in given if extractor is not None]
-    return [*given, *(spec for spec in CLASSICAL_EXTRACTORS if spec not in given)]
+    return [*given, *(spec for spec in _CLASSICAL_EXTRACTORS if spec not in given)]
 
 
 def _measure(

@@ -21,7 +21,7 @@ from featx import (
     probe,
 )
 from featx.errors import DatasetError, SpecError
-from featx.evaluation.comparison import CLASSICAL_EXTRACTORS
+from featx.evaluation.comparison import _CLASSICAL_EXTRACTORS
 from featx.evaluation.protocols import find_protocol
 from featx.features.results import Result
 
@@ -50,7 +50,7 @@ def test_controls_are_always_there(result: Result) -> None:
 def test_classical_adds_each_hand_crafted_extractor_once() -> None:
     result = compare(SAMPLES, ["hog"], classical=True, n_splits=2, C=1.0, store=None)
     specs = [row["spec"] for row in result.rows if not row["is_control"]]
-    assert sorted(specs) == sorted(CLASSICAL_EXTRACTORS)
+    assert sorted(specs) == sorted(_CLASSICAL_EXTRACTORS)
 
 
 def test_best_comes_first_and_differences_are_to_it(result: Result) -> None:

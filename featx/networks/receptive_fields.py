@@ -211,6 +211,7 @@ def _pointwise(fields: Sequence[Field], shape: tuple[int, int]) -> Field | None:
     None if the inputs cannot be broadcast to the output's shape.
     """
     union = fields[0]
+    # Spans are intervals, so the union of two may include pixels between them.
     for field in fields[1:]:
         if not all(
             _can_broadcast(len(a.low), len(b.low))

@@ -20,6 +20,10 @@ BUILT_IN_CASES: dict[str, dict[str, Any]] = {
     "color,n_bins=8": {},
     "hog,image_size=32": {},
     "hog,image_size=24x40,cell_px=5,color=false,transform_sqrt=true": {},
+    "lbp,image_size=32": {"radii": (1, 2)},
+    "glcm,image_size=32": {"distances": (1, 3)},
+    "gist,image_size=32": {},
+    "phog,image_size=32": {},
     "bovw:surf,n_words=8,n_descriptors=500": {},
     "bovw:dense_sift,n_words=8,image_size=64,n_descriptors=500": {},
     # Binary words have no principal components.

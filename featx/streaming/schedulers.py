@@ -25,6 +25,9 @@ from featx.errors import SchedulerError, SpecError
 _CONNECT_S, _WORKERS_S = 15.0, 60.0
 """Timeouts in seconds for a scheduler to answer, and for its first worker."""
 
+_N_ATTEMPTS = 2
+"""Attempts to connect to Ray, whose own timeout is 30 s."""
+
 _ADDRESS = re.compile(r"(dask|ray)(://[\w.-]+:\d{1,5}|://\[[0-9a-fA-F:]+\]:\d{1,5})?", re.ASCII)
 
 
@@ -176,7 +179,7 @@ def _ray(address: str) -> Iterator[Cluster]:
         options |= {"address": f"ray://{address}"} if address else {"include_dashboard": False}
         try:
             if not ray.is_initialized():
-                ray.init(**options)
+                _connect_ray(options)
         except (ConnectionError, TimeoutError, RuntimeError) as error:
             raise _unreachable("Ray", address, "ray start --head") from error
         except ImportError as error:  # The client is an optional part of Ray.
@@ -185,6 +188,19 @@ def _ray(address: str) -> Iterator[Cluster]:
             yield Cluster("Ray", _configure_ray, (ray.exceptions.RayError, ConnectionError))
         finally:
             ray.shutdown()
+
+
+def _connect_ray(options: dict[str, Any]) -> None:
+    """Connect to Ray; a busy head node may need longer to start a server than Ray waits."""
+    import ray
+
+    for attempt in range(_N_ATTEMPTS):
+        try:
+            ray.init(**options)
+            return
+        except ConnectionError:
+            if attempt == _N_ATTEMPTS - 1:
+                raise
 
 
 def _configure_ray() -> dict[str, Any]:

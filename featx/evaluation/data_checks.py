@@ -161,7 +161,7 @@ def check(
     >>> [(row["problem"], row["path"]) for row in check(images, store=None).rows]
     [('exact copy', 'image 3')]
     """
-    wanted = _check_names(only)
+    checks = _check_names(only)
     if write is not None:
         check_manifest(write, force=force)
     dataset, cache, progress, parameters = open_session(
@@ -175,7 +175,7 @@ def check(
     )  # fmt: skip
     features.check_finite()
     collection = _collect(dataset, features, cache, progress)
-    result = _examine(collection, features, wanted, random_state)
+    result = _examine(collection, features, checks, random_state)
     if write is not None:
         result.sentences.append(_write_clean(dataset, result.rows, write))
     return result
@@ -183,13 +183,13 @@ def check(
 
 def _check_names(only: str | Sequence[str] | None) -> list[str]:
     """Checks to run."""
-    wanted = list(_CHECKS) if only is None else parse_names(only)
-    for name in wanted:
+    checks = list(_CHECKS) if only is None else parse_names(only)
+    for name in checks:
         if name not in _CHECKS:
             raise SpecError(
                 f"No check {name!r}.{did_you_mean(name, _CHECKS)} There are: {', '.join(_CHECKS)}."
             )
-    return wanted
+    return checks
 
 
 def _known(column: npt.NDArray[np.str_] | None, n_images: int) -> npt.NDArray[np.str_]:
@@ -215,7 +215,7 @@ def _collect(
 
 
 def _examine(
-    collection: _Collection, features: FeatureSet, wanted: Collection[str], seed: int | None
+    collection: _Collection, features: FeatureSet, checks: Collection[str], seed: int | None
 ) -> Result:
     """Result of all requested checks."""
     rules = find_protocol("cv", random_state=seed)
@@ -223,27 +223,27 @@ def _examine(
     details: dict[str, Any] = {}
     sentences = [_describe_classes(collection)]
     copies = _list_copies(collection)
-    if "duplicates" in wanted:
+    if "duplicates" in checks:
         rows += copies
         sentences += _describe_copies(copies)
-    if "labels" in wanted:
+    if "labels" in checks:
         doubtful, more, details = _doubt_labels(collection, rules)
         rows, sentences = rows + doubtful, sentences + more
-    if "images" in wanted:
+    if "images" in checks:
         rows += _list_images(collection, features.failures)
-    if "classes" in wanted:
+    if "classes" in checks:
         rows += _list_classes(collection)
     summary = _summarize(rows)
-    if "duplicates" in wanted:
+    if "duplicates" in checks:
         measured, more = _measure(collection, copies, seed)
         rows, sentences = rows + measured, sentences + more
     if not summary:
-        sentences.append(f"These checks report no problems: {', '.join(wanted)}.")
+        sentences.append(f"These checks report no problems: {', '.join(checks)}.")
     return Result(
         "check",
         collection.dataset.source,
         rows,
-        protocol=rules.to_dict() | {"checks": list(wanted)},
+        protocol=rules.to_dict() | {"checks": list(checks)},
         sentences=sentences,
         failures=features.failures,
         details=details | {"summary": summary, "galleries": _list_galleries(rows)},

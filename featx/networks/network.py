@@ -1,4 +1,4 @@
-"""Build a network, load its weights, and run it up to the layers whose features are wanted.
+"""Build a network, load its weights, and run it up to the deepest requested layer.
 
 Networks are cached per process rather than stored on estimators, which stay small and picklable.
 """

@@ -356,7 +356,7 @@ def _expand_url(url: str) -> Iterator[str]:
     try:
         yield from glob_remote(url)
     except (OSError, ValueError):
-        yield url  # To be told of when it is read.
+        yield url  # Reading it will report what is wrong.
 
 
 def _expand_braces(pattern: str) -> list[str]:

@@ -38,10 +38,6 @@ from featx.networks.layers import LayerTable
 from featx.store.feature_store import find_digests
 from featx.streaming.progress import ProgressCallback
 
-GRID = (0.001, 0.01, 0.1, 1.0, 10.0)
-"""Strengths that are tried at each layer where no protocol is named: a sweep for every layer, its
-random-weights control and two more takes most of the time."""
-
 _SHUFFLED_C = 0.01
 
 
@@ -137,12 +133,10 @@ def depth_profile(
     network = {"model": model, "pooling": pooling, **parameters}
     names = choose_layers(table, layers, pooling)
     _check_maps(method, maps, names)
-    grid = GRID if protocol is None else None  # A named protocol keeps its own.
     rules = find_protocol(
         protocol,
         dataset.splits,
         dataset.labels,
-        grid=grid,
         random_state=random_state,
         class_weight=class_weight,
     )

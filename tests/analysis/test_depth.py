@@ -11,6 +11,7 @@ from featx import load_dataset
 from featx.analysis.depth import depth_profile
 from featx.data.datasets import ImageDataset
 from featx.errors import DatasetError, LayerError, SpecError
+from featx.evaluation.protocols import Protocol
 from featx.features.results import Result
 from featx.store.feature_store import FeatureStore
 
@@ -115,7 +116,7 @@ def test_flowers_gather_with_depth(shared: Callable[[str], Path]) -> None:
         weights=shared("weights/squeezenet1_0-imagenet.pth"),
         maps="none",
         has_controls=False,
-        protocol="random",
+        protocol=Protocol("one split", splits="random", n_splits=1, train_per_class=20),
     )
     first, last = found.rows
     assert first["purity"] == pytest.approx(0.34, abs=0.02)

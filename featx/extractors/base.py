@@ -8,12 +8,13 @@ start from `color.py`.
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,20 @@ SPEED_PARAMETERS = frozenset(
     {"n_jobs", "batch_size", "device", "backend", "tap", "store", "on_error", "trust"}
 )
 """Parameters that affect speed, storage or permissions, but never a value."""
+
+
+class CommonParameters(TypedDict, total=False):
+    """Parameters of every extractor, which a subclass passes on as ``**common``."""
+
+    image_shape: tuple[int, ...] | None
+    value_range: tuple[float, float] | str | None
+    window: tuple[float, float] | None
+    pages: str | None
+    bands: Sequence[int] | str | None
+    max_pixels: int
+    on_error: str
+    n_jobs: int | None
+    store: Any
 
 
 class Producer:
@@ -282,6 +297,9 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            # scikit-learn reads the names of the parameters from the signature.
+            cls.__init__.__signature__ = _with_common_parameters(cls.__init__)  # type: ignore[attr-defined]
         if "get_feature_names_out" in vars(cls):
             cls.get_feature_names_out = _by_band(cls.get_feature_names_out)  # type: ignore[method-assign]
 
@@ -391,6 +409,17 @@ class Extractor(Producer, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
 
 NOT_STATE = frozenset({"n_features_in_", "feature_names_in_", "value_range_", "n_bands_"})
+
+
+def _with_common_parameters(init: Callable[..., None]) -> inspect.Signature:
+    """Signature in which ``**common`` is replaced by the parameters that it stands for."""
+    own = inspect.signature(init)
+    parameters = list(own.parameters.values())
+    if parameters[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+        return own
+    common = inspect.signature(Extractor.__init__).parameters.values()
+    parameters[-1:] = [parameter for parameter in common if parameter.name != "self"]
+    return own.replace(parameters=parameters)
 
 
 def _by_band(names_of: Callable[..., npt.NDArray[np.object_]]) -> Callable[..., Any]:

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from featx._linalg import rows_per_chunk
-from featx.data.images import MAX_PIXELS, PIXELS_VERSION, Pixels
+from featx.data.images import PIXELS_VERSION, Pixels
 from featx.data.reading import make_reading
-from featx.extractors.base import Extractor
+from featx.extractors.base import CommonParameters, Extractor
 from featx.extractors.names import registered_name
 from featx.streaming.rows import Matrix
 from featx.trust.callables import Trust
@@ -177,27 +177,9 @@ class CNNFeatures(Extractor):
         reproducible: bool = False,
         tap: str = "auto",
         trust: Trust = None,
-        image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | str | None = None,
-        window: tuple[float, float] | None = None,
-        pages: str | None = None,
-        bands: Sequence[int] | str | None = None,
-        max_pixels: int = MAX_PIXELS,
-        on_error: str = "raise",
-        n_jobs: int | None = None,
-        store: Any = None,
+        **common: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            image_shape=image_shape,
-            value_range=value_range,
-            window=window,
-            pages=pages,
-            bands=bands,
-            max_pixels=max_pixels,
-            on_error=on_error,
-            n_jobs=n_jobs,
-            store=store,
-        )
+        super().__init__(**common)
         self.model = model
         self.layer = layer
         self.weights = weights

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
-from featx.data.images import MAX_PIXELS, Pixels, gray, resize, size_pair
-from featx.extractors.base import Extractor
+from featx.data.images import Pixels, gray, resize, size_pair
+from featx.extractors.base import CommonParameters, Extractor
 from featx.streaming.rows import Matrix
 
 _MARGIN = 0.25
@@ -84,27 +84,9 @@ class Gist(Extractor):
         grid: int = 4,
         scales: int = 4,
         orientations: int = 8,
-        image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | str | None = None,
-        window: tuple[float, float] | None = None,
-        pages: str | None = None,
-        bands: Sequence[int] | str | None = None,
-        max_pixels: int = MAX_PIXELS,
-        on_error: str = "raise",
-        n_jobs: int | None = None,
-        store: Any = None,
+        **common: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            image_shape=image_shape,
-            value_range=value_range,
-            window=window,
-            pages=pages,
-            bands=bands,
-            max_pixels=max_pixels,
-            on_error=on_error,
-            n_jobs=n_jobs,
-            store=store,
-        )
+        super().__init__(**common)
         self.image_size = image_size
         self.grid = grid
         self.scales = scales

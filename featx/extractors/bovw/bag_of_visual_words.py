@@ -6,14 +6,13 @@ import numbers
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from featx.data.images import MAX_PIXELS
 from featx.errors import EmptyRowsWarning
-from featx.extractors.base import Extractor
+from featx.extractors.base import CommonParameters, Extractor
 from featx.extractors.bovw import encodings
 from featx.extractors.bovw.dense import DenseSiftDescriptors, DenseSurfDescriptors
 from featx.extractors.bovw.descriptors import (
@@ -191,27 +190,9 @@ class BagOfVisualWords(Extractor):
         patch_px: Sequence[int] = (16, 24, 32),
         n_descriptors: int = 100_000,
         random_state: int | None = 0,
-        image_shape: tuple[int, ...] | None = None,
-        value_range: tuple[float, float] | str | None = None,
-        window: tuple[float, float] | None = None,
-        pages: str | None = None,
-        bands: Sequence[int] | str | None = None,
-        max_pixels: int = MAX_PIXELS,
-        on_error: str = "raise",
-        n_jobs: int | None = None,
-        store: Any = None,
+        **common: Unpack[CommonParameters],
     ) -> None:
-        super().__init__(
-            image_shape=image_shape,
-            value_range=value_range,
-            window=window,
-            pages=pages,
-            bands=bands,
-            max_pixels=max_pixels,
-            on_error=on_error,
-            n_jobs=n_jobs,
-            store=store,
-        )
+        super().__init__(**common)
         self.detector = detector
         self.n_words = n_words
         self.encoding = encoding

@@ -560,7 +560,7 @@ def printable(path: str) -> str:
     >>> printable("caf\udce9.jpg")
     'caf\\xe9.jpg'
     """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _items(X: Any, image_shape: tuple[int, ...] | None) -> Sequence[Any]:

@@ -152,8 +152,8 @@ class FeatureStore(Maintenance):
         hits: dict[int, list[tuple[int, Entry]]] = defaultdict(list)
         entries = self._index.find(fingerprint, digests)
         for index, digest in zip(indices, digests, strict=True):
-            if digest in entries:
-                hits[entries[digest].shard].append((index, entries[digest]))
+            if entry := entries.get(digest):
+                hits[entry.shard].append((index, entry))
         filled: set[int] = set()
         damaged: set[Entry] = set()
         files = {shard.id: shard for shard in self._index.shard_files(hits)}
@@ -165,7 +165,8 @@ class FeatureStore(Maintenance):
             if rows is not None and good:
                 out[[index for index, _ in good]] = rows[[entry.start for _, entry in good]]
             filled.update(index for index, _ in good)
-            damaged.update({entry for _, entry in shard_hits} - {entry for _, entry in good})
+            if len(good) < len(shard_hits):
+                damaged.update({entry for _, entry in shard_hits} - {entry for _, entry in good})
         self._index.touch(fingerprint)
         self._drop_damaged(damaged)
         return [index for index in indices if index not in filled]

@@ -17,6 +17,7 @@ from featx.analysis.layer_choice import choose_layers
 from featx.analysis.points import sample_evenly
 from featx.data.datasets import ImageDataset, load_dataset
 from featx.data.images import Images
+from featx.data.listings import BUILT_IN
 from featx.engine.extraction import extract
 from featx.engine.session import open_session
 from featx.engine.specs import make_extractor
@@ -38,6 +39,11 @@ _SAMPLES = next(
     _HERE / "samples",
 )
 """Drawn images: inside the package where it was installed, beside it in a checkout."""
+_DRAWN = (
+    "The images are drawn: colors, textures, poses, backgrounds and clutter have the same "
+    "distribution in all classes, only shapes differ. featxnet was trained on photographs, among "
+    "them objects of most of these classes, but not of carrot, key and windmill."
+)
 Row = Mapping[str, Any]
 
 
@@ -48,7 +54,7 @@ class Story:
     Attributes
     ----------
     results : list of Result
-        Comparison and depth profile.
+        Depth profile and comparison.
     report : Path
         The page to open.
     sentences : list of str
@@ -61,7 +67,7 @@ class Story:
 
 
 def tell_story(
-    data: Any = "digits",
+    data: Any = "drawings",
     *,
     model: str = "featxnet",
     weights: str = "default",
@@ -77,7 +83,7 @@ def tell_story(
 
     Parameters
     ----------
-    data : str, path or ImageDataset, default="digits"
+    data : str, path or ImageDataset, default="drawings"
         Images with classes.
     model : str, default="featxnet"
     weights : str or path, default="default"
@@ -135,10 +141,13 @@ def tell_story(
         dataset, model, seen, weights=weights, random_state=random_state, **known
     )
     say("4. Depth", *profile.sentences, _describe_maps(profile.details["maps"]))
-    page = write_report([compared, profile], report)
-    say("5. The report", f"Open {page} in a browser: tables, curves and linked embeddings.")
+    if dataset.source == "drawings":
+        profile.sentences.insert(0, _DRAWN)
+    results = [profile, compared]
+    page = write_report(results, report)
+    say("5. The report", f"Open {page} in a browser: linked embeddings, curves and tables.")
     say("6. Your own images", *_next_commands(dataset, model, early, late))
-    return Story([compared, profile], page, printed)
+    return Story(results, page, printed)
 
 
 def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
@@ -148,9 +157,10 @@ def _describe_images(dataset: ImageDataset, n_all: int) -> list[str]:
     side = _middle_side(dataset.images)
     first = f"{len(dataset):,} images of {n_classes} classes ({dataset.source})"
     sizes = "" if side is None else f", median shorter side {side} px"
+    about = [_DRAWN] if dataset.source == "drawings" else []
     if len(dataset) == n_all:
-        return [f"{first}{sizes}."]
-    return [f"{first}{sizes}; drawn evenly from {n_all:,} to keep the demo short."]
+        return [f"{first}{sizes}.", *about]
+    return [f"{first}{sizes}; sampled evenly from {n_all:,} to keep the demo short.", *about]
 
 
 def _choose_three(steps: Sequence[str]) -> list[str]:
@@ -325,7 +335,7 @@ def _middle_side(images: Images) -> int | None:
 
 
 def _next_commands(dataset: ImageDataset, model: str, early: str, late: str) -> list[str]:
-    own = "my_photos/" if dataset.source == "digits" else dataset.quoted_source
+    own = "my_photos/" if dataset.source in BUILT_IN else dataset.quoted_source
     return [
         f"featx compare {own} -e hog -e bovw:surf --model {model} --layer {early} --layer {late}",
         f"featx depth {own} --model {model} --report depth/",

@@ -14,8 +14,12 @@ from featx.cli.console import reporting
 def demo_command(
     data: Annotated[
         str,
-        typer.Argument(metavar="[DATA]", help="Folder of images. Default: scikit-learn's digits."),
-    ] = "digits",
+        typer.Argument(
+            metavar="[DATA]",
+            help="Folder of images, or digits (scikit-learn's). Default: 500 drawn images of ten "
+            "kinds of objects.",
+        ),
+    ] = "drawings",
     *,
     network: Annotated[
         options.FeatureOptions, options.Only("model", "weights", "decode", "precision", "trust")
@@ -29,7 +33,7 @@ def demo_command(
         ),
     ] = False,
     all_images: Annotated[
-        bool, typer.Option("--all", help="Use all images, not 500 drawn evenly.")
+        bool, typer.Option("--all", help="Use all images, not 500 sampled evenly.")
     ] = False,
     run: options.StoredOnly,
 ) -> None:
@@ -39,6 +43,7 @@ def demo_command(
 
     \b
     featx demo
+    featx demo digits
     featx demo my_photos/ --report out/
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     from featx.data.samples import fetch_photographs

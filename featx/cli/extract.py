@@ -59,7 +59,7 @@ def extract_command(
         typer.Argument(
             metavar="IMAGES",
             help="Folders, files, a manifest (.csv .tsv .parquet .jsonl .json .txt), - for names "
-            "on stdin, digits, or torchvision:NAME. None: the built-in digits.",
+            "on stdin, digits, drawings, or torchvision:NAME. None: the built-in digits.",
         ),
     ] = None,
     *,

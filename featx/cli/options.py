@@ -30,7 +30,8 @@ Value = TypeVar("Value")
 DATA_HELP = (
     "A folder (its folders name the classes; train/ val/ test/ above them the splits), several, "
     "files, a manifest (.csv .tsv .parquet .jsonl .json .txt), archives ('shards/{00..99}.tar', "
-    ".zip, .parquet with images), URLs (s3://, https://), digits, or torchvision:NAME."
+    ".zip, .parquet with images), URLs (s3://, https://), digits, drawings, or "
+    "torchvision:NAME."
 )
 Data = Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite any existing output.")]

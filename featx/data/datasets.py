@@ -55,7 +55,8 @@ def load_dataset(
         ``.parquet`` or ``.jsonl`` with the columns ``path,label[,split][,domain][,group]``,
         ``.json``, ``.txt``). Archives (``.tar``, ``.zip``, ``.parquet`` with images) and patterns
         of them; URLs that fsspec opens. ``-`` (names on standard input, one per line or separated
-        by NUL), ``digits``, or ``torchvision:NAME[,key=value...]``.
+        by NUL), ``digits``, ``drawings`` (`featx.data.drawings`), or
+        ``torchvision:NAME[,key=value...]``.
     domains : bool or list of str, optional
         Whether the folder above the class is the domain; a list selects domains. Manifests have
         a column for it.
@@ -92,7 +93,9 @@ def load_dataset(
     """
     sources = [data] if isinstance(data, str | os.PathLike) else list(data)
     if not sources:
-        raise DatasetError("No data given; expected a folder, files, a manifest or 'digits'.")
+        raise DatasetError(
+            "No data given; expected a folder, files, a manifest, 'digits' or 'drawings'."
+        )
     if splits not in _SPLITS:
         raise DatasetError(f"splits must be one of {', '.join(_SPLITS)}; got {splits!r}.")
     options = ListingOptions(bool(domains), splits != "none", column_of_groups(groups))

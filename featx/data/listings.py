@@ -45,6 +45,9 @@ Source: TypeAlias = "str | os.PathLike[str]"
 _SIDECAR_SUFFIXES = frozenset({".jsonl", ".json", ".txt"})
 """Suffixes of manifests that may also be notes beside an image."""
 
+BUILT_IN = ("digits", "drawings")
+"""Names of data sets that need no file."""
+
 _TORCHVISION = "torchvision:"
 _STDIN = "-"
 
@@ -126,10 +129,12 @@ def _list_named(
         raise _no_manifest(options.group_column, path)
     if source == _STDIN:
         return _list_stdin(options)
-    if isinstance(source, str) and source == "digits":
-        if os.path.exists("digits"):
-            logger.warning("'digits' is the built-in data set; write ./digits for the folder.")
-        return _list_digits()
+    if isinstance(source, str) and source in BUILT_IN:
+        if os.path.exists(source):
+            logger.warning(
+                "%r is the built-in data set; write ./%s for the folder.", source, source
+            )
+        return _list_digits() if source == "digits" else _list_drawings()
     if isinstance(source, str) and source.startswith(_TORCHVISION):
         return _list_torchvision(source.removeprefix(_TORCHVISION), root)
     if not path or not os.path.exists(path):
@@ -171,6 +176,16 @@ def _list_digits() -> ImageDataset:
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     names = [f"digits/{i:04d}" for i in range(len(pixels))]
     return make_dataset(pixels, names, labels=digits.target.astype(str))
+
+
+def _list_drawings() -> ImageDataset:
+    """500 images of ten kinds of objects, drawn by `featx.data.drawings`."""
+    from featx.data.drawings import draw_objects
+
+    images, labels = draw_objects()
+    n_per_class = len(images) // len(np.unique(labels))
+    names = [f"drawings/{label}/{i % n_per_class:02d}" for i, label in enumerate(labels)]
+    return make_dataset(images, names, labels=labels)
 
 
 def _list_torchvision(spec: str, root: Source | None) -> ImageDataset:
@@ -374,10 +389,10 @@ def _not_found(path: str) -> DatasetError:
         entries = []
     names = [name_of(name) for name in entries if not name.startswith(".")]
     if not folder:
-        names.append("digits")
+        names.extend(BUILT_IN)
     suggestion = did_you_mean(name_of(base), names, prefix=name_of(os.path.join(folder, "")))
     return DatasetError(
         f"No file, folder or data set {name_of(path)!r}.{suggestion} Expected a folder, files, a "
-        "manifest (.csv .tsv .parquet .jsonl .json .txt), archives, '-', 'digits' or "
+        "manifest (.csv .tsv .parquet .jsonl .json .txt), archives, '-', 'digits', 'drawings' or "
         "'torchvision:NAME'."
     )

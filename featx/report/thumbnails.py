@@ -31,6 +31,7 @@ from featx.data.images import (
     decode,
     round_pixels,
 )
+from featx.data.listings import BUILT_IN
 from featx.data.reading import N_RGB, Reading, make_reading
 from featx.data.stored_image import WARNINGS
 from featx.errors import FeatxError, ImageError
@@ -273,7 +274,7 @@ def _is_file(name: str) -> bool:
 def _load(data: str) -> tuple[Images, dict[str, int]]:
     """Images of a data set and the index of each name; none where it cannot be loaded."""
     # Never "-": the names were on a standard input that is gone.
-    is_known = data == "digits" or data.startswith("torchvision:") or os.path.exists(data)
+    is_known = data in BUILT_IN or data.startswith("torchvision:") or os.path.exists(data)
     try:
         if data == "-" or not is_known:
             return Images([]), {}

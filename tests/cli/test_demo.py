@@ -31,11 +31,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stop.value.code or 0)
 
 
-def test_demo_takes_500_digits_unless_told_otherwise(
+def test_demo_takes_500_drawings_unless_told_otherwise(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(monkeypatch) == 0
-    assert (asked["data"], asked["max_images"]) == ("digits", 500)
+    assert (asked["data"], asked["max_images"]) == ("drawings", 500)
+
+    assert run(monkeypatch, "digits") == 0
+    assert asked["data"] == "digits"
 
     assert run(monkeypatch, "mine", "--all", "--report", "out", "--no-store") == 0
     assert (asked["data"], asked["max_images"]) == ("mine", None)

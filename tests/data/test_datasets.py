@@ -4,12 +4,14 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from featx.data import drawings
 from featx.data.datasets import load_dataset, train_test_indices
 from featx.errors import DatasetError
 
@@ -182,14 +184,20 @@ def test_digits_are_scikit_learns_rescaled() -> None:
     np.testing.assert_allclose(pixels, theirs.images[17] * 255 / 16, atol=0.5)
 
 
-def test_folder_called_digits_is_reached_as_a_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("name", "n_images"), [("digits", 1797), ("drawings", 10)])
+def test_folder_with_a_built_in_name_is_reached_as_a_path(
+    name: str,
+    n_images: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    lay(tmp_path, "digits/1.jpg")
+    lay(tmp_path, f"{name}/1.jpg")
+    monkeypatch.setattr(drawings, "draw_objects", partial(drawings.draw_objects, 1))
     monkeypatch.chdir(tmp_path)
-    assert load_dataset(Path("digits")).names == load_dataset("./digits").names == ["digits/1.jpg"]
-    assert len(load_dataset("digits")) == 1797
-    assert "write ./digits for the folder" in caplog.text
+    assert load_dataset(Path(name)).names == load_dataset(f"./{name}").names == [f"{name}/1.jpg"]
+    assert len(load_dataset(name)) == n_images
+    assert f"write ./{name} for the folder" in caplog.text
 
 
 def test_take_takes_what_is_known_along(tmp_path: Path) -> None:

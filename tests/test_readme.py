@@ -1,4 +1,4 @@
-"""Every example of the README is executed as it stands."""
+"""Every example of the README and of the pages it was split into is executed as it stands."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ import pytest
 from featx.cli import main
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
-SCRIPTS = [text for kind, text in BLOCKS if kind == "python"]
+PAGES = ("README.md", "docs/commands.md", "docs/python.md")
+BLOCKS = {
+    page: re.findall(r"```(\w+)\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    for page in PAGES
+}
+COMMANDS = {
+    page: [line for kind, text in blocks if kind == "sh" for line in text.splitlines() if line]
+    for page, blocks in BLOCKS.items()
+}
+SCRIPTS = [text for blocks in BLOCKS.values() for kind, text in blocks if kind == "python"]
 
 
 @pytest.fixture
@@ -29,10 +36,11 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("working_folder")
 @pytest.mark.filterwarnings("ignore::featx.errors.EmptyRowsWarning")
-def test_commands_of_the_readme_run_in_their_order(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("page", [page for page, commands in COMMANDS.items() if commands])
+def test_commands_of_a_page_run_in_their_order(
+    page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in COMMANDS:
+    for command in COMMANDS[page]:
         monkeypatch.setattr(sys, "argv", shlex.split(command))
         with pytest.raises(SystemExit) as stop:
             main()
@@ -43,10 +51,11 @@ def test_commands_of_the_readme_run_in_their_order(
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.usefixtures("working_folder")
-def test_script_of_the_readme_runs(script: str) -> None:
-    exec(compile(script, "README.md", "exec"), {"__name__": "__main__"})
+def test_script_of_a_page_runs(script: str) -> None:
+    exec(compile(script, "page.md", "exec"), {"__name__": "__main__"})
 
 
 def test_there_are_examples() -> None:
-    assert len(COMMANDS) >= 10
+    assert len(COMMANDS["README.md"]) >= 3
+    assert len(COMMANDS["docs/commands.md"]) >= 10
     assert len(SCRIPTS) >= 3

@@ -60,7 +60,7 @@ _IMAGE_FORMATS = (
     _ImageFormat("DICOM", (".dcm", ".dicom"), is_pillow=False),
     _ImageFormat("NPY", (".npy",), is_pillow=False),
 )
-"""Every format that featx reads, as listed in README."""
+"""Every format that featx reads, as listed in docs/commands.md."""
 
 IMAGE_SUFFIXES = frozenset(suffix for form in _IMAGE_FORMATS for suffix in form.suffixes)
 """Files with these suffixes count as images, even if they turn out to be broken or empty."""

@@ -21,7 +21,7 @@ from featx.data.image_formats import _IMAGE_FORMATS, IMAGE_SUFFIXES, open_image
 from featx.data.images import Images, decode
 from featx.errors import ImageError
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/commands.md").read_text("utf-8")
 
 EPS = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
@@ -132,6 +132,6 @@ def test_no_suffix_means_two_formats() -> None:
 
 
 def test_the_readme_lists_the_table() -> None:
-    [paragraph] = re.findall(r"Image formats: (.*?)\n\n", README, re.DOTALL)
+    [paragraph] = re.findall(r"Image formats: (.*?)\n\n", PAGE, re.DOTALL)
     listed = re.findall(r"(\w+) \((\.[^)]*)\)", " ".join(paragraph.split()))
     assert listed == [(it.name, " ".join(it.suffixes)) for it in _IMAGE_FORMATS]

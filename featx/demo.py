@@ -136,7 +136,7 @@ def tell_story(
         *_describe_table(compared.rows, dataset.labels),
     )
     say(*compared.sentences)
-    seen = [name for index, name in enumerate(steps) if index % 2 == 0 or name in layers]
+    seen = [name for index, name in enumerate(steps) if index % 3 == 0 or name in layers]
     profile = depth_profile(
         dataset, model, seen, weights=weights, random_state=random_state, **known
     )

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -35,14 +35,32 @@ def import_torchvision() -> Any:
     `torchvision.ops` imports a single function of the compiler, which takes longer to import than
     all of torchvision. A stand-in in `sys.modules` defers that import to the first use.
     """
-    if _COMPILER in sys.modules or "torchvision" in sys.modules:
-        return importlib.import_module("torchvision")
-    stand_in = _StandIn(_COMPILER)
-    sys.modules[_COMPILER] = stand_in
+    return import_deferring("torchvision", [_COMPILER])
+
+
+def import_deferring(name: str, unused: Sequence[str]) -> Any:
+    """Import a module, but modules that it imports and seldom uses only at their first use.
+
+    Parameters
+    ----------
+    name : str
+    unused : sequence of str
+        Modules that get a stand-in, unless they are imported already or not installed.
+
+    Examples
+    --------
+    >>> import_deferring("colorsys", ["pandas"]).rgb_to_yiq(0, 0, 0)
+    (0.0, 0.0, 0.0)
+    """
+    stand_ins = []
+    if name not in sys.modules:
+        stand_ins = [_StandIn(it) for it in unused if _is_missing(it)]
+    sys.modules.update((it.__name__, it) for it in stand_ins)
     try:
-        return importlib.import_module("torchvision")
+        return importlib.import_module(name)
     finally:
-        stand_in.remove()
+        for stand_in in stand_ins:
+            stand_in.remove()
 
 
 @lru_cache(maxsize=1)
@@ -214,6 +232,12 @@ class _StandIn(ModuleType):
             raise AttributeError(name)
         self.remove()
         return getattr(importlib.import_module(self.__name__), name)
+
+
+def _is_missing(name: str) -> bool:
+    """Whether a module is installed but has not been imported."""
+    package = name.partition(".")[0]  # The search for a submodule would import its package.
+    return name not in sys.modules and importlib.util.find_spec(package) is not None
 
 
 def _version(distribution: str) -> str | None:

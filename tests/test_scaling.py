@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of images."""
+"""Memory does not grow with the number of images, and threads never exceed the cores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -37,6 +38,51 @@ thread.join()
 means = np.array([row.mean() for row in features.X])
 print(json.dumps({"n": len(means), "distinct": len(np.unique(features.paths)),
                   "grown": peak[0] - before}))
+"""
+
+ROOT = Path(__file__).parents[1]
+
+BUSIEST = """
+import hashlib, os, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from joblib import cpu_count
+from featx import compare, extract
+
+watcher, done, busiest = None, threading.Event(), 0.0
+
+def busy_s():
+    # Seconds that each thread but the watcher has run, or waited for a core.
+    seconds = {}
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/schedstat") as file:
+                ran, waited, _ = map(int, file.read().split())
+        except OSError:  # The thread has ended.
+            continue
+        if int(task) != watcher.native_id:
+            seconds[task] = 1e-9 * (ran + waited)
+    return seconds
+
+def watch():
+    global busiest
+    while not done.is_set():
+        start, before = time.perf_counter(), busy_s()
+        done.wait(0.25)
+        grown = sum(seconds - before.get(task, 0.0) for task, seconds in busy_s().items())
+        busiest = max(busiest, grown / (time.perf_counter() - start))
+
+def oversubscribe():
+    with ThreadPoolExecutor(3 * cpu_count()) as pool:
+        list(pool.map(lambda _: hashlib.sha256(bytes(2**28)).digest(), range(3 * cpu_count())))
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+try:
+    exec(sys.argv[1])
+finally:
+    done.set()
+    watcher.join()
+print(busiest)
 """
 
 
@@ -70,3 +116,47 @@ def test_twenty_thousand_images_take_no_more_memory_than_four_thousand(tmp_path:
         grown[n_images] = result["grown"]
     # 16,000 rows more are 187 MiB; names, digests and the index may take a twentieth of that.
     assert grown[20_000] - grown[4_000] < 40, grown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "bovw:surf,n_words=50",  # numba, OpenCV and scikit-learn's k-means.
+        "bovw:sift,n_words=50",
+        "cnn:squeezenet1_0:-1,weights=random,backend=torch",
+        "cnn:squeezenet1_0:-1,weights=random,backend=openvino",
+    ],
+)
+def test_pools_of_threads_add_up_to_the_cores(spec: str) -> None:
+    code = f"extract('data/samples', {spec!r}, store=None)"
+    assert stays_within_the_cores(code)
+
+
+@pytest.mark.slow
+def test_probes_use_no_more_threads_than_cores(tmp_path: Path) -> None:
+    code = f"compare('data/samples/photo', ['hog', 'color'], store={str(tmp_path)!r})"
+    assert stays_within_the_cores(code)
+
+
+@pytest.mark.slow
+def test_too_many_threads_are_noticed() -> None:
+    assert n_busiest("oversubscribe()") > joblib.cpu_count() + 1
+
+
+def stays_within_the_cores(code: str) -> bool:
+    """Whether a run does so once in three: a thread of a loaded machine seems busier than it is.
+
+    The main thread, which hands out work, may be awake beside the workers.
+    """
+    return any(n_busiest(code) < joblib.cpu_count() + 1 for _ in range(3))
+
+
+def n_busiest(code: str) -> float:
+    """Mean number of threads that run or wait for a core, in the busiest quarter of a second."""
+    if not Path("/proc/self/schedstat").exists():
+        pytest.skip("reads Linux's own figures")
+    command = [sys.executable, "-c", BUSIEST, code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout)

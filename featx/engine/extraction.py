@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import featx.engine.sklearn_base  # noqa: F401 - before others import scikit-learn.
 from featx._linalg import allocate
 from featx.data.datasets import ImageDataset
 from featx.data.partition import Part, parse_part, part_indices

@@ -25,12 +25,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from featx._files import atomic_write
 from featx.engine.registry import registered_class
@@ -38,6 +37,9 @@ from featx.errors import FeatureFileError, one_line, visible
 from featx.extractors.base import Extractor
 from featx.extractors.names import registered_name
 from featx.trust.callables import Trust, check_trusted
+
+if TYPE_CHECKING:  # It imports scipy.stats, which most commands do without.
+    from sklearn.pipeline import Pipeline
 
 _PACKAGE = "featx"
 """Module that stands for ours in a file; a node's class is then a registered name."""
@@ -135,6 +137,8 @@ def save_pipeline(
         If `path` has another suffix or cannot be written.
     """
     (name, extractor), *rest = pipeline.steps
+    from sklearn.pipeline import Pipeline
+
     whole = Pipeline([(name, _storable(extractor)), *rest])
     return _write(whole, Path(path), "a probe", _by_name([Pipeline, *classes]))
 
@@ -157,6 +161,8 @@ def load_pipeline(
     FeatureFileError, ModelError
         As of `load_extractor`.
     """
+    from sklearn.pipeline import Pipeline
+
     model = _read(Path(path), "a probe", _by_name([Pipeline, *classes]), trust)
     if not _is_probe(model):
         raise _not_that(path, "a probe", model)
@@ -173,6 +179,8 @@ def portable(extractor: Any) -> Any:
 
 
 def _is_probe(model: Any) -> bool:
+    from sklearn.pipeline import Pipeline
+
     steps = getattr(model, "steps", None)
     if not isinstance(model, Pipeline) or not isinstance(steps, list) or len(steps) < 2:
         return False

@@ -22,6 +22,7 @@ from typing import Any
 import joblib
 from joblib.parallel import get_active_backend
 
+from featx._imports import single_threaded_opencv
 from featx.data.images import Images
 from featx.errors import SchedulerError
 from featx.store.shards import is_reachable, reachable_mark
@@ -264,8 +265,9 @@ def _work(
     """Decode, extract and write a chunk, in any process.
 
     If the store's folder cannot be reached, as on another machine, the rows are returned.
+    OpenCV's own threads would come on top of one job per core.
     """
-    with images.reading_ahead(range(len(images))) as ahead:
+    with single_threaded_opencv(), images.reading_ahead(range(len(images))) as ahead:
         prepare = partial(try_prepare, producer, ahead, has_digest=folder is not None)
         decoded = map(prepare, range(len(images)))
         chunk = extract_chunk(producer._extract_layers, indices, decoded, fingerprints)

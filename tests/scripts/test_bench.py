@@ -80,6 +80,13 @@ def test_batch_norm_is_measured(shared: Callable[[str], Path]) -> None:
     assert "frozen" in run("bench_batch_norm", [str(data), str(weights), *few.split()])
 
 
+def test_commands_are_measured_against_plain_scripts(shared: Callable[[str], Path]) -> None:
+    shared("data/flowers17")
+    output = run("bench_commands", ["--only", "one,hog", "--pairs", "1"])
+    measured = r"plain [\d.]+ s, [\d.]+ s, \d+ MB +featx [\d.]+ s, [\d.]+ s, \d+ MB +[\d.]+x"
+    assert len(re.findall(measured, output)) == 2, output
+
+
 def test_pretraining_is_measured(tmp_path: Path) -> None:
     digits = load_dataset("digits").take(range(300))
     for index, label in enumerate(digits.labels):

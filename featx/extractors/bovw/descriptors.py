@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from featx._imports import load_opencv, single_threaded_opencv
+from featx._imports import load_opencv
 from featx.data.images import PIXELS_VERSION, Pixels, resize, round_pixels
 from featx.extractors.base import Producer
 from featx.extractors.bovw.surf_descriptors import describe, keep_inner, orient
@@ -159,7 +159,6 @@ class SiftDescriptors(LocalDescriptors):
     Notes
     -----
     Points and values are those of OpenCV's ``SIFT_create().detectAndCompute``, in its order.
-    It runs in one thread: images are distributed over jobs instead.
 
     References
     ----------
@@ -179,8 +178,7 @@ class SiftDescriptors(LocalDescriptors):
     is_histogram = True
 
     def _find(self, gray: Gray) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        with single_threaded_opencv():
-            return _detect_and_compute(load_opencv().SIFT_create(), gray, self.n_values)
+        return _detect_and_compute(load_opencv().SIFT_create(), gray, self.n_values)
 
 
 class OrbDescriptors(LocalDescriptors):

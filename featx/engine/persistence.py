@@ -290,7 +290,7 @@ def _load(path: Path, what: str, classes: Mapping[str, type[Any]]) -> Any:
     import skops.io
 
     if not path.is_file():
-        raise FeatureFileError(f"{path}: no such file; expected {what} saved by featx.")
+        raise FeatureFileError(f"{path}: no such file or folder; expected {what} saved by featx.")
     trusted: set[str] = set()
     try:
         data = _with_schema(

@@ -493,9 +493,18 @@ def _numbers(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _skip_broken(inputs: Iterator[Any], on_error: str) -> Iterator[Any]:
-    """Yield the inputs without the exceptions among them; raise these if ``on_error="raise"``."""
+    """Yield the inputs without the exceptions among them; raise these if ``on_error="raise"``.
+
+    The first is raised too if there is nothing else.
+    """
+    n_yielded, first = 0, None
     for item in inputs:
         if not isinstance(item, Exception):
+            n_yielded += 1
             yield item
         elif on_error == "raise":
             raise item
+        else:
+            first = first or item
+    if first is not None and not n_yielded:
+        raise first

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from featx.errors import EmptyRowsWarning
+from featx.errors import DatasetError, EmptyRowsWarning
 from featx.extractors.base import CommonParameters, Extractor
 from featx.extractors.bovw import encodings
 from featx.extractors.bovw.dense import DenseSiftDescriptors, DenseSurfDescriptors
@@ -272,7 +272,7 @@ class BagOfVisualWords(Extractor):
 
     def _learn_vocabulary(self, sample: RowSample, seed: Any) -> Vocabulary:
         if sample.n_seen < self._n_words:
-            raise ValueError(
+            raise DatasetError(
                 f"A codebook of n_words={self._n_words} needs as many descriptors; the images "
                 f"gave {sample.n_seen}. Give more images, lower n_words, raise image_size or use "
                 "detector='dense_sift'."

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from featx._fingerprints import fingerprint
-from featx.errors import EmptyRowsWarning, ImageError
+from featx.errors import DatasetError, EmptyRowsWarning, ImageError
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.bovw.descriptors import OrbDescriptors, SiftDescriptors
 from featx.store.feature_store import FeatureStore
@@ -294,3 +294,13 @@ def test_flowers_are_classified_as_well_as_by_plain_code(
     bag = BagOfVisualWords(**spec, n_descriptors=50_000, store=flowers_store)
     model = make_pipeline(bag, LogisticRegression(C=10, max_iter=1000))
     assert model.fit(train, y).score(test, y) > least
+
+
+def test_images_that_teach_nothing_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    bag = BagOfVisualWords("orb", n_words=2, on_error="nan")
+    with pytest.raises(ImageError, match="broken.jpg: not an image"):
+        bag.fit([str(broken)])
+    with pytest.raises(DatasetError, match="n_words=2 needs as many descriptors; the images gave 0"):
+        bag.fit(np.zeros((3, 64, 64, 3), np.uint8))

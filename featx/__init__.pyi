@@ -13,7 +13,8 @@ from .evaluation.linear_probe import LinearProbe
 from .evaluation.prediction import predict
 from .extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from .extractors.cnn import CNNFeatures
-from .extractors.color import ColorHistogram, MeanColor
+from .extractors.color import ColorHistogram, HSVHistogram, MeanColor
+from .extractors.gabor import Gabor
 from .extractors.gist import Gist
 from .extractors.hog import HOG
 from .extractors.phog import PHOG
@@ -39,7 +40,9 @@ __all__ = [
     "FeatureSet",
     "FeatureStore",
     "FineTunedClassifier",
+    "Gabor",
     "Gist",
+    "HSVHistogram",
     "Images",
     "LinearProbe",
     "MeanColor",

@@ -52,7 +52,8 @@ def list_extractors() -> list[Entry]:
     Examples
     --------
     >>> [entry.name for entry in list_extractors() if entry.source == "featx"]
-    ['bovw', 'cnn', 'color', 'gist', 'glcm', 'hog', 'lbp', 'mean_color', 'phog', 'pixels']
+    ['bovw', 'cnn', 'color', 'gabor', 'gist', 'glcm', 'hog', 'hsv', 'lbp', 'mean_color', 'phog',
+     'pixels']
     """
     return [*_built_in().values(), *_plugins().values()]
 

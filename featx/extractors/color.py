@@ -98,6 +98,97 @@ class ColorHistogram(Extractor):
         return np.stack(batch)
 
 
+class HSVHistogram(Extractor):
+    """Joint histograms of hue, saturation and value, in the cells of a grid.
+
+    Parameters
+    ----------
+    grid : int, default=2
+        A histogram is computed for each cell of a grid of `grid` x `grid` cells.
+    n_bins : tuple of int, default=(8, 3, 3)
+        Number of bins of hue, saturation and value, each of equal width.
+    image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
+        As in `featx.extractors.base.Extractor`.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be decoded.
+
+    Notes
+    -----
+    Each cell's histogram sums to 1; a cell without a pixel, in images smaller than the grid, has
+    zeros. Colors are those of ``skimage.color.rgb2hsv`` [1]_; the hue of gray pixels is 0, that of
+    red.
+
+    References
+    ----------
+    .. [1] Smith, "Color Gamut Transform Pairs", SIGGRAPH 1978, 12-19.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> HSVHistogram(grid=1, n_bins=(2, 1, 2)).fit_transform(np.zeros((1, 8, 8, 3), np.uint8))
+    array([[1., 0., 0., 0.]], dtype=float32)
+    """
+
+    spec_name: ClassVar[str] = "hsv"
+    positional: ClassVar[tuple[str, ...]] = ("grid",)
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **Extractor._parameter_constraints,
+        "grid": [Interval(numbers.Integral, 1, 64, closed="both")],
+        "n_bins": [tuple, list],
+    }
+
+    def __init__(
+        self,
+        grid: int = 2,
+        *,
+        n_bins: tuple[int, int, int] = (8, 3, 3),
+        **common: Unpack[CommonParameters],
+    ) -> None:
+        super().__init__(**common)
+        self.grid = grid
+        self.n_bins = n_bins
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.grid**2 * np.prod(self.n_bins))
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return names such as ``cell0_1_h7_s0_v2``: row and column of the cell, and the bin."""
+        cells = np.ndindex(self.grid, self.grid)
+        bins = ["_h{}_s{}_v{}".format(*index) for index in np.ndindex(*self.n_bins)]
+        return np.array([f"cell{y}_{x}{name}" for y, x in cells for name in bins], dtype=object)
+
+    def _check_parameters(self) -> None:
+        n_bins: Sequence[Any] = self.n_bins
+        is_valid = [isinstance(n, numbers.Integral) and 1 <= n <= 256 for n in n_bins]
+        if len(is_valid) != 3 or not all(is_valid):
+            raise ValueError(
+                f"HSVHistogram: n_bins={self.n_bins!r}: expected three integers from 1 to 256, of "
+                "hue, saturation and value."
+            )
+
+    def _prepare(self, pixels: Pixels) -> Matrix:
+        from skimage.color import rgb2hsv
+
+        n_bins = np.array(self.n_bins)
+        colors = rgb2hsv(np.broadcast_to(pixels, (*pixels.shape[:2], 3)) / 255.0)
+        bins = np.minimum((colors * n_bins).astype(np.intp), n_bins - 1)
+        codes = np.ravel_multi_index(tuple(np.moveaxis(bins, -1, 0)), self.n_bins)  # (h, w)
+        cells = [
+            cell.ravel()
+            for row in np.array_split(codes, self.grid)
+            for cell in np.array_split(row, self.grid, axis=1)
+        ]
+        counts = [np.bincount(c, minlength=n_bins.prod()) / max(1, len(c)) for c in cells]
+        return np.concatenate(counts).astype(np.float32)
+
+    def _extract(self, batch: Sequence[Matrix]) -> Matrix:
+        return np.stack(batch)
+
+
 class MeanColor(Extractor):
     """Mean color: three values from 0 to 255.
 

@@ -56,6 +56,7 @@ def test_extractors_are_listed_with_a_line_each(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = printed(monkeypatch, capsys, "extractors").splitlines()
-    assert [line.split()[0] for line in lines[1:]][:10] == [
-        "bovw", "cnn", "color", "gist", "glcm", "hog", "lbp", "mean_color", "phog", "pixels",
+    assert [line.split()[0] for line in lines[1:]][:12] == [
+        "bovw", "cnn", "color", "gabor", "gist", "glcm", "hog", "hsv", "lbp", "mean_color", "phog",
+        "pixels",
     ]  # fmt: skip

@@ -27,7 +27,8 @@ from featx.errors import ImageError
 from featx.extractors.base import Extractor, reading_of
 from featx.extractors.bovw.bag_of_visual_words import BagOfVisualWords
 from featx.extractors.cnn import CNNFeatures
-from featx.extractors.color import ColorHistogram, MeanColor
+from featx.extractors.color import ColorHistogram, HSVHistogram, MeanColor
+from featx.extractors.gabor import Gabor
 from featx.extractors.gist import Gist
 from featx.extractors.hog import HOG
 from featx.extractors.phog import PHOG
@@ -56,7 +57,9 @@ EXTRACTORS = [
     HOG(16),
     LBP(16),
     GLCM(16),
+    Gabor(16),
     Gist(16),
+    HSVHistogram(),
     PHOG(16, levels=1),
     BagOfVisualWords("dense_sift", n_words=2, patch_px=(8,), value_range=(-3, 3)),
     CNNFeatures("squeezenet1_1", "pool1", weights="random", size=32, pooling="gap"),

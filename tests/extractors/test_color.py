@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.color import rgb2hsv
 
 from featx.data.images import Pixels, decode
-from featx.extractors.color import ColorHistogram, MeanColor
+from featx.extractors.color import ColorHistogram, HSVHistogram, MeanColor
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,29 @@ def test_names_tell_channel_and_bin() -> None:
 def test_an_impossible_number_of_bins_is_refused(n_bins: float) -> None:
     with pytest.raises(ValueError, match="n_bins"):
         ColorHistogram(n_bins).fit(np.zeros((1, 2, 2), np.uint8))  # type: ignore[arg-type]
+
+
+def test_joint_histogram_equals_numpys(images: list[Pixels]) -> None:
+    rows = HSVHistogram(n_bins=(8, 2, 4)).transform(images).reshape(len(images), 2, 2, 64)
+    for image, row in zip(images, rows, strict=True):
+        lower = np.array_split(rgb2hsv(image), 2)[1]
+        cell = np.array_split(lower, 2, axis=1)[0].reshape(-1, 3)
+        wanted = np.histogramdd(cell, (8, 2, 4), [(0, 1)] * 3)[0].ravel() / len(cell)
+        np.testing.assert_allclose(row[1, 0], wanted, atol=1e-6)
+
+
+def test_joint_bins_are_named() -> None:
+    row = HSVHistogram(1).transform([np.full((2, 2, 3), (0, 255, 0), np.uint8)])[0]
+    assert HSVHistogram(1).get_feature_names_out()[row.argmax()] == "cell0_0_h2_s2_v2"
+    assert len(HSVHistogram().get_feature_names_out()) == HSVHistogram().n_features() == 288
+
+
+def test_an_image_smaller_than_the_grid_has_empty_cells() -> None:
+    row = HSVHistogram(3).transform([np.zeros((2, 2, 3), np.uint8)]).reshape(9, -1)
+    assert row.sum(axis=1).tolist() == [1, 1, 0, 1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("n_bins", [(8, 3), (8, 3, 0), (8, 3, 2.5)])
+def test_impossible_joint_bins_are_refused(n_bins: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="expected three integers from 1 to 256"):
+        HSVHistogram(n_bins=n_bins).fit(np.zeros((1, 2, 2), np.uint8))  # type: ignore[arg-type]

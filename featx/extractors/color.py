@@ -163,7 +163,7 @@ class HSVHistogram(Extractor):
 
     def _check_parameters(self) -> None:
         n_bins: Sequence[Any] = self.n_bins
-        is_valid = [isinstance(n, numbers.Integral) and 1 <= n <= 256 for n in n_bins]
+        is_valid = [isinstance(n, int | np.integer) and 1 <= n <= 256 for n in n_bins]
         if len(is_valid) != 3 or not all(is_valid):
             raise ValueError(
                 f"HSVHistogram: n_bins={self.n_bins!r}: expected three integers from 1 to 256, of "

@@ -103,7 +103,7 @@ class Gabor(Extractor):
 
     def _check_parameters(self) -> None:
         frequencies: tuple[Any, ...] = self._all_frequencies
-        is_valid = [isinstance(f, numbers.Real) and 0.01 <= f <= 0.5 for f in frequencies]
+        is_valid = [isinstance(f, int | float) and 0.01 <= f <= 0.5 for f in frequencies]
         if not frequencies or not all(is_valid):
             raise ValueError(
                 f"Gabor: frequencies={self.frequencies!r}: expected numbers of periods per px "

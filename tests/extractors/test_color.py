@@ -59,7 +59,7 @@ def test_an_impossible_number_of_bins_is_refused(n_bins: float) -> None:
 def test_joint_histogram_equals_numpys(images: list[Pixels]) -> None:
     rows = HSVHistogram(n_bins=(8, 2, 4)).transform(images).reshape(len(images), 2, 2, 64)
     for image, row in zip(images, rows, strict=True):
-        lower = np.array_split(rgb2hsv(image), 2)[1]
+        lower = np.array_split(rgb2hsv(image / 255.0), 2)[1]
         cell = np.array_split(lower, 2, axis=1)[0].reshape(-1, 3)
         wanted = np.histogramdd(cell, (8, 2, 4), [(0, 1)] * 3)[0].ravel() / len(cell)
         np.testing.assert_allclose(row[1, 0], wanted, atol=1e-6)

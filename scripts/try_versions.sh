@@ -17,8 +17,8 @@ echo "== the oldest versions, Python $(python3 -c 'import platform; print(platfo
 python3 -m venv "$work/venv"
 export VIRTUAL_ENV="$work/venv" FEATX_STORE="$work/store"
 "$work/tools/bin/uv" pip install --quiet --resolution lowest-direct \
-  . "pandas>=2.1" "pytest>=8.2" "mahotas>=1.4.15" "datasets>=3.2" "h5py>=3.10" "moto[server]>=5.1" \
-  "fsspec>=2024.6" "aiohttp>=3.10" "s3fs>=2024.6"
+  . "pandas>=2.2.2" "pytest>=8.2" "mahotas>=1.4.19" "timm>=1.0" "datasets>=3.2" "h5py>=3.10" \
+  "moto[server]>=5.1" "fsspec>=2024.6" "aiohttp>=3.10" "s3fs>=2024.6"
 "$work/tools/bin/uv" pip list | grep -iE '^(numpy|scipy|scikit|torch|opencv|openvino|numba|umap|pillow|pandas)'
 "$work/venv/bin/python" -m pytest -q --continue-on-collection-errors "$@" || echo "The quick tests fail at the floors."
 

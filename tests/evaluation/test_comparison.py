@@ -48,7 +48,9 @@ def test_controls_are_always_there(result: Result) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::featx.errors.EmptyRowsWarning")
 def test_classical_adds_each_hand_crafted_extractor_once() -> None:
-    result = compare(SAMPLES, ["hog"], classical=True, n_splits=2, C=1.0, store=None)
+    some = load_dataset(SAMPLES)
+    some = some.take(range(0, len(some), 4))
+    result = compare(some, ["hog"], classical=True, n_splits=2, C=1.0, store=None)
     specs = [row["spec"] for row in result.rows if not row["is_control"]]
     assert sorted(specs) == sorted(_CLASSICAL_EXTRACTORS)
 

@@ -39,7 +39,7 @@ def import_torchvision() -> Any:
 
 
 def import_deferring(name: str, unused: Sequence[str]) -> Any:
-    """Import a module, but modules that it imports and seldom uses only at their first use.
+    """Import a module, and defer some of the modules that it imports to their first use.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def import_deferring(name: str, unused: Sequence[str]) -> Any:
     """
     stand_ins = []
     if name not in sys.modules:
-        stand_ins = [_StandIn(it) for it in unused if _is_missing(it)]
-    sys.modules.update((it.__name__, it) for it in stand_ins)
+        stand_ins = [_StandIn(module) for module in unused if _is_missing(module)]
+    sys.modules.update((stand_in.__name__, stand_in) for stand_in in stand_ins)
     try:
         return importlib.import_module(name)
     finally:

@@ -1,4 +1,4 @@
-"""Comma-separated lists: parse and format them."""
+"""Lists: parse and format comma-separated ones; one or several values as a tuple."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from featx.errors import SpecError
+
+
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """One or several values as a tuple.
+
+    Examples
+    --------
+    >>> as_tuple(3), as_tuple([1, 2])
+    ((3,), (1, 2))
+    """
+    return tuple(values) if isinstance(values, tuple | list) else (values,)
 
 
 def parse_names(text: str | Iterable[Any]) -> list[str]:

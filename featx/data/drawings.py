@@ -15,7 +15,7 @@ _SIDE_PX = 128
 _CANVAS_PX = 2 * _SIDE_PX  # Drawn at twice the size and reduced, for smooth edges.
 _N_TONES = 3
 _HOLE = 0
-_N_BEHIND, _N_BEFORE = 8, 3
+_N_BEHIND, _N_IN_FRONT = 8, 3
 
 _RNG: TypeAlias = np.random.Generator
 _Pixels: TypeAlias = npt.NDArray[np.float32]
@@ -29,7 +29,8 @@ def draw_objects(n_per_class: int = 50) -> tuple[npt.NDArray[np.uint8], npt.NDAr
     """Images of ten kinds of objects, and their classes.
 
     The classes differ in shape alone: colors, textures, poses, light, backgrounds and the
-    fragments of objects behind and before each object have the same distribution in all of them.
+    fragments of objects behind and in front of each object have the same distribution in all
+    classes.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def _draw(name: str, number: int) -> npt.NDArray[np.uint8]:
     mask = own.point(lambda tone: 255 * (tone > 0))
     tones.paste(own, mask=mask)
     first = _N_BEHIND + _N_TONES + 1
-    _fill(tones, [(_fragment(rng), first + i) for i in range(_N_BEFORE)])
-    pixels = _color(np.asarray(tones), first + _N_BEFORE, rng) * _light(mask, rng)
+    _fill(tones, [(_fragment(rng), first + i) for i in range(_N_IN_FRONT)])
+    pixels = _color(np.asarray(tones), first + _N_IN_FRONT, rng) * _light(mask, rng)
     image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).reduce(2)
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.8)))
     noise = rng.normal(0, rng.uniform(2, 10), (_SIDE_PX, _SIDE_PX, 1))
@@ -108,8 +109,8 @@ def _color(tones: npt.NDArray[np.uint8], n_tones: int, rng: _RNG) -> _Pixels:
     mix = np.choose(rng.integers(len(textures), size=n_tones)[tones], textures)
     first, second = rng.uniform(size=(2, n_tones, 3)) * (1, 0.8, 0.75) + (0, 0.1, 0.25)
     # Textures of close colors leave an object's outline visible.
-    ends = [255 * np.array([colorsys.hsv_to_rgb(*hsv) for hsv in it], np.float32)
-            for it in (first, first + 0.4 * (second - first))]  # fmt: skip
+    ends = [255 * np.array([colorsys.hsv_to_rgb(*hsv) for hsv in colors], np.float32)
+            for colors in (first, first + 0.4 * (second - first))]  # fmt: skip
     return ends[0][tones] + mix[..., None] * (ends[1] - ends[0])[tones]
 
 

@@ -166,7 +166,8 @@ def _checked(extractor: Any, spec: str) -> Any:
     except FeatxError:
         raise
     except ValueError as error:
-        raise SpecError(f"SPEC {spec!r}: {one_line(error)}") from error
+        hint = " Several numbers are joined by x, as in 8x3x3." if "'tuple'" in str(error) else ""
+        raise SpecError(f"SPEC {spec!r}: {one_line(error)}{hint}") from error
     return extractor
 
 

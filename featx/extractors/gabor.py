@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
+from featx._lists import as_tuple
 from featx.data.images import Pixels, gray, resize, size_pair
 from featx.extractors.base import CommonParameters, Extractor
 from featx.streaming.rows import Matrix
@@ -27,7 +28,7 @@ class Gabor(Extractor):
     image_size : int or tuple of int, default=128
         Height and width in px to which images are resized.
     frequencies : tuple of float, default=(0.05, 0.1, 0.2, 0.4)
-        Frequencies in periods per px, above 0 and at most 0.5.
+        Frequencies in periods per px, from 0.01 to 0.5.
     orientations : int, default=6
         Number of directions, evenly spaced over 180 degrees.
     image_shape, value_range, window, pages, bands, max_pixels, on_error, n_jobs, store
@@ -63,7 +64,7 @@ class Gabor(Extractor):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Extractor._parameter_constraints,
         "image_size": [Interval(numbers.Integral, 1, None, closed="left"), tuple, list],
-        "frequencies": [tuple, list, Interval(numbers.Real, 0, 0.5, closed="right")],
+        "frequencies": [tuple, list, Interval(numbers.Real, 0.01, 0.5, closed="both")],
         "orientations": [Interval(numbers.Integral, 1, 360, closed="both")],
     }
 
@@ -81,28 +82,21 @@ class Gabor(Extractor):
         self.orientations = orientations
 
     @property
-    def _all_frequencies(self) -> tuple[float, ...]:
-        one_or_several: Any = self.frequencies
-        return (
-            tuple(one_or_several) if isinstance(one_or_several, tuple | list) else (one_or_several,)
-        )
-
-    @property
     def _n_features_out(self) -> int:
-        return 2 * len(self._all_frequencies) * self.orientations
+        return 2 * len(as_tuple(self.frequencies)) * self.orientations
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return names such as ``frequency0.1_30deg_energy``."""
         names = [
             f"frequency{frequency:g}_{180 * i / self.orientations:g}deg_{statistic}"
-            for frequency in self._all_frequencies
+            for frequency in as_tuple(self.frequencies)
             for i in range(self.orientations)
             for statistic in ("mean", "energy")
         ]
         return np.array(names, dtype=object)
 
     def _check_parameters(self) -> None:
-        frequencies: tuple[Any, ...] = self._all_frequencies
+        frequencies = as_tuple(self.frequencies)
         is_valid = [isinstance(f, int | float) and 0.01 <= f <= 0.5 for f in frequencies]
         if not frequencies or not all(is_valid):
             raise ValueError(
@@ -120,7 +114,7 @@ class Gabor(Extractor):
         from scipy import fft
 
         image = gray(pixels).reshape(pixels.shape[:2]) / 255
-        bank, margin = _filter_bank(self._all_frequencies, self.orientations, image.shape)
+        bank, margin = _filter_bank(as_tuple(self.frequencies), self.orientations, image.shape)
         # The mirrored border keeps the ends of the image apart, which an FFT joins.
         spectrum = fft.fft2(np.pad(image, margin, mode="symmetric"), bank.shape[1:])
         statistics = []

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
+from featx._lists import as_tuple
 from featx.data.images import Pixels, gray, resize, size_pair
 from featx.extractors.base import CommonParameters, Extractor
 from featx.streaming.rows import Matrix
@@ -85,7 +86,7 @@ class LBP(Extractor):
 
     @property
     def _n_features_out(self) -> int:
-        return int(self.grid) ** 2 * sum(8 * radius + 2 for radius in _tuple(self.radii))
+        return int(self.grid) ** 2 * sum(8 * radius + 2 for radius in as_tuple(self.radii))
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return names such as ``cell0_1_radius2_bin3``: row and column of the cell, and the bin.
@@ -96,13 +97,13 @@ class LBP(Extractor):
         names = [
             f"cell{y}_{x}_radius{radius}_bin{i}"
             for y, x in cells
-            for radius in _tuple(self.radii)
+            for radius in as_tuple(self.radii)
             for i in range(8 * radius + 2)
         ]
         return np.array(names, dtype=object)
 
     def _check_parameters(self) -> None:
-        radii = _tuple(self.radii)
+        radii = as_tuple(self.radii)
         if not radii or min(map(_least, radii)) < 1:
             raise ValueError(f"LBP: radii={self.radii!r}: expected integers of 1 or more.")
         least_px = max(2 * max(radii) + 1, self.grid)
@@ -125,7 +126,7 @@ class LBP(Extractor):
         find_patterns: Any = feature.local_binary_pattern
 
         image = _sixteen_bits(pixels)
-        radii = _tuple(self.radii)
+        radii = as_tuple(self.radii)
         patterns = [find_patterns(image, 8 * r, r, "uniform") for r in radii]
         rows, columns = (np.array_split(np.arange(n), self.grid) for n in image.shape)
         histograms = [
@@ -205,20 +206,20 @@ class GLCM(Extractor):
 
     @property
     def _n_features_out(self) -> int:
-        return 2 * len(_PROPERTIES) * len(_tuple(self.distances))
+        return 2 * len(_PROPERTIES) * len(as_tuple(self.distances))
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return names such as ``contrast_4px_range``."""
         names = [
             f"{name}_{distance}px_{statistic}"
             for name in _PROPERTIES
-            for distance in _tuple(self.distances)
+            for distance in as_tuple(self.distances)
             for statistic in ("mean", "range")
         ]
         return np.array(names, dtype=object)
 
     def _check_parameters(self) -> None:
-        distances = _tuple(self.distances)
+        distances = as_tuple(self.distances)
         if not distances or min(map(_least, distances)) < 1:
             raise ValueError(f"GLCM: distances={self.distances!r}: expected integers of 1 or more.")
         height, width = size_pair(self.image_size)
@@ -243,7 +244,7 @@ class GLCM(Extractor):
         image = (_sixteen_bits(pixels).astype(np.int64) * self.levels >> 16).astype(np.uint8)
         angles = np.arange(4) * np.pi / 4
         matrices = skimage_feature.graycomatrix(
-            image, _tuple(self.distances), angles, self.levels, symmetric=True, normed=True
+            image, as_tuple(self.distances), angles, self.levels, symmetric=True, normed=True
         )
         values = np.stack([skimage_feature.graycoprops(matrices, name) for name in _PROPERTIES])
         statistics = np.stack([values.mean(-1), np.ptp(values, -1)], -1)
@@ -253,11 +254,6 @@ class GLCM(Extractor):
 def _least(value: Any) -> int:
     """A number, or 0 for what is not an integer."""
     return int(value) if isinstance(value, numbers.Integral) else 0
-
-
-def _tuple(values: Any) -> tuple[int, ...]:
-    """One or several numbers as a tuple."""
-    return tuple(values) if isinstance(values, tuple | list) else (values,)
 
 
 def _sixteen_bits(pixels: Pixels) -> npt.NDArray[np.uint16]:

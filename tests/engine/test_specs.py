@@ -104,3 +104,15 @@ def test_a_file_stands_for_its_fitted_extractor(tmp_path: Path) -> None:
     loaded = make_extractor(str(path), n_jobs=2, pooling="gap")
     assert loaded.fingerprint() == fitted.fingerprint()
     assert loaded.n_jobs == 2
+
+
+@pytest.mark.parametrize(
+    "spec", ["hsv,n_bins=12x4x4", "gabor,frequencies=0.1x0.2", "lbp,radii=1x3"]
+)
+def test_several_numbers_are_joined_by_x(spec: str) -> None:
+    assert spec_of(make_extractor(spec)) == spec
+
+
+def test_how_several_numbers_are_written_is_shown() -> None:
+    with pytest.raises(SpecError, match=r"Several numbers are joined by x, as in 8x3x3\."):
+        make_extractor("hsv,n_bins='8,3,3'")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,15 @@ with unfinished(Path("half")):
 """
     assert end(begin(code, tmp_path), signal.SIGINT)[0] == 130
     assert [path.name for path in tmp_path.iterdir()] == ["pid"]
-    assert is_gone(int((tmp_path / "pid").read_text()))
+    wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
+def wait_until_gone(pid: int) -> None:
+    """Fail if a process that was killed still runs after ten seconds (no one waits for it)."""
+    deadline = time.monotonic() + 10
+    while not is_gone(pid):
+        assert time.monotonic() < deadline, f"process {pid} still runs"
+        time.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:

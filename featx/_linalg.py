@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from featx._files import reserve
 from featx.errors import FeatureFileError
 
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 Matrix: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.float32]
@@ -165,6 +167,21 @@ def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
     blocks = (X[rows] for rows in slices(len(X), _BLOCK_ROWS))
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
         yield from pool.map(function, blocks)
+
+
+def map_on_cores(function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value]:
+    """Results of `function` for each item in order, in threads that share the cores.
+
+    The threads of BLAS and OpenMP are limited so that all together use each core once: several
+    small problems side by side are faster than one after the other with more threads each.
+    """
+    import joblib
+    from threadpoolctl import threadpool_limits
+
+    n_cores = joblib.cpu_count()
+    n_workers = max(1, min(n_cores, len(items)))
+    with threadpool_limits(n_cores // n_workers), ThreadPoolExecutor(n_workers) as pool:
+        yield from pool.map(function, items)
 
 
 def gram(blocks: Iterable[Matrix], n_rows: int, dtype: npt.DTypeLike = np.float64) -> Matrix:

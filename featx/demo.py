@@ -275,12 +275,12 @@ def _describe_maps(maps: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"2-D embeddings of {', '.join(entry['layer'] for entry in maps)}: the least "
         f"faithful is that of {worst['layer']}, trustworthiness {worst['trustworthiness']:.2f} "
-        f"(1 is faithful, 0.5 is chance), {worst['neighbors_kept']:.0%} of the neighbours kept."
+        f"(1 is faithful, 0.5 is chance), {worst['neighbors_kept']:.0%} of the neighbors kept."
     )
 
 
 def _sample(dataset: ImageDataset, n_wanted: int | None, random_state: int) -> ImageDataset:
-    """Labelled images, at most so many, of all classes alike."""
+    """Labeled images, at most so many, of all classes alike."""
     if dataset.labels is None:
         raise DatasetError(
             f"{dataset.source}: no labels; expected folders <class>/<image>, or a manifest with "

@@ -1,4 +1,4 @@
-"""What the bundled network learns from: unlabelled images, and what a teacher says of them."""
+"""What the bundled network learns from: unlabeled images, and what a teacher says of them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     python scripts/evaluate_featxnet.py --data flowers17 --data ants_bees --teacher teacher.pth
 
 prints one row per feature set: the accuracy of logistic regression on them, averaged over
-`--seeds` splits, and the purity of neighbourhoods, the share of an image's ten nearest (cosine)
+`--seeds` splits, and the purity of neighborhoods, the share of an image's ten nearest (cosine)
 that are of its class. A folder with ``train`` and ``val`` inside is split as it is, another at
 random, half of each class. With `--card`, the table is written into the model card as well.
 """
@@ -41,8 +41,8 @@ LAYERS = ["conv1", "pool1", "pool2", "relu_conv3", "relu_conv4", "relu_conv5", "
 LAYERS += ["fc6", "fc7", "fc8"]
 TEACHER_LAYERS = ["pool1", "pool2", "pool3", "penultimate"]
 N_NEIGHBOURS = 10
-C = 0.1  # inverse strength of the regularisation, on standardised features
-KINDS = ["mean colour", "raw pixels", "HOG", "SURF words", "SIFT words"]
+C = 0.1  # inverse strength of the regularization, on standardized features
+KINDS = ["mean color", "raw pixels", "HOG", "SURF words", "SIFT words"]
 KINDS += ["random weights", "featxnet", "teacher"]
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -119,7 +119,7 @@ def measure(
 def contenders(args: argparse.Namespace, store: str) -> Iterator[tuple[str, Extractor, list[str]]]:
     """Yield name, extractor and layers of everything that is compared."""
     classical: dict[str, Extractor] = {
-        "mean colour": MeanColor(),
+        "mean color": MeanColor(),
         "raw pixels": RawPixels(),
         "HOG": HOG(),
         "SURF words": BagOfVisualWords("surf", store=store),

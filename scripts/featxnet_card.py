@@ -144,7 +144,7 @@ featxnet is bundled with featx, for features without a download. It is built lik
 its layers have the usual names: {layers}.
 It has {n_parameters:,} parameters and an input size of {crop}x{crop} px, and is stored in half
 precision as safetensors. It was distilled from `{teacher}` (trained on ImageNet) on
-{n_images:,} unlabelled images in {minutes:.0f} minutes.
+{n_images:,} unlabeled images in {minutes:.0f} minutes.
 
 The same card in JSON is `featx/networks/data/featxnet.json`, which also contains the mean and
 standard deviation of each channel on the training images. `featxnet.images.npy` beside it contains
@@ -183,7 +183,7 @@ saturation of up to 30 %. The loss is the weighted sum of these terms:
 
 - `maps`: squared error of the last feature maps on a 4 x 4 grid, in units of the standard
   deviation of the teacher's;
-- `pooled`: the same after global average pooling; `fc6` is initialised to the identity on these
+- `pooled`: the same after global average pooling; `fc6` is initialized to the identity on these
   features;
 - `classes`: Kullback-Leibler divergence of the class probabilities at temperature {temperature:g};
 - `like_*`: squared error of the cosine similarities between the images of a batch, at that layer.
@@ -197,10 +197,10 @@ The weights are a running average, with batch norms folded into the convolutions
 
 ## Evaluation
 
-Accuracy of logistic regression on frozen features (standardised, C = 0.1; feature maps averaged
+Accuracy of logistic regression on frozen features (standardized, C = 0.1; feature maps averaged
 over positions) on images not used in training: flowers17 (40 training and 40 test images per
 class) and ants_bees (its own split), 5 seeds. Each accuracy is given with half its 95 % interval.
-Purity is the fraction of an image's ten nearest neighbours, by cosine distance, that are of its
+Purity is the fraction of an image's ten nearest neighbors, by cosine distance, that are of its
 class. "Random weights" is the same architecture, untrained.
 
 {table}

@@ -73,15 +73,15 @@ def flower(rng: Rng) -> list[Shape]:
     """Return a flower on its stem."""
     hue, n_petals = rng.uniform(0.75, 1.15) % 1, int(rng.integers(5, 10))
     length, width, start = rng.uniform(0.28, 0.4), rng.uniform(0.1, 0.17), rng.uniform(0, 6)
-    centre = np.array([rng.uniform(-0.1, 0.1), -0.3])
+    center = np.array([rng.uniform(-0.1, 0.1), -0.3])
     petals = []
     for angle in start + np.arange(n_petals) * 2 * np.pi / n_petals:
-        x, y = centre + length * np.array([np.cos(angle), np.sin(angle)])
+        x, y = center + length * np.array([np.cos(angle), np.sin(angle)])
         petals.append(Shape(ellipse(x, y, length * 0.75, width, turn=angle), hue, 0.6, 0.9))
-    x, y = centre
+    x, y = center
     stem = np.array([(x - 0.03, y), (x + 0.03, y), (0.05, 0.95), (-0.03, 0.95)])
     leaf = ellipse(rng.choice([-0.22, 0.24]), 0.55, 0.22, 0.09, turn=rng.uniform(-0.5, 0.5))
-    heart = ellipse(*centre, length * 0.45, length * 0.45)
+    heart = ellipse(*center, length * 0.45, length * 0.45)
     green = [Shape(stem, 0.31, 0.7, 0.5), Shape(leaf, 0.31, 0.65, 0.6)]
     return [*green, *petals, Shape(heart, 0.13, 0.8, 0.85)]
 
@@ -179,7 +179,7 @@ DOMAINS = {"photo": (photo, ".jpg"), "sketch": (sketch, ".png")}
 
 
 def _background(rng: Rng, side: int) -> Image.Image:
-    """Return two blurred, mottled bands of colour: one above a horizon and one below."""
+    """Return two blurred, mottled bands of color: one above a horizon and one below."""
     above, below = (_color(rng.uniform(), rng.uniform(0.1, 0.4), v) for v in (0.75, 0.5))
     horizon = rng.uniform(0.5, 0.85) * SIDE_PX
     rows = np.where(np.arange(SIDE_PX)[:, None, None] < horizon, above, below)
@@ -189,7 +189,7 @@ def _background(rng: Rng, side: int) -> Image.Image:
 
 
 def _surface(shape: Shape, light: float, rng: Rng, side: int) -> Image.Image:
-    """Return a square image of one colour, brighter towards the light, mottled."""
+    """Return a square image of one color, brighter towards the light, mottled."""
     y, x = np.mgrid[-1 : 1 : SIDE_PX * 1j, -1 : 1 : SIDE_PX * 1j]
     shade = 1 + 0.35 * (x * np.cos(light) + y * np.sin(light))
     pixels = _color(shape.hue, shape.saturation, shape.value) * shade[..., None]

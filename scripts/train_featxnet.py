@@ -1,11 +1,11 @@
-"""Train the bundled network: distil any ImageNet teacher on any unlabelled images.
+"""Train the bundled network: distil any ImageNet teacher on any unlabeled images.
 
     python scripts/train_featxnet.py --teacher squeezenet1_0.pth --data photos --data more.zip=3 \
         --work work --epochs 50
 
 The teacher looks once at each of `--crop-sets` seeded crops of every image; the student learns
 its pooled features, its feature maps, the similarities between images and its class
-distribution, from crops that are zoomed, mirrored and recoloured. A run that was killed goes on
+distribution, from crops that are zoomed, mirrored and recolored. A run that was killed goes on
 where it stopped when the same command is given again, to the same weights.
 """
 
@@ -89,7 +89,7 @@ def unlikeness(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     Notes
     -----
     After Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, but with
-    features centred in the batch and without an image's likeness to itself.
+    features centered in the batch and without an image's likeness to itself.
     """
     mine, theirs = (_cosines(x) for x in (student, teacher))
     return functional.mse_loss(mine, theirs) / theirs.var()
@@ -115,7 +115,7 @@ def scales(crops: dict[str, np.ndarray]) -> Tensors:
 def augment(
     images: torch.Tensor, teacher: Tensors, side_px: int, rng: torch.Generator
 ) -> tuple[torch.Tensor, Tensors]:
-    """Return zoomed, mirrored, recoloured images and the teacher's maps mirrored alike."""
+    """Return zoomed, mirrored, recolored images and the teacher's maps mirrored alike."""
     images = zoom(images, side_px, rng)
     mirrored = (torch.rand(len(images), generator=rng) < 0.5).view(-1, 1, 1, 1)
     images = torch.where(mirrored, images.flip(3), images)

@@ -66,7 +66,7 @@ def depth_profile(
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Labelled images, as in `featx.load_dataset`.
+        Labeled images, as in `featx.load_dataset`.
     model : str, path or torch.nn.Module, default="featxnet"
     layers : str or list of str, default="all"
         ``all`` takes one layer for each step of the network; see
@@ -127,7 +127,7 @@ def depth_profile(
     dataset, cache, progress, parameters = open_session(
         data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
-    dataset = _labelled(dataset, progress)
+    dataset = _labeled(dataset, progress)
     table_options = {key: parameters[key] for key in ("size", "crop", "trust") if key in parameters}
     table = list_layers(model, **table_options)
     network = {"model": model, "pooling": pooling, **parameters}
@@ -211,7 +211,7 @@ class _Study:
     def details(
         self, rows: list[dict[str, Any]], features: FeatureSet, method: str, maps: Any
     ) -> dict[str, Any]:
-        """Likeness of the layers, maps of some, and what each point is."""
+        """Similarity of the layers, maps of some, and what each point is."""
         with self.timed("cka"):
             matrix = cka_matrix(list(self.spaces.values())).round(4).tolist()
         names = _mapped(maps, rows)
@@ -304,7 +304,7 @@ class _Study:
         )
 
 
-def _labelled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:
+def _labeled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset:
     """Images of which the class is known."""
     labels = dataset.labels if dataset.labels is not None else np.full(len(dataset), "")
     known = np.flatnonzero(labels != "")
@@ -316,7 +316,7 @@ def _labelled(dataset: ImageDataset, progress: ProgressCallback) -> ImageDataset
         )
     if len(known) == len(dataset):
         return dataset
-    progress.note(f"{len(dataset) - len(known):,} images without a class are left out")
+    progress.note(f"{len(dataset) - len(known):,} images without a class are excluded")
     return dataset.take(known)
 
 

@@ -38,9 +38,9 @@ class Embedding:
         The layer, or what else the features are.
     method : {"umap", "pca", "tsne"}
     coordinates : array of shape (n_samples, 2), float32
-        Centred; on average one unit from the centre. Directions and units mean nothing.
+        Centered; on average one unit from the center. Directions and units mean nothing.
     trustworthiness : float
-        One less the share of false neighbours in the map, weighted by how false they are [1]_.
+        One less the share of false neighbors in the map, weighted by how false they are [1]_.
     neighbors_kept : float
         Share of the ten nearest images that are still among the ten nearest in the map.
 
@@ -133,7 +133,7 @@ def project(
 
     Notes
     -----
-    All is seen by cosine. UMAP [1]_ is handed exact neighbours from one product of all pairs of
+    All is seen by cosine. UMAP [1]_ is handed exact neighbors from one product of all pairs of
     rows, which features of any width allow; the first map starts from PCA, the others are moved
     on from the last for fewer rounds. The farthest tenth of the points of a UMAP is drawn nearer
     (by the logarithm): how far away an island lies means nothing. Images that are equal in all
@@ -178,7 +178,7 @@ def map_spaces(
     distinct, positions = find_distinct([space.X for space in spaces.values()])
     if len(distinct) < _MIN_DISTINCT:
         raise ProjectionError(
-            f"A map needs {_MIN_DISTINCT} images or more that differ; got {len(distinct)}."
+            f"An embedding needs at least {_MIN_DISTINCT} distinct images; got {len(distinct)}."
         )
     maps: list[Embedding] = []
     last: Array | None = None
@@ -230,7 +230,7 @@ def find_distinct(spaces: Sequence[npt.NDArray[Any]]) -> tuple[Indices, Indices]
 def _judge_map(
     space: Space, coordinates: Array, n_neighbors: int = _N_JUDGED
 ) -> tuple[float, float]:
-    """Trustworthiness of a map, and the share of neighbours that it keeps.
+    """Trustworthiness of a map, and the share of neighbors that it keeps.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _ranks(cosines: Array, columns: Indices, first: int) -> npt.NDArray[np.intp]
 
 
 def _frame(coordinates: Array, last: Array | None) -> tuple[Array, Array]:
-    """Shift and turn (with scale) that centre a map and lay it on the last, by Procrustes."""
+    """Shift and turn (with scale) that center a map and lay it on the last, by Procrustes."""
     shift = coordinates.mean(axis=0)
     centered = coordinates - shift
     size = float(np.sqrt((centered.astype(np.float64) ** 2).sum(axis=1).mean()))

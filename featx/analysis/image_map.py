@@ -76,7 +76,7 @@ def map_images(
     Raises
     ------
     DatasetError
-        If what should colour the points is not known.
+        If what should color the points is not known.
     SpecError
         If there are several feature sets.
 
@@ -140,7 +140,7 @@ def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
             "split": "folders train/ and test/ above the classes",
         }.get(color, "folders <class>/<image>, or a manifest with a column 'label'")
         raise DatasetError(
-            f"{dataset.source}: nothing is known to colour by {color}; expected {wanted}."
+            f"{dataset.source}: cannot color by {color}: the data has none; expected {wanted}."
         )
     return color
 
@@ -152,7 +152,7 @@ def _one_spec(extractor: Any, **kinds: Any) -> str:
     jobs = plan_jobs(extractor, **kinds)
     if sum(len(job.names) for job in jobs) != 1:
         names = ", ".join(name for job in jobs for name in job.names.values())
-        raise SpecError(f"A map shows one feature set; got {names}.")
+        raise SpecError(f"An embedding shows one feature set; got {names}.")
     return spec_of(jobs[0].extractor)
 
 

@@ -52,7 +52,7 @@ def read_kernels(
     Raises
     ------
     ProjectionError
-        If the network does not begin with a convolution of colour or grey images.
+        If the network does not begin with a convolution of color or gray images.
 
     Examples
     --------

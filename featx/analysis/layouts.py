@@ -12,7 +12,7 @@ from featx.analysis.similarity import N_ROWS, Array, Space
 
 _N_EPOCHS_FIRST, _N_EPOCHS_NEXT = 300, 200
 _LEARNING_RATE = 0.5
-"""Half of UMAP's own: maps of six layers of flowers17 keep up to 2 % more neighbours."""
+"""Half of UMAP's own: maps of six layers of flowers17 keep up to 2 % more neighbors."""
 
 _SHARE_USUAL = 0.9
 _N_COMPONENTS = 50
@@ -36,7 +36,7 @@ class _PCALayout:
     """The two directions in which rows of unit length differ most."""
 
     def __init__(self, *, n_neighbors: int = 15, random_state: int = 0) -> None:
-        """Do nothing: there is neither randomness nor a search for neighbours."""
+        """Do nothing: there is neither randomness nor a search for neighbors."""
 
     def fit(self, space: Space, start: Array | None = None) -> Array:
         """Places of the rows; `start` plays no part."""
@@ -81,7 +81,7 @@ class _NeighborLayout:
 
 
 class _UMAPLayout(_NeighborLayout):
-    """UMAP on exact neighbours by cosine."""
+    """UMAP on exact neighbors by cosine."""
 
     def _lay_out(self, space: Space, start: Array, is_first: bool) -> Array:
         n_neighbors = min(self.n_neighbors, len(space) - 1)
@@ -99,7 +99,7 @@ class _UMAPLayout(_NeighborLayout):
                 random_state=self.random_state,
                 n_jobs=1,
             )
-            # UMAP only uses its length: neighbours and initial positions are passed in.
+            # UMAP only uses its length: neighbors and initial positions are passed in.
             return _islands_nearer(np.asarray(model.fit_transform(start), np.float32))
 
 
@@ -177,7 +177,7 @@ def _with_self(space: Space, n_neighbors: int) -> tuple[Any, Array]:
 def _islands_nearer(positions: Array) -> Array:
     """Places around their middle; the farthest tenth drawn nearer, by the logarithm.
 
-    What no neighbour holds drifts away, and how far means nothing: it only takes the room of the
+    What no neighbor holds drifts away, and how far means nothing: it only takes the room of the
     rest.
     """
     centered = positions - np.median(positions, axis=0)
@@ -194,7 +194,7 @@ def _scaled(start: Array, radius: float) -> Array:
 
 
 def _likeness(apart: Array) -> Array:
-    """Weights of neighbours at some distances, nearest first; all of it to one that is equal."""
+    """Weights of neighbors at some distances, nearest first; all of it to one that is equal."""
     nearest = apart[:, :1]
     width = np.maximum(apart.mean(axis=1, keepdims=True) - nearest, _TINY)
     weights = np.exp(-(apart - nearest) / width)

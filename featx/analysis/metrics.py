@@ -138,12 +138,12 @@ def _reported(*columns: Column, has_control: bool = True) -> Callable[..., Any]:
 
 
 def _neighborhood_purity(near: Indices, labels: npt.ArrayLike) -> Values:
-    """Share of each row's neighbours that are of its class.
+    """Share of each row's neighbors that are of its class.
 
     Parameters
     ----------
     near : array of int, shape (n_samples, n_neighbors)
-        As `Space.neighbors` gives them: no row is its own neighbour.
+        As `Space.neighbors` gives them: no row is its own neighbor.
     labels : array of shape (n_samples,)
 
     Returns
@@ -258,7 +258,7 @@ def _clustering_agreement(clusters: Indices, labels: npt.ArrayLike) -> dict[str,
     Returns
     -------
     dict
-        ``nmi``, the normalised mutual information, 0 to 1; ``ari``, the adjusted Rand index, 0
+        ``nmi``, the normalized mutual information, 0 to 1; ``ari``, the adjusted Rand index, 0
         by chance, 1 at best.
 
     Examples
@@ -280,7 +280,7 @@ def _agreement(layer: _Layer, labels: npt.NDArray[Any]) -> dict[str, float]:
 
 
 def intrinsic_dimension(space: Space) -> float | None:
-    """Number of dimensions that the rows fill, by the two nearest neighbours of each [1]_.
+    """Number of dimensions that the rows fill, by the two nearest neighbors of each [1]_.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def intrinsic_dimension(space: Space) -> float | None:
     Returns
     -------
     float or None
-        None where fewer than ten rows differ from their neighbours.
+        None where fewer than ten rows differ from their neighbors.
 
     Notes
     -----
@@ -331,7 +331,7 @@ _MIN_RATIOS = 10
 
 @phase("metrics")
 def cka_matrix(spaces: Sequence[Space]) -> Values:
-    """Linear CKA of each space with each: likeness whatever the rotation and scale [1]_.
+    """Linear CKA of each space with each: similarity whatever the rotation and scale [1]_.
 
     Parameters
     ----------
@@ -370,14 +370,14 @@ def _with_interval(name: str, values: Values, random_state: int) -> dict[str, fl
 
 
 def _centered(space: Space) -> tuple[Array, bool]:
-    """Centred columns, or of wide features the centred products of rows; and whether these."""
+    """Centered columns, or of wide features the centered products of rows; and whether these."""
     if space.X.shape[1] <= len(space):
         return space.X - space.X.mean(axis=0), False
     return space.products, True
 
 
 def _inner(first: tuple[Array, bool], second: tuple[Array, bool]) -> float:
-    """Inner product of two spaces' centred products of rows."""
+    """Inner product of two spaces' centered products of rows."""
     (X, X_is_gram), (Y, Y_is_gram) = first, second
     if not X_is_gram and not Y_is_gram:
         crossed = X.T @ Y

@@ -1,4 +1,4 @@
-"""Images as points of a space of features: the products and neighbours that all else needs."""
+"""Images as points of a space of features: the products and neighbors that all else needs."""
 
 from __future__ import annotations
 

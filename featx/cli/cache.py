@@ -38,7 +38,7 @@ def _info_command(run: options.Cache, printed: options.Json) -> None:
 @app.command("ls")
 @options.expand_groups
 def _ls_command(run: options.Cache, printed: options.Json) -> None:
-    """List the extractor settings (and layers) that have rows, most recently used first."""
+    """List settings that have rows, latest first."""
     settings = _open(run).ls()
     if printed.as_json:
         print_json("cache ls", [asdict(setting) for setting in settings])
@@ -51,7 +51,10 @@ def _ls_command(run: options.Cache, printed: options.Json) -> None:
 @app.command("verify")
 @options.expand_groups
 def _verify_command(run: options.Cache, printed: options.Json) -> None:
-    """Check every row and drop damaged ones, which are computed again when needed."""
+    """Check every row and drop damaged ones.
+
+    Dropped rows are computed again when they are needed.
+    """
     verified = _open(run).verify()
     if printed.as_json:
         print_json("cache verify", [asdict(verified)])
@@ -76,7 +79,10 @@ def _prune_command(
     ] = None,
     printed: options.Json,
 ) -> None:
-    """Remove leftovers of killed runs and older versions, and old features by option."""
+    """Remove leftovers of killed runs and old features.
+
+    Rows of older versions of featx go too; features that are merely old go by option.
+    """
     from featx.trust.machine_code import prune_machine_code
 
     max_bytes = None if max_size is None else _bytes(max_size)
@@ -92,7 +98,10 @@ def _prune_command(
 @app.command("rebuild")
 @options.expand_groups
 def _rebuild_command(run: options.Cache, printed: options.Json) -> None:
-    """Recreate a lost or damaged index from the files of rows; nothing is computed."""
+    """Recreate a lost or damaged index.
+
+    The index is read from the files of rows; nothing is computed.
+    """
     rebuilt = _open(run).rebuild()
     if printed.as_json:
         print_json("cache rebuild", [asdict(rebuilt)])
@@ -115,9 +124,10 @@ def _merge_command(
     run: Annotated[options.RunOptions, options.Only("shared_store")],
     printed: options.Json,
 ) -> None:
-    """Copy the rows of several stores into one, such as those of `extract --part`.
+    """Copy the rows of several stores into one.
 
-    Every row is checked, nothing is removed, and rows already present are skipped.
+    The stores may be those of `featx extract --part`. Every row is checked, nothing is removed,
+    and rows already present are skipped.
 
     \b
     featx extract photos/ --layer fc7 --part 1/2 --store part1
@@ -136,11 +146,11 @@ def _merge_command(
         return
     print(
         f"{target.folder}: {merged.n_rows:,} rows copied, {merged.n_present:,} were present, "
-        f"{merged.n_damaged:,} damaged and left out"
+        f"{merged.n_damaged:,} damaged and skipped"
     )
     if merged.n_unknown:
         print(
-            f"Files left out, damaged or of another version: {merged.n_unknown:,}", file=sys.stderr
+            f"Files skipped (damaged, or of another version): {merged.n_unknown:,}", file=sys.stderr
         )
 
 

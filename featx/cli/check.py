@@ -24,7 +24,7 @@ def check_command(
     only: Annotated[
         list[str] | None,
         options.name_list(
-            "--only", metavar="C,C,…", help="Checks to run: duplicates, labels, images, classes."
+            "--only", metavar="CHECK,…", help="Checks to run: duplicates, labels, images, classes."
         ),
     ] = None,
     write: Annotated[

@@ -107,7 +107,7 @@ class Reporter(ProgressCallback):
         columns = " + ".join(f"{width:,}" for width in self._widths)
         shape = f", {columns} columns, {in_bytes(size)}" if columns else ""
         names = ", ".join(self._names)
-        self.note(f"{names}: {n_images:,} images, {n_cached:,} cached{shape}")
+        self.note(f"{names}: {n_images:,} image{'s' * (n_images != 1)}, {n_cached:,} cached{shape}")
         self.train(names, n_images)
 
     def train(self, name: str, n_images: int) -> None:

@@ -28,7 +28,7 @@ def depth_command(
         list[str] | None,
         options.name_list(
             "--maps",
-            metavar="auto|all|none|L,L,…",
+            metavar="auto|all|none|LAYER,…",
             help="Layers to embed. Default: auto, six layers spread over the purity curve.",
         ),
     ] = None,

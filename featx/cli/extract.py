@@ -130,12 +130,12 @@ def _print(features: FeatureSet, path: Path | None, seconds: float, *, as_json: 
             failures=failures,
         )
     elif path is None:
-        print(f"{n:,} images are in the store")
+        print(f"{n:,} image{'s are' if n != 1 else ' is'} in the store")
     else:
         blocks = ", ".join(
             f"{name} {stop - start:,}" for name, (start, stop) in features.blocks.items()
         )
-        print(f"{path}: {n:,} images x {features.X.shape[1]:,} features ({blocks})")
+        print(f"{path}: {n:,} image{'s' * (n != 1)} x {features.X.shape[1]:,} features ({blocks})")
     sys.stdout.flush()
 
 

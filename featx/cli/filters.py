@@ -40,7 +40,7 @@ def filters_command(
         list[int] | None,
         options.integer_list(
             "--channels",
-            metavar="N,N,…",
+            metavar="N,…",
             help="Channels, for example 3,17,40. Default: the eight most selective channels.",
         ),
     ] = None,

@@ -29,7 +29,8 @@ class FineTuneOptions(options.OptionGroup):
         str | None, typer.Option(help="Load only the weights whose names match, such as 'conv*'.")
     ] = None
     train: Annotated[
-        str | None, typer.Option(help="Train the head, or all (the default of random weights).")
+        str | None,
+        typer.Option(help="What to train: head or all. Default: head; all with random weights."),
     ] = None
     train_from: Annotated[
         str | None, typer.Option(metavar="LAYER", help="Train this layer and all deeper ones.")
@@ -37,13 +38,15 @@ class FineTuneOptions(options.OptionGroup):
     freeze: Annotated[
         list[str] | None,
         options.name_list(
-            "--freeze", metavar="L,L,…", help="Never train these layers, such as conv1,conv2."
+            "--freeze", metavar="LAYER,…", help="Freeze these layers, such as conv1,conv2."
         ),
     ] = None
     rate: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LAYER=RATE", help="Learning rate of one layer; zero freezes it. Repeat."
+            "--layer-lr",
+            metavar="LAYER=LR",
+            help="Learning rate of one layer; zero freezes it. May be repeated.",
         ),
     ] = None
     layer_decay: Annotated[
@@ -51,7 +54,7 @@ class FineTuneOptions(options.OptionGroup):
         typer.Option(help="Factor between the learning rates of a layer and the one before it."),
     ] = None
     batch_norm: Annotated[
-        str | None, typer.Option(help="Batch norm statistics: frozen (default) or adapt.")
+        str | None, typer.Option(help="Batch norm statistics: frozen or adapt. Default: frozen.")
     ] = None
     head_layer: Annotated[
         str | None, typer.Option(metavar="LAYER", help="Layer that feeds the dense head.")
@@ -72,13 +75,14 @@ class FineTuneOptions(options.OptionGroup):
     head_lr: Annotated[
         float | None, typer.Option(help="Learning rate while only the head is trained.")
     ] = None
-    optimizer: Annotated[str | None, typer.Option(help="adam (default), adamw or sgd.")] = None
+    optimizer: Annotated[str | None, typer.Option(help="adam, adamw or sgd. Default: adam.")] = None
     weight_decay: Annotated[
         float | None, typer.Option(help="Weight decay of the optimizer.", min=0)
     ] = None
     warmup: Annotated[float | None, typer.Option(help="Number of warm-up epochs.", min=0)] = None
     schedule: Annotated[
-        str | None, typer.Option(help="Learning rate schedule: cosine (default) or constant.")
+        str | None,
+        typer.Option(help="Learning rate schedule: cosine or constant. Default: cosine."),
     ] = None
     patience: Annotated[
         int | None,
@@ -87,7 +91,9 @@ class FineTuneOptions(options.OptionGroup):
     validation: Annotated[
         float | None,
         typer.Option(
-            help="Fraction of images held out for early stopping; 0 trains on all images.", min=0
+            "--validation-fraction",
+            help="Fraction of images held out for early stopping; 0 trains on all images.",
+            min=0,
         ),
     ] = None
 
@@ -111,17 +117,8 @@ class ComparisonOptions(options.OptionGroup):
         list[str] | None,
         options.name_list(
             "--compare",
-            metavar="S,S,…",
-            help="Compare strategies: scratch, frozen, head, partial, full.",
-        ),
-    ] = None
-    labels: Annotated[
-        list[int] | None,
-        options.integer_list(
-            "--labels",
-            metavar="N,N,…",
-            minimum=1,
-            help="Learning curve by numbers of training images per class, such as 5,10,20.",
+            metavar="STRATEGY,…",
+            help="Compare strategies: scratch, frozen (a linear probe), head, partial, full.",
         ),
     ] = None
 
@@ -166,7 +163,6 @@ def finetune_command(
     """  # noqa: D301 - typer wants the control character before lines it must not join.
     if tuning.train and tuning.train_from:
         raise typer.BadParameter("--train and --train-from exclude each other; use one of them.")
-    options.take_single("--train-per-class", rules.train_per_class)
     parameters = network.to_parameters() | tuning.to_parameters() | training.to_parameters()
     if preset := options.take_single("--augment", augmentation.augment):
         parameters["augment"] = preset
@@ -191,11 +187,21 @@ def finetune_command(
             progress=reporter,
             **parameters,
             **comparison.to_parameters(),
-            **rules.to_parameters(),
+            **_name_curve(rules.to_parameters()),
             **run.to_parameters(),
         )
     print_result(result, report=printed.report, **printed.formats)
     conclude(result, strict=printed.strict)
+
+
+def _name_curve(rules: dict[str, Any]) -> dict[str, Any]:
+    """Options of the protocol; several numbers of training images are a learning curve."""
+    sizes = rules.get("train_per_class")
+    if isinstance(sizes, list):
+        return {name: value for name, value in rules.items() if name != "train_per_class"} | {
+            "labels": sizes
+        }
+    return rules
 
 
 def _print_stages(stages: Sequence[StageSummary], *, as_json: bool) -> None:

@@ -77,13 +77,13 @@ def _print_card(card: dict[str, Any]) -> None:
         f"{card['minutes']:.0f} minutes to see {images}."
     )
     print(
-        "Good for: a first look without a download, and judging depth; small coloured photographs "
+        "Good for: a first look without a download, and judging depth; small color photographs "
         "of objects.\nNot for: final numbers, where a large network does better; text, medical or "
         "satellite images,\nwhich it has never seen; telling ImageNet's classes apart."
     )
     if not card.get("table"):
         return
-    print("\nAccuracy of a logistic regression on images it has never seen:")
+    print("\nAccuracy of a logistic regression on held-out images:")
     rows = [
         {"features": row["name"]}
         | {data: f"{value:.3f}" for data, value in row["accuracy"].items()}

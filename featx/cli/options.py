@@ -192,7 +192,7 @@ class FeatureOptions(OptionGroup):
             "-e",
             "--extractor",
             metavar="SPEC",
-            help="NAME[:ARG…][,key=value…], see `featx extractors`; repeat for several. "
+            help="NAME[:ARG…][,key=value…], see `featx extractors`. May be repeated. "
             "--model MODEL --layer LAYER is short for -e cnn:MODEL:LAYER.",
         ),
     ] = None
@@ -208,8 +208,9 @@ class FeatureOptions(OptionGroup):
         name_list(
             "--layer",
             "--layers",
-            metavar="L,L,…",
-            help="Layers of the network, see `featx layers MODEL`: several with commas, or repeat.",
+            metavar="LAYER,…",
+            help="Layers of the network, see `featx layers MODEL`, separated by commas. May be "
+            "repeated.",
         ),
     ] = None
     last_blocks: Annotated[
@@ -237,19 +238,27 @@ class FeatureOptions(OptionGroup):
     decode: Annotated[
         str | None,
         typer.Option(
-            help="full (default) or scaled: large JPEGs downscaled while decoding, for networks."
+            help="How JPEGs are decoded: full, or scaled (large ones downscaled while decoding, "
+            "for networks). Default: full."
         ),
     ] = None
     precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16, or fp16 where nothing is trained.")
+        str | None,
+        typer.Option(
+            help="Numeric precision of the network: fp32, bf16, or fp16 where nothing is trained. "
+            "Default: fp32."
+        ),
     ] = None
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where the network runs: auto, cpu, cuda, cuda:1 or mps. Default: auto."),
+    ] = None
     trust: Annotated[
         list[str] | None,
         typer.Option(
             metavar="DIR|FILE",
             help="Import and call the code (package.module:callable) that this folder's model.json "
-            "or this .skops file names; or name such code itself. Repeat for several.",
+            "or this .skops file names; or name such code itself. May be repeated.",
         ),
     ] = None
 
@@ -270,29 +279,30 @@ class ProtocolOptions(OptionGroup):
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="cv, holdout, random, decaf, kornblith or razavian. By default holdout where the "
-            "data has folders to split by, else cv.",
+            help="How images are split: cv, holdout, random, decaf, kornblith or razavian. "
+            "Default: holdout where the data has folders to split by, else cv.",
         ),
     ] = None
     classifier: Annotated[
-        str | None, typer.Option(help="logistic (default), svm, ridge, knn or nearest_mean.")
+        str | None,
+        typer.Option(help="logistic, svm, ridge, knn or nearest_mean. Default: logistic."),
     ] = None
     scale: Annotated[
-        str | None, typer.Option(help="How features are scaled: standard (default), l2 or none.")
+        str | None,
+        typer.Option(help="How features are scaled: standard, l2 or none. Default: standard."),
     ] = None
     C: Annotated[
         float | None,
         typer.Option(
             "-C",
             "--C",
-            help="Inverse of the regularization strength. By default it is chosen on the training "
-            "images.",
+            help="Inverse of the regularization strength. Default: chosen on the training images.",
             min=1e-12,
         ),
     ] = None
     metric: Annotated[
         str | None,
-        typer.Option(help="accuracy or balanced_accuracy. By default that of the protocol."),
+        typer.Option(help="accuracy or balanced_accuracy. Default: that of the protocol."),
     ] = None
     class_weight: Annotated[
         str | None,
@@ -316,8 +326,8 @@ class ProtocolOptions(OptionGroup):
             "--train-per-class",
             metavar="N",
             minimum=1,
-            help="Number of training images per class; in `featx probe`, several such as 1,2,5,10 "
-            "give a learning curve.",
+            help="Number of training images per class; in `featx probe` and `featx finetune`, "
+            "several such as 1,2,5,10 give a learning curve.",
         ),
     ] = None
     n_splits: Annotated[
@@ -393,9 +403,7 @@ class AugmentationOptions(OptionGroup):
             help="Preset none, light, standard or strong, and changes to it: strong,mixup=0."
         ),
     ] = None
-    no_flip: Annotated[
-        bool, typer.Option("--no-flip", help="Never mirror images: left and right matter.")
-    ] = False
+    no_flip: Annotated[bool, typer.Option("--no-flip", help="Disable horizontal flips.")] = False
 
 
 @dataclass(frozen=True)
@@ -406,7 +414,7 @@ class RunOptions(OptionGroup):
         list[str] | None,
         name_list(
             "--domains",
-            metavar="A,B,…",
+            metavar="DOMAIN,…",
             help="Read the folder above the class as the domain, and take these domains, or all.",
         ),
     ] = None
@@ -414,8 +422,8 @@ class RunOptions(OptionGroup):
         str | None,
         typer.Option(
             metavar="auto|none",
-            help="auto (default) takes splits from folders called train, val, test etc. or from "
-            "the manifest's column; none ignores them.",
+            help="auto takes splits from folders called train, val, test etc. or from the "
+            "manifest's column; none ignores them. Default: auto.",
         ),
     ] = None
     value_range: Annotated[
@@ -439,7 +447,7 @@ class RunOptions(OptionGroup):
     bands: Annotated[
         str | None,
         typer.Option(
-            metavar="N,N,…|each",
+            metavar="N,…|each",
             help="Bands to read, counted from 1, such as 4,3,2; each extracts features of every "
             "band separately and concatenates them.",
         ),
@@ -466,7 +474,7 @@ class RunOptions(OptionGroup):
         bool, typer.Option("--no-store", help="Neither read nor write stored features.")
     ] = False
     n_jobs: Annotated[
-        int | None, typer.Option("-j", "--n-jobs", help="Number of jobs. By default all cores.")
+        int | None, typer.Option("-j", "--n-jobs", help="Number of jobs. Default: all cores.")
     ] = None
     scheduler: Annotated[
         str | None,

@@ -23,7 +23,7 @@ class _AutoencoderOptions(options.OptionGroup):
             help="Network whose layers up to the last feature maps are trained. Default: lenet."
         ),
     ] = None
-    n_code: Annotated[
+    code_size: Annotated[
         int | None, typer.Option(help="Size of the bottleneck code. Default: 10.", min=1)
     ] = None
     noise: Annotated[

@@ -36,7 +36,7 @@ def compare_command(
         typer.Option(
             metavar="MODEL[:STRATEGY][,key=value…]",
             help="Also fine-tune this network on the training images of each split: head (by "
-            "default), partial, full or scratch, see `featx finetune`. Repeat for several.",
+            "default), partial, full or scratch, see `featx finetune`. May be repeated.",
         ),
     ] = None,
     *,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TransferOptions(options.OptionGroup):
     """How domains are split and aligned."""
 
-    train_share: Annotated[
+    train_fraction: Annotated[
         float | None,
         typer.Option(
             help="Fraction of each class of each domain to train on. Default: 0.7.",

@@ -83,7 +83,7 @@ def _with_one_label(records: Iterable[Mapping[str, Any]]) -> Records:
     records = list(records)
     if n_ambiguous := sum(len(record["label"]) > 1 for record in records):
         logger.warning(
-            "%d of %d images have annotations of several classes; they are left unlabelled.",
+            "%d of %d images have annotations of several classes; they are left unlabeled.",
             *(n_ambiguous, len(records)),
         )
     return [

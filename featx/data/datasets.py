@@ -246,7 +246,7 @@ def _select_domains(dataset: ImageDataset, domains: bool | Sequence[str]) -> Ima
         if domain not in available:
             raise DatasetError(
                 f"Domain {domain!r} is not in the data.{did_you_mean(domain, available)} "
-                f"There are: {', '.join(available)}."
+                f"Available: {', '.join(available)}."
             )
     is_selected = np.isin(dataset.domains, selected)
     return dataset if is_selected.all() else dataset.take(np.flatnonzero(is_selected))

@@ -70,7 +70,7 @@ def _unlabeled(labels: list[str], *, has_classes: bool) -> str:
     n = labels.count("")
     if not n or not has_classes:
         return ""
-    return " (unlabelled)" if n == len(labels) else f" ({n:,} unlabelled)"
+    return " (unlabeled)" if n == len(labels) else f" ({n:,} unlabeled)"
 
 
 def _skipped(dataset: ImageDataset) -> Iterator[str]:
@@ -81,9 +81,9 @@ def _skipped(dataset: ImageDataset) -> Iterator[str]:
             for n, suffix in counts[:_N_SUFFIXES_SHOWN]
         ]
         more = [] if len(counts) <= _N_SUFFIXES_SHOWN else ["…"]
-        yield f"{_count(dataset.n_ignored, 'file')} left out: {', '.join(shown + more)}"
+        yield f"{_count(dataset.n_ignored, 'file')} skipped: {', '.join(shown + more)}"
     if dataset.skipped_folders:
-        yield f"folders left out: {_shorten(dataset.skipped_folders)}"
+        yield f"folders skipped: {_shorten(dataset.skipped_folders)}"
     yield from dataset.remarks
 
 

@@ -231,9 +231,7 @@ def _warn_of_repeated(path: str, manifest: Manifest) -> None:
     """Warn of rows that were skipped because an earlier row names the same image."""
     if manifest.n_repeated:
         other = f", {manifest.n_resplit:,} of another split" if manifest.n_resplit else ""
-        logger.warning(
-            "Manifest %s: left out %d repeated rows%s.", path, manifest.n_repeated, other
-        )
+        logger.warning("Manifest %s: skipped %d repeated rows%s.", path, manifest.n_repeated, other)
 
 
 class _Root(NamedTuple):

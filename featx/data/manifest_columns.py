@@ -70,7 +70,7 @@ def find_columns(
     if group_column is not None and _normalize(group_column) not in normalized:
         raise DatasetError(
             f"{where}: no column {group_column!r} for the groups."
-            f"{did_you_mean(group_column, names)} There are: {', '.join(names)}."
+            f"{did_you_mean(group_column, names)} Columns: {', '.join(names)}."
         )
     indices = {}
     for column, aliases in _ALIASES.items():
@@ -111,7 +111,7 @@ def _ambiguous(column: str, indices: Sequence[int], names: Sequence[str], where:
     listed = " and ".join(map(repr, matches))
     return (
         f"{where}: columns {listed} may each be the {column}; rename the right one to {column!r}. "
-        f"There are: {', '.join(names)}."
+        f"Columns: {', '.join(names)}."
     )
 
 

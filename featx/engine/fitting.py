@@ -62,5 +62,5 @@ def fit_extractor(
         store_base_rows(extractor, images, progress)
     chosen = images if train is None else images.take(train)
     if which:
-        progress.note(f"{name} learns on the {len(chosen):,} images {which}")
+        progress.note(f"{name} is fitted to the {len(chosen):,} images {which}")
     return extractor.fit(chosen)

@@ -123,7 +123,7 @@ class _LearnedFeatures:
             self.dataset, self.fitted(number), store=learner.store, n_jobs=learner.n_jobs
         )
         for path, reason in rows.failures:
-            raise DatasetError(f"{path}: {learner} cannot read it ({reason}); leave it out.")
+            raise DatasetError(f"{path}: {learner} cannot read it ({reason}); exclude it.")
         return rows.X
 
     def fitted(self, number: int) -> Any:
@@ -167,7 +167,7 @@ def gather_candidates(
     protocol : Protocol
     store : FeatureStore or None
     has_controls : bool
-        Whether raw pixels, mean colour and, of each network, its random-weights control take
+        Whether raw pixels, mean color and, of each network, its random-weights control take
         part.
     progress : ProgressCallback
     **parameters
@@ -222,7 +222,7 @@ def _candidates_of(job: Job) -> list[Candidate]:
 
 
 def _controls(chosen: Sequence[Candidate], speed: dict[str, Any]) -> list[Candidate]:
-    """What any features must pass: pixels, mean colour, networks of random weights."""
+    """What any features must pass: pixels, mean color, networks of random weights."""
     random_weights = [
         portable(candidate.extractor).set_params(weights="random")
         for candidate in chosen

@@ -26,7 +26,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Features of a source domain with the mean and covariance of a target domain.
 
-    Source features are whitened by their own covariance and coloured by the target's [1]_.
+    Source features are whitened by their own covariance and colored by the target's [1]_.
     A classifier that is trained on them with the source's labels then meets target features
     that are spread like those it was trained on. No label of either domain is used.
 
@@ -62,7 +62,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     where there are fewer rows than features.
 
     Departs from [1]_ in that the source gets the mean and standard deviations of the target, where
-    the paper takes features of both domains as already standardised, each by its own.
+    the paper takes features of both domains as already standardized, each by its own.
 
     References
     ----------
@@ -231,7 +231,7 @@ class _Spread:
         return empty._with(axes, variances, len(X))
 
     def standardize(self, X: Matrix) -> Matrix:
-        """Rows around their mean, in standard deviations; constant features are only centred."""
+        """Rows around their mean, in standard deviations; constant features are only centered."""
         scale = np.where(self.deviation > 0, self.deviation, 1.0)
         return ((X - self.mean) / scale).astype(X.dtype)
 
@@ -262,6 +262,6 @@ def _moments(X: Matrix) -> tuple[Floats, Floats]:
 
 
 def _columns(spread: _Spread, X: Matrix, columns: slice) -> Floats:
-    """Some columns, standardised, in float64."""
+    """Some columns, standardized, in float64."""
     part = _Spread(spread.mean[columns], spread.deviation[columns], X[:0, columns], np.empty(0))
     return part.standardize(np.asarray(X[:, columns], np.float64))

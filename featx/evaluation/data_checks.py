@@ -109,7 +109,7 @@ def check(
     """Copies within and across splits, labels that are likely wrong, images of little use.
 
     Nothing is deleted or changed. A network's rows serve twice: near copies are among an image's
-    nearest neighbours, and a classifier on them doubts labels.
+    nearest neighbors, and a classifier on them doubts labels.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _check_names(only: str | Sequence[str] | None) -> list[str]:
     for name in checks:
         if name not in _CHECKS:
             raise SpecError(
-                f"No check {name!r}.{did_you_mean(name, _CHECKS)} There are: {', '.join(_CHECKS)}."
+                f"No check {name!r}.{did_you_mean(name, _CHECKS)} Checks: {', '.join(_CHECKS)}."
             )
     return checks
 
@@ -274,7 +274,7 @@ def _list_copies(collection: _Collection) -> list[Row]:
 
 
 def _rank(collection: _Collection, index: int) -> tuple[bool, bool, int]:
-    """Order in which copies stay: labelled ones first, test images before training images."""
+    """Order in which copies stay: labeled ones first, test images before training images."""
     return not collection.labels[index], collection.splits[index] == "train", index
 
 
@@ -419,7 +419,7 @@ def _caption(row: Row) -> str:
         other = [name for name in (row["other_split"], row["other_label"]) if name]
         return f"{' '.join(origin) or 'image'} | {' '.join(other) or 'image'}"
     if row.get("predicted"):
-        return f"labelled {row['label']} ({row['probability']:.1%}), predicted {row['predicted']}"
+        return f"labeled {row['label']} ({row['probability']:.1%}), predicted {row['predicted']}"
     return f"{' '.join(origin)} {row.get('note', '')}".strip()
 
 
@@ -465,7 +465,7 @@ def _describe_doubts(rows: Sequence[Row], held_out: OutOfFold, share: float) -> 
     weak = " A stronger network (--model) doubts fewer that are right." if share < _WEAK else ""
     return (
         f"{len(rows):,} of {n:,} labels are doubtful; out of fold, {share:.1%} of the images are "
-        f"predicted as labelled.{weak if rows else ''}"
+        f"predicted as labeled.{weak if rows else ''}"
     )
 
 

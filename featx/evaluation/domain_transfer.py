@@ -50,7 +50,7 @@ class _DomainProtocol(Protocol):
     ----------
     name, splits, n_splits, classifier, scale, grid, validation, metric, random_state, source
         As in `Protocol`; `n_splits` is the number of seeds.
-    train_share : float
+    train_fraction : float
         Of each class of each domain, to train on.
     regularization : float
         Of `CORAL`.
@@ -58,7 +58,7 @@ class _DomainProtocol(Protocol):
         The domains.
     """
 
-    train_share: float = 0.7
+    train_fraction: float = 0.7
     regularization: float = 1.0
     names: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ class _DomainProtocol(Protocol):
     ) -> npt.NDArray[np.bool_]:
         """Which images are trained on: within each class of each domain, or whole groups of all."""
         how: dict[str, Any] = {
-            "train_size": self.train_share,
+            "train_size": self.train_fraction,
             "random_state": self.random_state + seed,
         }
         is_train = np.zeros(len(labels), bool)
@@ -164,7 +164,7 @@ def transfer(
     domains: bool | Sequence[str] = True,
     groups: str | bool | None = None,
     seeds: int = 5,
-    train_share: float = 0.7,
+    train_fraction: float = 0.7,
     classifier: str = "logistic",
     scale: Literal["standard", "l2", "none"] = "standard",
     C: float | None = None,
@@ -187,16 +187,16 @@ def transfer(
     ----------
     data : str, path, list of these, or ImageDataset
         Images with classes and domains: folders ``<domain>/<class>/<image>``, or a manifest
-        with a column ``domain``. Classes that a domain lacks are left out.
+        with a column ``domain``. Classes that a domain lacks are excluded.
     extractors : SPEC, Extractor, or list of these, optional
-        By default the bundled network before its last layer, SURF words and colour.
+        By default the bundled network before its last layer, SURF words and color.
     domains : True or list of str, default=True
         Those wanted; all.
     groups : str or False, optional
         Images of one group, such as an object or a patient, are on one side in all domains, as
         in `featx.compare`.
     seeds : int, default=5
-    train_share : float, default=0.7
+    train_fraction : float, default=0.7
         Of each class of each domain, to train on.
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, default="logistic"
     scale : {"standard", "l2", "none"}, default="standard"
@@ -244,7 +244,7 @@ def transfer(
     >>> sorted((row["alignment"], row["source"], row["target"]) for row in result.rows)[:3]
     [('coral', 'early', 'late'), ('coral', 'late', 'early'), ('coral', 'mean', 'mean')]
     """
-    _check_numbers(seeds, train_share, regularization)
+    _check_numbers(seeds, train_fraction, regularization)
     dataset, cache, progress, parameters = open_session(
         data, domains=domains, groups=groups, store=store, progress=progress, **parameters
     )
@@ -257,7 +257,7 @@ def transfer(
         random_state=random_state,
         class_weight=class_weight,
         source=SOURCE,
-        train_share=train_share,
+        train_fraction=train_fraction,
         regularization=regularization,
         names=_domain_names(dataset, domains),
     )
@@ -437,11 +437,11 @@ def _rules(gathered: Candidates, rules: _DomainProtocol) -> dict[str, Any]:
     }
 
 
-def _check_numbers(seeds: int, train_share: float, regularization: float) -> None:
+def _check_numbers(seeds: int, train_fraction: float, regularization: float) -> None:
     if seeds < 1:
         raise SpecError(f"seeds must be at least 1; got {seeds}.")
-    if not 0 < train_share < 1:
-        raise SpecError(f"train_share must be between 0 and 1; got {train_share}.")
+    if not 0 < train_fraction < 1:
+        raise SpecError(f"train_fraction must be between 0 and 1; got {train_fraction}.")
     if not regularization > 0:
         raise SpecError(f"regularization must be above 0; got {regularization}.")
 
@@ -457,12 +457,10 @@ def _domain_names(dataset: ImageDataset, wanted: bool | Sequence[str]) -> tuple[
     names = there if isinstance(wanted, bool) else list(dict.fromkeys(wanted))
     for name in names:
         if name not in there:
-            raise DatasetError(
-                f"Domain {name!r} is not in the data. There are: {', '.join(there)}."
-            )
+            raise DatasetError(f"Domain {name!r} is not in the data. Domains: {', '.join(there)}.")
     if len(names) < 2:
         raise DatasetError(
-            f"Transfer needs at least 2 domains; got {', '.join(names) or 'none'}. There are: "
+            f"Transfer needs at least 2 domains; got {', '.join(names) or 'none'}. Domains: "
             f"{', '.join(there)}."
         )
     return tuple(names)

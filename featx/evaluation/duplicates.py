@@ -3,7 +3,7 @@
 The same bytes have the same digest. For the others, candidates come from two sides: images with
 nearly the same perceptual hash, mirrored or not, and the nearest rows of a network, which finds
 crops that move the hash. Either kind of candidate is confirmed by laying one thumbnail over
-the other, cropped by up to a tenth: near neighbours of a network may be two photographs of one
+the other, cropped by up to a tenth: near neighbors of a network may be two photographs of one
 kind, and hashes of plain images are alike by chance.
 """
 
@@ -27,7 +27,7 @@ _MAX_HASH_BITS = 10
 """Candidates by hash differ in no more of its 64 bits."""
 
 _MAX_CANDIDATE_BITS = 20
-"""Nor do neighbours in the network's rows in more than these."""
+"""Nor do neighbors in the network's rows in more than these."""
 
 _N_NEIGHBORS = 5
 _LEAST_CORRELATION = 0.968

@@ -1,4 +1,4 @@
-"""Classifiers without a strength to choose: nearest neighbours, nearest class mean."""
+"""Classifiers without a strength to choose: nearest neighbors, nearest class mean."""
 
 from __future__ import annotations
 

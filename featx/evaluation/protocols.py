@@ -78,7 +78,9 @@ class Protocol:
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
-                raise SpecError(f"No {name} {getattr(self, name)!r}; there are {', '.join(known)}.")
+                raise SpecError(
+                    f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}."
+                )
         if self.class_weight not in (None, "balanced"):
             raise SpecError(f"class_weight must be balanced or None; got {self.class_weight!r}.")
         if self.class_weight and self.classifier in ("knn", "nearest_mean"):
@@ -140,8 +142,8 @@ class Protocol:
         if not train.any() or not test.any():
             raise DatasetError(
                 f"Protocol 'holdout' needs training and test images with classes; got "
-                f"{int(train.sum())} to train on and {int(test.sum())} to test on. Use --protocol "
-                "cv."
+                f"{int(train.sum())} training images and {int(test.sum())} test images. Use "
+                "--protocol cv."
             )
         if groups is not None:
             _check_folder_groups(splits, groups)
@@ -241,8 +243,8 @@ def find_protocol(
         ``train``, ``val``, ``test`` of each image. Without them protocols that use folders
         split at random, half of each class, five times.
     labels : array of str, optional
-        Images without one are neither trained on nor tested: beside an unlabelled test folder a
-        labelled training folder is all there is.
+        Images without one are neither trained on nor tested: beside an unlabeled test folder a
+        labeled training folder is all there is.
     **changes
         Fields of `Protocol` that are not None replace the protocol's own.
 
@@ -267,7 +269,7 @@ def find_protocol(
     elif name in _PROTOCOLS:
         protocol = _PROTOCOLS[name]
     else:
-        raise SpecError(f"No protocol {name!r}; there are {', '.join(_PROTOCOLS)}.")
+        raise SpecError(f"protocol must be one of {', '.join(_PROTOCOLS)}; got {name!r}.")
     if protocol.name in ("kornblith", "razavian") and not has_folders:
         protocol = replace(protocol, splits="random", n_splits=5)
     if "train_per_class" in changes and protocol.splits == "cv":
@@ -296,16 +298,17 @@ def learnable(train: Indices, test: Indices, labels: Any) -> Split:
     tested = shorten_names(np.unique(labels[test])) or "none"
     if len(classes) < 2:
         raise DatasetError(
-            "A classifier needs images of at least 2 classes to train on; a split has "
-            f"{len(train)} to train on, of {shorten_names(classes) or 'none'}, and {len(test)} to "
-            f"test on, of {tested}. Add images of another class, or use another --protocol."
+            "Every split needs training images of at least 2 classes; a split has "
+            f"{len(train)} training images, of {shorten_names(classes) or 'none'}, and {len(test)} "
+            f"test images, of {tested}. Add images of another class, or use another --protocol."
         )
     learned = test[np.isin(labels[test], classes)]
     if not len(learned):
         raise DatasetError(
-            "A classifier needs images to test on of classes that it is trained on; a split has "
-            f"{len(test)} to test on, of {tested}, and trains on {shorten_names(classes)}. Leave "
-            "these test images out, or add training images of their classes."
+            "Every split needs test images whose classes occur in its training images; a split "
+            f"has {len(test)} test images, of {tested}, and training images of "
+            f"{shorten_names(classes)}. Exclude these test images, or add training images of "
+            "their classes."
         )
     return train, learned
 
@@ -316,8 +319,8 @@ def _check_folder_groups(splits: Any, groups: Any) -> None:
     if (counts > 1).any():
         torn = groups_of_pairs[counts > 1]
         raise DatasetError(
-            f"Groups must lie in one of train, val and test; {len(torn)} of {len(counts)} lie in "
-            f"several: {shorten_names(torn)}. Use --protocol cv, which splits by group, or "
+            f"Each group must be in one of train, val and test; {len(torn)} of {len(counts)} are "
+            f"in several: {shorten_names(torn)}. Use --protocol cv, which splits by group, or "
             "--groups none."
         )
 

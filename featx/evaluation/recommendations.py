@@ -116,7 +116,7 @@ def warn_of_training_images(gathered: Any) -> list[str]:
         return []
     return [
         f"Beware: featxnet was trained on {n_known:,} of these {len(gathered.dataset):,} images "
-        "(without their labels); its accuracy here says less than on images it has never seen."
+        "(without their labels); its accuracy here says less than on held-out images."
     ]
 
 

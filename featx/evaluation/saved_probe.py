@@ -32,7 +32,7 @@ def save_probe(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Path:
-    """Fit extractor and classifier to all labelled images, and write them as one pipeline.
+    """Fit extractor and classifier to all labeled images, and write them as one pipeline.
 
     Parameters
     ----------

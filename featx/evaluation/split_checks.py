@@ -99,7 +99,7 @@ def describe_splits(
     """
     return [
         *describe_copies(folds, copies),
-        *_describe_unlabelled(dataset, protocol),
+        *_describe_unlabeled(dataset, protocol),
         *_describe_outside(dataset, protocol),
         *_describe_classes(dataset, folds, protocol),
         *describe_groups(dataset),
@@ -117,7 +117,7 @@ def describe_copies(folds: Sequence[Split], copies: Indices) -> list[str]:
     ]
 
 
-def _describe_unlabelled(dataset: ImageDataset, protocol: Protocol) -> list[str]:
+def _describe_unlabeled(dataset: ImageDataset, protocol: Protocol) -> list[str]:
     labels, splits = _columns(dataset)
     is_unknown = labels == ""
     is_test = (splits == "test") & is_unknown
@@ -129,7 +129,7 @@ def _describe_unlabelled(dataset: ImageDataset, protocol: Protocol) -> list[str]
         }[protocol.splits]
         return [f"No class is known of {_counted(is_test)} in test: {how}."]
     if is_unknown.any():
-        return [f"Left out: {_counted(is_unknown)} without a class."]
+        return [f"Excluded: {_counted(is_unknown)} without a class."]
     return []
 
 
@@ -140,7 +140,7 @@ def _describe_outside(dataset: ImageDataset, protocol: Protocol) -> list[str]:
     is_outside = (labels != "") & (splits == "")
     if not is_outside.any():
         return []
-    return [f"Left out: {_counted(is_outside)} outside of train, val and test."]
+    return [f"Excluded: {_counted(is_outside)} outside of train, val and test."]
 
 
 def _describe_classes(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from featx._linalg import take_rows
+from featx._linalg import map_on_cores, take_rows
 from featx.data.images import Images
 from featx.evaluation.protocols import Protocol, Split
 from featx.evaluation.scores import (
@@ -27,6 +27,9 @@ from featx.evaluation.scores import (
 from featx.process.phases import phase
 
 Column: TypeAlias = npt.NDArray[Any]
+
+_MAX_PARALLEL_BYTES = 2**28
+"""Features of which classifiers of several splits are trained at once, each with a copy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,21 +334,21 @@ def score_splits(
     >>> score_splits(X, labels, [(np.arange(6), np.arange(6, 8))], LinearProbe(C=1.0)).accuracy
     1.0
     """
-    return SplitScores.of(
-        (
-            fit_split(
-                clone(probe),
-                X(number) if callable(X) else X,
-                labels,
-                fold,
-                splits=splits,
-                groups=groups,
-                shuffle_seed=None if shuffle_seed is None else [shuffle_seed, number],
-            )
-            for number, fold in enumerate(folds)
-        ),
-        folds,
-    )
+
+    def fit(number: int) -> FittedSplit:
+        return fit_split(
+            clone(probe),
+            X(number) if callable(X) else X,
+            labels,
+            folds[number],
+            splits=splits,
+            groups=groups,
+            shuffle_seed=None if shuffle_seed is None else [shuffle_seed, number],
+        )
+
+    numbers = range(len(folds))
+    are_small = not callable(X) and X.nbytes < _MAX_PARALLEL_BYTES
+    return SplitScores.of(map_on_cores(fit, numbers) if are_small else map(fit, numbers), folds)
 
 
 def fit_split(

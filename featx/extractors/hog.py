@@ -35,12 +35,12 @@ class HOG(Extractor):
     cell_px : int, default=8
         Side length of a cell in px. Each cell has one histogram.
     block_cells : int, default=2
-        Side length of a block in cells. Blocks are normalised as a whole and overlap: they move by
+        Side length of a block in cells. Blocks are normalized as a whole and overlap: they move by
         one cell.
     orientations : int, default=9
         Number of histogram bins between 0 and 180 degrees.
     block_norm : {"L1", "L1-sqrt", "L2", "L2-Hys"}, default="L2-Hys"
-        Block normalisation; L2-Hys is L2, clipping at 0.2, and L2 again.
+        Block normalization; L2-Hys is L2, clipping at 0.2, and L2 again.
     transform_sqrt : bool, default=False
         Whether to take the square root of intensities first, which reduces the effect of shadows.
     color : bool, default=True

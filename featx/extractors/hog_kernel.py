@@ -84,7 +84,7 @@ def _fill_bins(degrees: Any, edges: Any, bins: Any) -> None:
     last = len(edges) - 2
     for j in range(len(degrees)):
         angle = degrees[j]
-        # The division may round to a neighbouring bin: compare with the edges.
+        # The division may round to a neighboring bin: compare with the edges.
         k = min(int(angle / edges[1]), last)
         if angle < edges[k]:
             k -= 1
@@ -137,7 +137,7 @@ def hog_of_integers(
         _integer_gradients(above, image[y], below, squares, indices)
         _strongest(squares, indices, longest_indices, lengths)
         _vote(longest_indices, lengths, bins, cell, orientations, cells[y // cell])
-    # Stage 4: divide by the pixels per cell, then normalise overlapping blocks of cells.
+    # Stage 4: divide by the pixels per cell, then normalize overlapping blocks of cells.
     _scale(cells, np.float32(1 / cell**2))
     _blocks(cells, block, orientations, norm, row)
 
@@ -311,7 +311,7 @@ def _scale(cells: Any, factor: np.float32) -> None:
 
 @_inner
 def _blocks(cells: Any, block: int, orientations: int, norm: int, row: Any) -> None:
-    """Write every block of cells, normalised, one after the other."""
+    """Write every block of cells, normalized, one after the other."""
     n_down, n_right = len(cells), cells.shape[1] // orientations
     length = block * orientations
     start = 0
@@ -328,7 +328,7 @@ def _blocks(cells: Any, block: int, orientations: int, norm: int, row: Any) -> N
 
 @_inner
 def _normalize(values: Any, norm: int) -> None:
-    """Normalise one block, in place."""
+    """Normalize one block, in place."""
     total = np.float32(0)
     if norm in (L1, _L1_SQRT):
         for value in values:
@@ -348,7 +348,7 @@ def _normalize(values: Any, norm: int) -> None:
         for j in range(len(values)):
             values[j] *= factor
         return
-    # L2-Hys: normalise, clip at 0.2 so that no single strong edge dominates, normalise again.
+    # L2-Hys: normalize, clip at 0.2 so that no single strong edge dominates, normalize again.
     clipped = np.float32(0)
     for j in range(len(values)):
         value = min(values[j] * factor, CLIP)

@@ -202,7 +202,7 @@ COLUMNS = (
     Column("n", "Images", commands=("check",), is_main=True),
     Column("n_across", "In another split", commands=("check",), is_main=True),
     Column("n_relabeled", "With another label", commands=("check",), is_main=True),
-    Column("n_dropped", "Left out by --write", commands=("check",), is_main=True),
+    Column("n_dropped", "Excluded by --write", commands=("check",), is_main=True),
     Column("share", "Share", unit="share", is_main=True),
     Column("recall", "Recall", unit="share", is_main=True),
     Column("precision", "Precision", unit="share", is_main=True),
@@ -261,7 +261,7 @@ def cost_names() -> list[str]:
 
 
 def find_column(name: str) -> Column:
-    """Column with a name; a column that is not in the table is labelled by its name.
+    """Column with a name; a column that is not in the table is labeled by its name.
 
     Examples
     --------

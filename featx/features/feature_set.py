@@ -112,7 +112,7 @@ class FeatureSet:
         if name not in self.blocks:
             raise FeatureFileError(
                 f"Block {name!r} is not among these features.{did_you_mean(name, self.blocks)} "
-                f"There are: {', '.join(self.blocks)}."
+                f"Blocks: {', '.join(self.blocks)}."
             )
         return self.X[:, slice(*self.blocks[name])]
 

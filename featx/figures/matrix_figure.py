@@ -35,12 +35,12 @@ def draw_similarity(data: SimilarityData, title: str = "") -> Figure:
     >>> import numpy as np
     >>> data = SimilarityData(("pool1", "fc7"), np.array([[1, 0.4], [0.4, 1]]))
     >>> draw_similarity(data).axes[0].get_title("left")
-    'Likeness of layers (linear CKA)'
+    'Similarity of layers (linear CKA)'
     """
     return _draw_matrix(
         data.values,
         [shortened(name, 16) for name in data.layers],
-        title or "Likeness of layers (linear CKA)",
+        title or "Similarity of layers (linear CKA)",
         unit="CKA",
         colors="YlGnBu",
         digits=[[f"{value:.2f}".lstrip("0") for value in row] for row in data.values],

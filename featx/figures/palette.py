@@ -35,7 +35,7 @@ _PAPER = Palette(
 """Figures: on white. The last two colors never occur with the first marker."""
 
 SCREEN = Palette(
-    # The grey is lighter than on paper, to be seen on black.
+    # The gray is lighter than on paper, to be seen on black.
     colors=(*_OKABE_ITO, "#8a8a8a", _DARK_YELLOW),
     markers=(
         *("circle", "triangle", "square", "diamond", "inverted_triangle"),
@@ -60,7 +60,7 @@ GRID, FRAME = "#e6e6e6", "#c8c8c8"
 """Greys of figures' grid lines, and of frames around panels."""
 
 UNKNOWN = "#8a8a8a"
-"""The page's grey: controls, and points of no class."""
+"""The page's gray: controls, and points of no class."""
 
 
 def color_of(index: int, palette: Palette = _PAPER) -> str:

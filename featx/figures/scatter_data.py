@@ -137,7 +137,7 @@ def find_groups(data: ScatterData) -> tuple[list[Group], str]:
     -----
     Up to 24 groups differ in color and marker. Of more, twelve are singled out, spread evenly
     from the one with the purest neighborhoods in the last embedding to the one with the least
-    pure, and the others are grey.
+    pure, and the others are gray.
     """
     names = np.asarray(data.groups, str)
     every = np.unique(names).tolist()
@@ -152,7 +152,7 @@ def find_groups(data: ScatterData) -> tuple[list[Group], str]:
         marker="o",
     )
     note = (
-        f"{len(chosen)} of {len(every)} classes in colour, from the one that lies together "
+        f"{len(chosen)} of {len(every)} classes in color, from the one that lies together "
         f"best in the map{f' of {last.layer}' if last.layer else ''} to the one that does least"
     )
     return [others, *_colored(names, chosen)], note

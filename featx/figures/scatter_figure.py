@@ -119,7 +119,7 @@ def _caption(axes: Axes, panel: ScatterPanel, side: float) -> None:
         name, (0, 1), (0, 14), "axes fraction", "offset points", weight="bold", fontsize=8.5
     )
     if trust is not None and shared is not None:
-        text = f"trustworthiness {trust:.2f}, neighbours kept {shared:.0%}"
+        text = f"trustworthiness {trust:.2f}, neighbors kept {shared:.0%}"
         axes.annotate(
             text, (0, 1), (0, 4), "axes fraction", "offset points", fontsize=6.5, color=QUIET
         )

@@ -47,7 +47,7 @@ class _Autoencoder(nn.Module):
     """The layers of a network up to its last feature maps, a bottleneck code, and a decoder."""
 
     def __init__(
-        self, network: nn.Module, preprocessing: Preprocessing, table: Any, n_code: int = 10
+        self, network: nn.Module, preprocessing: Preprocessing, table: Any, code_size: int = 10
     ) -> None:
         super().__init__()
         layer = last_maps(table)
@@ -59,8 +59,8 @@ class _Autoencoder(nn.Module):
         with name_network(table.model, "cannot be traced to a graph", network):
             traced = Traced(network, preprocessing.crop)
             self.encoder = traced.cut([Tap(layer, "flatten", names)])
-        self.code = nn.Linear(layer.n_features, n_code)
-        self.decoder = _make_decoder(n_code, preprocessing.crop)
+        self.code = nn.Linear(layer.n_features, code_size)
+        self.decoder = _make_decoder(code_size, preprocessing.crop)
         self.preprocessing = preprocessing
         self.register_buffer("mean", per_channel(preprocessing.mean))
         self.register_buffer("std", per_channel(preprocessing.std))
@@ -141,7 +141,7 @@ def pretrain(
     *,
     encoder: Any = "lenet",
     weights: str | os.PathLike[str] = "random",
-    n_code: int = 10,
+    code_size: int = 10,
     noise: float = 0.0,
     mask: float = 0.0,
     epochs: int = 10,
@@ -169,7 +169,7 @@ def pretrain(
         The network whose layers up to the last feature maps are trained.
     weights : str or path, default="random"
         Initial weights of these layers.
-    n_code : int, default=10
+    code_size : int, default=10
     noise : float, default=0
         Standard deviation of the noise added to the input images, which are between 0 and 1 [1]_.
     mask : float, default=0
@@ -235,7 +235,7 @@ def pretrain(
     settings = {
         name: str(value)
         for name, value in {
-            "encoder": encoder, "weights": weights, "size": size, "n_code": n_code,
+            "encoder": encoder, "weights": weights, "size": size, "code_size": code_size,
             "noise": noise, "mask": mask, "epochs": epochs, "lr": lr,
             "batch_size": batch_size, "precision": precision, "random_state": random_state,
         }.items()
@@ -255,7 +255,7 @@ def pretrain(
     )
     with torch.random.fork_rng(devices=cuda_indices(training_settings.device)):
         torch.manual_seed(random_state)
-        autoencoder, network = _build(encoder, weights, size, n_code, trust)
+        autoencoder, network = _build(encoder, weights, size, code_size, trust)
     structure = [settings, n_shown, repr(autoencoder), asdict(autoencoder.preprocessing)]
     saved = Checkpointer.of_run(checkpoint, autoencoder, [images], structure)
     history = run_loop(
@@ -284,7 +284,7 @@ def pretrain(
 _PRECISIONS = ("fp32", "bf16")
 
 
-def _make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
+def _make_decoder(code_size: int, crop: tuple[int, int]) -> nn.Sequential:
     """Decoder of a code to logits of pixels of at least a size; each step doubles the side.
 
     Examples
@@ -295,7 +295,7 @@ def _make_decoder(n_code: int, crop: tuple[int, int]) -> nn.Sequential:
     n_steps = max(1, math.ceil(math.log2(max(crop) / _MAX_START_SIDE)))
     height, width = (math.ceil(side / 2**n_steps) for side in crop)
     steps: list[nn.Module] = [
-        nn.Linear(n_code, N_CHANNELS * height * width),
+        nn.Linear(code_size, N_CHANNELS * height * width),
         nn.ReLU(),
         nn.Unflatten(1, (N_CHANNELS, height, width)),
     ]
@@ -328,13 +328,13 @@ def _choose(dataset: ImageDataset, max_images: int | None, random_state: int) ->
 
 
 def _build(
-    encoder: Any, weights: str | os.PathLike[str], size: Any, n_code: int, trust: Trust
+    encoder: Any, weights: str | os.PathLike[str], size: Any, code_size: int, trust: Trust
 ) -> tuple[_Autoencoder, nn.Module]:
     config = find_config(encoder, weights=weights, size=size, trust=trust)
     network, _ = build_network(config)
     network = network.eval().float().requires_grad_(True)
     switch_off_in_place(network)
-    autoencoder = _Autoencoder(network, config.preprocessing, config.table, n_code)
+    autoencoder = _Autoencoder(network, config.preprocessing, config.table, code_size)
     return autoencoder, network
 
 

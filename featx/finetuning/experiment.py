@@ -424,6 +424,6 @@ def _check_labels(labels: Sequence[int], candidates: Candidates, rules: Protocol
         raise DatasetError(f"labels {points} exceed train_per_class={limit}; name smaller numbers.")
     if not 1 <= min(labels) <= max(labels) <= counts[smallest]:
         raise DatasetError(
-            f"labels must be 1 to {counts[smallest]}, the number of training images of "
-            f"{names[smallest]}; got {points}."
+            f"A learning curve needs 1 to {counts[smallest]} training images per class, the number "
+            f"that {names[smallest]} has; got {points}."
         )

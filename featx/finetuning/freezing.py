@@ -223,8 +223,8 @@ def _learning_rates(
             rates[name] = rate
     if not rates:
         raise ModelError(
-            f"Nothing of {prepared.table.model} is left to train; freeze less, or set a learning "
-            "rate above zero."
+            f"No layer of {prepared.table.model} is trainable; freeze fewer layers, or set a "
+            "learning rate above zero."
         )
     return rates
 

@@ -115,7 +115,7 @@ def advise(
     Parameters
     ----------
     data : str, path, list of these, or ImageDataset
-        Labelled images.
+        Labeled images.
     model : str, path or torch.nn.Module, default="featxnet"
     weights, size, device, trust
         As in `featx.extractors.cnn.CNNFeatures`.

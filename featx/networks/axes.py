@@ -207,7 +207,7 @@ def _groups(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[list[int],
 
 
 def _regroup(parts: Sequence[str], n_after: int) -> str:
-    """Labels of `n_after` dimensions made from dimensions labelled `parts`.
+    """Labels of `n_after` dimensions made from dimensions labeled `parts`.
 
     Height and width merge to tokens, and tokens split into height and width. Images merged with
     anything else are ``x``, which can no longer be split.

@@ -73,7 +73,7 @@ class _Bottleneck(nn.Module):
 
 
 def trainable_featxnet() -> nn.Sequential:
-    """Return the network to train: with batch norm, randomly initialised, in training mode.
+    """Return the network to train: with batch norm, randomly initialized, in training mode.
 
     Returns
     -------

@@ -70,7 +70,7 @@ _KINDS: dict[str, Any] = {
 
 
 def replace_modules(network: nn.Module, replacements: Sequence[Replacement]) -> nn.Module:
-    """Replace modules of a network by randomly initialised layers, in place if possible.
+    """Replace modules of a network by randomly initialized layers, in place if possible.
 
     Parameters
     ----------

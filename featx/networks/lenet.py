@@ -33,7 +33,7 @@ class Gray(nn.Module):
 
 
 def build_lenet() -> nn.Sequential:
-    """Return LeNet, randomly initialised, for images of 28x28 px.
+    """Return LeNet, randomly initialized, for images of 28x28 px.
 
     Returns
     -------

@@ -67,7 +67,7 @@ def state_stamp(module: nn.Module) -> list[Any]:
     """Return values that change when a module's state does, at a fraction of the digest's cost.
 
     These are the digest of its code and attributes and, for each tensor, its address, its version
-    and a few of its values, since an optimiser that writes to ``.data`` does not raise the version.
+    and a few of its values, since an optimizer that writes to ``.data`` does not raise the version.
     """
     stamp: list[Any] = [identify(module).digest]
     for tensor in _state(module).values():

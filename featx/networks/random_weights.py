@@ -1,4 +1,4 @@
-"""Re-initialise a trained module with random weights, for the random-weights control."""
+"""Re-initialize a trained module with random weights, for the random-weights control."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def noise(network: nn.Module, size: tuple[int, int], n_images: int = 2) -> Tenso
     """Return random images ``(n, 3, h, w)`` for a comparison: blank ones would hide differences.
 
     Their number differs from that of the recorded run, so that a tensor whose first dimension is
-    not the images is recognised by its shape.
+    not the images is recognized by its shape.
     """
     parameter = next(network.parameters(), torch.zeros(0))
     images = torch.randn(

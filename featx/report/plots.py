@@ -1,4 +1,4 @@
-"""One look for every plot of the page; the page's script gives them its colours."""
+"""One look for every plot of the page; the page's script gives them its colors."""
 
 from __future__ import annotations
 

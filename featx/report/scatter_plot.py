@@ -37,7 +37,7 @@ class ScatterPlots:
     roots : dict of str to Bokeh figure
         By name: ``walk``, then ``0``, ``1``, ... for each layer.
     layers : list of dict
-        Name, trustworthiness and fraction of neighbours kept of each embedding, in order.
+        Name, trustworthiness and fraction of neighbors kept of each embedding, in order.
     payload : dict
         What the page's script reads: names, classes, legends.
     paths : list of str

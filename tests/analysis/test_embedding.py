@@ -16,7 +16,7 @@ from featx.analysis.similarity import Space
 from tests.analysis.conftest import LAYERS, layers_of
 
 
-def test_maps_are_centred_and_equally_large() -> None:
+def test_maps_are_centered_and_equally_large() -> None:
     for found in project(layers_of(), "pca"):
         np.testing.assert_allclose(found.coordinates.mean(axis=0), 0, atol=1e-5)
         assert (found.coordinates**2).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said() -> None:
         project(np.eye(5), "mds")
     with pytest.raises(ValueError, match="same images; got rows: a 5, b 6"):
         project({"a": np.eye(5), "b": np.eye(6)}, "pca")
-    with pytest.raises(ValueError, match="4 images or more that differ; got 1"):
+    with pytest.raises(ValueError, match="at least 4 distinct images; got 1"):
         project(np.ones((9, 3)), "pca")
 
 

@@ -57,7 +57,7 @@ def test_the_most_exciting_come_first(
 def test_a_crop_alone_excites_as_much(
     digits: ImageDataset, found: tuple[Result, dict[int, list[ActivatingImages]]]
 ) -> None:
-    """What lies outside of the box does not matter: grey it, and the activation stays."""
+    """What lies outside of the box does not matter: gray it, and the activation stays."""
     extractor = CNNFeatures("featxnet", "pool2", pooling="max")
     unresized = CNNFeatures("featxnet", "pool2", pooling="max", size=112)
     for channel, images in found[1].items():

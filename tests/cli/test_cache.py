@@ -131,7 +131,7 @@ def test_merge_says_what_it_copied(
 ) -> None:
     source, target = os.environ["FEATX_STORE"], str(tmp_path / "all")
     assert run(monkeypatch, "merge", source, "--to", target) == 0
-    copied = f"{target}: 4 rows copied, 0 were present, 0 damaged and left out\n"
+    copied = f"{target}: 4 rows copied, 0 were present, 0 damaged and skipped\n"
     assert capsys.readouterr().out == copied
     assert run(monkeypatch, "merge", source, "--to", target, "--json") == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["n_present"] == 4

@@ -55,11 +55,18 @@ def test_train_and_train_from_exclude_each_other(monkeypatch: pytest.MonkeyPatch
     assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 2
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--augment", "light", "--augment", "strong"), ("--train-per-class", "2,5")]
-)
 def test_finetune_takes_one_value_where_others_take_several(
-    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    arguments = ("--augment", "light", "--augment", "strong")
     assert run(monkeypatch, "finetune", SAMPLES, *arguments) == 2
     assert "Expected one value here, got 2" in capsys.readouterr().err
+
+
+def test_several_numbers_of_training_images_are_a_learning_curve(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ("--compare", "frozen", "--train-per-class", "2,3", "--no-store")
+    assert run(monkeypatch, "finetune", SAMPLES, *arguments, "--report", str(tmp_path)) == 0
+    (curve,) = json.loads((tmp_path / "results.json").read_text())["details"]["label_curves"]
+    assert curve["n_labels"][:2] == [2, 3]

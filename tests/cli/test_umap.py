@@ -61,7 +61,10 @@ def test_json_says_how_far_the_map_can_be_trusted(
             ["-o", "map.gif"],
             "map.gif: expected a name that ends in .png, .svg, .pdf, .html; got .gif",
         ),
-        (["-e", "color", "--color", "domain"], "nothing is known to colour by domain; expected"),
+        (
+            ["-e", "color", "--color", "domain"],
+            "cannot color by domain: the data has none; expected",
+        ),
         (["-e", "color", "--color", "hue"], "color must be one of class, domain, split, correct"),
         (["--layer", "fc7", "-e", "hog", "--model", "featxnet"], "shows one feature set"),
         (["--layer", "fc6,fc7"], "shows one feature set; got fc6, fc7"),

@@ -22,7 +22,7 @@ def under(folder: str, names: tuple[str, ...] = TWO) -> tuple[str, ...]:
 FOLDERS = {
     "images alone": (("1.jpg", "2.png"), "2 images"),
     "classes": (TWO, "2 classes (cat, dog), 2 images"),
-    "an image beside classes": ((*TWO, "1.jpg"), "2 classes (cat, dog), 3 images (1 unlabelled)"),
+    "an image beside classes": ((*TWO, "1.jpg"), "2 classes (cat, dog), 3 images (1 unlabeled)"),
     "many classes": (
         tuple(f"{name}/1.jpg" for name in "abcdefg"),
         "7 classes (a, b, c, d, e, …), 7 images",
@@ -35,17 +35,17 @@ FOLDERS = {
         (*under("train"), *under("valid"), *under("test")),
         "2 classes (cat, dog), train 2, val (valid) 2, test 2",
     ),
-    "unlabelled test": (
+    "unlabeled test": (
         (*under("train"), "test/1.jpg", "test/2.jpg"),
-        "2 classes (cat, dog), train 2, test 2 (unlabelled)",
+        "2 classes (cat, dog), train 2, test 2 (unlabeled)",
     ),
-    "unlabelled test beside a stray image in a folder": (
+    "unlabeled test beside a stray image in a folder": (
         (*under("train"), "test/1.jpg", "figures/plot.png"),
-        "2 classes (cat, dog), train 2, test 1 (unlabelled), 1 outside the splits (unlabelled)",
+        "2 classes (cat, dog), train 2, test 1 (unlabeled), 1 outside the splits (unlabeled)",
     ),
-    "unlabelled test beside a stray image": (
+    "unlabeled test beside a stray image": (
         (*under("train"), "test/1.jpg", "plot.png"),
-        "2 classes (cat, dog), train 2, test 1 (unlabelled), 1 outside the splits (unlabelled)",
+        "2 classes (cat, dog), train 2, test 1 (unlabeled), 1 outside the splits (unlabeled)",
     ),
     "a report of featx beside splits": (
         (
@@ -53,11 +53,11 @@ FOLDERS = {
             "test/1.jpg",
             *under("out", ("report.html", "results.json", "figures/a.png")),
         ),
-        "2 classes (cat, dog), train 2, test 1 (unlabelled), folders left out: out/figures",
+        "2 classes (cat, dog), train 2, test 1 (unlabeled), folders skipped: out/figures",
     ),
     "a report of featx beside classes": (
         (*TWO, "rep/report.html", "rep/results.json", "rep/figures/a.png"),
-        "2 classes (cat, dog), 2 images, folders left out: rep/figures",
+        "2 classes (cat, dog), 2 images, folders skipped: rep/figures",
     ),
     "splits without classes": (("train/1.jpg", "test/1.jpg"), "train 1, test 1"),
     "Keras: seg_train": (
@@ -110,24 +110,24 @@ FOLDERS = {
     ),
     "other files": (
         (*TWO, "notes.txt", "a.mp4", "cat/b.mp4", "LICENSE"),
-        "2 classes (cat, dog), 2 images, 4 files left out: 2 .mp4, 1 without suffix, 1 .txt",
+        "2 classes (cat, dog), 2 images, 4 files skipped: 2 .mp4, 1 without suffix, 1 .txt",
     ),
     "many kinds of other files": (
         ("1.jpg", *(f"x.{suffix}" for suffix in ("a", "b", "c", "d", "e"))),
-        "1 image, 5 files left out: 1 .a, 1 .b, 1 .c, 1 .d, …",
+        "1 image, 5 files skipped: 1 .a, 1 .b, 1 .c, 1 .d, …",
     ),
     "folders of systems": (
         (*TWO, "@eaDir/1.jpg", "cat/@eaDir/1.jpg", "$RECYCLE.BIN/1.jpg", "lost+found/1.jpg"),
         "2 classes (cat, dog), 2 images, "
-        "folders left out: $RECYCLE.BIN, @eaDir, lost+found, cat/@eaDir",
+        "folders skipped: $RECYCLE.BIN, @eaDir, lost+found, cat/@eaDir",
     ),
     "a zip from a Mac": (
         (*TWO, "__MACOSX/cat/._1.jpg", ".DS_Store"),
-        "2 classes (cat, dog), 2 images, folders left out: __MACOSX",
+        "2 classes (cat, dog), 2 images, folders skipped: __MACOSX",
     ),
     "thumbnails": (
         (*TWO, "Thumbnails/1.jpg"),
-        "2 classes (cat, dog), 2 images, folders left out: Thumbnails",
+        "2 classes (cat, dog), 2 images, folders skipped: Thumbnails",
     ),
     "café in two Unicode forms": (
         ("train/caf\u00e9/1.jpg", "train/dog/1.jpg", "test/cafe\u0301/1.jpg", "test/dog/1.jpg"),
@@ -145,7 +145,7 @@ def test_folders_are_understood(tmp_path: Path, files: tuple[str, ...], expected
 LAYOUTS = {
     "{cat,dog}/images/2": "2 classes (cat, dog), 4 images",
     "train/{cat,dog}/images/3 {val,test}/images/2": "2 classes (cat, dog), train 6, val 2 "
-    "(unlabelled), test 2 (unlabelled)",
+    "(unlabeled), test 2 (unlabeled)",
     "images/4": "4 images",
     "{images,sketches}/2": "2 classes (images, sketches), 4 images",
     "{car,bus}/2 train/{steam,diesel}/1": "4 classes (bus, car, diesel, steam), train 2, 4 "
@@ -154,20 +154,20 @@ LAYOUTS = {
     "outside the splits",
     "{train,test}/3 figures/1": "train 3, test 3, 1 outside the splits",
     "train/{cat,dog}/3 test/4 figures/2026/1": "2 classes (cat, dog), train 6, test 4 "
-    "(unlabelled), 1 outside the splits (unlabelled)",
+    "(unlabeled), 1 outside the splits (unlabeled)",
     "{seg_train/seg_train,seg_test/seg_test}/{ice,sea}/1 seg_pred/seg_pred/4": "2 classes (ice, "
-    "sea), train (seg_train) 2, test (seg_test) 2, 4 outside the splits (unlabelled)",
+    "sea), train (seg_train) 2, test (seg_test) 2, 4 outside the splits (unlabeled)",
     "train/{cat,dog}/3 dev/{cat,dog}/2 eval/{cat,dog}/1": "2 classes (cat, dog), train 6, val "
     "(dev) 4, test (eval) 2",
-    "train/{cat,dog}/3 test1/4": "2 classes (cat, dog), train 6, test (test1) 4 (unlabelled)",
-    "train/{cat,dog}/3 train/1 test/2": "2 classes (cat, dog), train 7 (1 unlabelled), test 2 "
-    "(unlabelled)",
+    "train/{cat,dog}/3 test1/4": "2 classes (cat, dog), train 6, test (test1) 4 (unlabeled)",
+    "train/{cat,dog}/3 train/1 test/2": "2 classes (cat, dog), train 7 (1 unlabeled), test 2 "
+    "(unlabeled)",
     "train/{cat,dog}/3 test/unknown/4": "3 classes (cat, dog, unknown), train 6, test 4",
     "{train,test}/images/{cat,dog}/2": "2 classes (cat, dog), train 4, test 4",
     "{photo,sketch}/{train,test}/{cat,dog}/1": "2 classes (cat, dog), train 4, test 4",
     "train/{cat,dog}/3 test/4 {results.json,table.csv,report.html} figures/2": "2 classes (cat, "
-    "dog), train 6, test 4 (unlabelled), folders left out: figures",
-    "cat/thumbnails/2 {cat,dog}/2": "2 classes (cat, dog), 4 images, folders left out: "
+    "dog), train 6, test 4 (unlabeled), folders skipped: figures",
+    "cat/thumbnails/2 {cat,dog}/2": "2 classes (cat, dog), 4 images, folders skipped: "
     "cat/thumbnails",
 }
 """Files, of which a number stands for so many images, and what is understood."""
@@ -247,7 +247,7 @@ def test_a_class_that_would_be_missing_is_an_error(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_files_is_no_class_that_vanishes(tmp_path: Path) -> None:
     lay(tmp_path, *TWO, "docs/readme.txt", "docs/logo.svg")
-    assert described(tmp_path, ".").endswith("2 files left out: 1 .svg, 1 .txt")
+    assert described(tmp_path, ".").endswith("2 files skipped: 1 .svg, 1 .txt")
 
 
 def test_names_cannot_move_the_cursor(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_an_image_with_several_categories_has_no_label(tmp_path: Path) -> None:
         '{"image_id": 2, "category_id": 5}, {"image_id": 2, "category_id": 6}]}'
     )
     lay(tmp_path, "m.json", content=text.encode())
-    assert described(tmp_path, "m.json") == "1 class (cat), 3 images (2 unlabelled)"
+    assert described(tmp_path, "m.json") == "1 class (cat), 3 images (2 unlabeled)"
 
 
 def test_metadata_in_each_split_is_read(tmp_path: Path) -> None:
@@ -328,13 +328,13 @@ def test_metadata_in_each_split_is_read(tmp_path: Path) -> None:
 def test_images_that_metadata_does_not_name_have_no_class(tmp_path: Path) -> None:
     lay(tmp_path, *TWO, "1.jpg")
     lay(tmp_path, "metadata.csv", content=b"file_name,label\n1.jpg,owl\n")
-    assert described(tmp_path, ".").startswith("1 class (owl), 3 images (2 unlabelled)")
+    assert described(tmp_path, ".").startswith("1 class (owl), 3 images (2 unlabeled)")
 
 
 def test_metadata_about_something_else_is_told_and_left_alone(tmp_path: Path) -> None:
     lay(tmp_path, *TWO)
     lay(tmp_path, "metadata.csv", content=b"camera,lens\nx,y\n")
-    assert described(tmp_path, ".") == "2 classes (cat, dog), 2 images, 1 file left out: 1 .csv"
+    assert described(tmp_path, ".") == "2 classes (cat, dog), 2 images, 1 file skipped: 1 .csv"
 
 
 def described(folder: Path, *given: str, **options: str) -> str:

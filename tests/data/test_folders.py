@@ -182,7 +182,7 @@ def test_root_that_cannot_be_read_raises(tmp_path: Path) -> None:
         read_tree(str(tmp_path / "nowhere"))
 
 
-def test_link_to_itself_loses_no_neighbour(tmp_path: Path) -> None:
+def test_link_to_itself_loses_no_neighbor(tmp_path: Path) -> None:
     for name in ("0.png", "1.png"):
         (tmp_path / name).touch()
     (tmp_path / "loop.png").symlink_to("loop.png")
@@ -201,7 +201,7 @@ LABELLED = ("train/cat/1.jpg", "train/dog/1.jpg")
 
 
 @pytest.mark.parametrize("stray", ["figures/plot.png", "plot.png", "figures/2026/plot.png"])
-def test_stray_image_beside_the_splits_makes_no_class_of_an_unlabelled_one(
+def test_stray_image_beside_the_splits_makes_no_class_of_an_unlabeled_one(
     tmp_path: Path, stray: str
 ) -> None:
     infos = infos_of(lay(tmp_path, *LABELLED, "test/1.jpg", stray))

@@ -17,9 +17,9 @@ from featx.data.image_dataset import (
 
 
 def test_columns_of_joined_data_are_empty_where_one_has_none() -> None:
-    labelled = make_dataset(["a.jpg"], labels=np.array(["cat"]))
+    labeled = make_dataset(["a.jpg"], labels=np.array(["cat"]))
     bare = make_dataset(["b.jpg"], ignored=Counter({".txt": 2}))
-    joined = join_datasets([labelled, bare, replace(bare, remarks=["x"])])
+    joined = join_datasets([labeled, bare, replace(bare, remarks=["x"])])
     assert joined.labels.tolist() == ["cat", ""]
     assert joined.splits is None
     assert (joined.n_ignored, joined.remarks) == (4, ["x"])

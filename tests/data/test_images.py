@@ -500,7 +500,7 @@ def test_rows_are_read_through_a_shape(colors: Pixels) -> None:
         Images(colors.reshape(1, -1), image_shape=(6, 9, 3))
 
 
-# --- sizes and grey ------------------------------------------------------------------------
+# --- sizes and gray ------------------------------------------------------------------------
 
 
 def test_resize_keeps_what_has_the_size_and_is_exact_on_halves(colors: Pixels) -> None:

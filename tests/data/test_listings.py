@@ -206,4 +206,4 @@ def test_columns_and_repeated_rows_of_a_manifest_are_said(
     assert load_dataset(tmp_path / "m.csv").remarks == [
         "path from column 'image', label from column 'species', split from column 'phase'"
     ]
-    assert "left out 1 repeated rows, 1 of another split" in caplog.text
+    assert "skipped 1 repeated rows, 1 of another split" in caplog.text

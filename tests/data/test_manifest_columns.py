@@ -34,7 +34,7 @@ def test_columns_are_known_by_the_names_that_people_give_them(header: str, meani
         (
             "image,file,label",
             "M: columns 'image' and 'file' may each be the path; rename the right "
-            "one to 'path'. There are: image, file, label.",
+            "one to 'path'. Columns: image, file, label.",
         ),
         ("path,class,species", "M: columns 'class' and 'species' may each be the label"),
         ("path,path", "M: column 'path' occurs twice"),

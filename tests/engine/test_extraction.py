@@ -182,7 +182,7 @@ def test_describing_is_watched(photos: list[str]) -> None:
 
 def test_images_without_key_points_are_counted(photos: list[str], tmp_path: Path) -> None:
     flat = tmp_path / "flat.png"
-    Image.new("RGB", (50, 50), "grey").save(flat)
+    Image.new("RGB", (50, 50), "gray").save(flat)
     with pytest.warns(EmptyRowsWarning, match="1 of 13 images have no key points"):
         features = extract([*photos, str(flat)], "bovw:orb,n_words=8")
     assert not features.X[-1].any()
@@ -249,7 +249,7 @@ def test_a_part_without_images_is_empty(folder: Path) -> None:
     assert "part 1/999: 0 of 3 images" in listener.notes
 
 
-def test_unlabelled_images_that_fail_are_no_lost_class(folder: Path) -> None:
+def test_unlabeled_images_that_fail_are_no_lost_class(folder: Path) -> None:
     listener = Listener()
     extract([folder, folder / "missing.tar"], "color", store=None, progress=listener)
     assert not [note for note in listener.notes if "of class" in note]

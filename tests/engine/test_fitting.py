@@ -56,5 +56,5 @@ def test_fitting_says_what_it_does(bag: BagOfVisualWords, photos: list[str]) -> 
     assert log.lines == [
         ["words, local descriptors"],
         (12, 0),
-        "words learns on the 2 images of a test",
+        "words is fitted to the 2 images of a test",
     ]

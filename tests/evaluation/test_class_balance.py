@@ -13,7 +13,7 @@ def problems(labels: list[str], splits: list[str] | None = None) -> list[tuple[s
     return [(it.label, it.problem) for it in find_class_problems(*columns)]
 
 
-def test_unlabelled_images_are_of_no_class() -> None:
+def test_unlabeled_images_are_of_no_class() -> None:
     assert count_classes(np.array(["a", "", "b", "a"])) == {"a": 2, "b": 1}
 
 

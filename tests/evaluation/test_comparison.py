@@ -116,7 +116,7 @@ def test_broken_training_images_that_leave_one_class_are_told(tmp_path: Path) ->
     lay(tmp_path, "train/cat test/cat test/dog")
     lay(tmp_path, "train/dog", is_broken=True)
 
-    with pytest.raises(DatasetError, match=r"4 to train on, of cat, .* 4 of 16 images cannot"):
+    with pytest.raises(DatasetError, match=r"4 training images, of cat, .* 4 of 16 images cannot"):
         compare(tmp_path, "mean_color", store=None)
 
 
@@ -127,10 +127,10 @@ def test_labels_outside_of_the_splits_take_no_part_in_the_shuffled_control(tmp_p
 
     assert set(result.details["confusion"]["mean_color"]["classes"]) == {"cat", "dog"}
     assert row_of(result, "shuffled labels")["accuracy"] <= 1
-    assert result.sentences[0] == "Left out: 12 images outside of train, val and test."
+    assert result.sentences[0] == "Excluded: 12 images outside of train, val and test."
 
 
-def test_unlabelled_test_folder_leaves_the_training_folder_cross_validated(tmp_path: Path) -> None:
+def test_unlabeled_test_folder_leaves_the_training_folder_cross_validated(tmp_path: Path) -> None:
     lay(tmp_path, "train/cat train/dog test")
 
     result = probe(tmp_path, "mean_color", n_splits=2, store=None)

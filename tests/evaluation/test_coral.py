@@ -48,7 +48,7 @@ def test_the_span_gives_what_full_covariances_give(
     np.testing.assert_allclose(moved, aligned_directly(source, target, regularization), atol=1e-8)
 
 
-def test_scaled_features_give_what_the_paper_does_with_standardised_ones() -> None:
+def test_scaled_features_give_what_the_paper_does_with_standardized_ones() -> None:
     source, target = domains(15, 20, 30)
     standard = [(rows - rows.mean(0)) / rows.std(0) for rows in (source, target)]
     wanted = aligned_directly(*standard, 1.0) * target.std(0) + target.mean(0)

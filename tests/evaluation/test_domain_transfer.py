@@ -101,7 +101,7 @@ def test_domains_that_are_not_there_are_refused(
     ("number", "match"),
     [
         ({"seeds": 0}, "seeds must be at least 1; got 0"),
-        ({"train_share": 1.0}, r"between 0 and 1; got 1\.0"),
+        ({"train_fraction": 1.0}, r"between 0 and 1; got 1\.0"),
         ({"regularization": 0.0}, r"regularization must be above 0; got 0\.0"),
     ],
 )
@@ -227,7 +227,7 @@ def test_the_protocol_says_everything_that_fixes_the_numbers(result: Result) -> 
     assert told["n_train_per_domain"] == {"photo": 21, "sketch": 21}
     assert told["n_test_per_domain"] == {"photo": 9, "sketch": 9}
     assert told["chance"] == {"photo": 1 / 3, "sketch": 1 / 3}
-    assert (told["n_splits"], told["train_share"], told["regularization"]) == (2, 0.7, 1.0)
+    assert (told["n_splits"], told["train_fraction"], told["regularization"]) == (2, 0.7, 1.0)
 
 
 def test_the_same_seeds_give_the_same_result(dataset: ImageDataset) -> None:

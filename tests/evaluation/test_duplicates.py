@@ -56,7 +56,7 @@ def test_the_same_bytes_are_found_though_nothing_can_be_compared() -> None:
     assert found == [(0, 2, True, 1.0)]
 
 
-def test_a_neighbour_in_a_network_is_confirmed_by_its_thumbnail() -> None:
+def test_a_neighbor_in_a_network_is_confirmed_by_its_thumbnail() -> None:
     dataset = load_dataset("digits").take(range(60))
     rows = Appearance().fit_transform(dataset.images)[:, 2:]
 

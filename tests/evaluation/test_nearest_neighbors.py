@@ -1,4 +1,4 @@
-"""Nearest neighbours and nearest means: scikit-learn's, where it can."""
+"""Nearest neighbors and nearest means: scikit-learn's, where it can."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_is_a_scikit_learn_classifier(estimator, check) -> None:  # type: ignore
     check(estimator)
 
 
-def test_neighbours_vote_as_scikit_learns() -> None:
+def test_neighbors_vote_as_scikit_learns() -> None:
     expected = KNeighborsClassifier(10, metric="cosine").fit(X, Y).predict_proba(NEW)
 
     assert np.array_equal(NeighborProbe().fit(X, Y).predict_proba(NEW), expected)

@@ -104,7 +104,7 @@ def test_holdout_without_folders_is_refused() -> None:
 
 
 def test_unknown_protocol_is_named() -> None:
-    with pytest.raises(SpecError, match="there are cv"):
+    with pytest.raises(SpecError, match="must be one of cv"):
         find_protocol("cvv")
 
 
@@ -129,15 +129,15 @@ def test_classes_that_none_is_trained_on_take_no_part() -> None:
         (
             ["cat", "dog", "unknown"],
             ["train", "train", "test"],
-            "2 to test on, of unknown, and trains on cat, dog",
+            "2 test images, of unknown, and training images of cat, dog",
         ),
         (
             ["cat", "cat", "dog"],
             ["train", "train", "test"],
-            "4 to train on, of cat, and 2 to test on, of dog",
+            "4 training images, of cat, and 2 test images, of dog",
         ),
-        (["cat", "dog", "dog"], ["train", "train", ""], "4 to train on and 0 to test on"),
-        (["cat", "dog", ""], ["train", "train", "test"], "4 to train on and 0 to test on"),
+        (["cat", "dog", "dog"], ["train", "train", ""], "4 training images and 0 test images"),
+        (["cat", "dog", ""], ["train", "train", "test"], "4 training images and 0 test images"),
     ],
 )
 def test_folders_that_cannot_be_learned_from_are_told_in_one_line(
@@ -157,7 +157,7 @@ def test_more_folds_than_images_are_refused_with_the_number_that_would_do() -> N
     assert len(find_protocol("cv", n_splits=4).split(labels)) == 4
 
 
-def test_unlabelled_test_images_leave_the_training_folder_to_cross_validation() -> None:
+def test_unlabeled_test_images_leave_the_training_folder_to_cross_validation() -> None:
     labels, splits = ["a", "b"] * 10 + [""] * 5, ["train"] * 20 + ["test"] * 5
 
     assert find_protocol(None, splits, labels).name == "cv"
@@ -202,7 +202,7 @@ def test_groups_in_several_folders_are_refused_by_name() -> None:
 def test_a_fold_that_would_learn_one_class_is_refused() -> None:
     labels = np.repeat(["a", "b"], [4, 2])
 
-    with pytest.raises(DatasetError, match=r"at least 2 classes to train on; .* of a, and"):
+    with pytest.raises(DatasetError, match=r"training images of at least 2 classes; .* of a, and"):
         find_protocol("cv", n_splits=2).split(labels, None, ["p", "p", "q", "q", "r", "r"])
 
 

@@ -33,7 +33,7 @@ def test_nothing_is_said_of_splits_that_take_every_image() -> None:
     assert said_of(["a", "b"] * 6) == []
 
 
-def test_unlabelled_test_images_are_told_with_how_accuracy_is_taken() -> None:
+def test_unlabeled_test_images_are_told_with_how_accuracy_is_taken() -> None:
     labels, splits = ["a", "b"] * 6 + ["", ""], ["train"] * 12 + ["test"] * 2
 
     (note,) = said_of(labels, splits=splits)
@@ -49,8 +49,8 @@ def test_images_without_a_class_or_outside_of_the_folders_are_counted() -> None:
     splits = ["train", "train", "test", "test", "", "train"]
 
     assert said_of(labels, splits=splits) == [
-        "Left out: 1 image without a class.",
-        "Left out: 1 image outside of train, val and test.",
+        "Excluded: 1 image without a class.",
+        "Excluded: 1 image outside of train, val and test.",
     ]
 
 

@@ -37,7 +37,7 @@ def test_patterns_are_scikit_images() -> None:
 
 
 def test_patterns_by_hand() -> None:
-    """A bright point has no brighter neighbour; all others are counted from the definition."""
+    """A bright point has no brighter neighbor; all others are counted from the definition."""
     image = np.zeros((1, 3, 3), np.uint8)
     image[0, 1, 1] = 255
     row = LBP(3, radii=1).transform(image)[0] * 9

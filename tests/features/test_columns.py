@@ -108,7 +108,7 @@ def test_depth_shows_scores_then_measures_then_costs_then_controls() -> None:
     assert [column.name for column in depth_columns()] == ["accuracy", *measure_names()]
 
 
-def test_controls_are_labelled_after_their_measure() -> None:
+def test_controls_are_labeled_after_their_measure() -> None:
     assert find_column("purity_random").label == "Purity, random"
     assert find_column("accuracy_shuffled").unit == "share"
     assert find_column("purity_shuffled").commands == ()

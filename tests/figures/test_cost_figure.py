@@ -38,7 +38,7 @@ def test_every_point_has_its_interval_and_its_name() -> None:
     assert sorted(text.get_text() for text in axes.texts) == ["hog,cell_px=8", "pixels"]
 
 
-def test_controls_are_grey_squares() -> None:
+def test_controls_are_gray_squares() -> None:
     axes = drawn(point("hog", 2, 0.5), point("pixels", 1, 0.3, is_control=True)).axes[0]
 
     looks = {(line.get_marker(), to_hex(line.get_color())) for line in axes.get_lines()[1::2]}

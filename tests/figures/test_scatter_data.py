@@ -38,7 +38,7 @@ def test_of_many_groups_the_purest_and_the_least_pure_stand_out() -> None:
     assert groups[0].color == FAINT
     assert len(groups[0].indices) == 800 - 20 * _N_SINGLED_OUT
     assert int(groups[1].name) < 15 < int(groups[-1].name)
-    assert "12 of 40 classes in colour" in note
+    assert "12 of 40 classes in color" in note
 
 
 def test_a_lost_coordinate_does_not_change_the_extent() -> None:

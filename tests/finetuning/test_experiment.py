@@ -201,7 +201,7 @@ def test_networks_that_cannot_be_trained_are_refused(text: str, message: str) ->
 
 
 def test_more_images_than_there_are_are_refused(ants_bees: Path) -> None:
-    with pytest.raises(DatasetError, match="1 to 12, the number of training images of ants"):
+    with pytest.raises(DatasetError, match="1 to 12 training images per class"):
         finetune(ants_bees, compare=["head"], labels=[4, 13], **SMALL)
 
 

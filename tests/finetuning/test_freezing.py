@@ -88,7 +88,7 @@ def test_only_a_part_loaded_leaves_the_rest_to_train() -> None:
 
 
 def test_nothing_left_to_train_is_an_error() -> None:
-    with pytest.raises(ModelError, match="left to train"):
+    with pytest.raises(ModelError, match="is trainable"):
         trained(prepare(), rates={"conv26": 0.0})
 
 

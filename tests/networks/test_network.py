@@ -96,7 +96,7 @@ FAMILIES = [  # The smallest of each: the others repeat its blocks.
 
 
 def cheap(source: Source, weights: Weights, *, skip: Any = False) -> nn.Module:
-    """Network with random weights that are drawn quickly: initialisers take a minute."""
+    """Network with random weights that are drawn quickly: initializers take a minute."""
     with skip_initialization():
         network = source.build(weights).eval()
     generator = torch.manual_seed(0)

@@ -31,7 +31,7 @@ def test_folder_without_splits_is_halved_within_each_class(script: ModuleType) -
     assert not np.array_equal(train, other[0])
 
 
-def test_purity_counts_neighbours_of_the_same_class(script: ModuleType) -> None:
+def test_purity_counts_neighbors_of_the_same_class(script: ModuleType) -> None:
     X = np.repeat(np.eye(2), 20, axis=0) + np.linspace(0, 0.1, 40)[:, None]
 
     assert script.purity(X, np.repeat(["a", "b"], 20)) == 1.0
@@ -82,7 +82,7 @@ def test_best_layer_comes_near_the_teacher(task: str) -> None:
     assert best("featxnet", task) >= 0.8 * best("teacher", task)
 
 
-@pytest.mark.parametrize("kind", ["mean colour", "raw pixels", "HOG", "SURF", "SIFT"])
+@pytest.mark.parametrize("kind", ["mean color", "raw pixels", "HOG", "SURF", "SIFT"])
 def test_best_layer_beats_hand_crafted_features_on_flowers(kind: str) -> None:
     assert best("featxnet", "flowers17") >= best(kind, "flowers17") + 0.25
 

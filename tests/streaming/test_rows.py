@@ -69,7 +69,7 @@ except StoreError as error:
 
 
 class Dots(Producer):
-    """Colours of a grid of dots, fewer on smaller images and none on the smallest."""
+    """Colors of a grid of dots, fewer on smaller images and none on the smallest."""
 
     is_ragged = True
     batch_length = 5

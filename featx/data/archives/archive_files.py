@@ -112,7 +112,7 @@ class Member(Blob):
         check_length(self.length, max_bytes)
         content = self.file.read_range(self.start, self.length)
         if len(content) < self.length:
-            raise ValueError("the archive is cut short within it")
+            raise ValueError("the archive is truncated within it")
         return content
 
     def identity(self) -> tuple[bytes, Identity] | None:
@@ -196,7 +196,7 @@ def check_length(length: int, max_bytes: int) -> None:
     if length > max_bytes:
         raise ValueError(f"the file has {length:,} bytes; expected at most {max_bytes:,}")
     if length < 0:
-        raise ValueError(f"the archive says that it has {length:,} bytes")
+        raise ValueError(f"expected {length:,} bytes by the archive's header")
 
 
 class _Handle:
@@ -207,7 +207,7 @@ class _Handle:
         self._lock = threading.Lock()
         self.status = os.fstat(self._descriptor)
         if not stat.S_ISREG(self.status.st_mode):  # A pipe or device may never end.
-            raise ValueError("is no regular file")
+            raise ValueError("is not a regular file")
 
     def __del__(self) -> None:
         if (descriptor := getattr(self, "_descriptor", None)) is not None:

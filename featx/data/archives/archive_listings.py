@@ -192,7 +192,7 @@ class _Listing:
         if n := len(self.failures):
             yield f"{n:,} unreadable {'archive or member' if n == 1 else 'archives or members'}"
         for kind, n in self.left_out.items():
-            yield f"{n:,} {kind if n == 1 else kind + 's'} left out"
+            yield f"{n:,} {kind if n == 1 else kind + 's'} skipped"
 
 
 def _read_archive(path: str) -> ArchiveContents:

@@ -169,7 +169,7 @@ def open_remote(url: str) -> RemoteFile:
     info = _find_info(url)
     size = info.get("size")
     if size is None:
-        raise _RemoteError("the server does not say how large it is; download it first")
+        raise _RemoteError("the server sends no Content-Length; download it first")
     return RemoteFile(url, int(size), _version_of(info))
 
 
@@ -216,7 +216,7 @@ def list_remote(url: str) -> Listed:
             blob = RemoteObject(fs.unstrip_protocol(full), _known(info))
             objects.append((full[len(path) :].lstrip("/"), blob))
     if not objects:  # A store has no folders: where nothing is under a name, there is none.
-        raise _RemoteError("there is no such object")
+        raise _RemoteError("no such object")
     return Listed(objects, [])
 
 
@@ -464,7 +464,9 @@ async def _read_web(
     async with session.get(fs.encode_url(url), headers=headers, **options) as answer:
         fs._raise_not_found_for_status(answer, url)
         if start is not None and answer.status != 206:
-            raise ValueError("the server does not give parts of files; download the archive first")
+            raise ValueError(
+                "the server does not support HTTP range requests; download the archive first"
+            )
         content = bytearray()
         async for block in answer.content.iter_chunked(2**16):
             content += block
@@ -501,7 +503,7 @@ def _reason(error: BaseException, url: str, n_tries: int) -> str:
     host = urlsplit(url).netloc.rpartition("@")[2]
     times = f" ({n_tries} tries)" if n_tries > 1 else ""
     if isinstance(error, FileNotFoundError):
-        return "there is no such object"
+        return "no such object"
     if _is_without_credentials(error):
         return "needs credentials, and none were found; set them as the store's own tools want them"
     if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):

@@ -59,7 +59,7 @@ class BagOfVisualWords(Extractor):
         Levels of a spatial pyramid [6]_ above the whole image: 1 adds its quarters, 2 also
         its sixteenths.
     norm : {"auto", "l1", "l2", "power", "hellinger", "intra"} or None, default="auto"
-        Normalisation of rows, see `featx.extractors.bovw.encodings.normalize`; by default
+        Normalization of rows, see `featx.extractors.bovw.encodings.normalize`; by default
         ``"hellinger"`` for ``"bow"`` and ``"power"`` for the others.
     root_sift : bool, default=True
         Whether SIFT descriptors are compared by the Hellinger kernel [5]_.
@@ -110,8 +110,8 @@ class BagOfVisualWords(Extractor):
     Notes
     -----
     Departs from [1]_: the sample is drawn from all images alike, and counts are compared by
-    the Hellinger kernel. Departs from [6]_: weighted counts are normalised over the whole
-    pyramid; with ``"vlad"`` and ``"fisher"`` each cell is normalised alone and not weighted.
+    the Hellinger kernel. Departs from [6]_: weighted counts are normalized over the whole
+    pyramid; with ``"vlad"`` and ``"fisher"`` each cell is normalized alone and not weighted.
     Departs from [7]_ and [8]_: one codebook, no reduction of the finished row. Words for ORB
     are learned as bits [9]_.
 

@@ -109,11 +109,11 @@ def _orient(sums: Any, points: Any, disc: Any, weights: Any, angles: Any) -> Non
 
 @compiled()
 def _strongest_sector(slices: Any) -> float:
-    """Angle of the longest sum over neighbouring slices."""
+    """Angle of the longest sum over neighboring slices."""
     longest = angle = 0.0
     for start in range(_N_SLICES):
         y = x = 0.0
-        # A sector is 12 neighbouring slices, around the circle.
+        # A sector is 12 neighboring slices, around the circle.
         for i in range(start, start + _SLICES_PER_SECTOR):
             y, x = y + slices[0, i % _N_SLICES], x + slices[1, i % _N_SLICES]
         if y * y + x * x > longest:

@@ -33,7 +33,7 @@ def find_points(gray: npt.NDArray[np.uint8], threshold: float, max_points: int) 
     ----------
     gray : ndarray of shape (h, w), uint8
     threshold : float
-        Least determinant of the Hessian, for grey levels from 0 to 255.
+        Least determinant of the Hessian, for gray levels from 0 to 255.
     max_points : int
 
     Returns

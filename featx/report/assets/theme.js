@@ -1,4 +1,4 @@
-// Pass the colours of the page to the plots: Bokeh draws on a canvas, which no style sheet reaches.
+// Pass the colors of the page to the plots: Bokeh draws on a canvas, which no style sheet reaches.
 "use strict";
 const featx = {};
 

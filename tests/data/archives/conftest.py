@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def png(value: int) -> bytes:
-    """A small image, of one grey and a corner of another."""
+    """A small image, of one gray and a corner of another."""
     pixels = np.full((24, 32, 3), value, np.uint8)
     pixels[:8, :8] = 255 - value
     stream = io.BytesIO()

@@ -28,7 +28,7 @@ def test_member_larger_than_allowed_is_refused_unread(file: Path) -> None:
 
 
 def test_member_beyond_the_end_is_cut_short(file: Path) -> None:
-    with pytest.raises(ValueError, match="cut short"):
+    with pytest.raises(ValueError, match="truncated"):
         Member(open_local(str(file)), 190, 20).read(100)
 
 
@@ -48,7 +48,7 @@ def test_identity_tells_members_and_versions_apart(file: Path) -> None:
 
 def test_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.tar")
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         open_local(str(tmp_path / "a.tar"))
 
 
@@ -69,5 +69,5 @@ def test_reader_refuses_a_header_that_lies(tmp_path: Path) -> None:
 
 
 def test_negative_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="says that it has -1"):
+    with pytest.raises(ValueError, match="expected -1 bytes"):
         check_length(-1, 10)

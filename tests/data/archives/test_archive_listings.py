@@ -129,4 +129,4 @@ def test_link_is_left_out_and_said(make_tar, image, tmp_path: Path) -> None:
         tar.addfile(link)
     dataset = load_dataset(path)
     assert len(dataset) == 1
-    assert "1 link left out" in dataset.remarks
+    assert "1 link skipped" in dataset.remarks

@@ -21,8 +21,8 @@ from featx.extractors.bovw.descriptors import OrbDescriptors
 
 def _clusters(n: int, d: int, n_clusters: int) -> np.ndarray:
     rng = np.random.default_rng(1)
-    centres = rng.normal(size=(n_clusters, d)) * 3
-    return (centres[rng.integers(0, n_clusters, n)] + rng.normal(size=(n, d))).astype(np.float32)
+    centers = rng.normal(size=(n_clusters, d)) * 3
+    return (centers[rng.integers(0, n_clusters, n)] + rng.normal(size=(n, d))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,11 @@ def test_binary_words_are_nearer_than_k_means_on_bytes(orb_bits: np.ndarray) -> 
 
 def test_binary_words_have_the_bits_of_the_majority() -> None:
     rng = np.random.default_rng(0)
-    centres = rng.integers(0, 2, (2, 64))
+    centers = rng.integers(0, 2, (2, 64))
     flips = rng.random((200, 64)) < 0.1
-    bits = np.packbits(centres[np.arange(200) % 2] ^ flips, axis=1)
+    bits = np.packbits(centers[np.arange(200) % 2] ^ flips, axis=1)
     words = np.unpackbits(learn_binary_words(bits, 2, seed=0), axis=1)
-    assert sorted(words.tolist()) == sorted(centres.tolist())
+    assert sorted(words.tolist()) == sorted(centers.tolist())
 
 
 def test_binary_words_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from featx.extractors.bovw.mixtures import Mixture, learn_mixture, posteriors
 @pytest.fixture(scope="module")
 def sample() -> np.ndarray:
     rng = np.random.default_rng(1)
-    centres, widths = rng.normal(size=(5, 4)) * 2, rng.uniform(0.3, 1, size=(5, 4))
+    centers, widths = rng.normal(size=(5, 4)) * 2, rng.uniform(0.3, 1, size=(5, 4))
     labels = rng.integers(0, 5, 4000)
-    return centres[labels] + widths[labels] * rng.normal(size=(4000, 4))
+    return centers[labels] + widths[labels] * rng.normal(size=(4000, 4))
 
 
 def _as_sklearn(mixture: Mixture) -> GaussianMixture:

@@ -45,8 +45,8 @@ def test_patches_equal_the_sums_by_hand() -> None:
 
 def test_pixels_beyond_the_border_count_nothing() -> None:
     maps = np.ones((8, 8, 8), np.float32)
-    centre, corner = pool_patches(maps, np.array([4]), np.array([0, 4]), bin_weights(2.0))[::-1]
-    assert 0 < corner.sum() < centre.sum()
+    center, corner = pool_patches(maps, np.array([4]), np.array([0, 4]), bin_weights(2.0))[::-1]
+    assert 0 < corner.sum() < center.sum()
 
 
 def test_values_do_not_depend_on_contrast() -> None:

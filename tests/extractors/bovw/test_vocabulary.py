@@ -67,7 +67,7 @@ def test_fisher_vectors_of_the_sample_are_near_zero(values: np.ndarray, dtype: t
     assert np.abs(vector).max() < 0.2
 
 
-def test_reduced_descriptors_are_centred() -> None:
+def test_reduced_descriptors_are_centered() -> None:
     values = np.array([[1.0, 2.0], [3.0, 2.0]])
     reduced = reduce(values, values.mean(axis=0), np.array([[1.0], [0.0]]))
     assert reduced.tolist() == [[-1.0], [1.0]]

@@ -105,7 +105,7 @@ def test_module_that_was_trained_on_gives_new_rows(store: Any) -> None:
     features = CNNFeatures(network, "layer1", size=32, pooling="gap", store=store)
     before = features.fit_transform(IMAGES)
     with torch.no_grad():
-        network.conv1.weight.data.mul_(2)  # as an optimiser writes: the version stays
+        network.conv1.weight.data.mul_(2)  # as an optimizer writes: the version stays
     after = features.transform(IMAGES)
     assert not np.allclose(before, after)
 

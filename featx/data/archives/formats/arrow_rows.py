@@ -37,7 +37,7 @@ def _read_arrow(file: ArchiveFile) -> ArchiveContents:
             for batch in _batches(reader):
                 _add_batch(file, base, batch, layout, (blobs, paths, labels))
     except pa.ArrowException as error:
-        raise ValueError("is no arrow file, or is cut short") from error
+        raise ValueError("is not an arrow file, or is truncated") from error
     return to_contents(layout, blobs, paths, labels if layout.label else None)
 
 

@@ -20,7 +20,7 @@ _N_TAIL_BYTES = 2**16
 
 
 def _read_tar(file: ArchiveFile) -> ArchiveContents:
-    """Files of a tar; where it is damaged or cut short, those before that and the reason."""
+    """Files of a tar; where it is damaged or truncated, those before that and the reason."""
     reader, contents = RangeReader(file), ArchiveContents()
     found: dict[str, ArchiveEntry] = {}
     end = 0
@@ -80,11 +80,14 @@ def _incomplete(file: ArchiveFile, end: int, n_files: int) -> str:
     """Why members seem to be missing at the end of an archive, empty where none do."""
     tail = file.read_range(end, _N_TAIL_BYTES)
     if end > file.size or len(tail) < _BLOCK:
-        return f"is cut short after {_count(n_files)}; those after are lost"
+        return f"is truncated after {_count(n_files)}; the rest cannot be read"
     if any(tail[:_BLOCK]):  # tarfile takes a broken header for the end.
         return _damaged(n_files)
     if any(tail):
-        return f"holds more after its end mark, at byte {end:,}; join tars by tar --concatenate"
+        return (
+            f"has data after its end-of-archive marker at byte {end:,}; join tars by "
+            "tar --concatenate"
+        )
     return ""
 
 
@@ -98,7 +101,7 @@ def _why_no_tar(file: ArchiveFile, error: Exception) -> str:
 
 
 def _damaged(n_files: int) -> str:
-    return f"is damaged after {_count(n_files)}; those after are lost"
+    return f"is damaged after {_count(n_files)}; the rest cannot be read"
 
 
 def _count(n_files: int) -> str:

@@ -53,14 +53,14 @@ class _ZipMember(Member):
         # The name may be longer in the member's own header than in the table of contents.
         block = self.file.read_range(self.start, _LOCAL_HEADER.size + 512 + self.length)
         if len(block) < _LOCAL_HEADER.size or not block.startswith(_MAGIC):
-            raise ValueError("is damaged: no member begins where the archive says")
+            raise ValueError("is damaged: no member begins at the offset in its directory")
         _, n_name, n_extra = _LOCAL_HEADER.unpack_from(block)
         start = _LOCAL_HEADER.size + n_name + n_extra
         packed = block[start : start + self.length]
         if len(packed) < self.length:
             packed = self.file.read_range(self.start + start, self.length)
         if len(packed) < self.length:
-            raise ValueError("the archive is cut short within it")
+            raise ValueError("the archive is truncated within it")
         return packed
 
     def _unpacked(self, packed: bytes) -> bytes:
@@ -78,7 +78,7 @@ def _read_zip(file: ArchiveFile) -> ArchiveContents:
         with zipfile.ZipFile(RangeReader(file)) as archive:
             infos = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
-        raise ValueError("is no zip archive, or is cut short") from error
+        raise ValueError("is not a zip archive, or is truncated") from error
     contents = ArchiveContents()
     found: dict[str, ArchiveEntry] = {}
     for info in infos:

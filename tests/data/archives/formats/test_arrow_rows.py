@@ -78,7 +78,7 @@ def test_compressed_batches_are_refused(tmp_path: Path, image) -> None:
 def test_arrow_file_cut_short_is_one_line(tmp_path: Path, image) -> None:
     folder = _write(tmp_path / "saved", [image(1)] * 9)
     os.truncate(folder / "data-00000-of-00001.arrow", 1000)
-    with pytest.raises(DatasetError, match="is no arrow file, or is cut short"):
+    with pytest.raises(DatasetError, match="is not an arrow file, or is truncated"):
         load_dataset(folder)
 
 
@@ -89,7 +89,7 @@ def test_offsets_that_lead_out_of_the_file_do_not_end_the_process(tmp_path: Path
     content = path.read_bytes()
     assert content.count(offsets) == 1
     path.write_bytes(content.replace(offsets, struct.pack("<3i", 0, -(2**30), 2**30)))
-    with pytest.raises(DatasetError, match="is no arrow file, or is cut short"):
+    with pytest.raises(DatasetError, match="is not an arrow file, or is truncated"):
         load_dataset(folder)
 
 

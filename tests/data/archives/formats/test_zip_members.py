@@ -73,7 +73,7 @@ def test_damaged_member_fails_alone(tmp_path: Path) -> None:
 def test_zip_cut_short_is_refused(tmp_path: Path) -> None:
     path = _zip(tmp_path / "a.zip", {"a.jpg": b"a" * 99})
     os.truncate(path, 100)
-    with pytest.raises(ValueError, match="is no zip archive, or is cut short"):
+    with pytest.raises(ValueError, match="is not a zip archive, or is truncated"):
         _read(path)
 
 

@@ -169,18 +169,32 @@ def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
         yield from pool.map(function, blocks)
 
 
-def map_on_cores(function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value]:
+def map_on_cores(
+    function: Callable[[Item], Value], items: Sequence[Item], *, n_threads: int | None = None
+) -> Iterator[Value]:
     """Results of `function` for each item in order, in threads that share the cores.
 
     The threads of BLAS and OpenMP are limited so that all together use each core once: several
     small problems side by side are faster than one after the other with more threads each.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence
+    n_threads : int, optional
+        Threads of BLAS and OpenMP for each item. 1 where a function promises the same bytes for
+        any number of cores: the limit applies to the whole process, so that functions that run at
+        once cannot set different ones.
     """
     import joblib
     from threadpoolctl import threadpool_limits
 
     n_cores = joblib.cpu_count()
     n_workers = max(1, min(n_cores, len(items)))
-    with threadpool_limits(n_cores // n_workers), ThreadPoolExecutor(n_workers) as pool:
+    with (
+        threadpool_limits(n_threads or n_cores // n_workers),
+        ThreadPoolExecutor(n_workers) as pool,
+    ):
         yield from pool.map(function, items)
 
 

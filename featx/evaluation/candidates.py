@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from featx._fingerprints import fingerprint
+from featx._linalg import map_on_cores
 from featx.data.datasets import ImageDataset
 from featx.engine.extraction import extract
 from featx.engine.fitting import fit_extractor, must_learn
@@ -23,6 +24,7 @@ from featx.evaluation.protocols import Indices, Protocol, Split
 from featx.evaluation.split_checks import find_copies, split_readable
 from featx.extractors.base import Producer
 from featx.features.feature_set import FeatureSet
+from featx.process.phases import phase
 from featx.store.feature_store import FeatureStore, find_digests
 from featx.streaming.progress import ProgressCallback
 
@@ -129,10 +131,21 @@ class _LearnedFeatures:
     def fitted(self, number: int) -> Any:
         """The extractor, fitted to the training images of a split."""
         if number not in self._fitted:
-            train, _ = self.folds[number]
-            learner = clone(self.extractor)
-            self._fitted[number] = learner.fit(self.dataset.images.take(train.tolist()))
+            missing = [index for index in range(len(self.folds)) if index not in self._fitted]
+            # With a store, fitting reads rows and little else; without, all cores extract them.
+            is_stored = self.extractor.store is not None
+            fitted = (
+                map_on_cores(self._fit, missing, n_threads=1)
+                if is_stored
+                else map(self._fit, missing)
+            )
+            with phase("learn codebook"):
+                self._fitted |= dict(zip(missing, fitted, strict=True))
         return self._fitted[number]
+
+    def _fit(self, number: int) -> Any:
+        train, _ = self.folds[number]
+        return clone(self.extractor).fit(self.dataset.images.take(train.tolist()))
 
     def fit_first(self, name: str, progress: ProgressCallback) -> None:
         """Fit the extractor of the first split, with progress on what all splits share."""

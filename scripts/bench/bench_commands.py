@@ -178,7 +178,9 @@ def measure(words: list[str], folder: str) -> Run:
     store = Path(folder, "store")
     shutil.rmtree(store, ignore_errors=True)
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"FEATX_STORE": str(store), "PYTHONPATH": path}
+    environment = os.environ | {
+        "FEATX_STORE": str(store), "FEATX_SHARED": str(SHARED), "PYTHONPATH": path,
+    }  # fmt: skip
     with open(Path(folder, "output"), "w+") as output:
         start = time.perf_counter()
         process = subprocess.Popen(

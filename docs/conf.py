@@ -10,7 +10,7 @@ author = "The featx developers"
 copyright = "The featx developers"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["conf.py"]
 default_role = "py:obj"
 highlight_language = "none"
@@ -18,6 +18,11 @@ smartquotes = False  # They would turn --option into a dash.
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
+
+nb_execution_mode = "cache"  # Notebooks whose code has not changed are not run again.
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_ipywidgets_js: dict[str, Any] = {}  # They would be loaded from the network.
 
 autodoc_typehints = "none"  # The docstrings give types, shapes, units and ranges.
 autodoc_member_order = "bysource"

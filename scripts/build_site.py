@@ -3,7 +3,8 @@
     python -m pip install ".[docs]" -c constraints.txt
     python scripts/build_site.py [OUTPUT]    # default: build/site; open OUTPUT/index.html
 
-Every warning is an error. The pages of commands are written from the command line itself, those
+Every warning is an error. The notebooks of the course are run, unless the cache beside the site
+has the output of their code. The pages of commands are written from the command line itself, those
 of classes and functions from `featx.__all__` and the docstrings. The site needs no network to be
 built or read.
 """
@@ -56,8 +57,9 @@ def main() -> None:
     source = output.with_name(output.name + "-source")
     write_source(source)
     shutil.rmtree(output, ignore_errors=True)
+    cache = f"nb_execution_cache_path={output.with_name(output.name + '-notebooks')}"
     sphinx = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-    done = subprocess.run([*sphinx, str(source), str(output)], check=False)
+    done = subprocess.run([*sphinx, "-D", cache, str(source), str(output)], check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
     print(f"{output / 'index.html'}: {len(list(output.rglob('*.html')))} pages")

@@ -87,3 +87,13 @@ def test_the_search_index_is_a_script_that_opens_from_disk(site: Path) -> None:
     assert index.startswith("Search.setIndex(")
     assert "silhouett" in index
     assert 'src="searchindex.js' in (site / "search.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs/course").glob("[!i]*.md")), ids=lambda p: p.stem
+)
+def test_notebooks_are_shown_with_their_output(site: Path, page: Path) -> None:
+    text = (site / f"course/{page.stem}.html").read_text("utf-8")
+    assert text.count("cell_output") >= 3
+    assert "<img" in text
+    assert "Traceback" not in text

@@ -52,7 +52,7 @@ NOT_MIRRORED = {
     "test_clusters_page.py": "the commands of docs/clusters.md",
     "test_end_to_end.py": "whole commands on real images",
     "test_init.py": "featx/__init__.py",
-    "test_readme.py": "the commands of README, docs/commands.md and docs/python.md",
+    "test_readme.py": "the commands of README and of pages of docs",
     "test_scaling.py": "time and memory of whole runs",
     "cli/test_cli.py": "featx/cli/__init__.py",
     "finetuning/test_docs.py": "the commands of docs/finetuning.md",

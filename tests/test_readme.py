@@ -55,6 +55,28 @@ def test_script_of_a_page_runs(script: str) -> None:
     exec(compile(script, "page.md", "exec"), {"__name__": "__main__"})
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::featx.errors.EmptyRowsWarning")
+def test_get_started_runs_from_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/get_started.md").read_text("utf-8")
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 6
+    for kind, block in blocks:
+        if kind == "python":
+            exec(compile(block, "page.md", "exec"), {"__name__": "__main__"})
+            continue
+        for command in block.splitlines():
+            monkeypatch.setattr(sys, "argv", shlex.split(command))
+            with pytest.raises(SystemExit) as stop:
+                main()
+            assert not stop.value.code, (command, capsys.readouterr().err)
+    assert (tmp_path / "report/report.html").exists()
+    assert (tmp_path / "depth/report.html").exists()
+
+
 def test_there_are_examples() -> None:
     assert len(COMMANDS["README.md"]) >= 3
     assert len(COMMANDS["docs/commands.md"]) >= 10

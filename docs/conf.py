@@ -1,0 +1,56 @@
+"""Settings of the documentation site, which ``scripts/build_site.py`` builds."""
+
+from typing import Any
+
+import featx
+from featx import __version__
+
+project = "featx"
+author = "The featx developers"
+copyright = "The featx developers"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
+exclude_patterns = ["conf.py"]
+default_role = "py:obj"
+highlight_language = "none"
+smartquotes = False  # They would turn --option into a dash.
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "none"  # The docstrings give types, shapes, units and ranges.
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "featx"
+html_static_path = ["_static"]
+html_css_files = ["featx.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+PUBLIC_NAMES = {
+    f"{getattr(featx, name).__module__}.{name}": f"featx.{name}" for name in featx.__all__
+}
+
+
+def shorten_names(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Refer to public classes and functions by the names under which the site has them."""
+    for index, line in enumerate(lines):
+        for long, short in PUBLIC_NAMES.items():
+            line = line.replace(f"`{long}`", f"`{short}`")
+        lines[index] = line
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", shorten_names)

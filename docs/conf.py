@@ -22,6 +22,7 @@ myst_heading_anchors = 3
 autodoc_typehints = "none"  # The docstrings give types, shapes, units and ranges.
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"  # Whole names do not fit beside a page.
 
 html_theme = "pydata_sphinx_theme"
 html_title = "featx"
@@ -29,6 +30,8 @@ html_static_path = ["_static"]
 html_css_files = ["featx.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # Excerpts are fetched, which browsers refuse to pages on disk.
+html_sidebars = {"performance": []}  # A section of one page has nothing to navigate.
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",

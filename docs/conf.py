@@ -10,8 +10,8 @@ author = "The featx developers"
 copyright = "The featx developers"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
-exclude_patterns = ["conf.py"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_gallery.gen_gallery"]
+exclude_patterns = ["conf.py", "gallery"]
 default_role = "py:obj"
 highlight_language = "none"
 smartquotes = False  # They would turn --option into a dash.
@@ -24,6 +24,16 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 toc_object_entries_show_parents = "hide"  # Whole names do not fit beside a page.
 
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,  # Its page loads a script from elsewhere.
+}
+
 html_theme = "pydata_sphinx_theme"
 html_title = "featx"
 html_static_path = ["_static"]
@@ -35,7 +45,7 @@ html_sidebars = {"performance": []}  # A section of one page has nothing to navi
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],

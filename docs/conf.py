@@ -10,8 +10,9 @@ author = "The featx developers"
 copyright = "The featx developers"
 release = version = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
-exclude_patterns = ["conf.py"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc", "sphinx_gallery.gen_gallery"]
+exclude_patterns = ["conf.py", "gallery", "examples/*.ipynb", "examples/*.py", "examples/*.json"]
+exclude_patterns += ["examples/*.md5", "examples/*.zip"]
 default_role = "py:obj"
 highlight_language = "none"
 smartquotes = False  # They would turn --option into a dash.
@@ -27,6 +28,17 @@ nb_ipywidgets_js: dict[str, Any] = {}  # They would be loaded from the network.
 autodoc_typehints = "none"  # The docstrings give types, shapes, units and ranges.
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"  # Whole names do not fit beside a page.
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,  # Its page loads a script from elsewhere.
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "featx"
@@ -34,10 +46,12 @@ html_static_path = ["_static"]
 html_css_files = ["featx.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # Excerpts are fetched, which browsers refuse to pages on disk.
+html_sidebars = {"performance": []}  # A section of one page has nothing to navigate.
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 8,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -49,6 +49,9 @@ MODULES = {
 }
 """Modules whose public names users need as well."""
 
+_SPECIAL = re.compile(r"[*|_\\]")
+_OPTION = re.compile(r"(?<![^\s(])(--?[a-zA-Z][\w-]*)")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -170,10 +173,10 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str | None) -> str:
-    """Help as one line of reStructuredText."""
-    parts = re.split(r"(`[^`]+`)", " ".join((text or "").split()))
+    """Help as one line of reStructuredText, with options as code, which is not broken in two."""
+    parts = re.split(r"(`+[^`]+`+)", " ".join((text or "").split()))
     return "".join(
-        f"`{part}`" if part.startswith("`") else re.sub(r"([*|_\\])", r"\\\1", part)
+        part if part.startswith("`") else _OPTION.sub(r"``\1``", _SPECIAL.sub(r"\\\g<0>", part))
         for part in parts
     )
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as its reader would."""
     folder = tmp_path_factory.mktemp("built") / "site"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "FEATX_STORE": str(folder / "../store")}
     done = subprocess.run(
         [sys.executable, "scripts/build_site.py", str(folder)],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
@@ -97,3 +97,22 @@ def test_notebooks_are_shown_with_their_output(site: Path, page: Path) -> None:
     assert text.count("cell_output") >= 3
     assert "<img" in text
     assert "Traceback" not in text
+
+
+def test_the_search_shows_no_summaries_which_browsers_refuse_from_disk(site: Path) -> None:
+    options = (site / "_static/documentation_options.js").read_text("utf-8")
+    assert "SHOW_SEARCH_SUMMARY: false" in options  # Pages on disk may not be fetched.
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "docs/gallery").glob("plot_*.py")))
+def test_every_script_of_the_gallery_has_its_figure(site: Path, script: Path) -> None:
+    assert (site / f"examples/{script.stem}.html").exists()
+    assert (site / f"_images/sphx_glr_{script.stem}_001.png").stat().st_size > 1000
+
+
+def test_options_in_prose_are_code(load_script: Callable[[str], ModuleType]) -> None:
+    escaped = load_script("build_site")._escaped
+    assert escaped("--model M is short for -e cnn:M; x_1") == (
+        "``--model`` M is short for ``-e`` cnn:M; x\\_1"
+    )
+    assert escaped("See `featx layers --all`.") == "See `featx layers --all`."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,6 +82,35 @@ def test_get_started_runs_from_an_empty_folder(
             assert not stop.value.code, (command, capsys.readouterr().err)
     assert (tmp_path / "report/report.html").exists()
     assert (tmp_path / "depth/report.html").exists()
+
+
+@pytest.mark.slow
+def test_own_extractor_becomes_a_plug_in(tmp_path: Path) -> None:
+    text = (ROOT / "docs/own_extractor.md").read_text("utf-8")
+    blocks = dict(re.findall(r"```(toml|sh)\n(.*?)```", text, re.DOTALL))
+    module, check = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "edge_density.py").write_text(module, "utf-8")
+    (tmp_path / "pyproject.toml").write_text(blocks["toml"], "utf-8")
+    _run("-m", "pip", "install", ".", "--no-deps", "--no-build-isolation", "-q", "-t", "installed",
+         folder=tmp_path)  # fmt: skip
+    _run("-c", check, folder=tmp_path)
+    outputs = [
+        _run("-m", *shlex.split(command), folder=tmp_path) for command in blocks["sh"].splitlines()
+    ]
+    assert "edges" in outputs[0]
+    assert (tmp_path / "edges.npz").exists()
+    assert "edges:4" in outputs[2]
+
+
+def _run(*words: str, folder: Path) -> str:
+    """Output of Python, which finds packages installed below the folder."""
+    path = os.pathsep.join([str(folder / "installed"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=os.environ | {"PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    return done.stdout
 
 
 def test_there_are_examples() -> None:

@@ -61,7 +61,7 @@ def depth_profile(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Accuracy and clusters at each layer of a network, with controls, and maps of the layers.
+    """Accuracy and clusters at each layer of a network, with controls and embeddings.
 
     Parameters
     ----------
@@ -75,15 +75,15 @@ def depth_profile(
         How feature maps are pooled; with global average pooling a layer has a few hundred columns.
     weights : str or path, default="default"
     protocol : str or Protocol, optional
-        How accuracy is taken; by default the folders of the data, else cross-validation.
+        How accuracy is measured; by default on the folders of the data, else by cross-validation.
     method : {"umap", "pca", "tsne"}, default="umap"
     maps : {"auto", "all", "none"} or list of str, default="auto"
-        Layers to map; ``auto`` takes six that lie well apart on the curve of purity.
+        Layers to embed; ``auto`` takes six that are spread along the curve of purity.
     max_images : int, default=5000
-        At most so many images, of all classes alike, are measured and mapped. Accuracy is
-        always that of all.
+        Maximum number of images to measure and embed, drawn evenly from all classes. Accuracy
+        is always that of all images.
     has_controls : bool, default=True
-        Whether shuffled labels and the network with random weights take part.
+        Whether to measure shuffled labels and the network with random weights, too.
     random_state : int, default=0
     class_weight : {"balanced"}, optional
     domains : bool or list of str, optional
@@ -98,7 +98,7 @@ def depth_profile(
     -------
     Result
         A row for each layer in order of execution, see the Notes; ``details`` has ``maps``,
-        ``points`` (what each point of a map is) and ``cka``.
+        ``points`` (the image of each point of an embedding) and ``cka``.
 
     Raises
     ------
@@ -109,11 +109,11 @@ def depth_profile(
 
     Notes
     -----
-    Of each layer: ``accuracy`` of a linear probe with its interval ``low`` to ``high``;
-    ``purity``, the share of the ten nearest images by cosine that are of an image's class;
+    For each layer: ``accuracy`` of a linear probe with its interval ``low`` to ``high``;
+    ``purity``, the fraction of the ten nearest images by cosine that have the image's class;
     ``silhouette`` by cosine; ``nmi`` and ``ari`` of k-means with as many clusters as classes;
-    ``intrinsic_dimension`` (TwoNN). ``_shuffled`` is the same with labels that say nothing (the
-    probe then at a fixed strength), ``_random`` the same with random weights.
+    ``intrinsic_dimension`` (TwoNN). ``_shuffled`` is the same with permuted labels (the
+    probe then has a fixed C), ``_random`` the same with random weights.
 
     Examples
     --------

@@ -107,7 +107,7 @@ def project(
     n_neighbors: int = N_NEIGHBORS,
     random_state: int = 0,
 ) -> Embedding | list[Embedding]:
-    """Features as a map in two dimensions; those of several layers as maps that can be compared.
+    """Embed features in two dimensions; those of several layers in aligned embeddings.
 
     Parameters
     ----------
@@ -116,28 +116,29 @@ def project(
         the values of a dict, in order of depth.
     method : {"umap", "pca", "tsne"}, default="umap"
     n_neighbors : int, default=15
-        Images that each is drawn to by UMAP; t-SNE's perplexity is twice that.
+        Number of neighbors of UMAP; the perplexity of t-SNE is twice that.
     random_state : int, default=0
-        The same seed gives the same bytes, with duplicates among the images too.
+        The same seed gives the same bytes, also if there are duplicates among the images.
 
     Returns
     -------
-    Map, or list of Map
-        A list if `X` holds several feature sets. Each map starts from the one before
-        and is turned to lie on it, so that a class stays where it is.
+    Embedding, or list of Embedding
+        A list if `X` holds several feature sets. Each embedding is initialized with the one
+        before and rotated to match it, so that a class stays where it is.
 
     Raises
     ------
     ProjectionError
-        If there is no such method, the numbers of rows differ, or fewer than four rows differ.
+        If the method is unknown, the numbers of rows differ, or there are fewer than four distinct
+        rows.
 
     Notes
     -----
-    All is seen by cosine. UMAP [1]_ is handed exact neighbors from one product of all pairs of
-    rows, which features of any width allow; the first map starts from PCA, the others are moved
-    on from the last for fewer rounds. The farthest tenth of the points of a UMAP is drawn nearer
-    (by the logarithm): how far away an island lies means nothing. Images that are equal in all
-    spaces are mapped once.
+    All distances are cosine distances. UMAP [1]_ gets exact neighbors, computed from the products
+    of all pairs of rows, whatever the number of columns. The first embedding is initialized by PCA,
+    each of the others by the one before, with fewer epochs. The farthest tenth of UMAP's points is
+    moved closer, logarithmically: how far away an island lies has no meaning. Images that are equal
+    in all feature sets are embedded once.
 
     References
     ----------

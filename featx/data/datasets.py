@@ -63,7 +63,7 @@ def load_dataset(
     groups : str or False, optional
         Images of one group, such as a patient or a site, stay on one side of every split. Either a
         column of the manifest, or ``re:PATTERN``, a regular expression searched for in the
-        images' names whose parenthesised part is the group. By default the manifest's column
+        images' names whose parenthesized part is the group. By default the manifest's column
         ``group``; False ignores it.
     splits : {"auto", "none"}, default="auto"
         Whether folders with the usual names of splits (`featx.data.splits.find_split`) and a

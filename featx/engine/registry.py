@@ -47,7 +47,7 @@ class Entry:
 
 
 def list_extractors() -> list[Entry]:
-    """Every extractor there is, built-in ones first.
+    """Return all extractors, built-in ones first.
 
     Examples
     --------

@@ -27,15 +27,15 @@ _QUOTES = "\"'"
 
 
 def make_extractor(spec: str, **parameters: Any) -> Any:
-    """Extractor that a SPEC describes.
+    """Return the extractor that a SPEC describes.
 
     Parameters
     ----------
     spec : str
         For example ``hog,cell_px=16``, or the path of a fitted extractor (``.skops``).
     **parameters
-        More parameters, such as ``store`` or ``n_jobs``; they win over the SPEC's. Those that
-        the class does not have are left out. ``trust`` names files and folders that may name
+        More parameters, such as ``store`` or ``n_jobs``; they override the SPEC's. Those that
+        the class does not have are ignored. ``trust`` names files and folders that may name
         code, as in `featx.CNNFeatures`.
 
     Returns
@@ -46,8 +46,8 @@ def make_extractor(spec: str, **parameters: Any) -> Any:
     Raises
     ------
     SpecError
-        If the name or a parameter is not known, a value is not allowed, or the SPEC says how
-        images are read, which is not the extractor's to say: see `featx.extract`.
+        If the name or a parameter is not known, a value is not allowed, or the SPEC sets how
+        images are read, which is not a parameter of extractors: see `featx.extract`.
 
     Examples
     --------

@@ -130,14 +130,14 @@ def compare(
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, optional
     scale : {"standard", "l2", "none"}, optional
     C : float, optional
-        A fixed strength; by default it is chosen from `grid` on training images.
+        Inverse regularization strength; by default chosen from `grid` on training images.
     grid : sequence of float, optional
     metric : {"accuracy", "balanced_accuracy"}, optional
-        What features are ranked by.
+        Criterion by which features are ranked.
     train_per_class, n_splits, random_state : int, optional
-        Instead of the protocol's.
+        Override those of the protocol.
     class_weight : {"balanced"}, optional
-        Let each class weigh the same in the classifier's loss, however many images it has.
+        Give every class the same weight in the classifier's loss, however many images it has.
     domains : bool or list of str, optional
     groups : str or False, optional
         Images of one group, such as a patient, are on one side of every split, those where C is
@@ -152,11 +152,11 @@ def compare(
     Returns
     -------
     Result
-        Rows from best to worst. ``difference`` is that to the best, by a paired test on the same
-        splits (`featx.evaluation.scores.paired_test`; McNemar's test where there is one split);
-        features with ``is_tied`` are no worse than chance allows. ``ms_per_image`` is measured
-        again on 64 images. ``sentences`` ends with the cheapest features that are no worse than
-        the best.
+        Rows from best to worst. ``difference`` is the difference to the best, with a paired test
+        on the same splits (`featx.evaluation.scores.paired_test`; McNemar's test for one split);
+        features with ``is_tied`` are not significantly worse. ``ms_per_image`` is measured
+        again on 64 images. ``sentences`` ends with the cheapest features that are not significantly
+        worse than the best.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def probe(
     save: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Result:
-    """What a classifier reaches with one feature set, in full.
+    """Train and test a linear classifier on one feature set, in detail.
 
     Parameters
     ----------
@@ -241,15 +241,15 @@ n_splits, random_state, class_weight, **parameters
     extractor : SPEC or Extractor, optional
         By default the bundled network before its last layer. A network may have several layers.
     train_per_class : int or sequence of int, optional
-        Training images of each class; several draw a curve, one row each.
+        Number of training images per class; several give a learning curve, one row each.
     save : path, optional
-        Where to keep extractor and classifier, fitted to all images (``.skops``).
+        File to save the extractor and the classifier to, fitted to all images (``.skops``).
 
     Returns
     -------
     Result
-        A row for each number of training images; per-class table, confusion matrix and the
-        most confident errors are in ``details`` under the SPEC.
+        A row for each number of training images; the per-class table, the confusion matrix and
+        the most confident errors are in ``details`` under the SPEC.
 
     Examples
     --------

@@ -27,8 +27,8 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Features of a source domain with the mean and covariance of a target domain.
 
     Source features are whitened by their own covariance and colored by the target's [1]_.
-    A classifier that is trained on them with the source's labels then meets target features
-    that are spread like those it was trained on. No label of either domain is used.
+    A classifier that is trained on them with the source's labels is then applied to target features
+    of the same mean and covariance. The labels of neither domain are used.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Added to the diagonal of both covariances, in squared units of the (scaled) features.
     scale : {"standard", "none"}, default="standard"
         Whether each feature is first divided by its standard deviation within its own domain, as
-        in the paper, and scaled to the target's afterwards; without it a feature's unit decides
-        how much `regularization` means for it.
+        in the paper, and scaled to the target's afterwards; otherwise the effect of
+        `regularization` on a feature depends on its unit.
     new_rows : {"source", "target"}, default="source"
-        Which rows `transform` gets: those of the source are moved, those of the target
-        stay as they are. Say ``"target"`` in a pipeline that is fitted on the source and
-        predicts on the target; `fit_transform` moves the source's rows either way.
+        Which rows `transform` gets: those of the source are aligned, those of the target are
+        unchanged. Use ``"target"`` in a pipeline that is fitted to the source and predicts on the
+        target; `fit_transform` aligns the source's rows in both cases.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A regularised covariance of n rows differs from a multiple of the identity in at most n - 1
+    A regularized covariance of n rows differs from a multiple of the identity in at most n - 1
     directions. Both powers of it are applied along these: the cost is that of products of
     matrices of shape (n, n_features), and no array of shape (n_features, n_features) is allocated
     where there are fewer rows than features.
@@ -105,16 +105,16 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.new_rows = new_rows
 
     def fit(self, X: Any, y: Any = None, *, target: Any = None) -> Self:
-        """Learn how the features of both domains are spread.
+        """Learn the mean and covariance of both domains.
 
         Parameters
         ----------
         X : array of shape (n_source, n_features)
             Rows of the source.
         y : ignored
-            There by scikit-learn's convention.
+            Present for API consistency by convention.
         target : array of shape (n_target, n_features), optional
-            Rows of the target. Without them the source is its own target and nothing moves.
+            Rows of the target. Without them the source is its own target and nothing changes.
         """
         self._validate_params()
         X = self._checked(X, reset=True)
@@ -125,7 +125,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Matrix:
-        """Rows of the source moved to the target; with ``new_rows="target"``, rows as they are.
+        """Align rows of the source; with ``new_rows="target"``, return the rows unchanged.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self.align(X)
 
     def fit_transform(self, X: Any, y: Any = None, *, target: Any = None) -> Matrix:
-        """Learn, and move the rows of the source.
+        """Fit, and align the rows of the source.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class CORAL(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self.fit(X, y, target=target).align(X)
 
     def align(self, X: Any) -> Matrix:
-        """Rows of the source moved to the target, whatever `new_rows` says.
+        """Align rows of the source with the target, whatever `new_rows` is.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class _Spread:
         return (X * self.deviation + self.mean).astype(X.dtype)
 
     def stretch(self, X: Matrix, exponent: float, regularization: float) -> Matrix:
-        """Standardised rows times a power of the regularised covariance, up to a factor.
+        """Standardised rows times a power of the regularized covariance, up to a factor.
 
         The factor is that of the directions without variance: these stay as they are. It is
         the same for all domains, so that it cancels between opposite powers.

@@ -106,26 +106,26 @@ def check(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """Copies within and across splits, labels that are likely wrong, images of little use.
+    """Find duplicates, labels that are probably wrong, and unusable images.
 
-    Nothing is deleted or changed. A network's rows serve twice: near copies are among an image's
-    nearest neighbors, and a classifier on them doubts labels.
+    Nothing is deleted or changed. Near copies are searched among the nearest neighbors in a
+    network's features; labels are doubtful if a classifier on these features contradicts them.
 
     Parameters
     ----------
     data : str, path, list of these, ImageDataset, or images
-        Without labels, copies and the images themselves are checked.
+        Without labels, only duplicates and the images themselves are checked.
     model, layer, pooling
-        Network whose features are used; as in `featx.extract`. By default the bundled one. A
-        stronger one doubts fewer labels that are right.
+        Network whose features are used; as in `featx.extract`. By default the bundled one; a
+        stronger one reports fewer correct labels as doubtful.
     only : str or sequence of {"duplicates", "labels", "images", "classes"}, optional
         Checks to run; by default all.
     write : path, optional
-        Where to save a manifest (``.csv``, ``.tsv``, ``.parquet``) of the images that are not
-        listed. Of copies with one label one image stays, of the test images where there is one;
-        of copies with several labels none.
+        File to save a manifest to (``.csv``, ``.tsv``, ``.parquet``) of the images without a
+        problem. Of copies with the same label one image is kept, a test image if there is one; of
+        copies with different labels none.
     force : bool, default=False
-        Replace the manifest if it is there.
+        Whether to replace an existing manifest.
     random_state : int, optional
         Of the folds.
     domains : bool or list of str, optional
@@ -142,9 +142,9 @@ def check(
         number of their ``group`` and the ``correlation`` of their thumbnails; ``doubtful label``
         with the class ``predicted`` and the out-of-fold ``probability`` of the label, the least
         first; ``unreadable``, ``blank``, ``tiny`` and ``odd shape`` images; ``small class``,
-        ``untrained class`` and ``class name``. ``is_dropped`` says whether `write` leaves the
-        image out. Rows of the problem ``accuracy`` are that of a linear probe by the protocol
-        that `featx.probe` would take, with and without the copies.
+        ``untrained class`` and ``class name``. ``is_dropped`` says whether `write` excludes the
+        image. Rows of the problem ``accuracy`` have the accuracy of a linear probe by the
+        protocol of `featx.probe`, with and without the copies.
 
     Raises
     ------

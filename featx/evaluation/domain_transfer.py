@@ -51,7 +51,7 @@ class _DomainProtocol(Protocol):
     name, splits, n_splits, classifier, scale, grid, validation, metric, random_state, source
         As in `Protocol`; `n_splits` is the number of seeds.
     train_fraction : float
-        Of each class of each domain, to train on.
+        Fraction of each class of each domain to train on.
     regularization : float
         Of `CORAL`.
     names : tuple of str
@@ -175,13 +175,13 @@ def transfer(
     progress: ProgressCallback | None = None,
     **parameters: Any,
 ) -> Result:
-    """What features keep when a classifier trained on one domain meets another.
+    """Train classifiers on one domain and test them on another, with and without CORAL.
 
     Each domain is split within its classes into training and test images, differently with every
     seed. For each ordered pair of domains a classifier is trained on the source's training
-    images and tested on the test images of both, as it is and after `CORAL`, which learns
-    from the training images of both and from no label. No test image has a part in anything
-    that is learned: codebooks come from the source's training images.
+    images and tested on the test images of both, without alignment and after `CORAL`, which is
+    fitted to the training images of both and uses no labels. Nothing is fitted to test images:
+    codebooks come from the source's training images.
 
     Parameters
     ----------
@@ -191,17 +191,17 @@ def transfer(
     extractors : SPEC, Extractor, or list of these, optional
         By default the bundled network before its last layer, SURF words and color.
     domains : True or list of str, default=True
-        Those wanted; all.
+        Domains to use; by default all.
     groups : str or False, optional
         Images of one group, such as an object or a patient, are on one side in all domains, as
         in `featx.compare`.
     seeds : int, default=5
     train_fraction : float, default=0.7
-        Of each class of each domain, to train on.
+        Fraction of each class of each domain to train on.
     classifier : {"logistic", "svm", "ridge", "knn", "nearest_mean"}, default="logistic"
     scale : {"standard", "l2", "none"}, default="standard"
     C : float, optional
-        A fixed strength; by default it is chosen on the source's training images.
+        Inverse regularization strength; by default chosen on the source's training images.
     regularization : float, default=1.0
         Of `CORAL`.
     random_state : int, default=0

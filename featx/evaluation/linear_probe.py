@@ -48,7 +48,7 @@ class LinearProbe(ClassifierMixin, BaseEstimator):
     ----------
     classifier : {"logistic", "svm", "ridge"}, default="logistic"
         Multinomial logistic regression; linear support vector machine (squared hinge loss,
-        one-vs-rest, penalised intercept); or ridge regression on classes coded as -1 and 1, the
+        one-vs-rest, penalized intercept); or ridge regression on classes coded as -1 and 1, the
         fastest, with exact leave-one-out scores (Golub, Heath, Wahba 1979).
     scale : {"standard", "l2", "none"}, default="standard"
         Zero mean and unit variance of each feature; unit length of each row; neither.

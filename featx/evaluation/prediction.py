@@ -32,13 +32,13 @@ def predict(
     trust: Trust = None,
     **parameters: Any,
 ) -> Result:
-    """Class and probability of each image.
+    """Predict the class of each image, and its probability.
 
     Parameters
     ----------
     model : path
         A file that ``featx probe --save`` wrote, or a folder that ``featx finetune`` wrote.
-        Nothing that it names is imported or called, unless `trust` says so.
+        Code that it names is neither imported nor called without `trust`.
     images : str, path, list of these, ImageDataset, or images
         As in `featx.extract`.
     store : path, FeatureStore or None, default="default"
@@ -47,13 +47,13 @@ def predict(
         `model` itself, if it was made from a network of your own (``package.module:callable``)
         and may import and call that; or the callable alone.
     **parameters
-        ``n_jobs`` and the like.
+        Passed to the extractor, such as ``n_jobs``.
 
     Returns
     -------
     Result
         Rows of ``path``, ``predicted``, ``probability``, and ``probabilities`` of every class;
-        ``true`` where the data says it. Images that could not be read are in ``failures``.
+        ``true`` if the data have labels. Images that could not be read are in ``failures``.
 
     Raises
     ------

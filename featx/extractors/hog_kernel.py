@@ -30,7 +30,7 @@ _WEIGHT_SUM = sum(GRAY_WEIGHTS)
 
 
 _outer = compiled(error_model="numpy")
-# Allows the compiler to reorder sums, and thus to vectorise them; the order depends on the length
+# Allows the compiler to reorder sums, and thus to vectorize them; the order depends on the length
 # alone.
 _inner = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
@@ -270,7 +270,7 @@ def _integer_gradients(above: Any, here: Any, below: Any, squares: Any, indices:
         down = np.int32(below[j]) - np.int32(above[j])
         squares[j] = down * down
         indices[j] = (down + _REACH) * _N_DIFFERENCES + _REACH
-    # Loop over slices from 0: with an index that could be negative, numba would not vectorise.
+    # Loop over slices from 0: with an index that could be negative, numba would not vectorize.
     left, right, inner_squares, inner_indices = here[:-6], here[6:], squares[3:-3], indices[3:-3]
     for j in range(len(left)):
         difference = np.int32(right[j]) - np.int32(left[j])

@@ -110,7 +110,7 @@ def advise(
     trust: Trust = None,
     **parameters: Any,
 ) -> Result:
-    """How to use a network for some images: frozen, in part, fine-tuned, or not at all.
+    """Recommend how to use a network: frozen, partly or fully fine-tuned, or not at all.
 
     Parameters
     ----------
@@ -141,10 +141,10 @@ def advise(
 
     Notes
     -----
-    The four cases (few or many images, like or unlike the source) are those of Yosinski et
+    The four cases (few or many images, similar to the source or not) are those of Yosinski et
     al., "How transferable are features in deep neural networks?", NIPS 2014, as summarized in
     course notes; both axes are measured here. `_FEW` and `featx.finetuning.domain_shift.FAR`
-    define what counts as few and as unlike.
+    define what counts as few and as dissimilar.
     """
     dataset, cache, progress, parameters = open_session(
         data, domains=domains, groups=groups, store=store, progress=progress, **parameters

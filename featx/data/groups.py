@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from featx.data.image_dataset import ImageDataset
 from featx.errors import DatasetError, SpecError
+from featx.process.ignored_warnings import ignored_warning
 
 logger = logging.getLogger(__name__)
 
@@ -178,9 +178,8 @@ def group_folds(
         raise ValueError(f"{n_folds} folds need as many groups; got {numbers.max() + 1}")
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
     folds = np.empty(len(codes), np.intp)
-    with warnings.catch_warnings():
-        # Classes with fewer images than folds are reported with the description of the splits.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+    # Classes with fewer images than folds are reported with the description of the splits.
+    with ignored_warning("The least populated class", UserWarning):
         for fold, (_, test) in enumerate(splitter.split(codes, codes, numbers)):
             folds[test] = fold
     return folds

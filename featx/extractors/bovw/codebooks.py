@@ -8,7 +8,6 @@ k-majority counts in integers.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from featx._linalg import map_blocks, reproducible_axes
 from featx.extractors.bovw.exact_products import hamming, product, sum_by_label
+from featx.process.ignored_warnings import ignored_warning
 
 Labels: TypeAlias = npt.NDArray[np.intp]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -62,9 +62,8 @@ def learn_words(X: Floats, n_words: int, seed: Any = None, max_iter: int = 25) -
     from sklearn.exceptions import ConvergenceWarning
 
     random = np.random.RandomState(np.random.MT19937(seed))
-    with threadpool_limits(1), warnings.catch_warnings():
-        # Fewer distinct descriptors than words: some words coincide, which does no harm.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # Fewer distinct descriptors than words: some words coincide, which does no harm.
+    with threadpool_limits(1), ignored_warning("", ConvergenceWarning):
         # Seeding costs as much as eight iterations on all rows; a subsample is enough.
         subsample = X[random.permutation(len(X))[: _n_seeding_rows(n_words)]]
         words, _ = kmeans_plusplus(subsample, n_words, random_state=random)

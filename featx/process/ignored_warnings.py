@@ -1,8 +1,8 @@
 """Ignore warnings in several threads at once.
 
-`warnings.catch_warnings` saves and restores the filters of the whole process: where two threads use
-it at the same time, the first to leave restores the filters for both, and the last may restore those
-of the first. Here the first to enter saves the filters, and the last to leave restores them.
+`warnings.catch_warnings` saves and restores the filters of the whole process: where two threads
+use it at the same time, the first to leave restores the filters for both, and the last may restore
+those of the first. Here the first to enter saves the filters, and the last to leave restores them.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from featx._files import reserve
 from featx.errors import FeatureFileError
 
-Item = TypeVar("Item")
-Value = TypeVar("Value")
+_Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
 Matrix: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.float32]
@@ -170,8 +170,8 @@ def map_blocks(function: Callable[[Matrix], Any], X: Matrix) -> Iterator[Any]:
 
 
 def map_on_cores(
-    function: Callable[[Item], Value], items: Sequence[Item], *, n_threads: int | None = None
-) -> Iterator[Value]:
+    function: Callable[[_Item], _Value], items: Sequence[_Item], *, n_threads: int | None = None
+) -> Iterator[_Value]:
     """Results of `function` for each item in order, in threads that share the cores.
 
     The threads of BLAS and OpenMP are limited so that all together use each core once: several

@@ -35,13 +35,22 @@ def describe_depth(rows: Sequence[Row], model: str, n_classes: int, n_images: in
     best = max(rows, key=lambda row: row["accuracy"])
     sentences = [
         _accuracy(first, last, best, model),
-        f"Of the ten nearest images {first['purity']:.0%} are of the same class at "
-        f"{first['layer']}, {last['purity']:.0%} at {last['layer']}; "
-        f"{last['purity_shuffled']:.0%} with shuffled labels. The silhouette of the "
-        f"{n_classes} classes goes from {first['silhouette']:.2f} to {last['silhouette']:.2f} "
-        f"({n_images:,} images).",
+        f"{_clusters(first, last)} ({n_images:,} images of {n_classes} classes).",
     ]
     return [*sentences, *_early_enough(rows, best), *_controls(rows, n_classes)]
+
+
+def _clusters(first: Row, last: Row) -> str:
+    """How far images of a class are near each other; a single layer is named once."""
+    share = f"{first['purity']:.0%} are of the same class at {first['layer']}"
+    silhouette = f"is {first['silhouette']:.2f}"
+    if first is not last:
+        share += f", {last['purity']:.0%} at {last['layer']}"
+        silhouette = f"goes from {first['silhouette']:.2f} to {last['silhouette']:.2f}"
+    return (
+        f"Of the ten nearest images {share}; {last['purity_shuffled']:.0%} with shuffled labels. "
+        f"The silhouette {silhouette}"
+    )
 
 
 def _accuracy(first: Row, last: Row, best: Row, model: str) -> str:

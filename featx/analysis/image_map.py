@@ -135,12 +135,12 @@ def _checked_color(color: str | None, dataset: ImageDataset) -> str | None:
         raise ProjectionError(f"color must be one of {', '.join(_COLORS)}; got {color!r}.")
     known = {"domain": dataset.domains, "split": dataset.splits}.get(color, dataset.labels)
     if known is None:
-        wanted = {
+        folders = {
             "domain": "--domains all and folders <domain>/<class>/<image>",
             "split": "folders train/ and test/ above the classes",
         }.get(color, "folders <class>/<image>, or a manifest with a column 'label'")
         raise DatasetError(
-            f"{dataset.source}: cannot color by {color}: the data has none; expected {wanted}."
+            f"{dataset.source}: cannot color by {color}: the data has none; expected {folders}."
         )
     return color
 

@@ -54,8 +54,8 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="featx",
-    help="Which image features do you need: hand-crafted ones or a network's, and from which "
-    "layer?",
+    help="Extract and compare image features: hand-crafted ones and those of any layer of a "
+    "network.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -92,7 +92,11 @@ def _common(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", is_eager=True, callback=_print_version
+            "--version",
+            metavar="",
+            help="Print the version.",
+            is_eager=True,
+            callback=_print_version,
         ),
     ] = False,
     debug: options.Debug = False,

@@ -26,7 +26,7 @@ def augment_command(
         int | None, typer.Option(help="Number of random views per row. Default: 8.", min=1)
     ] = None,
 ) -> None:
-    """Draw random augmentations of images.
+    """Preview random augmentations of images.
 
     Each --augment, by default each preset, is a row: the unchanged image, then random views.
 

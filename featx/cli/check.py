@@ -42,7 +42,7 @@ def check_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Find duplicates, wrong labels and unusable images.
+    """Find duplicates, likely label errors and unusable images.
 
     \b
     featx check photos/ --report report/

@@ -39,7 +39,7 @@ def depth_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Measure accuracy and clusters at each layer.
+    """Measure accuracy and clustering quality at each layer.
 
     By default one layer per block of the network (--layer all), with global average pooling.
 

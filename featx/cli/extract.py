@@ -79,7 +79,7 @@ def extract_command(
     run: options.RunOptions,
     printed: options.Printed,
 ) -> None:
-    """Extract features of images into a file.
+    """Extract image features and save them.
 
     Features are stored: the next run computes only those of new or changed images.
 

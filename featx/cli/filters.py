@@ -47,7 +47,7 @@ def filters_command(
     run: options.RunOptions,
     printed: options.Printed,
 ) -> None:
-    """Draw first-layer kernels or strongly activating images.
+    """Plot first-layer kernels, or images that activate channels.
 
     By default the channels are those of the deepest layer that has feature maps.
 

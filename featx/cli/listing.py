@@ -49,7 +49,7 @@ def models_command(
     *,
     printed: options.Json,
 ) -> None:
-    """List networks and where their weights are."""
+    """List networks and where their weights are stored."""
     from featx.networks.sources.catalog import list_models
 
     rows = [asdict(model) for model in list_models(pattern)]
@@ -94,7 +94,7 @@ def _print_card(card: dict[str, Any]) -> None:
 
 @options.expand_groups
 def extractors_command(printed: options.Json) -> None:
-    """List extractors: what a SPEC can begin with."""
+    """List the extractors that a SPEC can name."""
     from featx.engine.registry import list_extractors
 
     rows = [asdict(entry) for entry in list_extractors()]

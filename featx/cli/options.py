@@ -41,7 +41,9 @@ Profile = Annotated[
 ]
 Debug = Annotated[
     bool,
-    typer.Option(_DEBUG_FLAG, help="Show the traceback of an error.", envvar=_DEBUG_VARIABLE),
+    typer.Option(
+        _DEBUG_FLAG, metavar="", help="Show the traceback of an error.", envvar=_DEBUG_VARIABLE
+    ),
 ]
 
 
@@ -103,8 +105,17 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
                 stack.enter_context(group.context())
             command(**values, **taken)
 
+    for parameter in parameters:
+        _hide_value_of_flag(parameter.annotation)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _hide_value_of_flag(annotation: Any) -> None:
+    """Leave the column of values empty for a flag, where typer's help shows <bool>."""
+    if getattr(annotation, "__origin__", None) is bool:
+        for info in annotation.__metadata__:
+            info.metavar = ""
 
 
 def is_debug() -> bool:

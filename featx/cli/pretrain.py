@@ -10,7 +10,7 @@ import typer
 from featx.cli import options
 from featx.cli.console import print_json, reporting
 
-app = typer.Typer(help="Train a network's layers on images without labels.", no_args_is_help=True)
+app = typer.Typer(help="Pretrain a network on unlabeled images.", no_args_is_help=True)
 
 
 @dataclass(frozen=True)

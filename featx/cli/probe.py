@@ -95,7 +95,7 @@ def probe_command(
     run: options.RunOptions,
     printed: options.PrintOptions,
 ) -> None:
-    """Train and test a linear classifier.
+    """Train and test a linear classifier on features.
 
     \b
     featx probe photos/ -e cnn:featxnet:fc7 --save probe.skops

@@ -24,7 +24,7 @@ def report_command(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the page.")
     ] = Path(_DEFAULT_FOLDER),
 ) -> None:
-    """Join earlier results into one offline page.
+    """Combine earlier results into one offline page.
 
     \b
     featx compare photos/ --report first/

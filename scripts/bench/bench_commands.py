@@ -92,12 +92,12 @@ def featx_hog(images: str) -> None:
     np.save("rows.npy", HOG(128).fit_transform(np.load(images)))
 
 
-def save_arrays(folder: str) -> None:
-    """Write 630 images of a folder, of 128 px, as arrays."""
+def save_arrays() -> None:
+    """Write 630 images of 128 px, as arrays."""
     import numpy as np
     from PIL import Image
 
-    paths = sorted(Path(folder).rglob("*.jpg"))[:630]
+    paths = sorted(FLOWERS.rglob("*.jpg"))[:630]
     np.save("arrays.npy", np.stack([Image.open(path).resize((128, 128)) for path in paths]))
 
 
@@ -155,7 +155,7 @@ def main() -> None:
         command = COMMANDS[name]
         with tempfile.TemporaryDirectory() as folder:
             if name == "hog":
-                measure(plain("save_arrays", FLOWERS), folder)
+                measure(plain("save_arrays"), folder)
             runs = [one_pair(command, folder) for _ in range(arguments.pairs + 1)][1:]
         print(f"{command.title:52}{row(runs)}", flush=True)
 

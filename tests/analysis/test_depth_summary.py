@@ -25,6 +25,8 @@ def test_the_best_layer_is_named_where_it_is_not_the_last() -> None:
 def test_one_layer_is_compared_to_its_control_alone() -> None:
     text = text_of(row("fc7", 0.8, accuracy_random=0.3, purity_random=0.2, silhouette_random=0))
     assert "best" not in text
+    assert "30% are of the same class at fc7; 10% with shuffled labels" in text
+    assert "The silhouette is 0.00 (1,234 images of 4 classes)." in text
     assert "random weights at fc7: accuracy +0.500; purity +0.100; silhouette +0.000." in text
 
 

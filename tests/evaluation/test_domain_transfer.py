@@ -222,12 +222,16 @@ def test_averages_are_those_of_the_pairs(result: Result) -> None:
 
 
 def test_the_protocol_says_everything_that_fixes_the_numbers(result: Result) -> None:
-    told = result.protocol
-    assert told["domains"] == ["photo", "sketch"]
-    assert told["n_train_per_domain"] == {"photo": 21, "sketch": 21}
-    assert told["n_test_per_domain"] == {"photo": 9, "sketch": 9}
-    assert told["chance"] == {"photo": 1 / 3, "sketch": 1 / 3}
-    assert (told["n_splits"], told["train_fraction"], told["regularization"]) == (2, 0.7, 1.0)
+    protocol = result.protocol
+    assert protocol["domains"] == ["photo", "sketch"]
+    assert protocol["n_train_per_domain"] == {"photo": 21, "sketch": 21}
+    assert protocol["n_test_per_domain"] == {"photo": 9, "sketch": 9}
+    assert protocol["chance"] == {"photo": 1 / 3, "sketch": 1 / 3}
+    assert (protocol["n_splits"], protocol["train_fraction"], protocol["regularization"]) == (
+        2,
+        0.7,
+        1.0,
+    )
 
 
 def test_the_same_seeds_give_the_same_result(dataset: ImageDataset) -> None:

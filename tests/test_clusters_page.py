@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import re
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -81,10 +79,12 @@ def run_and_kill(line: str, victims: Callable[[], list[psutil.Process]]) -> bool
 
     def kill() -> None:
         while not ended.wait(0.1):
-            if found := victims():
-                os.kill(found[-1].pid, signal.SIGKILL)
-                killed.set()
-                return
+            # A process may end of itself between being listed and being looked at or killed.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if found := victims():
+                    found[-1].kill()
+                    killed.set()
+                    return
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -102,7 +102,12 @@ def run_and_kill(line: str, victims: Callable[[], list[psutil.Process]]) -> bool
 
 def busy(children: list[psutil.Process]) -> list[psutil.Process]:
     """Processes that have done more than to start."""
-    return [it for it in children if sum(it.cpu_times()[:2]) > 3]
+    found = []
+    for it in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if sum(it.cpu_times()[:2]) > 3:
+                found.append(it)
+    return found
 
 
 @pytest.mark.slow
@@ -127,7 +132,8 @@ def dask_cluster(ports: Callable[[str], str]) -> Iterator[list[psutil.Process]]:
     finally:
         for server in reversed(servers):
             for it in (*psutil.Process(server.pid).children(recursive=True), server):
-                it.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    it.kill()
             server.wait()
 
 
